@@ -1,0 +1,51 @@
+# Every job is one target, and CI runs the same ones.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.sandbox .venv-ministack/.installed ## Install what `make run` needs, into .venv and .venv-ministack
+
+run: setup ## Start the whole system on this machine: no account, no key
+	@exec .venv/bin/python -m sandbox
+
+test: setup .venv/.dev node_modules/.installed ## Run every test, the browser's included
+	@scripts/browser
+	.venv/bin/python -m pytest
+	node --test 'tests/**/*.test.js'
+
+lint: .venv/.dev node_modules/.installed ## Check style, types and layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	node_modules/.bin/biome ci
+	node_modules/.bin/tsc --project tsconfig.json
+
+clean: ## Delete what setup installed and what the sandbox stored
+	rm -rf .venv .venv-ministack node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.sandbox: .venv/bin/python requirements.txt sandbox/requirements.txt constraints.txt
+	$(PIP) --constraint constraints.txt --requirement sandbox/requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/.sandbox requirements-dev.txt
+	$(PIP) --constraint constraints.txt --requirement requirements-dev.txt
+	@touch $@
+
+.venv-ministack/.installed: sandbox/requirements-dynamodb.txt
+	$(PYTHON) -m venv .venv-ministack
+	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement sandbox/requirements-dynamodb.txt
+	@touch $@
+
+node_modules/.installed: package-lock.json
+	npm ci --ignore-scripts
+	@touch $@
