@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { createUploader } from "../../client/index.js";
+import { startServer } from "./server.js";
+
+let server;
+afterEach(() => server.stop());
+
+async function start(scripts) {
+  server = await startServer(scripts);
+  return createUploader({ endpoint: server.url, getToken: () => "token-1" });
+}
+
+test("a public URL is registered by one request", async () => {
+  const uploader = await start({ "POST /assets": [{ status: 201, body: { asset: { id: "a" } } }] });
+  const url = "https://media.example/talk.mp4";
+  const upload = await uploader.registerUrl({ url, type: "VIDEO", name: "Talk" });
+  assert.equal(upload.asset.id, "a");
+  assert.deepEqual(JSON.parse(server.requests[0].body), { url, type: "VIDEO", name: "Talk" });
+});
+
+test("a public URL whose outcome is open goes on by complete until it is known", async () => {
+  const uploader = await start({
+    "POST /assets": [{ status: 202, body: { id: "u" }, headers: { "Retry-After": "0" } }],
+    "POST /uploads/u/complete": [
+      { status: 202, body: { id: "u" }, headers: { "Retry-After": "0" } },
+      { body: { asset: { id: "b" } } },
+    ],
+  });
+  const upload = await uploader.registerUrl({ url: "https://media.example/t.mp4", type: "VIDEO" });
+  assert.equal(upload.asset.id, "b");
+});
+
+test("a page of assets is asked for by limit and cursor", async () => {
+  const page = { items: [], nextCursor: "next" };
+  const uploader = await start({ "GET /assets?limit=2&cursor=a%2Bb": [{ body: page }] });
+  assert.deepEqual(await uploader.assets({ limit: 2, cursor: "a+b" }), page);
+});
+
+test("limits are the broker's answer", async () => {
+  const uploader = await start({ "GET /limits": [{ body: { maxUploadBytes: 5 } }] });
+  assert.deepEqual(await uploader.limits(), { maxUploadBytes: 5 });
+});
