@@ -62,7 +62,7 @@ function read({ ok, status, headers }, text) {
   };
   // A proxy or a captive portal may answer in the broker's place, with a page of HTML and status 200.
   if (ok && (answer.body || !text)) return answer;
-  throw brokerRefusal(answer, headers.get("X-Request-Id"));
+  throw brokerRefusal(answer, headers.get("X-Request-Id") ?? undefined);
 }
 
 /** @param {string} text */

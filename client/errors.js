@@ -1,13 +1,5 @@
 /** The one class of everything that can go wrong; `code` tells the cases apart. */
 export class UploadError extends Error {
-  name = "UploadError";
-  /** @type {string} */ code;
-  /** @type {boolean} */ retryable;
-  /** @type {number | undefined} */ status;
-  /** @type {string | undefined} */ requestId;
-  /** @type {number | undefined} Seconds to wait before another try. */ retryAfter;
-  /** @type {{ pointer: string, detail: string }[]} */ errors;
-
   /**
    * @param {string} message
    * @param {{
@@ -15,14 +7,15 @@ export class UploadError extends Error {
    *   errors?: { pointer: string, detail: string }[], cause?: unknown,
    * }} facts
    */
-  constructor(message, { cause, code, retryable, status, requestId, retryAfter, errors }) {
+  constructor(message, { cause, code, retryable = false, errors = [], ...facts }) {
     super(message, { cause });
+    this.name = "UploadError";
     this.code = code;
-    this.retryable = retryable ?? false;
-    this.status = status;
-    this.requestId = requestId;
-    this.retryAfter = retryAfter;
-    this.errors = errors ?? [];
+    this.retryable = retryable;
+    this.errors = errors;
+    this.status = facts.status;
+    this.requestId = facts.requestId;
+    this.retryAfter = facts.retryAfter;
   }
 }
 
@@ -33,17 +26,19 @@ const isPassing = (status) => [408, 425, 429].includes(status) || status >= 500;
  * What the broker refused, in the broker's own words where it was the broker that answered.
  *
  * @param {import("./broker.js").Answer} answer Its body is an RFC 9457 document, or nothing.
- * @param {string | null} requestId
+ * @param {string | undefined} requestId
  */
-export const brokerRefusal = ({ status, body, retryAfter }, requestId) =>
-  new UploadError(body?.detail || body?.title || `The broker answered ${status}.`, {
-    code: body?.code ?? "unexpected_answer",
+export function brokerRefusal({ status, body, retryAfter }, requestId) {
+  const problem = body ?? {};
+  return new UploadError(problem.detail || problem.title || `The broker answered ${status}.`, {
+    code: "unexpected_answer",
+    retryable: isPassing(status),
+    requestId,
+    ...problem,
     status,
-    retryable: body?.retryable ?? isPassing(status),
-    requestId: body?.requestId ?? requestId ?? undefined,
     retryAfter,
-    errors: body?.errors,
   });
+}
 
 /**
  * Why the storage did not take the file: S3 says it in XML, a lost connection has status 0.

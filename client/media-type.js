@@ -2,23 +2,26 @@ import { UploadError } from "./errors.js";
 
 // Browsers ask the operating system for a file's type, and some systems know few of these.
 const TYPES = new Map(
-  Object.entries({
-    "video/mp4": "mp4 m4v",
-    "video/quicktime": "mov",
-    "video/webm": "webm",
-    "video/x-msvideo": "avi",
-    "video/x-matroska": "mkv",
-    "audio/mpeg": "mp3",
-    "audio/wav": "wav",
-    "audio/x-m4a": "m4a",
-    "audio/aac": "aac",
-    "audio/flac": "flac",
-    "audio/ogg": "ogg oga opus",
-    "audio/x-ms-wma": "wma",
-    "image/jpeg": "jpg jpeg",
-    "image/png": "png",
-    "image/webp": "webp",
-  }).flatMap(([type, extensions]) => extensions.split(" ").map((extension) => [extension, type])),
+  [
+    "video/mp4 mp4 m4v",
+    "video/quicktime mov",
+    "video/webm webm",
+    "video/x-msvideo avi",
+    "video/x-matroska mkv",
+    "audio/mpeg mp3",
+    "audio/wav wav",
+    "audio/x-m4a m4a",
+    "audio/aac aac",
+    "audio/flac flac",
+    "audio/ogg ogg oga opus",
+    "audio/x-ms-wma wma",
+    "image/jpeg jpg jpeg",
+    "image/png png",
+    "image/webp webp",
+  ].flatMap((line) => {
+    const [type, ...extensions] = line.split(" ");
+    return extensions.map((extension) => [extension, type]);
+  }),
 );
 
 /**
