@@ -1,0 +1,155 @@
+"""Everything about sync. that nobody has documented, as switches that can be turned at run time."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+
+class BehaviorError(Exception):
+    """A change names no behaviour, or gives one a value that it cannot have."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a behaviour accepts, in words and as a test."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+def _one_of(*choices: str | int) -> _Rule:
+    # JSON's true equals 1 in Python, so the types are compared too.
+    allowed = {(type(choice), choice) for choice in choices}
+    words = "one of " + ", ".join(repr(choice) for choice in choices)
+    return _Rule(
+        words, lambda value: isinstance(value, str | int) and (type(value), value) in allowed
+    )
+
+
+def _whole(lowest: int, highest: int) -> _Rule:
+    return _Rule(
+        f"a whole number from {lowest} to {highest}",
+        lambda value: type(value) is int and lowest <= value <= highest,
+    )
+
+
+def _seconds(lowest: float, highest: float) -> _Rule:
+    return _Rule(
+        f"a number of seconds from {lowest:g} to {highest:g}",
+        lambda value: (
+            type(value) in {int, float} and math.isfinite(value) and lowest <= value <= highest
+        ),
+    )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
+
+
+_FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
+_TEXTS = _Rule("a list of non-empty strings", _is_texts)
+_TEXT = _Rule("a non-empty string", lambda value: isinstance(value, str) and value != "")
+_DAY = 86_400.0
+
+
+def _switch(default: Any, rule: _Rule) -> Any:
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """How this upstream behaves where the vendor has written nothing down, or has choices.
+
+    In JSON the names are camelCase. A list of strings is a tuple here, to stay frozen.
+    """
+
+    # Registration: the answer when no bytes have landed (unknown: 400 or 422, its code from notes).
+    not_uploaded_status: int = _switch(400, _one_of(400, 404, 422))
+    not_uploaded_code: bool = _switch(default=True, rule=_FLAG)
+    # The plan's size limit in bytes (published nowhere), and the refusal of what is larger.
+    plan_max_bytes: int = _switch(5_368_709_120, _whole(1, 5_368_709_120))
+    oversize_status: int = _switch(422, _one_of(400, 413, 422))
+    oversize_code: bool = _switch(default=True, rule=_FLAG)
+    # A public URL that cannot be fetched (unknown).
+    unreachable_status: int = _switch(422, _one_of(400, 404, 422, 502))
+    # A URL in this storage under a key that was never handed out (`file_not_in_org_storage`).
+    foreign_status: int = _switch(422, _one_of(400, 403, 404, 422))
+    # A second registration of one URL: another asset, or the first one again (unknown).
+    duplicate_url: str = _switch("new", _one_of("new", "same"))
+    # What an asset is called that was registered without a name (unknown).
+    unnamed_asset: str = _switch("null", _one_of("null", "fileName"))
+    # Whether SHA-256 digests are kept, so that `GET /v2/assets/uploaded` finds them (unknown).
+    records_digest: bool = _switch(default=True, rule=_FLAG)
+
+    # Presign: a declared size below 1 or above 5 GiB, and content types it refuses (unknown).
+    size_range_status: int = _switch(400, _one_of(400, 413, 422))
+    refused_content_types: tuple[str, ...] = _switch((), _TEXTS)
+    content_type_status: int = _switch(400, _one_of(400, 415, 422))
+    # Seconds that a presigned URL lives: documented as 3600, seen as 604800.
+    expires_in: int = _switch(3600, _whole(1, 604_800))
+    # The documented limit, how its minute is counted (unknown), and whether a 429 says how long.
+    presigns_per_minute: int = _switch(120, _whole(0, 1_000_000))
+    rate_window: str = _switch("sliding", _one_of("sliding", "fixed"))
+    retry_after_on429: bool = _switch(default=True, rule=_FLAG)
+
+    # Shapes. A 401 depends on its cause (`byCause`), or always has one of its two known shapes.
+    unauthorized_shape: str = _switch("byCause", _one_of("byCause", "header", "plain"))
+    message_shape: str = _switch("string", _one_of("string", "list"))
+    optional_fields: str = _switch("null", _one_of("null", "missing"))
+    asset_url: str = _switch("same", _one_of("same", "absent", "rewritten"))
+    # An id that is no UUID: 404 `asset_not_found`, or 400 `invalid_asset_id_format`.
+    malformed_id_status: int = _switch(404, _one_of(400, 404))
+    # Whether `DELETE /v2/assets/{id}` is refused as `asset_forbidden`.
+    delete_forbidden: bool = _switch(default=False, rule=_FLAG)
+
+    # The listing: how many seconds it lags, and whether it shows projects' assets unasked.
+    list_lag_seconds: float = _switch(0.0, _seconds(0, _DAY))
+    project_assets_in_unfiltered_list: bool = _switch(default=True, rule=_FLAG)
+    # The projects of this organisation; any other is `project_not_found`.
+    projects: tuple[str, ...] = _switch(("sandbox-project",), _TEXTS)
+
+    # The storage host's CORS (undocumented), and the upstream's clock against the real one.
+    storage_cors: bool = _switch(default=True, rule=_FLAG)
+    clock_skew_seconds: float = _switch(0.0, _seconds(-30 * _DAY, 30 * _DAY))
+
+    # Generations: how long one takes, how it ends, and how a bad `assetId` is refused.
+    generation_seconds: float = _switch(2.0, _seconds(0, _DAY))
+    generation_outcome: str = _switch("COMPLETED", _one_of("COMPLETED", "FAILED", "REJECTED"))
+    generation_asset_status: int = _switch(422, _one_of(400, 404, 422))
+    # Webhooks: the secret as it stands, and which of the two documented headers carries the proof.
+    webhook_secret: str = _switch("whsec_sandbox", _TEXT)
+    webhook_header: str = _switch(
+        "Sync-Signature", _one_of("Sync-Signature", "X-Signature-Primary")
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give every behaviour and its value, by its name in JSON."""
+        return {_camel(name): value for name, value in asdict(self).items()}
+
+    def changed(self, changes: object) -> "Behavior":
+        """Give a copy with some behaviours changed, all of them or none.
+
+        Args:
+            changes: A JSON object of behaviours by name.
+
+        Raises:
+            BehaviorError: An unknown name or an unfit value; the message says what would be right.
+        """
+        if not isinstance(changes, dict):
+            raise BehaviorError("behaviours must be a JSON object of names and values")
+        known = {_camel(item.name): item for item in fields(self)}
+        values: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise BehaviorError(f"unknown behaviour {name!r}; known are {', '.join(known)}")
+            rule: _Rule = known[name].metadata["rule"]
+            if not rule.accepts(value):
+                raise BehaviorError(f"{name} must be {rule.words}, not {value!r}")
+            values[known[name].name] = tuple(value) if isinstance(value, list) else value
+        return replace(self, **values)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
