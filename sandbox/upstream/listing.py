@@ -1,0 +1,155 @@
+"""`GET /v2/assets`: its query, and the page that answers it."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from multidict import MultiMapping
+
+from sandbox.upstream.assets import TYPES
+from sandbox.upstream.behavior import Behavior
+from sandbox.upstream.database import Database
+from sandbox.upstream.problems import Problem, invalid
+
+_DEFAULT_LIMIT = 20  # unknown: the vendor documents 1 to 100 and no default
+_LARGEST_LIMIT = 100
+_DEFAULT_SORT = "dateDesc"
+# Missing values sort as the smallest, so that every row has a place and a cursor can name it.
+_SORT_KEYS = {
+    "name": "fold(coalesce(name, ''))",
+    "date": "created_at",
+    "duration": "coalesce(duration, -1)",
+    "size": "size",
+    "kind": "type",
+}
+SORTS = tuple(f"{key}{way}" for key in _SORT_KEYS for way in ("Asc", "Desc"))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A listing's query, checked.
+
+    Attributes:
+        after: Sort value and sequence number of the last row that was shown, or None.
+    """
+
+    project_id: str | None
+    limit: int
+    after: tuple[Any, int] | None
+    search: str | None
+    sort: str
+    types: tuple[str, ...]
+
+
+def parse_query(parameters: MultiMapping[str]) -> Query:
+    """Check the query's parameters.
+
+    Raises:
+        Problem: 400 that names the parameter.
+    """
+    limit = parameters.get("limit") or str(_DEFAULT_LIMIT)
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _LARGEST_LIMIT:
+        raise invalid("limit", f"must be a whole number from 1 to {_LARGEST_LIMIT}")
+    sort = parameters.get("sortBy") or _DEFAULT_SORT
+    if sort not in SORTS:
+        raise invalid("sortBy", f"must be one of the following values: {', '.join(SORTS)}")
+    types = parse_list(parameters, "types")
+    if not set(types) <= set(TYPES):
+        raise invalid("types", f"must each be one of the following values: {', '.join(TYPES)}")
+    cursor = parameters.get("cursor")
+    return Query(
+        project_id=parameters.get("projectId") or None,
+        limit=int(limit),
+        after=_read_cursor(cursor, sort) if cursor else None,
+        search=parameters.get("searchQuery") or None,
+        sort=sort,
+        types=types,
+    )
+
+
+def parse_list(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
+    """Read a list in each way that the vendor's documentation and its SDKs write one.
+
+    That is a comma list (documented), a JSON array (TypeScript), and a repeated key (Python).
+    """
+    found: list[str] = []
+    for text in parameters.getall(name, []):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        items = value if isinstance(value, list) else text.split(",")
+        found.extend(str(item).strip() for item in items)
+    return tuple(item for item in found if item)
+
+
+def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
+    try:
+        written_for, value, seq = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, TypeError) as error:
+        raise invalid("cursor", "is not one that a listing gave out") from error
+    if written_for != sort or type(seq) is not int or not isinstance(value, str | int | float):
+        raise invalid("cursor", "belongs to a listing with another sortBy")
+    return value, seq
+
+
+def _write_cursor(sort: str, value: Any, seq: int) -> str:
+    text = json.dumps([sort, value, seq], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def list_page(
+    database: Database, query: Query, behavior: Behavior, *, now: float
+) -> tuple[list[Any], str | None, int]:
+    """Give one page.
+
+    A cursor names the last row shown by its sort value, not by a count, so assets that are added
+    or deleted between two pages neither repeat nor hide others.
+
+    Args:
+        database: Where the assets are.
+        query: What was asked.
+        behavior: For the lag, and for projects' assets.
+        now: Unix seconds by the real clock.
+
+    Returns:
+        The rows, the next page's cursor or None, and how many assets match in all.
+    """
+    key = _SORT_KEYS[query.sort.removesuffix("Asc").removesuffix("Desc")]
+    descending = query.sort.endswith("Desc")
+    where, values = _conditions(query, behavior, now)
+    counted = database.one(f"SELECT count(*) AS n FROM assets WHERE {where}", values)  # noqa: S608 - `where` is made of constants
+    if query.after is not None:
+        where += f" AND ({key}, seq) {'<' if descending else '>'} (?, ?)"
+        values += query.after
+    way = "DESC" if descending else "ASC"
+    rows = database.rows(
+        f"SELECT *, {key} AS sort_value FROM assets WHERE {where}"  # noqa: S608 - as above
+        f" ORDER BY {key} {way}, seq {way} LIMIT ?",
+        (*values, query.limit + 1),
+    )
+    page = rows[: query.limit]
+    cursor = None
+    if len(rows) > query.limit:
+        cursor = _write_cursor(query.sort, page[-1]["sort_value"], page[-1]["seq"])
+    if counted is None:
+        raise Problem(500, "The listing could not be counted")
+    return page, cursor, counted["n"]
+
+
+def _conditions(query: Query, behavior: Behavior, now: float) -> tuple[str, tuple[Any, ...]]:
+    parts = ["registered_at <= ?"]
+    values: list[Any] = [now - behavior.list_lag_seconds]
+    if query.project_id is not None:
+        parts.append("project_id = ?")
+        values.append(query.project_id)
+    elif not behavior.project_assets_in_unfiltered_list:
+        parts.append("project_id IS NULL")
+    if query.search is not None:
+        parts.append("instr(fold(coalesce(name, '')), fold(?)) > 0")
+        values.append(query.search)
+    if query.types:
+        parts.append(f"type IN ({','.join('?' * len(query.types))})")
+        values.extend(query.types)
+    return " AND ".join(parts), tuple(values)
