@@ -1,0 +1,90 @@
+"""All parts of the running upstream, put together once; every handler gets at them from here."""
+
+from asyncio import Task
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.upstream.assets import Assets
+from sandbox.upstream.behavior import Behavior
+from sandbox.upstream.database import Database
+from sandbox.upstream.faults import Action, FaultBook
+from sandbox.upstream.journal import Entry, Journal
+from sandbox.upstream.objects import ObjectStore
+from sandbox.upstream.ratelimit import RateLimit
+from sandbox.upstream.settings import Settings
+from sandbox.upstream.signing import UrlSigner
+
+
+@dataclass
+class Upstream:
+    """The upstream's parts.
+
+    Attributes:
+        settings: From the environment.
+        clock: Gives Unix seconds; the real clock.
+        behavior: As it is now; handlers read it at each use.
+    """
+
+    settings: Settings
+    clock: Callable[[], float]
+    database: Database
+    objects: ObjectStore
+    assets: Assets
+    signer: UrlSigner
+    behavior: Behavior
+    journal: Journal = field(default_factory=Journal)
+    faults: FaultBook = field(default_factory=FaultBook)
+    presigns: RateLimit = field(default_factory=RateLimit)
+    tasks: set[Task[Any]] = field(default_factory=set)
+
+    def now(self) -> float:
+        """Give Unix seconds by the upstream's own clock, which may be ahead or behind."""
+        return self.clock() + self.behavior.clock_skew_seconds
+
+    def reset(self) -> None:
+        """Forget everything, as if the data folder were new."""
+        for task in self.tasks:
+            task.cancel()
+        self.database.clear()
+        self.objects.clear()
+        # URLs that were signed before must not work on what comes after.
+        self.signer = UrlSigner(self.database.secret())
+        self.behavior = self.settings.behavior
+        self.journal.clear()
+        self.faults.clear()
+        self.presigns.clear()
+
+
+UPSTREAM = web.AppKey("upstream", Upstream)
+ENTRY = web.RequestKey("entry", Entry)
+ACTIONS = web.RequestKey("actions", tuple[Action, ...])
+
+
+def upstream_of(request: web.Request) -> Upstream:
+    """Give the upstream that a request came to."""
+    return request.app[UPSTREAM]
+
+
+def note(request: web.Request, outcome: str) -> None:
+    """Write into the journal what was done for a request, if it is in there at all."""
+    entry = request.get(ENTRY)
+    if entry is not None:
+        entry.outcome = outcome
+
+
+def open_upstream(settings: Settings, clock: Callable[[], float]) -> Upstream:
+    """Open the data folder and put the parts together."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.folder / "upstream.sqlite3")
+    return Upstream(
+        settings=settings,
+        clock=clock,
+        database=database,
+        objects=ObjectStore(settings.folder, database),
+        assets=Assets(database, settings.origin),
+        signer=UrlSigner(database.secret()),
+        behavior=settings.behavior,
+    )
