@@ -1,0 +1,67 @@
+"""Public URLs: really fetched, within bounds, to disk."""
+
+import asyncio
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+from sandbox.upstream.objects import StoredObject
+from sandbox.upstream.presigning import oversize
+from sandbox.upstream.problems import Problem, invalid
+from sandbox.upstream.state import Upstream
+
+_SECONDS = 50.0  # the vendor's own client waits 65 s for the answer to a registration
+_CHUNK = 262_144  # bytes
+_REDIRECTS = 5
+
+
+async def fetch(upstream: Upstream, url: str) -> StoredObject:
+    """Fetch a URL into an object. Loopback is allowed: this is a sandbox.
+
+    Raises:
+        Problem: It is no URL, nobody answers with 200 in time, or the plan's size is exceeded.
+    """
+    parts = _split(url)
+    name = unquote(parts.rpartition("/")[2]) or "file"
+    timeout = aiohttp.ClientTimeout(total=_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=True) as session,
+            session.get(url, max_redirects=_REDIRECTS) as response,
+        ):
+            if response.status != 200:  # noqa: PLR2004 - a 206 would be a part of the file
+                raise _unreachable(upstream, f"it answers {response.status}")
+            return await _keep(upstream, response, name)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise _unreachable(upstream, type(error).__name__) from error
+
+
+def _split(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        hostname = parts.hostname
+    except ValueError as error:
+        raise invalid("url", "must be a URL address") from error
+    if parts.scheme not in {"http", "https"} or not hostname:
+        raise invalid("url", "must be a URL address")
+    return parts.path
+
+
+async def _keep(upstream: Upstream, response: aiohttp.ClientResponse, name: str) -> StoredObject:
+    content_type = response.headers.get("Content-Type", "application/octet-stream")
+    with upstream.objects.incoming() as incoming:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            await asyncio.to_thread(incoming.write, chunk)
+            if incoming.size > upstream.behavior.plan_max_bytes:
+                raise oversize(upstream)
+        key = upstream.objects.reserve(name, content_type).key
+        stored = upstream.objects.land(key, incoming)
+    if stored is None:
+        raise Problem(500, "The sandbox was reset meanwhile")
+    return stored
+
+
+def _unreachable(upstream: Upstream, reason: str) -> Problem:
+    return Problem(
+        upstream.behavior.unreachable_status, f"The URL could not be fetched: {reason}", field="url"
+    )

@@ -1,0 +1,132 @@
+"""The asset calls besides presign and register."""
+
+import re
+import sqlite3
+import uuid
+from typing import TypeGuard
+
+from aiohttp import web
+
+from sandbox.upstream.assets import TYPES, VISIBILITIES
+from sandbox.upstream.bodies import choice, read_body, text
+from sandbox.upstream.listing import list_page, parse_query
+from sandbox.upstream.problems import Problem, asset_not_found, invalid
+from sandbox.upstream.state import Upstream, note, upstream_of
+
+routes = web.RouteTableDef()
+
+_LARGEST_BATCH = 100
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@routes.get("/v2/assets")
+async def list_assets(request: web.Request) -> web.Response:
+    """Answer a page of assets, newest first unless asked otherwise."""
+    upstream = upstream_of(request)
+    query = parse_query(request.query)
+    rows, cursor, total = list_page(
+        upstream.database, query, upstream.behavior, now=upstream.clock()
+    )
+    page = {"items": [upstream.assets.show(row, upstream.behavior) for row in rows]}
+    note(request, f"listed {len(rows)} of {total}")
+    # `nextCursor` is optional: the last page has none.
+    more = {} if cursor is None else {"nextCursor": cursor}
+    return web.json_response({**page, **more, "totalCount": total})
+
+
+# This path stands before `{id}`, or "uploaded" would be one.
+@routes.get("/v2/assets/uploaded")
+async def find_uploaded(request: web.Request) -> web.Response:
+    """Answer the newest asset with a digest, or null."""
+    upstream = upstream_of(request)
+    digest = request.query.get("contentSha256", "")
+    if not _DIGEST.fullmatch(digest):
+        raise invalid("contentSha256", "must be 64 lower-case hexadecimal digits")
+    asset_type = choice(dict(request.query), "type", TYPES)
+    row = upstream.assets.find_by_digest(digest, asset_type)
+    shown = None if row is None else upstream.assets.show(row, upstream.behavior)
+    return web.json_response({"asset": shown})
+
+
+@routes.post("/v2/assets/batch")
+async def get_batch(request: web.Request) -> web.Response:
+    """Answer an array of the assets that exist, in the order that was asked for."""
+    upstream = upstream_of(request)
+    ids = (await read_body(request)).get("ids")
+    if not _is_batch(ids):
+        raise invalid("ids", f"must be an array of 1 to {_LARGEST_BATCH} strings")
+    rows = [upstream.assets.find(item) for item in dict.fromkeys(ids)]
+    return web.json_response(
+        [upstream.assets.show(row, upstream.behavior) for row in rows if row is not None]
+    )
+
+
+def _is_batch(ids: object) -> TypeGuard[list[str]]:
+    return (
+        isinstance(ids, list)
+        and 1 <= len(ids) <= _LARGEST_BATCH
+        and all(isinstance(item, str) for item in ids)
+    )
+
+
+@routes.get("/v2/assets/{id}")
+async def get_asset(request: web.Request) -> web.Response:
+    """Answer one asset."""
+    upstream = upstream_of(request)
+    row = find_asset(upstream, request.match_info["id"])
+    return web.json_response(upstream.assets.show(row, upstream.behavior))
+
+
+@routes.patch("/v2/assets/{id}")
+async def change_asset(request: web.Request) -> web.Response:
+    """Change an asset's name or visibility, and answer it."""
+    upstream = upstream_of(request)
+    row = find_asset(upstream, request.match_info["id"])
+    body = await read_body(request)
+    name = text(body, "name", longest=1024, status=422, required=False)
+    visibility = choice(body, "visibility", VISIBILITIES, default=row["visibility"], status=422)
+    upstream.assets.change(
+        row["id"],
+        name=row["name"] if name is None else name,
+        visibility=visibility,
+        now=upstream.now(),
+    )
+    row = find_asset(upstream, row["id"])
+    note(request, f"changed {row['id']}")
+    return web.json_response(upstream.assets.show(row, upstream.behavior))
+
+
+@routes.delete("/v2/assets/{id}")
+async def delete_asset(request: web.Request) -> web.Response:
+    """Delete an asset, and its bytes when no other asset is made of them."""
+    upstream = upstream_of(request)
+    row = find_asset(upstream, request.match_info["id"])
+    if upstream.behavior.delete_forbidden:
+        raise Problem(403, "You may not delete this asset", code="asset_forbidden")
+    upstream.assets.delete(row["id"])
+    if not upstream.assets.uses(row["object_key"]):
+        upstream.objects.delete(row["object_key"])
+    note(request, f"deleted {row['id']}")
+    return web.json_response({"id": row["id"]})
+
+
+def find_asset(upstream: Upstream, asset_id: str) -> sqlite3.Row:
+    """Give an asset by its id.
+
+    Raises:
+        Problem: There is none.
+    """
+    row = upstream.assets.find(asset_id)
+    if row is not None:
+        return row
+    status = upstream.behavior.malformed_id_status
+    if status == 400 and not _is_uuid(asset_id):  # noqa: PLR2004 - one of the behaviour's two values
+        raise Problem(status, "Invalid asset ID format", code="invalid_asset_id_format")
+    raise asset_not_found(asset_id)
+
+
+def _is_uuid(value: str) -> bool:
+    try:
+        return str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""`POST /v2/assets/upload`: hand out a URL that one file may be PUT to."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from sandbox.upstream.bodies import read_body, text
+from sandbox.upstream.problems import Problem, invalid, rate_limited
+from sandbox.upstream.state import Upstream, note, upstream_of
+from sandbox.upstream.storage import asset_path, storage_path
+
+routes = web.RouteTableDef()
+
+LARGEST = 5_368_709_120  # bytes; documented as 5 GiB
+
+
+@routes.post("/v2/assets/upload")
+async def presign(request: web.Request) -> web.Response:
+    """Answer `uploadUrl`, `url` and `expiresIn`."""
+    upstream = upstream_of(request)
+    behavior = upstream.behavior
+    # The limit comes first: calls with a body that is refused count too.
+    wait = upstream.presigns.admit(
+        upstream.clock(), behavior.presigns_per_minute, behavior.rate_window
+    )
+    if wait is not None:
+        raise rate_limited(wait if behavior.retry_after_on429 else None)
+    file_name, content_type = _check(await read_body(request), upstream)
+    stored = upstream.objects.reserve(file_name, content_type)
+    origin = upstream.settings.origin
+    upload_url = upstream.signer.presign(
+        "PUT",
+        origin,
+        storage_path(stored),
+        {"content-type": content_type, "host": urlsplit(origin).netloc},
+        now=upstream.now(),
+        expires_in=behavior.expires_in,
+    )
+    note(request, "presigned")
+    answer = {
+        "uploadUrl": upload_url,
+        "url": origin + asset_path(stored),
+        "expiresIn": behavior.expires_in,
+    }
+    return web.json_response(answer, status=201)
+
+
+def _check(body: dict[str, Any], upstream: Upstream) -> tuple[str, str]:
+    behavior = upstream.behavior
+    file_name = text(body, "fileName", longest=255) or ""
+    content_type = text(body, "contentType", longest=255) or ""
+    # It must travel in a header as it is.
+    if (
+        not content_type.isascii()
+        or not content_type.isprintable()
+        or " " in content_type[:: len(content_type) - 1 or 1]
+    ):
+        raise invalid("contentType", "must be a media type")
+    size = body.get("size")
+    if type(size) is not int:
+        raise invalid("size", "must be a whole number of bytes")
+    if not 1 <= size <= LARGEST:
+        raise invalid("size", f"must be from 1 to {LARGEST}", behavior.size_range_status)
+    if size > behavior.plan_max_bytes:
+        raise oversize(upstream)
+    if any(fnmatchcase(content_type, pattern) for pattern in behavior.refused_content_types):
+        raise invalid("contentType", "is not supported", behavior.content_type_status)
+    return _segment(file_name), content_type
+
+
+def _segment(file_name: str) -> str:
+    """Make a name that is one segment of a path for every client, which `..` and `a/b` are not."""
+    name = file_name.replace("/", "_").replace("\\", "_")
+    return "_" if name in {".", ".."} else name
+
+
+def oversize(upstream: Upstream) -> Problem:
+    """Refuse a file for being larger than the plan allows."""
+    behavior = upstream.behavior
+    return Problem(
+        behavior.oversize_status,
+        f"The file is larger than this plan's {behavior.plan_max_bytes} bytes",
+        code="file_size_exceeds_plan_limit" if behavior.oversize_code else None,
+    )

@@ -1,0 +1,93 @@
+"""`POST /v2/assets`: make an asset of an object that has landed, or of a public URL."""
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
+
+from sandbox.upstream.assets import TYPES, VISIBILITIES, NewAsset, new_id
+from sandbox.upstream.bodies import choice, project, read_body, text
+from sandbox.upstream.fetching import fetch
+from sandbox.upstream.objects import StoredObject
+from sandbox.upstream.presigning import oversize
+from sandbox.upstream.probing import examine
+from sandbox.upstream.problems import Problem
+from sandbox.upstream.state import Upstream, note, upstream_of
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v2/assets")
+async def register(request: web.Request) -> web.Response:
+    """Answer the Asset that was made."""
+    upstream = upstream_of(request)
+    body = await read_body(request)
+    url = text(body, "url", longest=8192) or ""
+    asset_type = choice(body, "type", TYPES)
+    visibility = choice(body, "visibility", VISIBILITIES, default="USER")
+    name = text(body, "name", longest=1024, required=False)
+    project_id = project(request, body)
+    own = own_path(upstream, url)
+    stored = landed(upstream, own) if own is not None else await fetch(upstream, url)
+    if stored.size > upstream.behavior.plan_max_bytes:
+        if own is None:
+            upstream.objects.delete(stored.key)
+        raise oversize(upstream)
+    if name is None and upstream.behavior.unnamed_asset == "fileName":
+        name = stored.file_name
+    asset_id = new_id()
+    facts = await examine(upstream, stored, asset_id)
+    # Nothing waits between this look and the insertion, so two calls at once make one asset.
+    row = upstream.assets.find_by_url(url) if upstream.behavior.duplicate_url == "same" else None
+    if row is None:
+        new = NewAsset(
+            type=asset_type,
+            visibility=visibility,
+            name=name,
+            url=url,
+            object_key=stored.key,
+            size=stored.size,
+            sha256=stored.sha256 if upstream.behavior.records_digest else None,
+            input_type="URL" if own is None else "UPLOAD",
+            project_id=project_id,
+            facts=facts,
+        )
+        row = upstream.assets.add(asset_id, new, now=upstream.now(), registered_at=upstream.clock())
+    note(request, f"asset {row['id']}")
+    shown: dict[str, Any] = upstream.assets.show(row, upstream.behavior)
+    return web.json_response(shown, status=201)
+
+
+def own_path(upstream: Upstream, url: str) -> str | None:
+    """Give the path of a URL that points into this storage, or None for any other URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if f"{parts.scheme}://{parts.netloc}" != upstream.settings.origin:
+        return None
+    return parts.path if parts.path.startswith("/assets/") else None
+
+
+def landed(upstream: Upstream, path: str) -> StoredObject:
+    """Give the object at a path of this storage.
+
+    Raises:
+        Problem: There are no bytes, or the key was never handed out to this organisation.
+    """
+    behavior = upstream.behavior
+    key, _, name = path.removeprefix("/assets/").partition("/")
+    stored = upstream.objects.find(key)
+    if stored is None or unquote(name) != stored.file_name:
+        raise Problem(
+            behavior.foreign_status,
+            "The file is not in this organization's storage",
+            code="file_not_in_org_storage",
+        )
+    if stored.path is None:
+        raise Problem(
+            behavior.not_uploaded_status,
+            "Uploaded file not found",
+            code="uploaded_file_not_found" if behavior.not_uploaded_code else None,
+        )
+    return stored
