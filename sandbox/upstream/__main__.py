@@ -1,0 +1,28 @@
+"""`python -m sandbox.upstream`: start the upstream."""
+
+import asyncio
+import os
+import sys
+import time
+
+from sandbox.upstream.server import PortTakenError, serve
+from sandbox.upstream.settings import SettingsError, read_settings
+from sandbox.upstream.state import open_upstream
+
+
+def main() -> int:
+    """Run until stopped, and give the exit code."""
+    try:
+        settings = read_settings(os.environ)
+        upstream = open_upstream(settings, time.time)
+        try:
+            asyncio.run(serve(upstream))
+        finally:
+            upstream.database.close()
+    except (SettingsError, PortTakenError) as error:
+        print(f"upstream: {error}", file=sys.stderr)  # noqa: T201 - this is a program's message
+        return 1
+    return 0
+
+
+sys.exit(main())

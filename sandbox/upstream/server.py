@@ -1,0 +1,67 @@
+"""The application, and its life from the first connection to the last."""
+
+import asyncio
+import errno
+import signal
+
+from aiohttp import web
+
+from sandbox.upstream import control, library, pipeline, presigning, registration, storage
+from sandbox.upstream.settings import HOST
+from sandbox.upstream.state import UPSTREAM, Upstream
+
+_LARGEST_JSON = 1_048_576  # bytes of a JSON body
+_BACKLOG = 1024
+_SHUTDOWN_SECONDS = 2.0  # for requests that are under way
+
+
+class PortTakenError(Exception):
+    """Another process listens on the port."""
+
+
+def build_app(upstream: Upstream) -> web.Application:
+    """Put routes and middlewares together."""
+    app = web.Application(
+        client_max_size=_LARGEST_JSON,
+        middlewares=[
+            pipeline.recorded,
+            pipeline.faulty,
+            pipeline.rendered,
+            pipeline.authorized,
+        ],
+    )
+    app[UPSTREAM] = upstream
+    for module in (presigning, registration, library, storage, control):
+        app.add_routes(module.routes)
+    return app
+
+
+async def serve(upstream: Upstream) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        PortTakenError: The port is in use.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        build_app(upstream),
+        access_log=None,
+        # An object is stored as it was sent, `Content-Encoding` or not.
+        auto_decompress=False,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    port = upstream.settings.port
+    try:
+        await web.TCPSite(runner, HOST, port, backlog=_BACKLOG).start()
+        print(f"upstream listening on {upstream.settings.origin}", flush=True)  # noqa: T201 - the line that whoever started it waits for
+        await stop.wait()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortTakenError(f"port {port} is in use; set UPSTREAM_PORT to another one") from error
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,98 @@
+"""From the presign to the asset."""
+
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import requests
+from upstream_process import KEY, RunningUpstream, put
+
+
+def test_whole_way(upstream: RunningUpstream) -> None:
+    """A file that was presigned, PUT and registered is an asset that can be listed and got."""
+    ticket = upstream.presign("speaker.mp4", "video/mp4", 5)
+    assert ticket.keys() == {"uploadUrl", "url", "expiresIn"}
+    assert ticket["expiresIn"] == 3600
+    answer = put(ticket["uploadUrl"], b"hello")
+    assert (answer.status_code, answer.content) == (200, b"")
+    asset = upstream.register(ticket["url"], name="Speaker take 1").json()
+    assert asset["url"] == ticket["url"]
+    assert asset["size"] == 5
+    assert asset["inputType"] == "UPLOAD"
+    assert asset["visibility"] == "USER"
+    assert upstream.call("GET", f"/v2/assets/{asset['id']}").json() == asset
+    assert upstream.call("GET", "/v2/assets").json() == {"items": [asset], "totalCount": 1}
+
+
+def test_server_names(upstream: RunningUpstream) -> None:
+    """Two files of one name go to two places, and no name leaves its place."""
+    urls = {upstream.presign("../../etc/passwd")["url"] for _ in range(2)}
+    assert len(urls) == 2
+    assert {urlsplit(url).path.rpartition("/")[2] for url in urls} == {".._.._etc_passwd"}
+
+
+@pytest.mark.parametrize("name", ["a b.mp4", 'it\'s "q".mp4', "né.mp4", "\U0001f3ac+%.mp4", ".."])
+def test_file_names(upstream: RunningUpstream, name: str) -> None:
+    """Any file name works in the URL, in the signature, and when the object is read."""
+    ticket = upstream.presign(name)
+    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert unquote(ticket["url"]).endswith("/_" if name == ".." else f"/{name}")
+    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+    assert upstream.register(ticket["url"]).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"contentType": "video/mp4", "size": 1}, "fileName"),
+        ({"fileName": "", "contentType": "video/mp4", "size": 1}, "fileName"),
+        ({"fileName": "\ud83d", "contentType": "video/mp4", "size": 1}, "fileName"),
+        ({"fileName": "a", "contentType": 7, "size": 1}, "contentType"),
+        ({"fileName": "a", "contentType": "a/b\r\nx: y", "size": 1}, "contentType"),
+        ({"fileName": "a", "contentType": "video/mp4"}, "size"),
+        ({"fileName": "a", "contentType": "video/mp4", "size": "1"}, "size"),
+        ({"fileName": "a", "contentType": "video/mp4", "size": True}, "size"),
+        ({"fileName": "a", "contentType": "video/mp4", "size": 0}, "size"),
+        ({"fileName": "a", "contentType": "video/mp4", "size": 5_368_709_121}, "size"),
+    ],
+)
+def test_presign_input(upstream: RunningUpstream, body: dict[str, object], field: str) -> None:
+    """A presign that lacks or distorts a field is a 400 that names it."""
+    answer = upstream.call("POST", "/v2/assets/upload", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["field"] == field
+    assert answer.json()["statusCode"] == 400
+
+
+def test_largest_size(upstream: RunningUpstream) -> None:
+    """Exactly 5 GiB may be declared."""
+    assert upstream.presign(size=5_368_709_120)
+
+
+def test_no_key(upstream: RunningUpstream) -> None:
+    """A call without a key and one with a wrong key get the two known shapes of a 401."""
+    missing = requests.get(f"{upstream.url}/v2/assets", timeout=5)
+    assert missing.status_code == 401
+    assert missing.json() == {
+        "message": "Either Cookie or x-api-key header must be provided",
+        "error": "Unauthorized",
+        "statusCode": 401,
+    }
+    wrong = upstream.call("GET", "/v2/assets", headers={"x-api-key": KEY + "x"})
+    assert wrong.status_code == 401
+    assert wrong.json() == {"message": "Unauthorized", "statusCode": 401}
+
+
+def test_unknown_path(upstream: RunningUpstream) -> None:
+    """A path or a method that the API does not have is refused in the vendor's shape."""
+    assert upstream.call("GET", "/v2/nothing").json()["statusCode"] == 404
+    refused = upstream.call("PUT", "/v2/assets")
+    assert refused.status_code == 405
+    assert refused.headers["Allow"] == "GET,HEAD,POST"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_no_json(upstream: RunningUpstream, body: bytes) -> None:
+    """A body that is no JSON object is a 400."""
+    answer = upstream.call("POST", "/v2/assets", data=body)
+    assert answer.status_code == 400
+    assert isinstance(answer.json()["message"], str)
