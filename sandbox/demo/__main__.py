@@ -1,0 +1,54 @@
+"""Serve the demo page on loopback until SIGTERM or SIGINT: `python -m sandbox.demo`."""
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+
+from aiohttp import web
+
+from sandbox.demo.server import create_app
+from sandbox.demo.settings import Settings, SettingsError
+
+_HOST = "127.0.0.1"
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    # Nothing that is served here takes long, so that a stop has nothing to wait for.
+    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, _HOST, settings.demo_port).start()
+        print(f"demo page on http://{_HOST}:{settings.demo_port}", flush=True)  # noqa: T201 - the only word it says.
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main() -> int:
+    """Run the demo, and return its exit code."""
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        return _fail(str(error))
+    try:
+        asyncio.run(_serve(settings))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return _fail(f"port {settings.demo_port} is taken; set DEMO_PORT to another one")
+    return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"sandbox.demo: {reason}", file=sys.stderr)  # noqa: T201 - how a program says why it ends.
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

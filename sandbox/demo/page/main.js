@@ -1,0 +1,34 @@
+import { announce } from "./announcer.js";
+import { createGallery } from "./gallery.js";
+import { showLimits } from "./limits.js";
+import { acceptFiles } from "./picker.js";
+import { openSession } from "./session.js";
+import { createUploads } from "./uploads.js";
+import { createUrlForm } from "./url-form.js";
+import { showUsers } from "./users.js";
+
+const trouble = document.querySelector("#trouble");
+
+/** The page works on without what failed, but says so. */
+function report(error) {
+  trouble.textContent = error.message;
+  trouble.hidden = false;
+}
+
+async function start() {
+  const session = await openSession();
+  const { user, config, uploader } = session;
+  showUsers(config.users, user);
+
+  const gallery = createGallery(uploader, report);
+  const uploads = createUploads(uploader, (upload) => {
+    gallery.add(upload);
+    announce(`${upload.fileName} is registered`);
+  });
+  acceptFiles((files) => uploads.add(files));
+  createUrlForm(uploader, config.samples, (upload) => gallery.add(upload));
+
+  await Promise.all([gallery.load(), showLimits(uploader, report)]);
+}
+
+start().catch(report);

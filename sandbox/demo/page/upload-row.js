@@ -1,0 +1,71 @@
+import { createAssetId } from "./asset-id.js";
+import { describeFailure } from "./failure.js";
+import { formatBytes, formatSeconds } from "./format.js";
+
+const template = document.querySelector("#row");
+
+const STATES = {
+  waiting: { text: "Waiting", buttons: ["cancel"] },
+  uploading: { text: "Uploading", buttons: ["cancel"] },
+  // The bytes have landed: the broker registers them, whether this page waits for it or not.
+  finishing: { text: "Registering", buttons: ["cancel"], isFixed: true },
+  done: { text: "Registered", buttons: ["remove"] },
+  failed: { text: "Failed", buttons: ["retry", "remove"] },
+  cancelled: { text: "Cancelled", buttons: ["retry", "remove"] },
+};
+
+let count = 0;
+
+/** One file's line. `actions` has the functions `cancel`, `retry` and `remove`. */
+export function createRow({ file }, actions) {
+  const element = template.content.firstElementChild.cloneNode(true);
+  const find = (selector) => element.querySelector(selector);
+  const buttons = [...element.querySelectorAll("[data-action]")];
+
+  count += 1;
+  find(".name").id = `row-name-${count}`;
+  find(".name").textContent = file.name;
+  find("progress").setAttribute("aria-labelledby", `row-name-${count}`);
+  find(".size").textContent = formatBytes(file.size);
+  find("use").setAttribute("href", `#icon-${kindOf(file.type)}`);
+  for (const label of element.querySelectorAll(".label")) label.textContent = ` ${file.name}`;
+
+  function showProgress({ state, percentage, rate }) {
+    const isOpen = ["waiting", "uploading", "finishing"].includes(state);
+    find("progress").hidden = find(".rate").hidden = !isOpen;
+    find("progress").value = percentage;
+    find(".percentage").textContent = `${percentage} %`;
+    find(".speed").textContent = rate ? `${formatBytes(rate.bytesPerSecond)}/s` : "";
+    find(".left").textContent = rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
+  }
+
+  function showButtons(entry) {
+    const { buttons: shown, isFixed } = STATES[entry.state];
+    for (const button of buttons) {
+      button.hidden = !shown.includes(button.dataset.action);
+      button.onclick = () => isFixed || actions[button.dataset.action](entry);
+      button.ariaDisabled = isFixed ? "true" : null;
+    }
+    // The keyboard's place goes on to what took the place of the button.
+    if (buttons.includes(document.activeElement) && document.activeElement.hidden) {
+      buttons.find((button) => !button.hidden).focus();
+    }
+  }
+
+  return {
+    element,
+    update(entry) {
+      element.dataset.state = entry.state;
+      find(".state").textContent = STATES[entry.state].text;
+      showProgress(entry);
+      showButtons(entry);
+      find(".failure").hidden = entry.state !== "failed";
+      if (entry.state === "failed")
+        find(".failure").replaceChildren(...describeFailure(entry.error));
+      find(".asset").hidden = entry.state !== "done";
+      if (entry.state === "done") find(".asset").replaceChildren(...createAssetId(entry.upload));
+    },
+  };
+}
+
+const kindOf = (type) => /^(video|audio|image)\//.exec(type)?.[1] ?? "file";

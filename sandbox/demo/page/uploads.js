@@ -1,0 +1,68 @@
+import { announce } from "./announcer.js";
+import { createQueue } from "./queue.js";
+import { createRow } from "./upload-row.js";
+
+const section = document.querySelector("#uploads");
+const list = document.querySelector("#rows");
+const clear = document.querySelector("#clear");
+const input = document.querySelector("#files");
+
+/** The list of this page's uploads; `onRegistered` hears of each that becomes an asset. */
+export function createUploads(uploader, onRegistered) {
+  const rows = new Map();
+
+  const queue = createQueue(uploader, (entry) => {
+    if (!rows.has(entry)) show(entry);
+    rows.get(entry).update(entry);
+    if (entry.state === "done") onRegistered(entry.upload);
+    if (entry.state === "failed") announce(`${entry.file.name} failed: ${entry.error.message}`);
+    if (entry.state === "cancelled") announce(`${entry.file.name} is cancelled`);
+    clear.hidden = ![...rows.keys()].some(isOver);
+  });
+
+  function show(entry) {
+    const row = createRow(entry, { ...queue, remove: () => remove(entry) });
+    rows.set(entry, row);
+    list.append(row.element);
+    section.hidden = false;
+  }
+
+  function remove(entry) {
+    const { element } = rows.get(entry);
+    const neighbour = element.nextElementSibling ?? element.previousElementSibling;
+    rows.delete(entry);
+    element.remove();
+    tidy();
+    // Else the keyboard's place would be lost with the button.
+    (neighbour?.querySelector("button:not([hidden])") ?? input).focus();
+  }
+
+  function tidy() {
+    section.hidden = rows.size === 0;
+    clear.hidden = ![...rows.keys()].some(isOver);
+  }
+
+  clear.addEventListener("click", () => {
+    for (const [entry, { element }] of rows) {
+      if (!isOver(entry)) continue;
+      rows.delete(entry);
+      element.remove();
+    }
+    tidy();
+    input.focus();
+  });
+
+  addEventListener("beforeunload", (event) => {
+    if (queue.isBusy()) event.preventDefault();
+  });
+
+  return {
+    add(files) {
+      for (const file of files) queue.add(file);
+      if (files.length)
+        announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
+    },
+  };
+}
+
+const isOver = ({ state }) => ["done", "failed", "cancelled"].includes(state);

@@ -1,0 +1,46 @@
+"""What the demo is told by its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class SettingsError(Exception):
+    """A setting is missing or makes no sense."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the parts of the sandbox listen, and how its tokens are signed."""
+
+    demo_port: int
+    broker_port: int
+    upstream_port: int
+    jwt_secret: str = field(repr=False)
+    jwt_issuer: str | None
+    jwt_audience: str | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the settings once.
+
+        Raises:
+            SettingsError: With a sentence for whoever set the environment.
+        """
+        secret = environment.get("JWT_SECRET", "")
+        if not secret:
+            raise SettingsError("JWT_SECRET is not set; it is what the broker checks tokens with")
+        return cls(
+            demo_port=_port(environment, "DEMO_PORT", 8080),
+            broker_port=_port(environment, "BROKER_PORT", 8000),
+            upstream_port=_port(environment, "UPSTREAM_PORT", 8001),
+            jwt_secret=secret,
+            jwt_issuer=environment.get("JWT_ISSUER") or None,
+            jwt_audience=environment.get("JWT_AUDIENCE") or None,
+        )
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):  # noqa: PLR2004 - the range of ports.
+        raise SettingsError(f"{name} is {text!r}, which is no port number from 1 to 65535")
+    return int(text)
