@@ -9,9 +9,12 @@ from aiohttp import web
 
 from sandbox.upstream.assets import TYPES, VISIBILITIES
 from sandbox.upstream.bodies import choice, read_body, text
+from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.listing import list_page, parse_query
+from sandbox.upstream.objects import StoredObject
 from sandbox.upstream.problems import Problem, asset_not_found, invalid
 from sandbox.upstream.state import Upstream, note, upstream_of
+from sandbox.upstream.storage import SERVED_HEADERS, serve
 
 routes = web.RouteTableDef()
 
@@ -104,6 +107,7 @@ async def delete_asset(request: web.Request) -> web.Response:
     if upstream.behavior.delete_forbidden:
         raise Problem(403, "You may not delete this asset", code="asset_forbidden")
     upstream.assets.delete(row["id"])
+    upstream.probe.thumbnail(row["id"]).unlink(missing_ok=True)
     if not upstream.assets.uses(row["object_key"]):
         upstream.objects.delete(row["object_key"])
     note(request, f"deleted {row['id']}")
@@ -130,3 +134,25 @@ def _is_uuid(value: str) -> bool:
         return str(uuid.UUID(value)) == value.lower()
     except ValueError:
         return False
+
+
+@routes.get("/thumbnails/{id}.jpg")
+async def get_thumbnail(request: web.Request) -> web.StreamResponse:
+    """Serve an asset's thumbnail."""
+    upstream = upstream_of(request)
+    row = find_asset(upstream, request.match_info["id"])
+    if not row["has_thumbnail"]:
+        raise asset_not_found(row["id"])
+    headers = {**SERVED_HEADERS, **cross_origin(upstream.behavior)}
+    return web.FileResponse(upstream.probe.thumbnail(row["id"]), headers=headers)
+
+
+@routes.get("/media/{id}")
+async def get_rewritten(request: web.Request) -> web.StreamResponse:
+    """Serve an asset's bytes by the URL that the behaviour `assetUrl: rewritten` shows."""
+    upstream = upstream_of(request)
+    row = find_asset(upstream, request.match_info["id"])
+    stored = upstream.objects.find(row["object_key"])
+    if not isinstance(stored, StoredObject):
+        raise asset_not_found(row["id"])
+    return serve(request, stored)

@@ -8,7 +8,7 @@ and the next start deletes it.
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -16,23 +16,32 @@ from sandbox.upstream.database import Database
 
 
 @dataclass(frozen=True)
-class StoredObject:
-    """An object, or the place that was handed out for it.
+class Place:
+    """What was handed out for an object.
 
     Attributes:
         key: Unguessable, chosen here.
         file_name: As in its URLs, not percent-encoded.
         content_type: As it was declared, byte for byte.
-        path: Its bytes; None until they have landed.
-        size: In bytes.
-        etag: MD5 in hex, as S3's for a single PUT.
-        sha256: In hex.
     """
 
     key: str
     file_name: str
     content_type: str
-    path: Path | None
+
+
+@dataclass(frozen=True)
+class StoredObject(Place):
+    """An object whose bytes have landed.
+
+    Attributes:
+        path: Its bytes.
+        size: In bytes.
+        etag: MD5 in hex, as S3's for a single PUT.
+        sha256: In hex.
+    """
+
+    path: Path
     size: int
     etag: str
     sha256: str
@@ -84,28 +93,26 @@ class ObjectStore:
             path.mkdir(parents=True, exist_ok=True)
         self._sweep()
 
-    def reserve(self, file_name: str, content_type: str) -> StoredObject:
+    def reserve(self, file_name: str, content_type: str) -> Place:
         """Make a place for an object."""
         key = secrets.token_hex(16)
         self._database.run(
             "INSERT INTO objects (key, file_name, content_type) VALUES (?, ?, ?)",
             (key, file_name, content_type),
         )
-        return StoredObject(key, file_name, content_type, None, 0, "", "")
+        return Place(key, file_name, content_type)
 
-    def find(self, key: str) -> StoredObject | None:
-        """Give an object or its empty place, or None when the key was never handed out."""
+    def find(self, key: str) -> Place | StoredObject | None:
+        """Give an object, or its empty place, or None when the key was never handed out."""
         row = self._database.one("SELECT * FROM objects WHERE key = ?", (key,))
         if row is None:
             return None
+        place = Place(row["key"], row["file_name"], row["content_type"])
+        if row["file"] is None:
+            return place
+        path = self._landed / row["file"]
         return StoredObject(
-            key=row["key"],
-            file_name=row["file_name"],
-            content_type=row["content_type"],
-            path=self._landed / row["file"] if row["file"] else None,
-            size=row["size"] or 0,
-            etag=row["etag"] or "",
-            sha256=row["sha256"] or "",
+            **asdict(place), path=path, size=row["size"], etag=row["etag"], sha256=row["sha256"]
         )
 
     def incoming(self) -> IncomingFile:
@@ -122,22 +129,30 @@ class ObjectStore:
         if before is None:
             return None
         etag, sha256 = incoming.digests()
-        file = incoming.path.name
-        incoming.path.rename(self._landed / file)
+        path = self._landed / incoming.path.name
+        incoming.path.rename(path)
         self._database.run(
             "UPDATE objects SET file = ?, size = ?, etag = ?, sha256 = ? WHERE key = ?",
-            (file, incoming.size, etag, sha256, key),
+            (path.name, incoming.size, etag, sha256, key),
         )
-        if before.path is not None:
+        if isinstance(before, StoredObject):
             # Whoever reads the old bytes right now keeps them: the file is open.
             before.path.unlink(missing_ok=True)
-        return self.find(key)
+        return StoredObject(
+            key,
+            before.file_name,
+            before.content_type,
+            path=path,
+            size=incoming.size,
+            etag=etag,
+            sha256=sha256,
+        )
 
     def delete(self, key: str) -> None:
         """Delete an object and its place."""
         stored = self.find(key)
         self._database.run("DELETE FROM objects WHERE key = ?", (key,))
-        if stored is not None and stored.path is not None:
+        if isinstance(stored, StoredObject):
             stored.path.unlink(missing_ok=True)
 
     def clear(self) -> None:

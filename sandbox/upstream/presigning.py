@@ -28,12 +28,12 @@ async def presign(request: web.Request) -> web.Response:
     if wait is not None:
         raise rate_limited(wait if behavior.retry_after_on429 else None)
     file_name, content_type = _check(await read_body(request), upstream)
-    stored = upstream.objects.reserve(file_name, content_type)
+    place = upstream.objects.reserve(file_name, content_type)
     origin = upstream.settings.origin
     upload_url = upstream.signer.presign(
         "PUT",
         origin,
-        storage_path(stored),
+        storage_path(place),
         {"content-type": content_type, "host": urlsplit(origin).netloc},
         now=upstream.now(),
         expires_in=behavior.expires_in,
@@ -41,7 +41,7 @@ async def presign(request: web.Request) -> web.Response:
     note(request, "presigned")
     answer = {
         "uploadUrl": upload_url,
-        "url": origin + asset_path(stored),
+        "url": origin + asset_path(place),
         "expiresIn": behavior.expires_in,
     }
     return web.json_response(answer, status=201)

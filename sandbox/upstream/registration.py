@@ -10,7 +10,6 @@ from sandbox.upstream.bodies import choice, project, read_body, text
 from sandbox.upstream.fetching import fetch
 from sandbox.upstream.objects import StoredObject
 from sandbox.upstream.presigning import oversize
-from sandbox.upstream.probing import examine
 from sandbox.upstream.problems import Problem
 from sandbox.upstream.state import Upstream, note, upstream_of
 
@@ -30,28 +29,23 @@ async def register(request: web.Request) -> web.Response:
     own = own_path(upstream, url)
     stored = landed(upstream, own) if own is not None else await fetch(upstream, url)
     if stored.size > upstream.behavior.plan_max_bytes:
-        if own is None:
-            upstream.objects.delete(stored.key)
         raise oversize(upstream)
-    if name is None and upstream.behavior.unnamed_asset == "fileName":
-        name = stored.file_name
-    asset_id = new_id()
-    facts = await examine(upstream, stored, asset_id)
+    asset_id, unnamed = new_id(), upstream.behavior.unnamed_asset
+    new = NewAsset(
+        type=asset_type,
+        visibility=visibility,
+        name=stored.file_name if name is None and unnamed == "fileName" else name,
+        url=url,
+        object_key=stored.key,
+        size=stored.size,
+        sha256=stored.sha256 if upstream.behavior.records_digest else None,
+        input_type="URL" if own is None else "UPLOAD",
+        project_id=project_id,
+        facts=await upstream.probe.examine(stored.path, stored.file_name, asset_id),
+    )
     # Nothing waits between this look and the insertion, so two calls at once make one asset.
     row = upstream.assets.find_by_url(url) if upstream.behavior.duplicate_url == "same" else None
     if row is None:
-        new = NewAsset(
-            type=asset_type,
-            visibility=visibility,
-            name=name,
-            url=url,
-            object_key=stored.key,
-            size=stored.size,
-            sha256=stored.sha256 if upstream.behavior.records_digest else None,
-            input_type="URL" if own is None else "UPLOAD",
-            project_id=project_id,
-            facts=facts,
-        )
         row = upstream.assets.add(asset_id, new, now=upstream.now(), registered_at=upstream.clock())
     note(request, f"asset {row['id']}")
     shown: dict[str, Any] = upstream.assets.show(row, upstream.behavior)
@@ -84,7 +78,7 @@ def landed(upstream: Upstream, path: str) -> StoredObject:
             "The file is not in this organization's storage",
             code="file_not_in_org_storage",
         )
-    if stored.path is None:
+    if not isinstance(stored, StoredObject):
         raise Problem(
             behavior.not_uploaded_status,
             "Uploaded file not found",

@@ -65,3 +65,4 @@ async def serve(upstream: Upstream) -> None:
         raise PortTakenError(f"port {port} is in use; set UPSTREAM_PORT to another one") from error
     finally:
         await runner.cleanup()
+        await upstream.probe.close()

@@ -13,6 +13,7 @@ from sandbox.upstream.database import Database
 from sandbox.upstream.faults import Action, FaultBook
 from sandbox.upstream.journal import Entry, Journal
 from sandbox.upstream.objects import ObjectStore
+from sandbox.upstream.probing import MediaProbe
 from sandbox.upstream.ratelimit import RateLimit
 from sandbox.upstream.settings import Settings
 from sandbox.upstream.signing import UrlSigner
@@ -33,6 +34,7 @@ class Upstream:
     database: Database
     objects: ObjectStore
     assets: Assets
+    probe: MediaProbe
     signer: UrlSigner
     behavior: Behavior
     journal: Journal = field(default_factory=Journal)
@@ -50,6 +52,7 @@ class Upstream:
             task.cancel()
         self.database.clear()
         self.objects.clear()
+        self.probe.clear()
         # URLs that were signed before must not work on what comes after.
         self.signer = UrlSigner(self.database.secret())
         self.behavior = self.settings.behavior
@@ -85,6 +88,7 @@ def open_upstream(settings: Settings, clock: Callable[[], float]) -> Upstream:
         database=database,
         objects=ObjectStore(settings.folder, database),
         assets=Assets(database, settings.origin),
+        probe=MediaProbe(settings.folder / "thumbnails"),
         signer=UrlSigner(database.secret()),
         behavior=settings.behavior,
     )

@@ -11,7 +11,7 @@ from aiohttp import ClientPayloadError, web
 
 from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.faults import CutBody, Slow
-from sandbox.upstream.objects import IncomingFile, StoredObject
+from sandbox.upstream.objects import IncomingFile, Place, StoredObject
 from sandbox.upstream.pipeline import sever
 from sandbox.upstream.signing import SignatureMismatchError, UnsignedError, UrlExpiredError
 from sandbox.upstream.state import ACTIONS, note, upstream_of
@@ -25,7 +25,7 @@ _DRAIN_BYTES = 268_435_456
 _DRAIN_SECONDS = 10.0
 _PREFLIGHT_AGE = "3000"  # seconds
 # An uploaded page or SVG is a stranger's: it may be looked at, but runs nothing.
-_SERVED_HEADERS = {
+SERVED_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": (
         "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self';"
@@ -56,14 +56,14 @@ class StorageRefusal(Exception):  # noqa: N818 - S3's word for it is an error co
         self.body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
 
 
-def storage_path(stored: StoredObject) -> str:
+def storage_path(place: Place) -> str:
     """Give the path of an object's presigned URL, percent-encoded."""
-    return f"/storage/{stored.key}/{quote(stored.file_name, safe='')}"
+    return f"/storage/{place.key}/{quote(place.file_name, safe='')}"
 
 
-def asset_path(stored: StoredObject) -> str:
+def asset_path(place: Place) -> str:
     """Give the path by which an object is read, percent-encoded."""
-    return f"/assets/{stored.key}/{quote(stored.file_name, safe='')}"
+    return f"/assets/{place.key}/{quote(place.file_name, safe='')}"
 
 
 def _refuse(request: web.Request, refusal: StorageRefusal) -> web.Response:
@@ -200,7 +200,7 @@ async def _drain(request: web.Request) -> None:
 async def get_object(request: web.Request) -> web.StreamResponse:
     """Serve an object that has landed, with ranges, as a media element asks for them."""
     stored = upstream_of(request).objects.find(request.match_info["key"])
-    if stored is None or stored.path is None or stored.file_name != request.match_info["name"]:
+    if not isinstance(stored, StoredObject) or stored.file_name != request.match_info["name"]:
         return _refuse(
             request, StorageRefusal(404, "NoSuchKey", "The specified key does not exist.")
         )
@@ -211,9 +211,7 @@ def serve(request: web.Request, stored: StoredObject) -> web.StreamResponse:
     """Answer with an object's bytes."""
     headers = {
         "Content-Type": stored.content_type,
-        **_SERVED_HEADERS,
+        **SERVED_HEADERS,
         **cross_origin(upstream_of(request).behavior),
     }
-    if stored.path is None:
-        raise web.HTTPNotFound
     return web.FileResponse(stored.path, headers=headers)
