@@ -1,0 +1,1 @@
+"""The upload broker: all that is deployed, beside `app.py`."""

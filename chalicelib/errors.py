@@ -1,0 +1,301 @@
+"""Every failure that a caller can meet. `docs/errors.md` lists the same codes.
+
+BrokerError
+├── RequestError                 the caller can mend it
+│   ├── InvalidJson              400 invalid_json
+│   ├── Unauthorized             401 unauthorized
+│   ├── NotFound                 404 not_found
+│   ├── MethodNotAllowed         405 method_not_allowed
+│   ├── FileNotUploaded          409 file_not_uploaded, retryable
+│   ├── UploadNotPending         409 upload_not_pending
+│   ├── UploadCancelled          410 upload_cancelled
+│   ├── UploadExpired            410 upload_expired
+│   ├── BodyTooLarge             413 body_too_large
+│   ├── FileTooLarge             413 file_too_large
+│   ├── UnsupportedMediaType     415 unsupported_media_type
+│   ├── InvalidInput             422 invalid_input
+│   ├── ContentTypeNotAccepted   422 content_type_not_accepted
+│   ├── ProjectNotFound          422 project_not_found
+│   └── FileRejected             422 file_rejected
+├── UpstreamError                sync. failed; nothing that the caller can mend
+│   ├── UpstreamRefused          an answer with a 4xx that no other class covers
+│   │                            502 upstream_refused
+│   ├── UpstreamUnauthorized     502 upstream_unauthorized: the operator's trouble
+│   ├── UpstreamBusy             503 upstream_busy, retryable
+│   ├── UpstreamUnreachable      502 upstream_unreachable, retryable: nothing was sent
+│   └── OutcomeUnknown           sent, and nobody knows whether it was carried out
+│       ├── UpstreamTimeout      504 upstream_timeout, retryable
+│       └── UpstreamFault        502 upstream_fault, retryable
+├── StoreUnavailable             503 store_unavailable, retryable
+├── Misconfigured                503 misconfigured
+└── InternalError                500 internal_error
+"""
+
+from typing import ClassVar
+
+
+class BrokerError(Exception):
+    """The base of all failures that have a code and a documented meaning.
+
+    Attributes:
+        status: HTTP status of the answer.
+        code: One of the closed list in `docs/errors.md`.
+        title: The same for every error of the class.
+        retryable: Whether the same request may succeed later.
+        detail: What happened this time, for people.
+        errors: For invalid input, what is wrong with which member: dictionaries with `detail`
+            and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
+        retry_after: Seconds until a retry makes sense, or None.
+        headers: Further headers of the answer.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "The broker failed"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: tuple[dict[str, str], ...] = (),
+        retry_after: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.retry_after = retry_after
+        self.headers = headers or {}
+
+
+class RequestError(BrokerError):
+    """The request can't be carried out as it stands."""
+
+
+class InvalidJson(RequestError):
+    """The body is missing, is no JSON, or is no JSON object."""
+
+    status = 400
+    code = "invalid_json"
+    title = "The body is not a JSON object"
+
+
+class Unauthorized(RequestError):
+    """No token, or one that does not hold."""
+
+    status = 401
+    code = "unauthorized"
+    title = "A valid bearer token is required"
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it belongs to somebody else."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method on it does not."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class FileNotUploaded(RequestError):
+    """sync. does not see the file's bytes yet."""
+
+    status = 409
+    code = "file_not_uploaded"
+    title = "The file has not been uploaded yet"
+    retryable = True
+
+
+class UploadNotPending(RequestError):
+    """The upload is past the state in which this can be done."""
+
+    status = 409
+    code = "upload_not_pending"
+    title = "The upload is no longer pending"
+
+
+class UploadCancelled(RequestError):
+    """The caller cancelled the upload."""
+
+    status = 410
+    code = "upload_cancelled"
+    title = "The upload was cancelled"
+
+
+class UploadExpired(RequestError):
+    """The upload's window ended without a file."""
+
+    status = 410
+    code = "upload_expired"
+    title = "The upload has expired"
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is over the broker's bound."""
+
+    status = 413
+    code = "body_too_large"
+    title = "The request's body is too large"
+
+
+class FileTooLarge(RequestError):
+    """The file is larger than the caller, the broker or the plan allows."""
+
+    status = 413
+    code = "file_too_large"
+    title = "The file is too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The request's body is not declared as JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body must be application/json"
+
+
+class InvalidInput(RequestError):
+    """A member of the body, a parameter or a header is not as it must be."""
+
+    status = 422
+    code = "invalid_input"
+    title = "The request has invalid members"
+
+
+class ContentTypeNotAccepted(RequestError):
+    """The file's content type is none that this broker takes."""
+
+    status = 422
+    code = "content_type_not_accepted"
+    title = "This kind of file is not accepted"
+
+
+class ProjectNotFound(RequestError):
+    """sync. does not know the project."""
+
+    status = 422
+    code = "project_not_found"
+    title = "The project does not exist"
+
+
+class FileRejected(RequestError):
+    """sync. refused the file or the URL for good."""
+
+    status = 422
+    code = "file_rejected"
+    title = "sync. refused the file"
+
+
+class UpstreamError(BrokerError):
+    """sync.'s API failed, or answered what the broker can't use.
+
+    Attributes:
+        upstream_status: The HTTP status that sync. answered, or None if there was no answer.
+        upstream_code: sync.'s own `errorCode`, or None.
+    """
+
+    status = 502
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        upstream_status: int | None = None,
+        upstream_code: str | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.upstream_status = upstream_status
+        self.upstream_code = upstream_code
+
+
+class UpstreamRefused(UpstreamError):
+    """sync. refused the request, and the broker knows no better word for it."""
+
+    code = "upstream_refused"
+    title = "sync. refused the request"
+
+
+class UpstreamUnauthorized(UpstreamError):
+    """sync. refused the broker's key, plan or payment."""
+
+    code = "upstream_unauthorized"
+    title = "The broker is not allowed to use sync."
+
+
+class UpstreamBusy(UpstreamError):
+    """sync.'s rate limit is reached."""
+
+    status = 503
+    code = "upstream_busy"
+    title = "sync. is busy"
+    retryable = True
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to sync.; the request was never sent."""
+
+    code = "upstream_unreachable"
+    title = "sync. can't be reached"
+    retryable = True
+
+
+class OutcomeUnknown(UpstreamError):
+    """The request was sent, and its answer was lost or is of no use."""
+
+    retryable = True
+
+
+class UpstreamTimeout(OutcomeUnknown):
+    """sync. did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+    title = "sync. did not answer in time"
+
+
+class UpstreamFault(OutcomeUnknown):
+    """sync. answered with a 5xx, with nonsense, or cut the connection."""
+
+    code = "upstream_fault"
+    title = "sync. failed"
+
+
+class StoreUnavailable(BrokerError):
+    """DynamoDB can't be reached or refuses the broker."""
+
+    status = 503
+    code = "store_unavailable"
+    title = "The broker's records can't be reached"
+    retryable = True
+
+
+class Misconfigured(BrokerError):
+    """A setting is missing or contradicts another."""
+
+    status = 503
+    code = "misconfigured"
+    title = "The broker is not configured"
+
+
+class InternalError(BrokerError):
+    """A defect of the broker."""
+
+
+def all_kinds(base: type[BrokerError] = BrokerError) -> "list[type[BrokerError]]":
+    """List the classes that stand for one code each, in the order of the tree."""
+    below = [kind for child in base.__subclasses__() for kind in all_kinds(child)]
+    return below or [base]
+
+
+def by_code(code: str) -> type[BrokerError]:
+    """Return the class of a code; a code that this version does not know is a defect."""
+    return next((kind for kind in all_kinds() if kind.code == code), InternalError)
