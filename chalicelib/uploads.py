@@ -1,0 +1,223 @@
+"""The upload: its value, its states, and the moves between them. Pure.
+
+Times are whole milliseconds since 1970 (UTC), as they are stored.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+Json = dict[str, Any]
+AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
+
+
+class Status(StrEnum):
+    """Where an upload stands. `docs/architecture.md` draws the moves."""
+
+    CREATING = "creating"
+    PENDING = "pending"
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.CREATING: frozenset({Status.PENDING}),
+    Status.PENDING: frozenset({Status.REGISTERING, Status.EXPIRED, Status.CANCELLED}),
+    Status.REGISTERING: frozenset({Status.REGISTERED, Status.FAILED, Status.PENDING}),
+    Status.REGISTERED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.EXPIRED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+def sources(target: Status) -> tuple[Status, ...]:
+    """Return the states from which `target` may be reached, in the order of the life."""
+    return tuple(state for state in Status if target in MOVES[state])
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file that a browser wants to upload, as it was validated.
+
+    Attributes: as those of `Upload`.
+    """
+
+    file_name: str
+    content_type: str
+    size: int
+    type: AssetType
+    name: str | None = None
+    project_id: str | None = None
+
+
+@dataclass(frozen=True)
+class NewUrl:
+    """A public URL to register, as it was validated.
+
+    Attributes: as those of `Upload`.
+    """
+
+    url: str
+    type: AssetType
+    name: str | None = None
+    project_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Presigned:
+    """What sync. answers to a presign.
+
+    Attributes:
+        upload_url: Where the browser PUTs the bytes; signed, so never logged.
+        url: The object's address, by which it is registered.
+        expires_in: Life of `upload_url` in whole seconds. Read it, never assume it.
+    """
+
+    upload_url: str
+    url: str
+    expires_in: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a look-up at sync. found.
+
+    Attributes:
+        matching: Assets with the same address, type, name and project, oldest first.
+        undecided: Assets that may be it: they tell no address, or have another name or project.
+    """
+
+    matching: tuple[Json, ...]
+    undecided: tuple[Json, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A presigned address that was handed out for one upload.
+
+    Attributes:
+        upload_url: Where the browser PUTs the bytes.
+        url: The object's address at sync.
+        issued_at: When it was presigned.
+        expires_at: When storage stops accepting a new PUT.
+    """
+
+    upload_url: str
+    url: str
+    issued_at: int
+    expires_at: int
+
+    def is_fresh(self, now: int) -> bool:
+        """Say whether more than half of its life is left."""
+        return self.expires_at - now > (self.expires_at - self.issued_at) / 2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to register, or to find out what became of an earlier one.
+
+    Attributes:
+        id: Names the holder of the lease; a write that does not carry it is refused.
+        lease_until: Until when nobody else may try.
+        first_post_at: When the first POST of an unknown outcome was about to be sent.
+        settle_at: Until when that POST may still be carried out by sync., so that a look that
+            finds nothing proves nothing before.
+    """
+
+    id: str
+    lease_until: int
+    first_post_at: int
+    settle_at: int
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file, or one public URL, on its way to be an asset.
+
+    Attributes:
+        id: 32 hex digits, unguessable.
+        owner: The caller's id.
+        status: Its state.
+        created_at: When it was reserved.
+        updated_at: When its state last changed.
+        type: VIDEO, AUDIO or IMAGE.
+        file_name: The file's name, or None for a public URL.
+        content_type: The declared type byte for byte, or None for a public URL.
+        size: The declared size in bytes, or None for a public URL.
+        name: A label for people, or None.
+        project_id: sync.'s project, or None.
+        source_url: The public URL, or None for a file.
+        targets: The presigned addresses that were handed out, oldest first.
+        attempt: The registration that is under way or of unknown outcome.
+        asset: sync.'s asset as it was registered.
+        error: `code` and `detail` of the problem that a failed upload repeats.
+    """
+
+    id: str
+    owner: str
+    status: Status
+    created_at: int
+    updated_at: int
+    type: AssetType
+    file_name: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    name: str | None = None
+    project_id: str | None = None
+    source_url: str | None = None
+    targets: tuple[Target, ...] = ()
+    attempt: Attempt | None = None
+    asset: Json | None = None
+    error: Json | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the bytes come from a browser, not from a public URL."""
+        return self.source_url is None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where its bytes may lie at sync., the likeliest first."""
+        if self.source_url is not None:
+            return (self.source_url,)
+        return tuple(target.url for target in reversed(self.targets))
+
+
+ASSET_MEMBERS = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "type",
+    "visibility",
+    "name",
+    "url",
+    "size",
+    "format",
+    "inputType",
+    "durationSeconds",
+    "thumbnailUrl",
+    "width",
+    "height",
+    "projectId",
+)  # sync.'s documented members, in its order
+
+
+def asset_of(answer: Json) -> Json:
+    """Keep an asset's documented members; one that is missing, or no plain value, is null."""
+    return {
+        name: value if isinstance(value, str | int | float) else None
+        for name in ASSET_MEMBERS
+        for value in (answer.get(name),)
+    }
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some uploads, newest first, and where the next page starts (None: there is none)."""
+
+    items: tuple[Upload, ...]
+    next_cursor: str | None
