@@ -1,0 +1,315 @@
+"""The only HTTP to sync.: time-outs, retries, and one table of its errors.
+
+A POST that registers is sent once. It is repeated only when no connection came about, because
+sync. knows no idempotency key there. A presign makes nothing that lasts, and a look-up only
+reads: both are repeated once after a failure that may pass.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from chalicelib import errors, observability
+from chalicelib.uploads import AssetType, Candidates, Json, Presigned, asset_of
+
+CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
+# API Gateway gives up after 29 s. One registration and the look-up after a lost answer fit in,
+# connecting included.
+PRESIGN_SECONDS = 12.0
+REGISTER_SECONDS = 18.0
+LOOK_SECONDS = 7.0
+MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
+MAX_LOOK_PAGES = 20
+# A connection that rested longer may have been cut without a word, while the container was frozen.
+# A POST on it would end with its outcome unknown, so a new one is opened instead.
+IDLE_SECONDS = 20.0
+
+# sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
+# same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
+FINAL: dict[str, type[errors.BrokerError]] = {
+    "file_size_exceeds_plan_limit": errors.FileTooLarge,
+    "file_not_in_org_storage": errors.FileRejected,
+    "project_not_found": errors.ProjectNotFound,
+}
+_BY_STATUS: dict[int, type[errors.UpstreamError]] = {
+    401: errors.UpstreamUnauthorized,
+    402: errors.UpstreamUnauthorized,
+    403: errors.UpstreamUnauthorized,
+    408: errors.UpstreamTimeout,
+    429: errors.UpstreamBusy,
+    504: errors.UpstreamTimeout,
+}
+_BY_CODE: dict[str, type[errors.UpstreamError]] = {
+    "rate_limit_exceeded": errors.UpstreamBusy,
+    "concurrency_limit_reached": errors.UpstreamBusy,
+}
+DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
+
+
+class Upstream:
+    """sync.'s asset API.
+
+    Args:
+        base_url: Without a slash at the end.
+        api_key: Called for each request, so that a new key is used as soon as it is known.
+        monotonic: Seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Callable[[], str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._monotonic = monotonic
+        self._last_used = monotonic()
+        self._session = requests.Session()
+        # Neither proxies nor .netrc of the machine may see or replace the key.
+        self._session.trust_env = False
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def presign(self, file_name: str, content_type: str, size: int) -> Presigned:
+        """Ask for an address to PUT a file to.
+
+        Raises:
+            BrokerError: By the table of this module.
+        """
+        body = {"fileName": file_name, "contentType": content_type, "size": size}
+        answer = self._twice("POST", "/v2/assets/upload", PRESIGN_SECONDS, body=body)
+        upload_url, url = answer.get("uploadUrl"), answer.get("url")
+        expires_in = answer.get("expiresIn")
+        if (
+            not isinstance(upload_url, str)
+            or not isinstance(url, str)
+            or isinstance(expires_in, bool)
+            or not isinstance(expires_in, int | float)
+            or expires_in < 1
+        ):
+            raise errors.UpstreamFault("sync. answered the presign with something else.")
+        return Presigned(upload_url, url, int(expires_in))
+
+    def register(
+        self, url: str, asset_type: AssetType, name: str | None, project: str | None
+    ) -> Json:
+        """Make an asset of what lies at an address. Never sent twice.
+
+        Returns:
+            sync.'s asset, with an `id` for certain.
+
+        Raises:
+            OutcomeUnknown: It was sent, and it may have been carried out.
+            BrokerError: It was not carried out; by the table of this module.
+        """
+        body: Json = {"url": url, "type": asset_type}
+        if name is not None:
+            body["name"] = name
+        if project is not None:
+            body["projectId"] = project
+        asset = self._call("POST", "/v2/assets", REGISTER_SECONDS, body=body)
+        if not isinstance(asset.get("id"), str) or not asset["id"]:
+            raise errors.UpstreamFault("sync. answered the registration without an id.")
+        return asset_of(asset)
+
+    def look(
+        self,
+        addresses: tuple[str, ...],
+        asset_type: AssetType,
+        name: str | None,
+        project: str | None,
+        since: int,
+    ) -> Candidates:
+        """Look for the asset of a registration whose answer was lost.
+
+        Args:
+            addresses: Any of which may have been in the lost registration.
+            asset_type: Its type.
+            name: Its name.
+            project: Its project.
+            since: Milliseconds since 1970; older assets can't be it.
+
+        Raises:
+            BrokerError: The list could not be read to its end, so nothing is known.
+        """
+        matching, undecided = [], []
+        for answer in self._newest_first(asset_type, project):
+            asset = asset_of(answer)
+            created = _milliseconds(asset["createdAt"])
+            if created is not None and created < since:
+                break
+            if asset["type"] != asset_type or not isinstance(asset["id"], str):
+                continue
+            is_same = (asset["name"], asset["projectId"]) == (name, project)
+            if asset["url"] in addresses and is_same:
+                matching.append(asset)
+            elif asset["url"] in addresses or (not asset["url"] and is_same):
+                undecided.append(asset)
+        return Candidates(tuple(reversed(matching)), tuple(undecided))
+
+    def _newest_first(self, asset_type: AssetType, project: str | None) -> Iterator[Json]:
+        query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
+        if project is not None:
+            query["projectId"] = project
+        deadline = self._monotonic() + LOOK_SECONDS
+        for _ in range(MAX_LOOK_PAGES):
+            left = deadline - self._monotonic()
+            if left <= 0:
+                raise errors.UpstreamTimeout("sync.'s list of assets took too long.")
+            page = self._twice("GET", "/v2/assets", left, query=query)
+            items = page.get("items")
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise errors.UpstreamFault("sync. answered the list with something else.")
+            yield from items
+            if not isinstance(page.get("nextCursor"), str) or not page["nextCursor"]:
+                return
+            query["cursor"] = page["nextCursor"]
+        raise errors.UpstreamFault("sync.'s list of assets has no end.")
+
+    def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
+        """Send what may be repeated; the time limit is for both tries together."""
+        deadline = self._monotonic() + seconds
+        try:
+            return self._call(method, path, seconds, **request)
+        except (errors.OutcomeUnknown, errors.UpstreamUnreachable):
+            left = deadline - self._monotonic()
+            if left < 1:
+                raise
+            return self._call(method, path, left, **request)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        body: Json | None = None,
+        query: dict[str, str] | None = None,
+    ) -> Json:
+        """Send one request and read its whole answer within a number of seconds."""
+        started = self._monotonic()
+        if started - self._last_used > IDLE_SECONDS:
+            self._session.close()
+        try:
+            with self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                json=body,
+                headers={"x-api-key": self._api_key(), "accept": "application/json"},
+                timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
+                # A redirect would carry the key to wherever it points.
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = self._read(response, started + seconds)
+        except requests.RequestException as error:
+            raise _failure(error) from error
+        finally:
+            self._last_used = self._monotonic()
+            observability.count_upstream(self._last_used - started)
+        return _answer(response.status_code, response.headers.get("Retry-After"), content)
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        content = bytearray()
+        # The read time-out is for each packet: without a deadline a trickle would never end.
+        for chunk in response.iter_content(65536):
+            content += chunk
+            if len(content) > MAX_ANSWER_BYTES:
+                raise errors.UpstreamFault("sync.'s answer has no end.")
+            if self._monotonic() > deadline:
+                raise errors.UpstreamTimeout("sync. did not answer in time.")
+        return bytes(content)
+
+
+def _failure(error: requests.RequestException) -> errors.UpstreamError:
+    """Map an exception of requests: was anything sent?"""
+    if isinstance(error, requests.ConnectTimeout):
+        return errors.UpstreamUnreachable("No connection to sync.")
+    if isinstance(error, requests.Timeout):
+        return errors.UpstreamTimeout("sync. did not answer in time.")
+    if isinstance(error, requests.ConnectionError) and _never_connected(error):
+        return errors.UpstreamUnreachable("No connection to sync.")
+    return errors.UpstreamFault("The connection to sync. broke off.")
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    """Tell a refused connection from one that broke off: urllib3 names the cause."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
+
+
+def _answer(status: int, retry_after: str | None, content: bytes) -> Json:
+    """Turn an answer into its JSON object, or raise what it means."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    if 200 <= status < 300:  # noqa: PLR2004 - the range of success
+        if not isinstance(body, dict):
+            raise errors.UpstreamFault("sync.'s answer is not a JSON object.")
+        return body
+    problem = body if isinstance(body, dict) else {}
+    code = problem.get("errorCode") or problem.get("error_code")
+    raise _refusal(
+        status, code if isinstance(code, str) else None, _message(problem), _seconds(retry_after)
+    )
+
+
+def _refusal(
+    status: int, code: str | None, message: str, retry_after: float | None
+) -> errors.BrokerError:
+    """The one table: what a status and an `errorCode` of sync. mean here."""
+    observability.note(upstreamStatus=status, upstreamCode=code)
+    if code in FINAL and 400 <= status < 500:  # noqa: PLR2004 - the range of refusals
+        return FINAL[code](message or "sync. gave no reason.")
+    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    if kind is None:
+        is_refusal = 400 <= status < 500  # noqa: PLR2004 - as above
+        kind = errors.UpstreamRefused if is_refusal else errors.UpstreamFault
+    if kind is errors.UpstreamBusy and retry_after is None:
+        retry_after = DEFAULT_RETRY_AFTER
+    # What sync. says about the key or the plan is for the operator's log, not for the browser.
+    detail = message if kind is errors.UpstreamRefused else f"sync. answered {status}."
+    return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
+
+
+def _message(problem: Json) -> str:
+    """Read `message`, which is a string or a list of strings."""
+    message = problem.get("message")
+    if isinstance(message, list):
+        return "; ".join(part for part in message if isinstance(part, str))[:500]
+    return message[:500] if isinstance(message, str) else ""
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read `Retry-After`: whole seconds, or a date."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(int(retry_after)))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(retry_after)
+        return max(0.0, when.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _milliseconds(stamp: object) -> int | None:
+    """Read an ISO 8601 time; None for what is none."""
+    if not isinstance(stamp, str):
+        return None
+    try:
+        return int(datetime.fromisoformat(stamp).timestamp() * 1000)
+    except ValueError:
+        return None
