@@ -1,0 +1,207 @@
+"""Registering what has landed: at most one asset for one upload.
+
+Who wants to POST holds a lease, taken by one conditional write. After an answer that was lost
+the asset is looked for, at once and on each later call. Nobody POSTs again before sync. must have
+finished the lost request, and then only after one more look. A candidate that can't be decided
+never leads to a POST.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib import errors, observability
+from chalicelib.ports import Store, Upstream
+from chalicelib.uploads import Attempt, Json, Status, Upload
+
+ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
+CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
+LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
+MORE_ADDRESSES_SECONDS = 5  # a further address is tried only this long after the first
+BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
+UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is being found out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a registration stands.
+
+    Attributes:
+        upload: The upload.
+        retry_after: Seconds until the caller should ask again; None when it is registered.
+    """
+
+    upload: Upload
+    retry_after: int | None = None
+
+
+class Registration:
+    """Tries to register, and finds out what became of a try.
+
+    Args:
+        store: The records.
+        upstream: sync.
+        now: Milliseconds since 1970.
+        settle_seconds: How long sync. may go on with a registration after the longest attempt.
+    """
+
+    def __init__(
+        self, store: Store, upstream: Upstream, now: Callable[[], int], settle_seconds: int
+    ) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._now = now
+        self._settle_seconds = settle_seconds
+
+    def plan(self) -> Attempt:
+        """Plan an attempt that starts now."""
+        now = self._now()
+        longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * 1000
+        return Attempt(
+            id=secrets.token_hex(8),
+            lease_until=now + longest,
+            first_post_at=now,
+            settle_at=now + longest + self._settle_seconds * 1000,
+        )
+
+    def post(
+        self, upload: Upload, *, is_first_call: bool = False, look_after: bool = True
+    ) -> Outcome:
+        """Register an upload whose lease is held.
+
+        Args:
+            upload: The upload, with the attempt that holds the lease.
+            is_first_call: Whether the caller does not know the upload's id yet. Then nothing is
+                moved back to pending: `Lifecycle.register_url` takes the record back instead.
+            look_after: Whether there is time for a look-up after a lost answer.
+
+        Raises:
+            BrokerError: Nothing was made, or what was made could not be recorded.
+        """
+        started = self._now()
+        refusal = errors.UpstreamRefused()
+        for address in upload.addresses:
+            if self._now() - started > MORE_ADDRESSES_SECONDS * 1000:
+                break
+            try:
+                asset = self._upstream.register(
+                    address, upload.type, upload.name, upload.project_id
+                )
+            except errors.OutcomeUnknown as error:
+                observability.event("outcome_unknown", uploadId=upload.id, code=error.code)
+                return self.look(upload) if look_after else self._keep_looking(upload)
+            except errors.UpstreamRefused as error:
+                refusal = error
+            except errors.RequestError as error:
+                raise self._fail(upload, error) from error
+            except errors.UpstreamError:
+                if not is_first_call:
+                    self._store.reopen(upload, self._now())
+                raise
+            else:
+                return self._record(upload, asset, looked_up=False)
+        return self._refused(upload, refusal)
+
+    def look(self, upload: Upload) -> Outcome:
+        """Find out what became of a lost registration; the lease is held."""
+        attempt = upload.attempt
+        if attempt is None:
+            raise ValueError("an upload without an attempt has nothing to look for")
+        is_settled = self._now() > attempt.settle_at
+        try:
+            found = self._upstream.look(
+                upload.addresses,
+                upload.type,
+                upload.name,
+                upload.project_id,
+                attempt.first_post_at - LOOK_BACK_SECONDS * 1000,
+            )
+        except errors.BrokerError as error:
+            observability.event("look_failed", uploadId=upload.id, code=error.code)
+            return self._keep_looking(upload)
+        candidates = self._not_taken(found.matching)
+        if not candidates and upload.is_file:
+            # Nobody else registers a file's address, so it may have been given another name.
+            known = (a for a in found.undecided if a["url"] in upload.addresses)
+            candidates = self._not_taken(tuple(known))
+        if len(candidates) == 1 or (candidates and upload.is_file):
+            return self._record(upload, candidates[0], looked_up=True)
+        if candidates or self._not_taken(found.undecided):
+            observability.event(
+                "outcome_undecided",
+                level=logging.ERROR,
+                uploadId=upload.id,
+                candidates=len(candidates),
+            )
+            return self._keep_looking(upload)
+        if not is_settled:
+            return self._keep_looking(upload)
+        claim = self._store.lease_again(upload, self.plan())
+        if claim.upload is None or not claim.granted:
+            return Outcome(upload, BUSY_RETRY_AFTER)
+        return self.post(claim.upload, look_after=False)
+
+    def _not_taken(self, assets: tuple[Json, ...]) -> list[Json]:
+        """Leave out the assets that other uploads have recorded."""
+        if not assets:
+            return []
+        free = self._store.unclaimed([asset["id"] for asset in assets])
+        return [asset for asset in assets if asset["id"] in free]
+
+    def _keep_looking(self, upload: Upload) -> Outcome:
+        """Let go of the lease; the next call looks again."""
+        self._store.release(upload)
+        return Outcome(upload, UNKNOWN_RETRY_AFTER)
+
+    def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
+        claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
+        if claim.granted and claim.upload is not None:
+            return Outcome(claim.upload)
+        if not looked_up:
+            # The lease outlives every attempt, so this needs a clock that jumped or a container
+            # that was frozen in mid-request. A person must see which asset nobody recorded.
+            observability.event(
+                "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset["id"]
+            )
+        return Outcome(upload, BUSY_RETRY_AFTER)
+
+    def _refused(self, upload: Upload, refusal: errors.UpstreamRefused) -> Outcome:
+        """Decide what a refusal that is not known to be final means."""
+        reason = refusal.detail or "sync. gave no reason."
+        if not upload.is_file:
+            error = errors.FileRejected(reason)
+            raise self._fail(upload, error) from refusal
+        # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
+        self._store.reopen(upload, self._now())
+        raise errors.FileNotUploaded(
+            f"sync. does not see the file yet. It says: {reason}"
+        ) from refusal
+
+    def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
+        self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
+        return error
+
+
+def standing(upload: Upload) -> Outcome:
+    """Say where an upload stands for somebody who could not take its lease.
+
+    Raises:
+        BrokerError: It has ended without an asset.
+    """
+    if upload.status is Status.REGISTERED:
+        return Outcome(upload)
+    if upload.status in {Status.PENDING, Status.REGISTERING}:
+        return Outcome(upload, BUSY_RETRY_AFTER)
+    if upload.status is Status.FAILED and upload.error is not None:
+        raise errors.by_code(upload.error["code"])(upload.error["detail"])
+    raise no_longer_pending(upload)
+
+
+def no_longer_pending(upload: Upload) -> errors.BrokerError:
+    """Say why what needs a pending upload can't be done."""
+    if upload.status is Status.CANCELLED:
+        return errors.UploadCancelled("The upload was cancelled; begin a new one.")
+    if upload.status is Status.EXPIRED:
+        return errors.UploadExpired("The upload has expired; begin a new one.")
+    return errors.UploadNotPending(f"The upload is {upload.status}.")
