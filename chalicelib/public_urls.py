@@ -1,0 +1,91 @@
+"""Which public URLs may be registered. Names are not resolved: the fetch is sync.'s, not ours."""
+
+import ipaddress
+import re
+from collections.abc import Collection
+from urllib.parse import SplitResult, urlsplit
+
+MAX_LENGTH = 2048  # characters
+
+# The last label of names that only mean something inside a network (RFC 6761, 6762, 8375).
+_PRIVATE_SUFFIXES = frozenset(
+    {"localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "test",
+     "invalid", "arpa", "onion"}
+)  # fmt: skip
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+
+
+def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str]) -> str | None:
+    """Say why a URL may not be registered.
+
+    Args:
+        url: What the browser sent.
+        storage_hosts: Hosts of sync.'s own storage, each with a port if it is not the usual one.
+        exceptions: Exact origins that may be plain http, or local.
+
+    Returns:
+        What would be right, or None when the URL is fine.
+    """
+    # Browsers and servers differ in how they read these, so that one may see another host.
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "must be plain ASCII without spaces or backslashes: percent-encode them"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "must be a URL"
+    host = (parts.hostname or "").rstrip(".")
+    is_exception = _origin(parts) in exceptions
+    rules = (
+        (not host, "must be an absolute URL, such as https://media.example.com/speaker.mp4"),
+        ("@" in parts.netloc, "must not hold credentials"),
+        (
+            _is_storage(host, port, parts.scheme, storage_hosts),
+            "must not lie in sync.'s own storage: upload the file instead",
+        ),
+        (parts.scheme != "https" and not is_exception, "must be https"),
+        (not is_exception and not _is_public(host), "must name a public host"),
+    )
+    return next((words for is_broken, words in rules if is_broken), None)
+
+
+def _origin(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _is_storage(host: str, port: int | None, scheme: str, storage_hosts: Collection[str]) -> bool:
+    """Compare with the storage's hosts: without a port, one stands for all of the host's ports."""
+    named = f"{host}:{port or (443 if scheme == 'https' else 80)}"
+    return any(
+        known.rstrip(".") == host or known in (named, f"[{host}]:{port}") for known in storage_hosts
+    )
+
+
+def _is_public(host: str) -> bool:
+    """Say whether a host is a public address or a name that may be one."""
+    try:
+        return _is_public_address(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    labels = host.split(".")
+    # WHATWG URL, "ends in a number": then every parser tries to read an IPv4 address, and
+    # accepts it as decimal, octal, hexadecimal or short. None of these spellings is needed.
+    if _NUMBER.fullmatch(labels[-1]):
+        return False
+    if len(labels) < 2 or labels[-1] in _PRIVATE_SUFFIXES:  # noqa: PLR2004 - a name with a dot
+        return False
+    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)  # noqa: PLR2004 - RFC 1035
+
+
+def _is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Look through the spellings that carry an IPv4 address inside an IPv6 one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address.teredo is not None:
+            return False
+        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public_address(inner)
+    return address.is_global and not address.is_multicast

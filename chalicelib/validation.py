@@ -1,0 +1,241 @@
+"""From what a browser sent to clean input, or to an error that names the member.
+
+The JSON Schemas in `schemas/` are the one description of every body: they are what is checked
+here, what `/openapi.json` shows, and what the tests hold the answers against.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from chalicelib import errors, public_urls
+from chalicelib.callers import Limits
+from chalicelib.uploads import AssetType, Json, NewFile, NewUrl
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+MAX_NAME_BYTES = 255  # what file systems take
+
+_SCHEMAS = Path(__file__).parent / "schemas"
+
+
+@cache
+def schema(name: str) -> Json:
+    """Read one of the schemas by its file's name without the ending."""
+    content: Json = json.loads((_SCHEMAS / f"{name}.json").read_text("utf-8"))
+    return content
+
+
+def schema_names() -> list[str]:
+    """List the schemas."""
+    return sorted(path.stem for path in _SCHEMAS.glob("*.json"))
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    # Built once for each container: building costs thirty times what checking does.
+    return Draft202012Validator(schema(name))
+
+
+def parse(body: bytes, content_type: str | None) -> Json:
+    """Read a body as a JSON object.
+
+    Raises:
+        BodyTooLarge: It is over 64 KiB.
+        UnsupportedMediaType: It is declared as something else than JSON.
+        InvalidJson: It is missing, no JSON, or no object.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge(f"The body must be at most {MAX_BODY_BYTES} bytes.")
+    essence = (content_type or "application/json").partition(";")[0].strip().lower()
+    if essence != "application/json":
+        raise errors.UnsupportedMediaType("Send the body with Content-Type: application/json.")
+    if not body.strip():
+        raise errors.InvalidJson("The body is missing; it must be a JSON object.", errors=_WHOLE)
+    try:
+        document = json.loads(body, parse_constant=_no_constant)
+        # Half of a surrogate pair is legal in JSON, and can't be written as UTF-8.
+        json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise errors.InvalidJson("The body must be JSON in UTF-8.", errors=_WHOLE) from error
+    if not isinstance(document, dict):
+        raise errors.InvalidJson("The body must be a JSON object.", errors=_WHOLE)
+    return document
+
+
+_WHOLE = ({"pointer": "", "detail": "must be a JSON object"},)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def new_file(document: Json, limits: Limits) -> NewFile:
+    """Check the body of `POST /uploads`.
+
+    Raises:
+        InvalidInput: A member is not as it must be.
+        FileTooLarge: The size is over the caller's limit.
+        ContentTypeNotAccepted: The caller may not upload this kind of file.
+    """
+    too_large = _is_number(document.get("size")) and document["size"] > limits.max_upload_bytes
+    found = _violations("new-upload", document)
+    found += _name_violations(document.get("fileName"))
+    found += _project_violations(document.get("projectId"), limits)
+    content_type = document.get("contentType")
+    asset_type = document.get("type")
+    if isinstance(content_type, str) and not _names(found, "/contentType"):
+        if not limits.accepts(content_type):
+            raise errors.ContentTypeNotAccepted(
+                f"The broker accepts {', '.join(limits.content_types)}.",
+                errors=(_at("/contentType", "must be one of " + ", ".join(limits.content_types)),),
+            )
+        family = content_type.partition("/")[0].upper()
+        known = family in {"VIDEO", "AUDIO", "IMAGE"}
+        if asset_type is None and not known:
+            found.append(_at("/type", "is required, because contentType does not tell it"))
+        elif known and asset_type is not None and asset_type != family:
+            found.append(_at("/type", f"must be {family} to agree with contentType, or be absent"))
+        asset_type = asset_type or family
+    if too_large and all(error["pointer"] == "/size" for error in found):
+        detail = f"must be at most {limits.max_upload_bytes} bytes"
+        raise errors.FileTooLarge(f"The file {detail}.", errors=(_at("/size", detail),))
+    _raise_if(found)
+    return NewFile(
+        file_name=document["fileName"],
+        content_type=document["contentType"],
+        size=int(document["size"]),
+        type=cast("AssetType", asset_type),
+        name=document.get("name"),
+        project_id=document.get("projectId"),
+    )
+
+
+def new_url(
+    document: Json,
+    limits: Limits,
+    storage_hosts: Collection[str],
+    exceptions: Collection[str],
+) -> NewUrl:
+    """Check the body of `POST /assets`.
+
+    Raises:
+        InvalidInput: A member is not as it must be.
+    """
+    found = _violations("new-asset", document)
+    found += _project_violations(document.get("projectId"), limits)
+    url = document.get("url")
+    if isinstance(url, str) and not _names(found, "/url"):
+        reason = public_urls.refusal(url, storage_hosts, exceptions)
+        if reason is not None:
+            found.append(_at("/url", reason))
+    _raise_if(found)
+    return NewUrl(
+        url=document["url"],
+        type=document["type"],
+        name=document.get("name"),
+        project_id=document.get("projectId"),
+    )
+
+
+def page(query: Mapping[str, str]) -> tuple[int, str | None]:
+    """Check the parameters of a list.
+
+    Returns:
+        How many items, and the cursor.
+
+    Raises:
+        InvalidInput: `limit` is no whole number from 1 to 100, or `cursor` is empty.
+    """
+    raw = query.get("limit", str(DEFAULT_PAGE))
+    is_whole = raw.isascii() and raw.isdigit() and len(raw) <= len(str(MAX_PAGE))
+    if not is_whole or not 1 <= int(raw) <= MAX_PAGE:
+        detail = f"must be a whole number from 1 to {MAX_PAGE}"
+        raise errors.InvalidInput(
+            f"limit {detail}.", errors=({"parameter": "limit", "detail": detail},)
+        )
+    return int(raw), query.get("cursor")
+
+
+def _violations(name: str, document: Json) -> list[dict[str, str]]:
+    """Check against a schema; one error for each member, in the order of the members."""
+    found: dict[str, dict[str, str]] = {}
+    for error in _validator(name).iter_errors(document):
+        for pointer, detail in _explain(error):
+            found.setdefault(pointer, _at(pointer, detail))
+    return sorted(found.values(), key=lambda one: one["pointer"])
+
+
+def _explain(error: ValidationError) -> list[tuple[str, str]]:
+    """Say what would be right, in words that do not repeat what was sent."""
+    path = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.path)
+    rule: Any = error.validator_value
+    instance: Any = error.instance
+    match error.validator:
+        case "required":
+            missing = [member for member in rule if member not in instance]
+            return [(f"{path}/{member}", "is required") for member in missing]
+        case "additionalProperties":
+            known = list(cast("Json", error.schema)["properties"])
+            unknown = [member for member in instance if member not in known]
+            detail = "is not a known member; known are " + ", ".join(known)
+            return [(f"{path}/{_pointer(member)}", detail) for member in unknown]
+    words = {
+        "type": f"must be of type {rule}",
+        "enum": f"must be one of {', '.join(map(str, rule))}" if error.validator == "enum" else "",
+        "minLength": "must not be empty",
+        "maxLength": f"must be at most {rule} characters",
+        "minimum": f"must be at least {rule}",
+        "maximum": f"must be at most {rule}",
+    }
+    by_pattern = {
+        "/fileName": "must hold no path separator and no control character",
+        "/contentType": "must be a media type such as video/mp4",
+    }
+    rightly = words.get(str(error.validator)) or by_pattern.get(path)
+    return [(path, rightly or "must hold no control character")]
+
+
+def _pointer(member: str) -> str:
+    """Write a member's name, which anybody may have made up, into a pointer of bounded length."""
+    return member[:64].replace("~", "~0").replace("/", "~1")
+
+
+def _name_violations(file_name: object) -> list[dict[str, str]]:
+    if not isinstance(file_name, str):
+        return []
+    if len(file_name.encode()) > MAX_NAME_BYTES and len(file_name) <= MAX_NAME_BYTES:
+        return [_at("/fileName", f"must be at most {MAX_NAME_BYTES} bytes in UTF-8")]
+    if file_name in {".", ".."}:
+        return [_at("/fileName", "must be the name of a file")]
+    return []
+
+
+def _project_violations(project_id: object, limits: Limits) -> list[dict[str, str]]:
+    if not isinstance(project_id, str) or project_id in limits.project_ids:
+        return []
+    return [_at("/projectId", "must be a project that this broker allows")]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(found: list[dict[str, str]], pointer: str) -> bool:
+    return any(error["pointer"] == pointer for error in found)
+
+
+def _at(pointer: str, detail: str) -> dict[str, str]:
+    return {"pointer": pointer, "detail": detail}
+
+
+def _raise_if(found: list[dict[str, str]]) -> None:
+    if found:
+        first = f"{found[0]['pointer'].lstrip('/')} {found[0]['detail']}."
+        raise errors.InvalidInput(first, errors=tuple(found))
