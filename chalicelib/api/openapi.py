@@ -1,0 +1,140 @@
+"""The OpenAPI 3.1 document, made from the declared operations and from `schemas/`."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from chalicelib import errors, validation
+from chalicelib.responses import Operation
+from chalicelib.uploads import Json
+
+_EVERYWHERE = (errors.InternalError, errors.Misconfigured)
+_WITH_TOKEN = (errors.Unauthorized, errors.StoreUnavailable)
+_IS_STORELESS = frozenset({"/limits"})
+_LIST_PARAMETERS: tuple[Json, ...] = (
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "How many at most.",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": validation.MAX_PAGE,
+            "default": validation.DEFAULT_PAGE,
+        },
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "description": "The `nextCursor` of the page before.",
+        "schema": {"type": "string"},
+    },
+)
+
+
+def document(operations: Iterable[Operation], prefix: str) -> Json:
+    """Write the document.
+
+    Args:
+        operations: What the broker can do.
+        prefix: What stands before the paths outside.
+    """
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        path = paths.setdefault(_camel(operation.path), {})
+        path[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "sync upload broker",
+            "version": "0.1.0",
+            "description": "Uploads from browsers to sync. without the API key.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": prefix or "/"}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {name: _schema(name) for name in validation.schema_names()},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    summary = (operation.handler.__doc__ or "").strip().partition("\n")[0]
+    described: Json = {
+        "operationId": operation.handler.__module__.rpartition(".")[2].title().replace("_", "")
+        + operation.handler.__name__.title().replace("_", ""),
+        "summary": summary,
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+              for name in re.findall(r"{(\w+)}", _camel(operation.path))),
+            *(_LIST_PARAMETERS if operation.is_list else ()),
+        ],
+        "responses": _responses(operation),
+    }  # fmt: skip
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _json(operation.body)}
+    if operation.is_public:
+        described["security"] = []
+    return described
+
+
+def _responses(operation: Operation) -> Json:
+    responses: Json = {}
+    for status, schema in operation.answers.items():
+        response: Json = {"description": "Done" if status != 202 else "Not decided yet"}  # noqa: PLR2004
+        if schema:
+            response["content"] = _json(schema)
+        elif status == 200:  # noqa: PLR2004 - an answer with a body that no schema describes
+            response["content"] = {"application/json": {"schema": {"type": "object"}}}
+        responses[str(status)] = response
+    kinds: list[type[errors.BrokerError]] = [*operation.problems, *_EVERYWHERE]
+    if not operation.is_public:
+        kinds += _WITH_TOKEN
+    for kind in sorted(set(kinds), key=lambda one: (one.status, one.code)):
+        if kind is errors.StoreUnavailable and operation.path in _IS_STORELESS:
+            continue
+        response = responses.setdefault(
+            str(kind.status),
+            {
+                "description": "",
+                "content": {"application/problem+json": {"schema": _reference("problem")}},
+            },
+        )
+        words = f"`{kind.code}`: {kind.title}."
+        response["description"] = f"{response['description']} {words}".strip()
+    return responses
+
+
+def _json(schema: str) -> Json:
+    return {"application/json": {"schema": _reference(schema)}}
+
+
+def _reference(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schema(name: str) -> Json:
+    rewritten: Json = _rewrite(validation.schema(name))
+    return {key: value for key, value in rewritten.items() if key != "$schema"}
+
+
+def _rewrite(node: Any) -> Any:
+    """Point from file to file inside the one document."""
+    if isinstance(node, dict):
+        return {
+            key: f"#/components/schemas/{value.removesuffix('.json')}"
+            if key == "$ref"
+            else _rewrite(value)
+            for key, value in node.items()
+        }
+    return [_rewrite(item) for item in node] if isinstance(node, list) else node
+
+
+def _camel(path: str) -> str:
+    """Name the path's parameters as the API names everything: `{upload_id}` is `{uploadId}`."""
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), path)

@@ -1,0 +1,78 @@
+"""An Upload as the browser sees it: `schemas/upload.json` and `schemas/pending-upload.json`."""
+
+import time
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from chalicelib import errors
+from chalicelib.registration import Outcome
+from chalicelib.responses import Answer, Request, problem
+from chalicelib.uploads import Json, Page, Upload
+
+
+def upload(one: Upload) -> Json:
+    """Write an Upload."""
+    return {
+        "id": one.id,
+        "status": one.status,
+        "fileName": one.file_name,
+        "contentType": one.content_type,
+        "size": one.size,
+        "type": one.type,
+        "name": one.name,
+        "projectId": one.project_id,
+        "sourceUrl": one.source_url,
+        "createdAt": _time(one.created_at),
+        "updatedAt": _time(one.updated_at),
+        "asset": one.asset,
+        "error": problem(errors.by_code(one.error["code"])(one.error["detail"]))
+        if one.error
+        else None,
+    }
+
+
+def pending(one: Upload, now: float | None = None) -> Json:
+    """Write a pending Upload with all that the PUT needs.
+
+    Args:
+        one: The upload.
+        now: Seconds since 1970, of which `expiresIn` counts.
+    """
+    target = one.targets[-1]
+    left = target.expires_at / 1000 - (time.time() if now is None else now)
+    return upload(one) | {
+        "uploadUrl": target.upload_url,
+        "method": "PUT",
+        "headers": {"Content-Type": one.content_type},
+        "expiresIn": max(0, int(left)),
+        "expiresAt": _time(target.expires_at),
+    }
+
+
+def outcome(one: Outcome, request: Request, status: int) -> Answer:
+    """Answer with a registered Upload, or with 202 and where and when to ask again."""
+    headers = {"Location": location(request, one.upload)}
+    if one.retry_after is None:
+        return Answer(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004
+    return Answer(202, upload(one.upload), headers | {"Retry-After": str(one.retry_after)})
+
+
+def page(one: Page, limit: int) -> Answer:
+    """Answer with a page of a list, and with a link to the next one."""
+    body: Json = {"items": [upload(item) for item in one.items]}
+    if one.next_cursor is None:
+        return Answer(200, body)
+    query = urlencode({"limit": limit, "cursor": one.next_cursor})
+    # Relative to the list's own address, so it is right behind the gateway's stage too.
+    link = {"Link": f'<?{query}>; rel="next"'}
+    return Answer(200, body | {"nextCursor": one.next_cursor}, link)
+
+
+def location(request: Request, one: Upload) -> str:
+    """Return the path of an upload as it is seen from outside."""
+    return f"{request.prefix}/uploads/{one.id}"
+
+
+def _time(milliseconds: int) -> str:
+    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,121 @@
+"""Files from a browser: begin, complete, renew, cancel, read."""
+
+import re
+
+from chalicelib import errors, observability, validation, wiring
+from chalicelib.api import render
+from chalicelib.responses import Answer, Request, Routes
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
+_SYNC = (
+    errors.UpstreamUnauthorized,
+    errors.UpstreamBusy,
+    errors.UpstreamUnreachable,
+    errors.UpstreamTimeout,
+    errors.UpstreamFault,
+)
+_ENDED = (errors.UploadCancelled, errors.UploadExpired)
+
+routes = Routes(__name__, wiring.broker)
+
+
+@routes.operation(
+    "POST",
+    "/uploads",
+    {201: "pending-upload"},
+    body="new-upload",
+    problems=(
+        *_REFUSED,
+        errors.InvalidInput,
+        errors.ContentTypeNotAccepted,
+        errors.FileTooLarge,
+        errors.FileRejected,
+        errors.ProjectNotFound,
+        *_SYNC,
+    ),
+)
+def begin(request: Request) -> Answer:
+    """Begin an upload and get the address to PUT its bytes to."""
+    broker = wiring.broker()
+    document = validation.parse(request.body, request.headers.get("content-type"))
+    file = validation.new_file(document, request.caller.limits)
+    upload = broker.lifecycle.begin(request.caller, file)
+    observability.note(uploadId=upload.id)
+    return Answer(201, render.pending(upload), {"Location": render.location(request, upload)})
+
+
+@routes.operation(
+    "GET", "/uploads", {200: "upload-list"}, problems=(errors.InvalidInput,), is_list=True
+)
+def list_all(request: Request) -> Answer:
+    """List your uploads, newest first."""
+    limit, cursor = validation.page(request.query)
+    page = wiring.broker().lifecycle.list_uploads(request.caller, limit, cursor)
+    return render.page(page, limit)
+
+
+@routes.operation("GET", "/uploads/{upload_id}", {200: "upload"}, problems=(errors.NotFound,))
+def read(request: Request) -> Answer:
+    """Read one of your uploads."""
+    upload = wiring.broker().lifecycle.get(request.caller, _upload_id(request))
+    return Answer(200, render.upload(upload))
+
+
+@routes.operation(
+    "DELETE",
+    "/uploads/{upload_id}",
+    {204: None},
+    problems=(errors.NotFound, errors.UploadNotPending, errors.UploadExpired),
+)
+def cancel(request: Request) -> Answer:
+    """Cancel a pending upload; repeatable."""
+    wiring.broker().lifecycle.cancel(request.caller, _upload_id(request))
+    return Answer(204)
+
+
+@routes.operation(
+    "POST",
+    "/uploads/{upload_id}/complete",
+    {200: "upload", 202: "upload"},
+    problems=(
+        errors.NotFound,
+        errors.FileNotUploaded,
+        errors.FileTooLarge,
+        errors.FileRejected,
+        errors.ProjectNotFound,
+        *_ENDED,
+        *_SYNC,
+    ),
+)
+def complete(request: Request) -> Answer:
+    """Register an upload whose bytes are there; repeatable for ever with the same answer."""
+    outcome = wiring.broker().lifecycle.complete(request.caller, _upload_id(request))
+    return render.outcome(outcome, request, 200)
+
+
+@routes.operation(
+    "POST",
+    "/uploads/{upload_id}/renew",
+    {200: "pending-upload"},
+    problems=(
+        errors.NotFound,
+        errors.UploadNotPending,
+        errors.FileRejected,
+        *_ENDED,
+        *_SYNC,
+    ),
+)
+def renew(request: Request) -> Answer:
+    """Get a fresh address for a pending upload whose address is about to expire."""
+    upload = wiring.broker().lifecycle.renew(request.caller, _upload_id(request))
+    return Answer(200, render.pending(upload))
+
+
+def _upload_id(request: Request) -> str:
+    """Read the id from the path; a malformed one is as unknown as any other."""
+    upload_id = request.params["upload_id"]
+    if not _ID.fullmatch(upload_id):
+        raise errors.NotFound("There is no such upload.")
+    observability.note(uploadId=upload_id)
+    return upload_id

@@ -1,0 +1,302 @@
+"""The edge: what every route has in common, around what each one does.
+
+Every answer of the app passes here: request id, caller, CORS, errors as problem+json, one log
+line. Chalice's middleware sees no exception of a view, so each view is wrapped instead.
+"""
+
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from chalice import Blueprint, Response
+
+from chalicelib import errors, observability
+from chalicelib.callers import Caller
+from chalicelib.uploads import Json
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Upload-Ticket, traceparent"
+EXPOSED_HEADERS = "Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
+PREFLIGHT_SECONDS = 7200  # what Chromium keeps at most
+DEFAULT_RETRY_AFTER = 5  # seconds, where a 429 or 503 knows no better
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a route gets to see.
+
+    Attributes:
+        caller: Who asks; a public route does not look at it.
+        body: The raw body, empty if there is none.
+        headers: By their names in lower case.
+        query: The last value of each parameter.
+        params: The path's parameters.
+        prefix: What stands before the routes' paths outside: the gateway's stage, or nothing.
+    """
+
+    caller: Caller
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    params: Mapping[str, str]
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a route answers: `body` is written as JSON, None as nothing at all."""
+
+    status: int
+    body: Json | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Answer]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path, as the router, the OpenAPI document and the tests see it.
+
+    Attributes:
+        method: HTTP method.
+        path: The route's pattern.
+        handler: What it does; its docstring is its description.
+        answers: Name of the schema by status; None for an answer without a body.
+        body: Name of the request's schema, or None.
+        problems: What can go wrong here, beside what can go wrong everywhere.
+        is_public: Whether no token is needed.
+        is_list: Whether it takes `limit` and `cursor`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    answers: dict[int, str | None]
+    body: str | None = None
+    problems: tuple[type[errors.BrokerError], ...] = ()
+    is_public: bool = False
+    is_list: bool = False
+
+
+class Authenticator(Protocol):
+    """Tells who sent a request; `auth.Authenticator` is one."""
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Return the caller, or raise Unauthorized."""
+
+
+class Edge(Protocol):
+    """What the edge needs of the wired broker."""
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins that a browser may call from, or the one `*`."""
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who tells callers from strangers."""
+
+
+class Routes:
+    """The operations of one blueprint.
+
+    Args:
+        name: The blueprint's module.
+        edge: Returns the wired broker; raises Misconfigured when there is none.
+    """
+
+    def __init__(self, name: str, edge: Callable[[], Edge]) -> None:
+        self._blueprint = Blueprint(name)
+        self._edge = edge
+        self.operations: list[Operation] = []
+
+    def operation(
+        self, method: str, path: str, answers: dict[int, str | None], **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Declare an operation; the further arguments are those of `Operation`."""
+
+        def declare(handler: Handler) -> Handler:
+            self.operations.append(Operation(method, path, handler, answers, **more))
+            return handler
+
+        return declare
+
+    def blueprint(self) -> Blueprint:
+        """Register the operations, and on each path the preflight and the 405 for all else."""
+        for path in dict.fromkeys(operation.path for operation in self.operations):
+            here = [operation for operation in self.operations if operation.path == path]
+            methods = [operation.method for operation in here]
+            for operation in here:
+                self._register(path, [operation.method], self._serve(operation, methods))
+            rest = [method for method in METHODS if method not in methods]
+            self._register(path, [*rest, "OPTIONS"], self._serve(None, methods))
+        return self._blueprint
+
+    def _register(self, path: str, methods: list[str], view: Callable[..., Response]) -> None:
+        # The edge reads the body itself, so that its refusals have one shape: hence `*/*`.
+        self._blueprint.route(path, methods=methods, content_types=["*/*"])(view)
+
+    def _serve(self, operation: Operation | None, methods: list[str]) -> Callable[..., Response]:
+        def view(**params: str) -> Response:
+            event = self._blueprint.current_request
+            return _respond(event, self._edge, operation, methods, params)
+
+        return view
+
+
+def _respond(
+    event: Any,
+    edge: Callable[[], Edge],
+    operation: Operation | None,
+    methods: list[str],
+    params: Mapping[str, str],
+) -> Response:
+    """Answer one request, whatever happens."""
+    record = observability.RequestRecord(
+        request_id=str(event.context.get("requestId") or secrets.token_hex(16)),
+        method=event.method,
+        route=event.path,
+        started=time.monotonic(),
+    )
+    observability.start(record)
+    headers: dict[str, str | list[str]] = {"Vary": "Origin"}
+    try:
+        broker = edge()
+        headers |= _cors(event.headers.get("origin"), broker.allowed_origins)
+        answer = _dispatch(event, broker, operation, methods, params)
+        text = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
+        media_type = "application/json"
+    except Exception as error:  # noqa: BLE001 - nothing may leave without the edge's headers
+        answer = _problem(error, event, record.request_id)
+        text = json.dumps(answer.body, ensure_ascii=False)
+        media_type = "application/problem+json"
+    if text:
+        headers["Content-Type"] = media_type
+    headers |= {
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": record.request_id,
+        **answer.headers,
+    }
+    observability.finish(record, answer.status)
+    # The answer to HEAD has no body; one would be read as the next answer on the connection.
+    return Response(
+        body="" if event.method == "HEAD" else text, status_code=answer.status, headers=headers
+    )
+
+
+def _dispatch(
+    event: Any,
+    broker: Edge,
+    operation: Operation | None,
+    methods: list[str],
+    params: Mapping[str, str],
+) -> Answer:
+    allow = ", ".join([*methods, "OPTIONS"])
+    if operation is None:
+        if event.method == "OPTIONS":
+            return Answer(204, None, _preflight(allow))
+        raise errors.MethodNotAllowed(f"Use one of {allow}.", headers={"Allow": allow})
+    headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+    caller = _NOBODY
+    if not operation.is_public:
+        caller = broker.authenticator.caller(headers.get("authorization"))
+        observability.note(caller=caller.id)
+    query = event.query_params
+    request = Request(
+        caller=caller,
+        body=_body(event),
+        headers=headers,
+        query={name: query[name] for name in query} if query else {},
+        params=params,
+        prefix=_prefix(event),
+    )
+    return operation.handler(request)
+
+
+def _body(event: Any) -> bytes:
+    try:
+        return bytes(event.raw_body)
+    except ValueError as error:
+        raise errors.InvalidJson("The body can't be decoded.") from error
+
+
+def _prefix(event: Any) -> str:
+    """Find the stage, or the custom domain's base path, before the route's own path."""
+    outside, inside = str(event.context.get("path") or ""), str(event.path)
+    depth = inside.count("/")
+    prefix = "/".join(outside.rstrip("/").split("/")[:-depth])
+    return prefix if _PREFIX.fullmatch(prefix) else ""
+
+
+def _cors(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
+    if allowed == ("*",):
+        granted = "*"
+    elif origin is not None and origin in allowed:
+        granted = origin
+    else:
+        return {}
+    return {
+        "Access-Control-Allow-Origin": granted,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
+    }
+
+
+def _preflight(allow: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Methods": allow,
+        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+    }
+
+
+def _problem(error: Exception, event: Any, request_id: str) -> Answer:
+    """Turn any failure into an answer; only a BrokerError's words go out."""
+    if not isinstance(error, errors.BrokerError):
+        observability.failure("unexpected", error)
+        error = errors.InternalError("The request failed inside the broker.")
+    observability.note(code=error.code)
+    body = problem(error) | {
+        "instance": quote(str(event.context.get("path") or event.path), safe="/%~"),
+        "requestId": request_id,
+    }
+    headers = dict(error.headers)
+    retry_after = error.retry_after
+    if retry_after is None and error.status in {429, 503}:
+        retry_after = DEFAULT_RETRY_AFTER
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    return Answer(error.status, body, headers)
+
+
+def problem(error: errors.BrokerError) -> Json:
+    """Write an error by RFC 9457, without what belongs to one request."""
+    body: Json = {
+        "type": f"urn:sync-upload-broker:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail or error.title,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    if error.errors:
+        body["errors"] = list(error.errors)
+    return body
+
+
+class _Nobody:
+    """Stands for the caller of a public route: to ask it for anything is a defect."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a public route has no caller, so no {name}")
+
+
+_NOBODY: Any = _Nobody()

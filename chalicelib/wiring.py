@@ -1,0 +1,144 @@
+"""The composition root: settings become objects, once for each container.
+
+The sandbox and the tests may put a broker of their own in place with `use`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chalicelib import observability, settings
+from chalicelib.auth import Authenticator
+from chalicelib.callers import Limits
+from chalicelib.errors import Misconfigured
+from chalicelib.lifecycle import Lifecycle
+from chalicelib.registration import Registration
+from chalicelib.store import Store
+from chalicelib.upstream import Upstream
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Broker:
+    """All that the routes need.
+
+    Attributes:
+        settings: What the operator set.
+        limits: What every caller may do.
+        authenticator: Tells who asks.
+        lifecycle: The use cases.
+    """
+
+    settings: settings.Settings
+    limits: Limits
+    authenticator: Authenticator
+    lifecycle: Lifecycle
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins that a browser may call from, or the one `*`."""
+        return self.settings.allowed_origins
+
+
+def build(
+    environ: Mapping[str, str],
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    dynamodb: "DynamoDBClient | None" = None,
+) -> Broker:
+    """Make a broker.
+
+    Args:
+        environ: Environment variables.
+        now: Milliseconds since 1970.
+        dynamodb: A client to use in place of the one that AWS's own variables describe.
+
+    Raises:
+        Misconfigured: The settings are not complete, or contradict each other.
+    """
+    chosen = settings.load(environ)
+    limits = Limits(
+        chosen.max_upload_bytes, chosen.allowed_content_types, chosen.allowed_project_ids
+    )
+    store = Store(dynamodb or dynamodb_client(), chosen.uploads_table)
+    upstream = Upstream(chosen.sync_base_url, lambda: chosen.sync_api_key)
+    registration = Registration(store, upstream, now, chosen.settle_seconds)
+    return Broker(
+        settings=chosen,
+        limits=limits,
+        authenticator=Authenticator(
+            chosen.jwt_secret, chosen.jwt_issuer, chosen.jwt_audience, limits
+        ),
+        lifecycle=Lifecycle(store, upstream, registration, now, chosen.sync_storage_hosts),
+    )
+
+
+def dynamodb_client() -> "DynamoDBClient":
+    """Make the DynamoDB client, which counts its requests on the request in hand."""
+    # Imported here, so that a container without settings answers without loading it.
+    import boto3  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    client = boto3.client(
+        "dynamodb",
+        config=Config(
+            connect_timeout=2,
+            read_timeout=3,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            max_pool_connections=32,
+        ),
+    )
+    client.meta.events.register("before-send.dynamodb", _sent)
+    # botocore asks after each HTTP request, the last one included, whether to repeat it.
+    client.meta.events.register("needs-retry.dynamodb", _answered)
+    return client
+
+
+def _sent(**_: Any) -> None:
+    observability.dynamodb_sent()
+
+
+def _answered(**_: Any) -> None:
+    observability.dynamodb_answered()
+
+
+_broker: Broker | None = None
+_trouble: str | None = None
+
+
+def broker() -> Broker:
+    """Return this container's broker.
+
+    Raises:
+        Misconfigured: There is none. The browser is not told why; the log is.
+    """
+    start(os.environ)
+    if _broker is None:
+        raise Misconfigured("The operator finds the reason in the log.", retry_after=60)
+    return _broker
+
+
+def start(environ: Mapping[str, str]) -> str | None:
+    """Make this container's broker if that has not been tried yet.
+
+    Returns:
+        What is wrong with the settings, or None.
+    """
+    global _broker, _trouble  # noqa: PLW0603 - one broker for each container is the point
+    if _broker is None and _trouble is None:
+        observability.configure(environ.get("LOG_LEVEL") or "INFO")
+        try:
+            _broker = build(environ)
+        except Misconfigured as error:
+            _trouble = error.detail
+            observability.event("misconfigured", level=40, problems=error.detail.split("; "))
+    return _trouble
+
+
+def use(replacement: Broker | None) -> None:
+    """Put a broker in place; None makes the next request build one from the environment."""
+    global _broker, _trouble
+    _broker, _trouble = replacement, None
