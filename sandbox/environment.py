@@ -1,0 +1,70 @@
+"""What each part of the sandbox is told, so that none can reach anything but this machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.ports import HOST, Ports
+
+TABLE = "uploads"
+API_KEY = "sandbox-key"
+# Everybody on this machine can get a token from the demo page anyway.
+JWT_SECRET = "sandbox-only-secret-never-use-it-elsewhere"  # noqa: S105 - as above
+
+
+def for_parts(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the environment of the broker, the upstream and the demo page.
+
+    A setting that is there already wins, so that a part can be replaced; only AWS's own variables
+    are always the sandbox's, because a developer's real account must stay out of reach.
+    """
+    demo = f"http://{HOST}:{ports.demo},http://localhost:{ports.demo}"
+    defaults = {
+        "ALLOWED_ORIGINS": "*",
+        "AUTH_MODE": "jwt",
+        "JWT_SECRET": JWT_SECRET,
+        "PUBLIC_URL_EXCEPTIONS": demo,
+        "SYNC_API_KEY": API_KEY,
+        "SYNC_BASE_URL": f"http://{HOST}:{ports.upstream}",
+        "SYNC_STORAGE_HOSTS": f"{HOST}:{ports.upstream},localhost:{ports.upstream}",
+        "UPLOADS_TABLE": TABLE,
+    }
+    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    return {
+        **defaults,
+        **{name: value for name, value in kept.items() if value},
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{ports.dynamodb}",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # A proxy that the machine is set up with must not see what stays on it.
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+        "BROKER_PORT": str(ports.broker),
+        "UPSTREAM_PORT": str(ports.upstream),
+        "DYNAMODB_PORT": str(ports.dynamodb),
+        "DEMO_PORT": str(ports.demo),
+        "SANDBOX_DIR": str(folder),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def for_dynamodb(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the environment of the DynamoDB emulator.
+
+    It listens on every interface unless told otherwise, and writes what it holds when it is
+    stopped.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    return {
+        **kept,
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(ports.dynamodb),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(folder / "dynamodb"),
+        "LOG_LEVEL": "WARNING",
+        "PYTHONUNBUFFERED": "1",
+    }
