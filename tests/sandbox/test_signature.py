@@ -1,0 +1,143 @@
+"""What the storage host lets in, and how it refuses the rest."""
+
+import re
+import socket
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+import pytest
+import requests
+from upstream_process import RunningUpstream, free_port, put
+
+
+def refusal(answer: requests.Response) -> tuple[int, str | None, str | None]:
+    """Give status, code and message of a refusal, which must be S3's XML."""
+    assert answer.headers["Content-Type"].startswith("application/xml")
+    error = ET.fromstring(answer.text)  # noqa: S314 - it comes from our own server
+    assert error.tag == "Error"
+    return answer.status_code, error.findtext("Code"), error.findtext("Message")
+
+
+def is_mismatch(answer: requests.Response) -> bool:
+    """Tell whether a PUT was refused for its signature."""
+    return refusal(answer)[:2] == (403, "SignatureDoesNotMatch")
+
+
+def test_signed_headers(upstream: RunningUpstream) -> None:
+    """The URL is a SigV4 one that signs the content type and the host."""
+    url = upstream.presign()["uploadUrl"]
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
+    assert "X-Amz-SignedHeaders=content-type%3Bhost" in url
+    assert re.search(r"X-Amz-Signature=[0-9a-f]{64}$", url)
+
+
+@pytest.mark.parametrize("content_type", ["video/webm;codecs=vp9", "Audio/X-M4A", 'a/b; c="d,e"'])
+def test_content_type_as_declared(upstream: RunningUpstream, content_type: str) -> None:
+    """A content type carries over byte for byte, to the PUT and to whoever reads the object."""
+    ticket = upstream.presign(content_type=content_type)
+    assert put(ticket["uploadUrl"], b"hello", content_type).status_code == 200
+    served = requests.get(ticket["url"], timeout=5)
+    assert served.headers["Content-Type"] == content_type
+
+
+@pytest.mark.parametrize(
+    "sent", ["video/webm", "video/webm; codecs=vp9", "video/WebM;codecs=vp9", "", None]
+)
+def test_other_content_type(upstream: RunningUpstream, sent: str | None) -> None:
+    """Another content type, or none, does not match the signature, and nothing is stored."""
+    ticket = upstream.presign(content_type="video/webm;codecs=vp9")
+    headers = {} if sent is None else {"Content-Type": sent}
+    assert is_mismatch(requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5))
+    assert upstream.register(ticket["url"]).status_code == 400
+
+
+def test_any_changed_value(upstream: RunningUpstream) -> None:
+    """One changed character in the signature, the path or any query value is a mismatch."""
+    url = upstream.presign("clip.mp4")["uploadUrl"]
+    starts = [
+        url.index("/storage/") + 9,
+        url.index("clip"),
+        *(m.end() for m in re.finditer("=", url)),
+    ]
+    for start in starts:
+        other = "0" if url[start] != "0" else "1"
+        assert is_mismatch(put(url[:start] + other + url[start + 1 :], b"hello"))
+    last = "0" if url[-1] != "0" else "1"
+    assert is_mismatch(put(url[:-1] + last, b"hello"))
+
+
+def test_other_queries(upstream: RunningUpstream) -> None:
+    """A query with something added, doubled or left out is refused."""
+    url = upstream.presign()["uploadUrl"]
+    assert is_mismatch(put(f"{url}&x-id=PutObject", b"hello"))
+    assert is_mismatch(put(f"{url}&X-Amz-Signature=0", b"hello"))
+    assert is_mismatch(put(f"{url}&X-Amz-Expires=999999", b"hello"))
+    assert is_mismatch(put(url.replace("X-Amz-Expires=3600&", ""), b"hello"))
+    assert refusal(put(url.partition("?")[0], b"hello"))[:2] == (403, "AccessDenied")
+    assert is_mismatch(put(f"{url.partition('?')[0]}?X-Amz-Signature=%FF", b"hello"))
+
+
+def test_other_method(upstream: RunningUpstream) -> None:
+    """The URL is good for PUT alone."""
+    ticket = upstream.presign()
+    assert put(ticket["uploadUrl"], b"hello").ok
+    headers = {"Content-Type": "video/mp4"}
+    assert is_mismatch(requests.get(ticket["uploadUrl"], headers=headers, timeout=5))
+
+
+def test_other_host(upstream: RunningUpstream) -> None:
+    """The host is signed too."""
+    headers = {"Content-Type": "video/mp4", "Host": f"localhost:{upstream.port}"}
+    url = upstream.presign()["uploadUrl"]
+    assert is_mismatch(requests.put(url, data=b"hello", headers=headers, timeout=5))
+
+
+def test_more_escapes(upstream: RunningUpstream) -> None:
+    """A client that escapes other characters than the signer did is let in, as by S3."""
+    url = upstream.presign("it's.mp4")["uploadUrl"]
+    parts = urlsplit(url)
+    target = f"{parts.path.replace('%27', chr(39))}?{parts.query}"
+    with socket.create_connection(("127.0.0.1", upstream.port), timeout=5) as connection:
+        connection.sendall(
+            f"PUT {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: video/mp4\r\n"
+            "Content-Length: 5\r\nConnection: close\r\n\r\nhello".encode()
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_expired(upstream: RunningUpstream) -> None:
+    """An expired URL is refused with S3's words, by the upstream's clock."""
+    url = upstream.presign()["uploadUrl"]
+    upstream.behave(clockSkewSeconds=3599)
+    assert put(url, b"hello").status_code == 200
+    upstream.behave(clockSkewSeconds=3601)
+    assert refusal(put(url, b"hello")) == (403, "AccessDenied", "Request has expired")
+    upstream.behave(expiresIn=604_800)
+    assert upstream.presign()["expiresIn"] == 604_800
+    assert "X-Amz-Expires=604800" in upstream.presign()["uploadUrl"]
+
+
+def test_slow_put_after_expiry(upstream: RunningUpstream) -> None:
+    """The signature is checked when a PUT starts, so a slow one lands after the expiry."""
+    upstream.behave(expiresIn=1)
+    ticket = upstream.presign()
+    upstream.order({"kind": "slow", "bytesPerSecond": 3}, "PUT", "/storage/*")
+    start = time.monotonic()
+    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert time.monotonic() - start > 1.2
+    assert refusal(put(ticket["uploadUrl"], b"hello"))[2] == "Request has expired"
+    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+
+
+def test_restart(start: Callable[..., RunningUpstream]) -> None:
+    """URLs that were signed before a restart still work after it; a reset ends them."""
+    port = free_port()
+    first = start(port=port)
+    url = first.presign()["uploadUrl"]
+    assert first.stop() == 0
+    second = start(port=port)
+    assert put(url, b"hello").status_code == 200
+    second.call("POST", "/_sandbox/reset")
+    assert is_mismatch(put(url, b"hello"))
