@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, T201 - a program of its own, which prints what it measured
+# ruff: noqa: INP001 - a program of its own, part of no package
 """Measure what a PUT of 2 GiB costs the sandbox's upstream: `python benchmarks/put_memory.py`.
 
 Prints the peak of the process's memory (`VmHWM`, so it needs Linux) and the speed. The sender
@@ -22,10 +22,12 @@ BLOCK = bytes(1024 * 1024)
 ROOT = Path(__file__).parents[1]
 
 
-def call(method: str, path: str, body: object, headers: dict[str, str]) -> tuple[int, bytes]:
+def call(
+    method: str, path: str, body: bytes | Iterator[bytes], headers: dict[str, str]
+) -> tuple[int, bytes]:
     """Send one request to the upstream, and give status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=600)
-    connection.request(method, path, body, headers)  # type: ignore[arg-type] - it takes iterators too
+    connection.request(method, path, body, headers)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()

@@ -12,6 +12,7 @@ from sandbox.upstream.state import UPSTREAM, Upstream
 
 _LARGEST_JSON = 1_048_576  # bytes of a JSON body
 _BACKLOG = 1024
+_READ_AHEAD = 1_048_576  # bytes read ahead of the handler, so that a fast PUT is no slower than the disk
 _SHUTDOWN_SECONDS = 2.0  # for requests that are under way
 
 
@@ -52,6 +53,7 @@ async def serve(upstream: Upstream) -> None:
         # An object is stored as it was sent, `Content-Encoding` or not.
         auto_decompress=False,
         shutdown_timeout=_SHUTDOWN_SECONDS,
+        read_bufsize=_READ_AHEAD,
     )
     await runner.setup()
     port = upstream.settings.port

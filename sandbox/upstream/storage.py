@@ -18,7 +18,7 @@ from sandbox.upstream.state import ACTIONS, note, upstream_of
 
 routes = web.RouteTableDef()
 
-_CHUNK = 262_144  # bytes handed to the disk at once
+_CHUNK = 1_048_576  # bytes handed to the disk at once
 _LARGEST_PUT = 5_368_709_120  # S3's limit for one PUT, in bytes
 # A refused body is read so far, so that a browser, which sends all before it reads, sees why.
 _DRAIN_BYTES = 268_435_456
