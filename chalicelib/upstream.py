@@ -8,6 +8,7 @@ reads: both are repeated once after a failure that may pass.
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,11 +20,6 @@ from chalicelib import errors, observability
 from chalicelib.uploads import AssetType, Candidates, Json, Presigned, asset_of
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
-# API Gateway gives up after 29 s. One registration and the look-up after a lost answer fit in,
-# connecting included.
-PRESIGN_SECONDS = 12.0
-REGISTER_SECONDS = 18.0
-LOOK_SECONDS = 7.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
 MAX_LOOK_PAGES = 20
 # A connection that rested longer may have been cut without a word, while the container was frozen.
@@ -52,12 +48,25 @@ _BY_CODE: dict[str, type[errors.UpstreamError]] = {
 DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
 
 
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait for sync., in seconds, connecting and all repetitions included.
+
+    API Gateway gives up after 29 s: a registration, and the look-up after a lost answer, fit in.
+    """
+
+    presign: float = 12.0
+    register: float = 18.0
+    look: float = 7.0
+
+
 class Upstream:
     """sync.'s asset API.
 
     Args:
         base_url: Without a slash at the end.
         api_key: Called for each request, so that a new key is used as soon as it is known.
+        timeouts: How long to wait.
         monotonic: Seconds of a clock that never jumps.
     """
 
@@ -65,10 +74,12 @@ class Upstream:
         self,
         base_url: str,
         api_key: Callable[[], str],
+        timeouts: Timeouts = Timeouts(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
+        self._timeouts = timeouts
         self._monotonic = monotonic
         self._last_used = monotonic()
         self._session = requests.Session()
@@ -85,7 +96,7 @@ class Upstream:
             BrokerError: By the table of this module.
         """
         body = {"fileName": file_name, "contentType": content_type, "size": size}
-        answer = self._twice("POST", "/v2/assets/upload", PRESIGN_SECONDS, body=body)
+        answer = self._twice("POST", "/v2/assets/upload", self._timeouts.presign, body=body)
         upload_url, url = answer.get("uploadUrl"), answer.get("url")
         expires_in = answer.get("expiresIn")
         if (
@@ -115,7 +126,7 @@ class Upstream:
             body["name"] = name
         if project is not None:
             body["projectId"] = project
-        asset = self._call("POST", "/v2/assets", REGISTER_SECONDS, body=body)
+        asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         if not isinstance(asset.get("id"), str) or not asset["id"]:
             raise errors.UpstreamFault("sync. answered the registration without an id.")
         return asset_of(asset)
@@ -159,7 +170,7 @@ class Upstream:
         query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
         if project is not None:
             query["projectId"] = project
-        deadline = self._monotonic() + LOOK_SECONDS
+        deadline = self._monotonic() + self._timeouts.look
         for _ in range(MAX_LOOK_PAGES):
             left = deadline - self._monotonic()
             if left <= 0:

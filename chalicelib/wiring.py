@@ -16,7 +16,7 @@ from chalicelib.errors import Misconfigured
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.registration import Registration
 from chalicelib.store import Store
-from chalicelib.upstream import Upstream
+from chalicelib.upstream import Timeouts, Upstream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -47,14 +47,14 @@ class Broker:
 def build(
     environ: Mapping[str, str],
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    dynamodb: "DynamoDBClient | None" = None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
 ) -> Broker:
     """Make a broker.
 
     Args:
         environ: Environment variables.
         now: Milliseconds since 1970.
-        dynamodb: A client to use in place of the one that AWS's own variables describe.
+        timeouts: How long to wait for sync.
 
     Raises:
         Misconfigured: The settings are not complete, or contradict each other.
@@ -63,8 +63,8 @@ def build(
     limits = Limits(
         chosen.max_upload_bytes, chosen.allowed_content_types, chosen.allowed_project_ids
     )
-    store = Store(dynamodb or dynamodb_client(), chosen.uploads_table)
-    upstream = Upstream(chosen.sync_base_url, lambda: chosen.sync_api_key)
+    store = Store(dynamodb_client(), chosen.uploads_table)
+    upstream = Upstream(chosen.sync_base_url, lambda: chosen.sync_api_key, timeouts)
     registration = Registration(store, upstream, now, chosen.settle_seconds)
     return Broker(
         settings=chosen,

@@ -1,0 +1,93 @@
+"""The broker with everything around it: a DynamoDB emulator, the upstream, the local gateway."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running_broker import Api, RunningBroker
+from upstream_process import ROOT, RunningUpstream, free_port
+
+from chalicelib import wiring
+from ops import table
+from sandbox import environment
+from sandbox.ports import Ports
+
+TABLE = "uploads-of-the-tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A DynamoDB emulator of the tests' own, and an environment that reaches nothing else."""
+    folder = tmp_path_factory.mktemp("dynamodb")
+    ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
+    process = subprocess.Popen(
+        [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
+        env=environment.for_dynamodb(os.environ, ports, folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.for_parts({}, ports, folder).items():
+            if name.startswith("AWS_") or name.lower() == "no_proxy":
+                patch.setenv(name, value)
+        _wait(ports.dynamodb)
+        table.create(wiring.dynamodb_client(), TABLE)
+        yield
+    process.terminate()
+    process.wait(timeout=10)
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on {port}")
+
+
+@pytest.fixture(scope="session")
+def running_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """One upstream for all tests."""
+    upstream = RunningUpstream(tmp_path_factory.mktemp("upstream"))
+    yield upstream
+    assert upstream.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def running_broker(dynamodb: None) -> Iterator[RunningBroker]:  # noqa: ARG001 - it must be up
+    """One gateway for all tests."""
+    broker = RunningBroker(TABLE)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def upstream(running_upstream: RunningUpstream) -> RunningUpstream:
+    """The upstream, empty and with its defaults."""
+    running_upstream.call("POST", "/_sandbox/reset")
+    return running_upstream
+
+
+@pytest.fixture
+def broker(running_broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
+    """The broker with plain settings; a test may `configure` it anew."""
+    running_broker.configure(upstream)
+    return running_broker
+
+
+@pytest.fixture
+def api(broker: RunningBroker) -> Api:
+    """A caller whom no other test knows."""
+    return Api(broker)
+
+
+@pytest.fixture
+def samples() -> Path:
+    """The folder of real media files."""
+    return ROOT / "sandbox" / "samples"

@@ -1,0 +1,199 @@
+"""The real app behind Chalice's local gateway, in this process, and short ways to call it."""
+
+import io
+import json
+import threading
+import time
+import uuid
+from functools import cache
+from typing import Any
+
+import jwt
+import requests
+from jsonschema import Draft202012Validator
+from upstream_process import KEY, RunningUpstream, free_port
+
+from app import app
+from chalicelib import api, observability, wiring
+from chalicelib.api import openapi
+from chalicelib.upstream import Timeouts
+from sandbox.broker import serve
+
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+ORIGIN = "https://app.example.com"
+SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
+
+
+class Clock:
+    """The real time, moved by whole seconds when a test says so."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> int:
+        """Return milliseconds since 1970."""
+        return int((time.time() + self.ahead) * 1000)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.ahead += seconds
+
+
+def token(subject: str | None = None, **claims: Any) -> str:
+    """Make a token as an app's backend would."""
+    content = {"sub": subject or uuid.uuid4().hex, "exp": int(time.time()) + 600, **claims}
+    return jwt.encode(content, SECRET, algorithm="HS256")
+
+
+class RunningBroker:
+    """A gateway whose broker each test replaces by one of its own settings."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = serve(app, self.port)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.log = io.StringIO()
+        self.clock = Clock()
+
+    def environment(self, upstream: RunningUpstream, **settings: str) -> dict[str, str]:
+        """Return the settings of a broker in front of an upstream."""
+        return {
+            "UPLOADS_TABLE": self._table,
+            "AUTH_MODE": "jwt",
+            "JWT_SECRET": SECRET,
+            "SYNC_API_KEY": KEY,
+            "SYNC_BASE_URL": upstream.url,
+            "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}",
+            "ALLOWED_ORIGINS": ORIGIN,
+            **settings,
+        }
+
+    def configure(self, upstream: RunningUpstream, **settings: str) -> None:
+        """Put a new broker in place: new settings, an empty log, the real time."""
+        self.clock = Clock()
+        self.log = io.StringIO()
+        environment = self.environment(upstream, **settings)
+        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
+        observability.configure("INFO", self.log)
+
+    def lines(self, event: str = "request") -> list[dict[str, Any]]:
+        """Read the log."""
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def stop(self) -> None:
+        """Stop serving."""
+        wiring.use(None)
+        self._server.shutdown()
+        self._server.server.server_close()
+        self._thread.join(timeout=5)
+
+
+class Api:
+    """One caller of the broker. Every answer is held against the OpenAPI document."""
+
+    def __init__(self, broker: RunningBroker, subject: str | None = None) -> None:
+        self.broker = broker
+        self.token = token(subject)
+        self._session = requests.Session()
+
+    def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Send a request with the caller's token."""
+        headers = {"Authorization": f"Bearer {self.token}", **arguments.pop("headers", {})}
+        sent = {name: value for name, value in headers.items() if value is not None}
+        answer = self._session.request(
+            method, self.broker.url + path, headers=sent, timeout=30, **arguments
+        )
+        check(method, path, answer)
+        return answer
+
+    def begin(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
+        """Begin an upload, of a video unless told otherwise."""
+        body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": len(data), **members}
+        answer = self.call("POST", "/uploads", json=body)
+        assert answer.status_code == 201, answer.text
+        upload: dict[str, Any] = answer.json()
+        return upload
+
+    def put(self, upload: dict[str, Any], data: bytes = b"hello") -> requests.Response:
+        """PUT the bytes with exactly the headers that the broker named."""
+        return requests.put(
+            upload["uploadUrl"], data=data, headers=upload["headers"], timeout=30
+        )
+
+    def landed(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
+        """Begin an upload and PUT its bytes."""
+        upload = self.begin(data, **members)
+        assert self.put(upload, data).status_code == 200
+        return upload
+
+    def complete(self, upload: dict[str, Any]) -> requests.Response:
+        """Complete an upload."""
+        return self.call("POST", f"/uploads/{upload['id']}/complete")
+
+    def registered(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
+        """Take a file all the way to its asset."""
+        answer = self.complete(self.landed(data, **members))
+        assert answer.status_code == 200, answer.text
+        upload: dict[str, Any] = answer.json()
+        return upload
+
+    def line(self, answer: requests.Response) -> dict[str, Any]:
+        """Find the log line of an answer."""
+        wanted = answer.headers["X-Request-Id"]
+        deadline = time.monotonic() + 2
+        while True:
+            # The answer may arrive before its line is written.
+            for line in self.broker.lines():
+                if line["requestId"] == wanted:
+                    return line
+            assert time.monotonic() < deadline, "the request left no line"
+            time.sleep(0.01)
+
+
+def check(method: str, path: str, answer: requests.Response) -> None:
+    """Hold an answer against the OpenAPI document: its status, its body, its headers."""
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"]
+    if answer.status_code in {429, 503}:
+        assert int(answer.headers["Retry-After"]) >= 1
+    document = _document()
+    operation = _operation(document, method, path.partition("?")[0])
+    if operation is None:
+        return
+    response = operation["responses"].get(str(answer.status_code))
+    assert response, f"{method} {path} answered {answer.status_code}, which is not documented"
+    if not answer.content:
+        assert "content" not in response
+        return
+    media_type = answer.headers["Content-Type"]
+    schema = response["content"][media_type]["schema"]
+    Draft202012Validator(
+        {**schema, "components": document["components"]},
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    ).validate(answer.json())
+    if media_type == "application/problem+json":
+        problem = answer.json()
+        assert problem["status"] == answer.status_code
+        assert problem["requestId"] == answer.headers["X-Request-Id"]
+        assert f"`{problem['code']}`" in response["description"], problem["code"]
+
+
+@cache
+def _document() -> dict[str, Any]:
+    operations = [operation for routes in api.ALL for operation in routes.operations]
+    return openapi.document(operations, "")
+
+
+def _operation(document: dict[str, Any], method: str, path: str) -> dict[str, Any] | None:
+    sought = path.strip("/").split("/")
+    for pattern, operations in document["paths"].items():
+        parts = pattern.strip("/").split("/")
+        pairs = zip(parts, sought, strict=False)
+        if len(parts) == len(sought) and all(a == b or a.startswith("{") for a, b in pairs):
+            found: dict[str, Any] | None = operations.get(method.lower())
+            return found
+    return None
