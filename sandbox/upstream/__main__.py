@@ -20,7 +20,7 @@ def main() -> int:
         finally:
             upstream.database.close()
     except (SettingsError, PortTakenError) as error:
-        print(f"upstream: {error}", file=sys.stderr)  # noqa: T201 - this is a program's message
+        print(f"upstream: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -60,6 +61,15 @@ def choice(
     if not isinstance(value, str) or value not in options:
         raise invalid(name, f"must be one of the following values: {', '.join(options)}", status)
     return value
+
+
+def is_public_url(value: str) -> bool:
+    """Tell whether a string is a URL that could be fetched."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def project(request: web.Request, body: dict[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from sandbox.upstream.bodies import is_public_url
 from sandbox.upstream.objects import StoredObject
 from sandbox.upstream.presigning import oversize
 from sandbox.upstream.problems import Problem, invalid
@@ -21,8 +22,9 @@ async def fetch(upstream: Upstream, url: str) -> StoredObject:
     Raises:
         Problem: It is no URL, nobody answers with 200 in time, or the plan's size is exceeded.
     """
-    parts = _split(url)
-    name = unquote(parts.rpartition("/")[2]) or "file"
+    if not is_public_url(url):
+        raise invalid("url", "must be a URL address")
+    name = unquote(urlsplit(url).path.rpartition("/")[2]) or "file"
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     try:
         async with (
@@ -34,17 +36,6 @@ async def fetch(upstream: Upstream, url: str) -> StoredObject:
             return await _keep(upstream, response, name)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise _unreachable(upstream, type(error).__name__) from error
-
-
-def _split(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        hostname = parts.hostname
-    except ValueError as error:
-        raise invalid("url", "must be a URL address") from error
-    if parts.scheme not in {"http", "https"} or not hostname:
-        raise invalid("url", "must be a URL address")
-    return parts.path
 
 
 async def _keep(upstream: Upstream, response: aiohttp.ClientResponse, name: str) -> StoredObject:

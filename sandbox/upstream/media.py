@@ -129,7 +129,7 @@ def main() -> None:
     # Ctrl-C reaches the whole group of processes; the server alone decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
-        print(json.dumps(_answer(line)), flush=True)  # noqa: T201 - the pipe to the server
+        print(json.dumps(_answer(line)), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,23 @@ import signal
 
 from aiohttp import web
 
-from sandbox.upstream import control, library, pipeline, presigning, registration, storage
+from sandbox.upstream import (
+    control,
+    generations,
+    library,
+    pipeline,
+    presigning,
+    registration,
+    storage,
+    voices,
+)
 from sandbox.upstream.settings import HOST
 from sandbox.upstream.state import UPSTREAM, Upstream
+from sandbox.upstream.webhooks import resume_webhooks
 
 _LARGEST_JSON = 1_048_576  # bytes of a JSON body
 _BACKLOG = 1024
-_READ_AHEAD = 1_048_576  # bytes read ahead of the handler, so that a fast PUT is no slower than the disk
+_READ_AHEAD = 1_048_576  # bytes; less makes a large PUT slower than the disk
 _SHUTDOWN_SECONDS = 2.0  # for requests that are under way
 
 
@@ -32,7 +42,8 @@ def build_app(upstream: Upstream) -> web.Application:
         ],
     )
     app[UPSTREAM] = upstream
-    for module in (presigning, registration, library, storage, control):
+    modules = (presigning, registration, library, storage, generations, voices, control)
+    for module in modules:
         app.add_routes(module.routes)
     return app
 
@@ -59,12 +70,14 @@ async def serve(upstream: Upstream) -> None:
     port = upstream.settings.port
     try:
         await web.TCPSite(runner, HOST, port, backlog=_BACKLOG).start()
-        print(f"upstream listening on {upstream.settings.origin}", flush=True)  # noqa: T201 - the line that whoever started it waits for
+        print(f"upstream listening on {upstream.settings.origin}", flush=True)
+        resume_webhooks(upstream)
         await stop.wait()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
         raise PortTakenError(f"port {port} is in use; set UPSTREAM_PORT to another one") from error
     finally:
+        upstream.cancel_tasks()
         await runner.cleanup()
         await upstream.probe.close()

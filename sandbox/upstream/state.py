@@ -40,16 +40,21 @@ class Upstream:
     journal: Journal = field(default_factory=Journal)
     faults: FaultBook = field(default_factory=FaultBook)
     presigns: RateLimit = field(default_factory=RateLimit)
+    voices: RateLimit = field(default_factory=lambda: RateLimit(3600.0))
     tasks: set[Task[Any]] = field(default_factory=set)
 
     def now(self) -> float:
         """Give Unix seconds by the upstream's own clock, which may be ahead or behind."""
         return self.clock() + self.behavior.clock_skew_seconds
 
-    def reset(self) -> None:
-        """Forget everything, as if the data folder were new."""
+    def cancel_tasks(self) -> None:
+        """Give up what would happen later."""
         for task in self.tasks:
             task.cancel()
+
+    def reset(self) -> None:
+        """Forget everything, as if the data folder were new."""
+        self.cancel_tasks()
         self.database.clear()
         self.objects.clear()
         self.probe.clear()
@@ -59,6 +64,7 @@ class Upstream:
         self.journal.clear()
         self.faults.clear()
         self.presigns.clear()
+        self.voices.clear()
 
 
 UPSTREAM = web.AppKey("upstream", Upstream)

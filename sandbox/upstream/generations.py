@@ -1,0 +1,103 @@
+"""`/v2/generate`: nothing is generated, but everything around it is as documented.
+
+The output is the video that went in, or the sandbox's sample when that came by URL.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from sandbox.upstream.bodies import read_body
+from sandbox.upstream.generation_input import check_generation
+from sandbox.upstream.generation_records import (
+    STATUSES,
+    add_generation,
+    find_by_key,
+    find_generation,
+    progress_of,
+    show_generation,
+)
+from sandbox.upstream.listing import parse_list
+from sandbox.upstream.objects import StoredObject
+from sandbox.upstream.problems import Problem, invalid
+from sandbox.upstream.signing import SignatureMismatchError, UnsignedError, UrlExpiredError
+from sandbox.upstream.state import note, upstream_of
+from sandbox.upstream.storage import SERVED_HEADERS, serve
+from sandbox.upstream.webhooks import schedule_webhook
+
+routes = web.RouteTableDef()
+
+_RETRY_AFTER = {"Retry-After": "2"}  # seconds; documented
+_LONGEST_WAIT = 10  # seconds; documented
+_MARGIN = 0.01  # seconds; a sleep may end a little early by the other clock
+_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_SAMPLE = Path(__file__).parents[1] / "samples" / "sample.mp4"
+
+
+@routes.post("/v2/generate")
+async def create_generation(request: web.Request) -> web.Response:
+    """Answer the Generation that was started, or the one that the same key started before."""
+    upstream = upstream_of(request)
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise Problem(400, "Invalid Idempotency-Key", code="INVALID_IDEMPOTENCY_KEY")
+    body = await read_body(request)
+    row = find_by_key(upstream, key, body)
+    if row is None:
+        check_generation(request, body)
+        row = add_generation(upstream, body, key)
+        schedule_webhook(upstream, row["id"])
+        note(request, f"generation {row['id']}")
+    else:
+        note(request, f"generation {row['id']} again")
+    return web.json_response(show_generation(upstream, row), status=201)
+
+
+@routes.get("/v2/generate/{id}")
+async def get_generation(request: web.Request) -> web.Response:
+    """Answer a Generation, at once or when it has ended or the time is over."""
+    upstream = upstream_of(request)
+    row = find_generation(upstream, request.match_info["id"])
+    until_ready = row["ready_at"] + _MARGIN - upstream.clock()
+    await asyncio.sleep(max(0.0, min(_wait_seconds(request), until_ready)))
+    shown = show_generation(upstream, row)
+    if request.query.get("include") == "progress":
+        shown["progress_percent"] = round(100 * progress_of(upstream, row))
+    return web.json_response(shown, headers=_RETRY_AFTER)
+
+
+def _wait_seconds(request: web.Request) -> int:
+    timeout = request.query.get("timeout", str(_LONGEST_WAIT))
+    if not timeout.isascii() or not timeout.isdigit() or not 1 <= int(timeout) <= _LONGEST_WAIT:
+        raise invalid("timeout", f"must be a whole number from 1 to {_LONGEST_WAIT}")
+    return int(timeout) if request.query.get("wait", "false") in {"true", "1", ""} else 0
+
+
+@routes.get("/v2/generations")
+async def list_generations(request: web.Request) -> web.Response:
+    """Answer all Generations of some statuses or ids, newest first."""
+    upstream = upstream_of(request)
+    statuses, ids = parse_list(request.query, "status"), parse_list(request.query, "ids")
+    if not set(statuses) <= set(STATUSES):
+        raise invalid("status", f"must each be one of: {', '.join(STATUSES)}")
+    rows = upstream.database.rows("SELECT * FROM generations ORDER BY seq DESC")
+    shown = [show_generation(upstream, row) for row in rows if not ids or row["id"] in ids]
+    return web.json_response([item for item in shown if not statuses or item["status"] in statuses])
+
+
+@routes.get("/outputs/{id}/{name}", allow_head=False)
+async def get_output(request: web.Request) -> web.StreamResponse:
+    """Serve a generation's output to whoever has its signed URL."""
+    upstream = upstream_of(request)
+    headers = {"host": request.headers.get("Host", "")}
+    try:
+        upstream.signer.verify("GET", request.raw_path, headers, now=upstream.now())
+    except (UnsignedError, SignatureMismatchError, UrlExpiredError) as error:
+        raise Problem(403, "This URL is not signed, or no longer good") from error
+    row = find_generation(upstream, request.match_info["id"])
+    stored = upstream.objects.find(row["source_key"] or "")
+    if isinstance(stored, StoredObject):
+        return serve(request, stored)
+    return web.FileResponse(_SAMPLE, headers=SERVED_HEADERS)
