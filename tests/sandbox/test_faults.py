@@ -1,0 +1,205 @@
+"""Trouble on order, and the journal of what really happened."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from upstream_process import RunningUpstream, put
+
+REGISTER = {"method": "POST", "path": "/v2/assets"}
+
+
+def is_reset(upstream: RunningUpstream, url: str) -> bool:
+    """Tell whether a registration's connection is cut."""
+    try:
+        upstream.register(url)
+    except requests.ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("when", "assets"), [("before", 0), ("after", 1)])
+def test_cut(upstream: RunningUpstream, when: str, assets: int) -> None:
+    """A connection can be cut before the work or after it, once."""
+    url = upstream.upload()
+    upstream.order({"kind": "cut", "when": when}, **REGISTER)
+    assert is_reset(upstream, url)
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == assets
+    entry = next(entry for entry in upstream.journal() if entry["path"] == "/v2/assets")
+    assert entry["status"] is None
+    assert entry["outcome"].endswith(f"fault: cut-{when}")
+    assert entry["outcome"].startswith("asset ") == (when == "after")
+    assert upstream.register(url).status_code == 201
+
+
+@pytest.mark.parametrize(("when", "assets"), [("before", 0), ("after", 1)])
+def test_answer(upstream: RunningUpstream, when: str, assets: int) -> None:
+    """Any answer can stand in for the real one, instead of the work or after it."""
+    url = upstream.upload()
+    page = {"Content-Type": "text/html", "X-Of": "test"}
+    upstream.order(
+        {"kind": "answer", "status": 502, "body": "<html>", "headers": page, "when": when},
+        **REGISTER,
+    )
+    answer = upstream.register(url)
+    assert (answer.status_code, answer.text, answer.headers["X-Of"]) == (502, "<html>", "test")
+    assert answer.headers["Content-Type"] == "text/html"
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == assets
+    assert f"fault: answer-{when}" in upstream.outcomes()[2]
+    assert upstream.journal()[2]["status"] == 502
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [('{"id": "x', '{"id": "x'), ({"id": 7}, '{"id": 7}'), ([], "[]"), (None, "null"), ("", "")],
+)
+def test_wrong_bodies(upstream: RunningUpstream, body: object, received: str) -> None:
+    """A string is sent as it stands, so JSON can be truncated; anything else is sent as JSON."""
+    upstream.order({"kind": "answer", "status": 200, "body": body})
+    assert upstream.call("GET", "/v2/assets").text == received
+
+
+def test_429(upstream: RunningUpstream) -> None:
+    """A 429 can come with a `Retry-After` and without."""
+    headers = {"Retry-After": "7"}
+    upstream.order({"kind": "answer", "status": 429, "headers": headers})
+    upstream.order({"kind": "answer", "status": 429})
+    first, second = (upstream.call("GET", "/v2/assets") for _ in range(2))
+    assert [first.status_code, second.status_code] == [429, 429]
+    assert first.headers["Retry-After"] == "7"
+    assert "Retry-After" not in second.headers
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_delay(upstream: RunningUpstream, when: str) -> None:
+    """An answer can be late, its work done at the start or at the end."""
+    url = upstream.upload()
+    upstream.order({"kind": "delay", "seconds": 0.6, "when": when}, **REGISTER)
+    with ThreadPoolExecutor(1) as threads:
+        start = time.monotonic()
+        answer = threads.submit(upstream.register, url)
+        time.sleep(0.3)
+        done = upstream.call("GET", "/v2/assets").json()["totalCount"]
+        assert done == (1 if when == "after" else 0)
+        assert answer.result().status_code == 201
+        assert time.monotonic() - start > 0.6
+
+
+def test_several_actions(upstream: RunningUpstream) -> None:
+    """Actions can be combined: a late cut after the work."""
+    url = upstream.upload()
+    late = [{"kind": "delay", "seconds": 0.3, "when": "after"}, {"kind": "cut", "when": "after"}]
+    upstream.order(late, **REGISTER)
+    start = time.monotonic()
+    assert is_reset(upstream, url)
+    assert time.monotonic() - start > 0.3
+    assert "fault: delay-after; fault: cut-after" in upstream.outcomes()[2]
+
+
+def test_slow_put(upstream: RunningUpstream) -> None:
+    """A PUT can be read slowly."""
+    url = upstream.presign()["uploadUrl"]
+    upstream.order({"kind": "slow", "bytesPerSecond": 100_000}, "PUT", "/storage/*")
+    start = time.monotonic()
+    assert put(url, bytes(60_000)).ok
+    assert 0.5 < time.monotonic() - start < 3
+
+
+def test_cut_body(upstream: RunningUpstream) -> None:
+    """A PUT can be cut after so many bytes; nothing is stored, and the next one works."""
+    ticket = upstream.presign()
+    upstream.order({"kind": "cut-body", "afterBytes": 1000}, "PUT")
+    with pytest.raises(requests.ConnectionError):
+        put(ticket["uploadUrl"], bytes(5_000_000))
+    assert upstream.journal()[-1]["status"] is None
+    assert upstream.journal()[-1]["outcome"] == "fault: cut-body"
+    assert requests.get(ticket["url"], timeout=5).status_code == 404
+    assert put(ticket["uploadUrl"], b"hello").ok
+
+
+def test_skip_and_times(upstream: RunningUpstream) -> None:
+    """A fault lets the first ones through, strikes so often, and is gone."""
+    upstream.order({"kind": "answer", "status": 500}, path="/v2/*", skip=1, times=2)
+    statuses = [upstream.call("GET", "/v2/assets").status_code for _ in range(4)]
+    assert statuses == [200, 500, 500, 200]
+    assert upstream.call("GET", "/_sandbox/faults").json() == []
+
+
+def test_match(upstream: RunningUpstream) -> None:
+    """A fault strikes its method and path alone, and a list shows what is left of it."""
+    upstream.order({"kind": "answer", "status": 500}, times=None, **REGISTER)
+    assert upstream.call("GET", "/v2/assets").status_code == 200
+    assert upstream.call("POST", "/v2/assets/batch", json={"ids": ["x"]}).status_code == 200
+    assert upstream.call("POST", "/v2/assets").status_code == 500
+    assert upstream.call("GET", "/_sandbox/faults").json() == [
+        {"match": REGISTER, "do": {"kind": "answer", "status": 500}, "times": None, "skip": 0}
+    ]
+    assert upstream.call("DELETE", "/_sandbox/faults").status_code == 204
+    assert upstream.call("POST", "/v2/assets", json={}).status_code == 400
+
+
+def test_exact_under_load(upstream: RunningUpstream) -> None:
+    """Of many requests at once exactly as many are struck as were ordered."""
+    upstream.order({"kind": "answer", "status": 500}, times=7)
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(lambda _: upstream.call("GET", "/v2/assets"), range(50))
+        assert sorted(answer.status_code for answer in answers) == [200] * 43 + [500] * 7
+
+
+@pytest.mark.parametrize(
+    ("fault", "hint"),
+    [
+        ([], "JSON object"),
+        ({}, "must have 'do'"),
+        ({"do": {}}, "delay, answer, cut, slow, cut-body"),
+        ({"do": []}, "at least one"),
+        ({"do": {"kind": ["cut"]}}, "delay, answer"),
+        ({"do": {"kind": "cut", "when": "never"}}, "'before' or 'after'"),
+        ({"do": {"kind": "cut", "wen": "after"}}, "known are kind, when"),
+        ({"do": {"kind": "delay", "seconds": -1}}, "0 to 3600"),
+        ({"do": {"kind": "delay"}}, "must have 'seconds'"),
+        ({"do": {"kind": "answer", "status": 99}}, "200 to 599"),
+        ({"do": {"kind": "answer", "status": 500, "headers": {"a": "b\n"}}}, "do.headers"),
+        ({"do": {"kind": "slow", "bytesPerSecond": 0}}, "do.bytesPerSecond"),
+        ({"do": {"kind": "cut-body", "afterBytes": "1"}}, "do.afterBytes"),
+        ({"do": {"kind": "cut"}, "times": 0}, "times must be"),
+        ({"do": {"kind": "cut"}, "skip": True}, "skip must be"),
+        ({"do": {"kind": "cut"}, "match": {"method": "post"}}, "POST"),
+        ({"do": {"kind": "cut"}, "match": {"path": "v2"}}, "begin with '/'"),
+        ({"do": {"kind": "cut"}, "match": {"host": "x"}}, "known are method, path"),
+    ],
+)
+def test_bad_fault(upstream: RunningUpstream, fault: object, hint: str) -> None:
+    """An order that cannot be understood is a 400 that says what would be right."""
+    answer = upstream.call("POST", "/_sandbox/faults", json=fault)
+    assert answer.status_code == 400
+    assert hint in answer.json()["message"]
+    assert upstream.call("GET", "/_sandbox/faults").json() == []
+
+
+def test_journal(upstream: RunningUpstream) -> None:
+    """The journal tells time, method, path, status and outcome, oldest first, without secrets."""
+    before = time.time()
+    ticket = upstream.presign()
+    put(ticket["uploadUrl"], b"hello", "a/b")
+    put(ticket["uploadUrl"], b"hello")
+    asset = upstream.register(ticket["url"]).json()
+    requests.get(ticket["url"], timeout=5)
+    requests.get(f"{upstream.url}/v2/assets?limit=1", timeout=5)
+    entries = upstream.journal()
+    assert [(entry["method"], entry["status"], entry["outcome"]) for entry in entries] == [
+        ("POST", 201, "presigned"),
+        ("PUT", 403, "refused: SignatureDoesNotMatch"),
+        ("PUT", 200, "stored 5 bytes"),
+        ("POST", 201, f"asset {asset['id']}"),
+        ("GET", 401, "refused: 401"),
+    ]
+    times = [entry["time"] for entry in entries]
+    assert before < times[0]
+    assert times == sorted(times)
+    assert entries[4]["path"] == "/v2/assets"
+    text = upstream.call("GET", "/_sandbox/requests").text
+    assert "X-Amz" not in text
+    assert "test-key" not in text
+    assert entries[0].keys() == {"time", "method", "path", "status", "outcome"}
