@@ -12,6 +12,8 @@ _PRIVATE_SUFFIXES = frozenset(
     {"localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "test",
      "invalid", "arpa", "onion"}
 )  # fmt: skip
+# NAT64 (RFC 6052), and the deprecated IPv4-compatible form (RFC 4291, section 2.5.5.1).
+_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
@@ -84,7 +86,7 @@ def _is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address.teredo is not None:
             return False
-        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
+        if inner is None and any(address in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public_address(inner)

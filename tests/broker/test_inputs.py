@@ -1,0 +1,225 @@
+"""Input that must be refused, with the member named, before anything is asked of sync."""
+
+from typing import Any
+
+import pytest
+from running_broker import Api, RunningBroker
+from upstream_process import RunningUpstream
+
+GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"fileName": None}, "/fileName"),
+        ({"fileName": ""}, "/fileName"),
+        ({"fileName": "a" * 256}, "/fileName"),
+        ({"fileName": "é" * 128}, "/fileName"),
+        ({"fileName": "a/b.mp4"}, "/fileName"),
+        ({"fileName": "a\\b.mp4"}, "/fileName"),
+        ({"fileName": ".."}, "/fileName"),
+        ({"fileName": "a\n.mp4"}, "/fileName"),
+        ({"fileName": "a.mp4\n"}, "/fileName"),
+        ({"name": "a\n"}, "/name"),
+        ({"fileName": "a\u0000.mp4"}, "/fileName"),
+        ({"fileName": "a\u007f.mp4"}, "/fileName"),
+        ({"fileName": 5}, "/fileName"),
+        ({"contentType": ""}, "/contentType"),
+        ({"contentType": "video"}, "/contentType"),
+        ({"contentType": "video/"}, "/contentType"),
+        ({"contentType": "video/mp4\r\nx: y"}, "/contentType"),
+        ({"contentType": "video/mp4\n"}, "/contentType"),
+        ({"contentType": "video/mp4;"}, "/contentType"),
+        ({"contentType": "vidéo/mp4"}, "/contentType"),
+        ({"contentType": ["video/mp4"]}, "/contentType"),
+        ({"size": 0}, "/size"),
+        ({"size": -1}, "/size"),
+        ({"size": 1.5}, "/size"),
+        ({"size": "5"}, "/size"),
+        ({"size": True}, "/size"),
+        ({"size": None}, "/size"),
+        ({"type": "AUDIO"}, "/type"),
+        ({"type": "video"}, "/type"),
+        ({"type": None}, "/type"),
+        ({"name": ""}, "/name"),
+        ({"name": "a\tb"}, "/name"),
+        ({"name": "a" * 256}, "/name"),
+        ({"projectId": "somebody-elses"}, "/projectId"),
+        ({"url": "https://evil.example"}, "/url"),
+        ({"a/b~c": 1}, "/a~1b~0c"),
+        ({"__proto__": {}}, "/__proto__"),
+    ],
+)
+def test_begin_refused(
+    api: Api, upstream: RunningUpstream, change: dict[str, Any], pointer: str
+) -> None:
+    """A member that is not as it must be is named, and sync. is not asked."""
+    answer = api.call("POST", "/uploads", json={**GOOD, **change})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_input"
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert answer.json()["errors"][0]["detail"]
+    assert upstream.journal() == []
+    assert api.call("GET", "/uploads").json() == {"items": []}
+
+
+def test_missing_members(api: Api) -> None:
+    """Every missing member is named at once."""
+    answer = api.call("POST", "/uploads", json={})
+    pointers = [error["pointer"] for error in answer.json()["errors"]]
+    assert pointers == ["/contentType", "/fileName", "/size"]
+
+
+@pytest.mark.parametrize("size", [5 * GIB + 1, 10**30, 1e400])
+def test_file_too_large(api: Api, size: float) -> None:
+    """A file over 5 GiB is too large, and the limit is told."""
+    answer = api.call("POST", "/uploads", data=_json(size))
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "file_too_large"
+    assert answer.json()["errors"] == [
+        {"pointer": "/size", "detail": f"must be at most {5 * GIB} bytes"}
+    ]
+
+
+def _json(size: float) -> str:
+    number = "1e400" if size == float("inf") else str(size)
+    return '{"fileName": "a.mp4", "contentType": "video/mp4", "size": %s}' % number
+
+
+def test_file_of_five_gib(api: Api) -> None:
+    """Exactly 5 GiB is accepted."""
+    assert api.begin(size=5 * GIB)["size"] == 5 * GIB
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/zip", "model/gltf+json"])
+def test_kind_not_accepted(api: Api, content_type: str) -> None:
+    """A kind of file that the broker does not take is refused with the kinds that it takes."""
+    answer = api.call("POST", "/uploads", json={**GOOD, "contentType": content_type})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "content_type_not_accepted"
+    assert answer.json()["errors"][0]["pointer"] == "/contentType"
+    assert "video/*" in answer.json()["detail"]
+
+
+def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The operator's own limits hold, and `/limits` tells them."""
+    broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="audio/mpeg,image/*")
+    api = Api(broker)
+    assert api.call("GET", "/limits").json() == {
+        "maxUploadBytes": 10,
+        "contentTypes": ["audio/mpeg", "image/*"],
+    }
+    audio = {"contentType": "AUDIO/mpeg; charset=x", "fileName": "a.mp3"}
+    assert api.begin(**audio)["type"] == "AUDIO"
+    body = {**GOOD, **audio, "size": 11}
+    assert api.call("POST", "/uploads", json=body).status_code == 413
+    assert api.call("POST", "/uploads", json=GOOD).json()["code"] == "content_type_not_accepted"
+
+
+def test_type_needed(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where the content type does not tell the asset's type, the caller must."""
+    broker.configure(upstream, ALLOWED_CONTENT_TYPES="application/ogg")
+    api = Api(broker)
+    body = {**GOOD, "contentType": "application/ogg"}
+    answer = api.call("POST", "/uploads", json=body)
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/type"]
+    assert api.begin(contentType="application/ogg", type="AUDIO")["type"] == "AUDIO"
+
+
+def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A project counts only where the settings name it; a stale one is a final refusal."""
+    broker.configure(upstream, ALLOWED_PROJECT_IDS="sandbox-project,stale")
+    api = Api(broker)
+    upload = api.registered(projectId="sandbox-project")
+    assert upload["asset"]["projectId"] == "sandbox-project"
+    stale = api.landed(projectId="stale")
+    answer = api.complete(stale)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "project_not_found"
+    assert api.call("GET", f"/uploads/{stale['id']}").json()["status"] == "failed"
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"{",
+        b"nonsense",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"5",
+        b'{"size": NaN}',
+        b'{"size": Infinity}',
+        b"\xff\xfe",
+        b'{"fileName": "\xff"}',
+        b'{"fileName": "\\ud800"}',
+        b"[" * 30_000,
+        b'{"size": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_no_object(api: Api, path: str, body: bytes) -> None:
+    """What is no JSON object is refused as a whole."""
+    answer = api.call("POST", path, data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_json"
+    assert answer.json()["errors"][0]["pointer"] == ""
+
+
+def test_body_too_large(api: Api) -> None:
+    """A body over 64 KiB is refused; one of exactly 64 KiB is looked at."""
+    bound = 64 * 1024
+    answer = api.call("POST", "/uploads", data=b" " * (bound + 1))
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
+    assert api.call("POST", "/uploads", data=b" " * bound).json()["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/problem+json", "application/x-www-form-urlencoded"]
+)
+def test_other_body(api: Api, content_type: str) -> None:
+    """A body that is declared as something else than JSON is refused."""
+    answer = api.call(
+        "POST", "/uploads", json=GOOD, headers={"Content-Type": content_type}
+    )
+    assert answer.status_code == 415
+    assert answer.json()["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_spelled_otherwise(api: Api, content_type: str) -> None:
+    """Parameters and case of the body's type do not matter."""
+    answer = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "101", "1.5", "x", "", "²", "9" * 5000])
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+def test_limit_refused(api: Api, path: str, limit: str) -> None:
+    """A page's size out of range is refused by its name."""
+    answer = api.call("GET", path, params={"limit": limit})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["parameter"] == "limit"
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "e30", "WzEsMl0", "////", "WyJhIiwiIl0", "🎬"])
+def test_cursor_refused(api: Api, cursor: str) -> None:
+    """A cursor that the broker never gave out is refused by its name."""
+    answer = api.call("GET", "/uploads", params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["parameter"] == "cursor"
+
+
+def test_cursor_of_others(api: Api, broker: RunningBroker) -> None:
+    """Somebody else's cursor shows nothing of theirs."""
+    owner = Api(broker)
+    for _ in range(2):
+        owner.begin()
+    cursor = owner.call("GET", "/uploads?limit=1").json()["nextCursor"]
+    answer = api.call("GET", "/uploads", params={"cursor": cursor})
+    assert answer.json() == {"items": []}
