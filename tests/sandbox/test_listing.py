@@ -1,0 +1,159 @@
+"""`GET /v2/assets`: sorts, filters and cursors."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from upstream_process import ROOT, RunningUpstream
+
+SORTS = [
+    f"{key}{way}" for key in ("name", "date", "duration", "size", "kind") for way in ("Asc", "Desc")
+]
+
+
+def listing(upstream: RunningUpstream, **query: Any) -> dict[str, Any]:
+    """Give a page."""
+    answer = upstream.call("GET", "/v2/assets", params=query)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+def names(page: dict[str, Any]) -> list[str]:
+    """Give the names on a page."""
+    return [asset["name"] for asset in page["items"]]
+
+
+def walk(upstream: RunningUpstream, **query: Any) -> list[str]:
+    """Give the names on all pages."""
+    found: list[str] = []
+    while True:
+        page = listing(upstream, **query)
+        found += names(page)
+        if "nextCursor" not in page:
+            return found
+        query["cursor"] = page["nextCursor"]
+
+
+@pytest.fixture
+def library(upstream: RunningUpstream) -> RunningUpstream:
+    """Five assets that every sort puts in another order."""
+    samples = ROOT / "sandbox" / "samples"
+    upstream.asset(b"1" * 50, name="delta", type="IMAGE")
+    upstream.asset((samples / "sample.wav").read_bytes(), name="Alpha", type="AUDIO")
+    upstream.asset((samples / "sample.mp4").read_bytes(), name="charlie", type="VIDEO")
+    upstream.asset(b"1" * 10, name="\u00c9cho 100%", type="VIDEO")
+    upstream.asset(b"1" * 10, name="bravo", type="AUDIO")
+    return upstream
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("name", ["Alpha", "bravo", "charlie", "delta", "\u00c9cho 100%"]),
+        ("date", ["delta", "Alpha", "charlie", "\u00c9cho 100%", "bravo"]),
+        ("duration", ["delta", "\u00c9cho 100%", "bravo", "Alpha", "charlie"]),
+        ("size", ["\u00c9cho 100%", "bravo", "delta", "charlie", "Alpha"]),
+        ("kind", ["Alpha", "bravo", "delta", "charlie", "\u00c9cho 100%"]),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_sorts(library: RunningUpstream, key: str, expected: list[str], limit: int) -> None:
+    """Each sort has its order, whatever a page's size, and its opposite."""
+    assert walk(library, sortBy=f"{key}Asc", limit=limit) == expected
+    assert walk(library, sortBy=f"{key}Desc", limit=limit) == expected[::-1]
+
+
+def test_newest_first(library: RunningUpstream) -> None:
+    """Unasked, the newest comes first, and the count is that of all."""
+    page = listing(library, limit=2)
+    assert names(page) == ["bravo", "\u00c9cho 100%"]
+    assert page["totalCount"] == 5
+    last = listing(library, cursor=page["nextCursor"])
+    assert last["totalCount"] == 5
+    assert "nextCursor" not in last
+
+
+def test_stable_cursor(library: RunningUpstream) -> None:
+    """What is added or deleted between two pages neither repeats nor hides another asset."""
+    page = listing(library, limit=2)
+    library.asset(name="new")
+    library.call("DELETE", f"/v2/assets/{page['items'][1]['id']}")
+    assert names(listing(library, cursor=page["nextCursor"])) == ["charlie", "Alpha", "delta"]
+
+
+@pytest.mark.parametrize(
+    "types",
+    ["AUDIO,IMAGE", "AUDIO, IMAGE", '["AUDIO","IMAGE"]', ["AUDIO", "IMAGE"]],
+)
+def test_types(library: RunningUpstream, types: object) -> None:
+    """Types come as a comma list, a JSON array or a repeated key."""
+    page = listing(library, types=types)
+    assert names(page) == ["bravo", "Alpha", "delta"]
+    assert page["totalCount"] == 3
+    assert len(walk(library, types="[]")) == 5
+
+
+def test_search(library: RunningUpstream) -> None:
+    """A search finds part of a name in any case, and takes no character for a wildcard."""
+    assert names(listing(library, searchQuery="ALPH")) == ["Alpha"]
+    assert names(listing(library, searchQuery="\u00e9CHO")) == ["\u00c9cho 100%"]
+    assert names(listing(library, searchQuery="0%")) == ["\u00c9cho 100%"]
+    assert names(listing(library, searchQuery="_")) == []
+
+
+def test_projects(upstream: RunningUpstream) -> None:
+    """A project's assets can be listed alone, and can be missing from the unfiltered list."""
+    upstream.asset(name="free")
+    upstream.asset(name="bound", projectId="sandbox-project")
+    assert names(listing(upstream, projectId="sandbox-project")) == ["bound"]
+    assert names(listing(upstream)) == ["bound", "free"]
+    upstream.behave(projectAssetsInUnfilteredList=False)
+    assert names(listing(upstream)) == ["free"]
+    assert names(listing(upstream, projectId="sandbox-project")) == ["bound"]
+    assert listing(upstream, projectId="other") == {"items": [], "totalCount": 0}
+
+
+def test_lag(upstream: RunningUpstream) -> None:
+    """The list can lag behind a registration, while the asset itself can be got."""
+    upstream.behave(listLagSeconds=0.5)
+    asset = upstream.asset()
+    assert listing(upstream)["totalCount"] == 0
+    assert upstream.call("GET", f"/v2/assets/{asset['id']}").status_code == 200
+    time.sleep(0.6)
+    assert listing(upstream)["totalCount"] == 1
+
+
+def test_skewed_clock(upstream: RunningUpstream) -> None:
+    """The upstream's clock can be behind, which its times show."""
+    upstream.behave(clockSkewSeconds=-7200)
+    moment = time.strftime("%Y-%m-%dT%H", time.gmtime(time.time() - 7200))
+    assert upstream.asset()["createdAt"].startswith(moment)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "ten"},
+        {"sortBy": "date"},
+        {"types": "VIDEO,TEXT"},
+        {"types": json.dumps([{}])},
+        {"cursor": "x"},
+        {"cursor": "W10="},
+    ],
+)
+def test_bad_query(upstream: RunningUpstream, query: dict[str, object]) -> None:
+    """A query that the documentation rules out is a 400 that names the parameter."""
+    answer = upstream.call("GET", "/v2/assets", params=query)
+    assert answer.status_code == 400
+    assert answer.json()["field"] in query
+
+
+def test_foreign_cursor(library: RunningUpstream) -> None:
+    """A cursor of another sort is refused."""
+    cursor = listing(library, limit=1)["nextCursor"]
+    answer = library.call("GET", "/v2/assets", params={"cursor": cursor, "sortBy": "nameAsc"})
+    assert answer.status_code == 400
