@@ -1,0 +1,293 @@
+"""At most one asset, whatever answers get lost."""
+
+import threading
+from typing import Any
+
+import pytest
+from running_broker import Api, RunningBroker
+from upstream_process import RunningUpstream
+
+POST = ("POST", "/v2/assets")
+LOST = [
+    pytest.param({"kind": "cut", "when": "after"}, id="reset"),
+    pytest.param({"kind": "delay", "seconds": 1.5, "when": "after"}, id="time-out"),
+    pytest.param({"kind": "answer", "status": 500, "when": "after"}, id="500"),
+    pytest.param({"kind": "answer", "status": 503, "body": "<html>", "when": "after"}, id="html"),
+    pytest.param({"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"}, id="half"),
+    pytest.param({"kind": "answer", "status": 201, "body": {"id": 5}, "when": "after"}, id="types"),
+    pytest.param({"kind": "answer", "status": 201, "body": [], "when": "after"}, id="list"),
+]
+
+
+def posts(upstream: RunningUpstream) -> int:
+    """Count the registrations that reached sync."""
+    calls = [(one["method"], one["path"]) for one in upstream.journal()]
+    return calls.count(POST)
+
+
+def assets(upstream: RunningUpstream) -> list[dict[str, Any]]:
+    """List what sync. holds."""
+    items: list[dict[str, Any]] = upstream.call("GET", "/v2/assets").json()["items"]
+    return items
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_lost_answer(api: Api, upstream: RunningUpstream, fault: dict[str, Any]) -> None:
+    """An answer that was lost after the work was done is found out at once."""
+    upload = api.landed()
+    upstream.order(fault, *POST)
+    answer = api.complete(upload)
+    assert answer.status_code == 200
+    assert [answer.json()["asset"]["id"]] == [asset["id"] for asset in assets(upstream)]
+    assert api.complete(upload).json() == answer.json()
+    assert posts(upstream) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "cut"}, {"kind": "answer", "status": 502}, {"kind": "answer", "status": 500}],
+    ids=["reset", "502", "500"],
+)
+def test_settle(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, fault: dict[str, Any]
+) -> None:
+    """A registration of unknown outcome is repeated only after the settle time and a look."""
+    upload = api.landed()
+    upstream.order(fault, *POST)
+    first = api.complete(upload)
+    assert first.status_code == 202
+    assert first.json()["status"] == "registering"
+    broker.clock.advance(100)
+    assert api.complete(upload).status_code == 202
+    assert posts(upstream) == 1, "sync. may still be at it"
+    broker.clock.advance(60)
+    final = api.complete(upload)
+    assert final.status_code == 200
+    assert posts(upstream) == 2
+    assert len(assets(upstream)) == 1
+
+
+def test_found_late(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset that the list shows late is found by a later call, and not made again."""
+    upload = api.landed()
+    upstream.behave(listLagSeconds=1)
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    assert api.complete(upload).status_code == 202
+    upstream.behave(listLagSeconds=0)
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 1
+
+
+def test_undecided(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset that may be it, but does not tell its address, never leads to a second POST."""
+    upload = api.landed()
+    upstream.behave(assetUrl="absent")
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    for _ in range(3):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(1000)
+    assert posts(upstream) == 1
+    assert broker.lines("outcome_undecided")
+    upstream.behave(assetUrl="same")
+    assert api.complete(upload).status_code == 200
+
+
+def test_renamed(api: Api, upstream: RunningUpstream) -> None:
+    """A file's asset is found by its address even if sync. gave it a name of its own."""
+    upstream.behave(unnamedAsset="fileName")
+    upload = api.landed()
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 1
+
+
+def test_many_pages(api: Api, upstream: RunningUpstream) -> None:
+    """The look goes through all pages, not only the first."""
+    upload = api.landed()
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    upstream.order({"kind": "answer", "status": 500}, "GET", "/v2/assets", times=2)
+    assert api.complete(upload).status_code == 202
+    url = upstream.upload()
+    for _ in range(120):
+        assert upstream.register(url).status_code == 201
+    assert api.complete(upload).status_code == 200
+
+
+def test_project_look(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset of a project is found though the plain list leaves projects out."""
+    broker.configure(upstream, ALLOWED_PROJECT_IDS="sandbox-project")
+    upstream.behave(projectAssetsInUnfilteredList=False)
+    api = Api(broker)
+    upload = api.landed(projectId="sandbox-project")
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    assert api.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize("skew", [-600, 600])
+def test_upstream_clock(api: Api, upstream: RunningUpstream, skew: int) -> None:
+    """The look finds the asset though sync.'s clock is ten minutes off."""
+    upstream.behave(clockSkewSeconds=skew)
+    upload = api.landed()
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    assert api.complete(upload).status_code == 200
+
+
+def test_same_url_twice(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Two callers of one public URL never get each other's asset, even if an answer is lost."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    one, other = Api(broker), Api(broker)
+    body = {"url": url, "type": "VIDEO"}
+    upstream.order({"kind": "cut"}, *POST)
+    lost = one.call("POST", "/assets", json=body)
+    assert lost.status_code == 202
+    theirs = other.call("POST", "/assets", json=body)
+    assert theirs.status_code == 201
+    assert one.complete(lost.json()).status_code == 202
+    broker.clock.advance(1000)
+    mine = one.complete(lost.json())
+    assert mine.status_code == 200
+    assert mine.json()["asset"]["id"] != theirs.json()["asset"]["id"]
+    assert len(assets(upstream)) == 2
+
+
+def test_same_asset_again(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where sync. gives the old asset back for an old URL, every caller gets it."""
+    upstream.behave(duplicateUrl="same")
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    ids = set()
+    for caller in (Api(broker), Api(broker)):
+        answer = caller.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+        assert answer.status_code == 201
+        asset_id = answer.json()["asset"]["id"]
+        assert caller.call("GET", f"/assets/{asset_id}").json() == answer.json()
+        ids.add(asset_id)
+    assert len(ids) == 1
+
+
+def test_parallel(api: Api, upstream: RunningUpstream) -> None:
+    """Fifty completes of one upload at once make one POST, and all end with one answer."""
+    upload = api.landed()
+    statuses: list[int] = []
+
+    def complete() -> None:
+        caller = Api(api.broker)
+        caller.token = api.token
+        statuses.append(caller.complete(upload).status_code)
+
+    threads = [threading.Thread(target=complete) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 202}
+    assert len(statuses) == 50
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 1
+
+
+def test_lease_over(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """While an attempt runs nobody else tries; when its lease is over somebody looks, and finds."""
+    upload = api.landed()
+    upstream.order({"kind": "delay", "seconds": 0.6, "when": "after"}, *POST)
+    first = threading.Thread(target=api.complete, args=(upload,))
+    first.start()
+    other = Api(broker)
+    other.token = api.token
+    while not posts(upstream):
+        pass
+    waiting = other.complete(upload)
+    assert waiting.status_code == 202
+    first.join()
+    assert other.complete(upload).status_code == 200
+    assert posts(upstream) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ({"kind": "answer", "status": 401}, 502, "upstream_unauthorized"),
+        ({"kind": "answer", "status": 402}, 502, "upstream_unauthorized"),
+        ({"kind": "answer", "status": 403}, 502, "upstream_unauthorized"),
+        ({"kind": "answer", "status": 429}, 503, "upstream_busy"),
+        (
+            {"kind": "answer", "status": 400, "body": {"errorCode": "rate_limit_exceeded"}},
+            503,
+            "upstream_busy",
+        ),
+        ({"kind": "answer", "status": 409, "body": {"message": "x"}}, 409, "file_not_uploaded"),
+        ({"kind": "answer", "status": 418, "body": "tea"}, 409, "file_not_uploaded"),
+    ],
+)
+def test_refused_for_now(
+    api: Api, upstream: RunningUpstream, fault: dict[str, Any], status: int, code: str
+) -> None:
+    """A refusal that is not known to be final leaves the upload pending, and it can go on."""
+    upload = api.landed()
+    upstream.order(fault, *POST)
+    answer = api.complete(upload)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
+    assert api.complete(upload).status_code == 200
+
+
+def test_no_connection(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where no connection came about, nothing was sent, and the upload goes on at once."""
+    api = Api(broker)
+    upload = api.landed()
+    broker.configure(upstream, SYNC_BASE_URL="http://127.0.0.1:1")
+    answer = api.complete(upload)
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
+    broker.configure(upstream)
+    assert api.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "times", "status", "code"),
+    [
+        ({"kind": "answer", "status": 500}, 1, 201, None),
+        ({"kind": "cut"}, 1, 201, None),
+        ({"kind": "answer", "status": 500}, 2, 502, "upstream_fault"),
+        ({"kind": "cut", "when": "after"}, 2, 502, "upstream_fault"),
+        ({"kind": "delay", "seconds": 3}, 2, 504, "upstream_timeout"),
+        ({"kind": "answer", "status": 504}, 2, 504, "upstream_timeout"),
+        ({"kind": "answer", "status": 200, "body": "<html>"}, 2, 502, "upstream_fault"),
+        ({"kind": "answer", "status": 201, "body": {"url": "x"}}, 1, 502, "upstream_fault"),
+        ({"kind": "answer", "status": 302, "headers": {"Location": "/"}}, 2, 502, "upstream_fault"),
+        ({"kind": "answer", "status": 401}, 1, 502, "upstream_unauthorized"),
+        ({"kind": "answer", "status": 429}, 1, 503, "upstream_busy"),
+        ({"kind": "answer", "status": 415, "body": {"message": ["a", "b"]}}, 1, 422, "file_rejected"),
+    ],
+)
+def test_presign_faults(
+    api: Api,
+    upstream: RunningUpstream,
+    fault: dict[str, Any],
+    times: int,
+    status: int,
+    code: str | None,
+) -> None:
+    """A presign is repeated once where that may help; what is refused leaves nothing behind."""
+    upstream.order(fault, "POST", "/v2/assets/upload", times=times)
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert answer.status_code == status, answer.text
+    if code is not None:
+        assert answer.json()["code"] == code
+        assert api.call("GET", "/uploads").json() == {"items": []}
+    if code == "file_rejected":
+        assert answer.json()["detail"] == "a; b"
+
+
+@pytest.mark.parametrize("retry_after", ["7", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", None])
+def test_retry_after(api: Api, upstream: RunningUpstream, retry_after: str | None) -> None:
+    """A busy sync. is told as 503 with whole seconds, whichever way sync. says it."""
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    upstream.order({"kind": "answer", "status": 429, "headers": headers}, "POST", "/v2/assets/upload")
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert answer.status_code == 503
+    seconds = int(answer.headers["Retry-After"])
+    assert seconds == 7 if retry_after == "7" else seconds >= 10
