@@ -5,7 +5,8 @@ import os
 import sys
 import time
 
-from sandbox.upstream.server import PortTakenError, serve
+from sandbox.upstream.database import DatabaseBusyError
+from sandbox.upstream.server import PortTakenError, listen, serve
 from sandbox.upstream.settings import SettingsError, read_settings
 from sandbox.upstream.state import open_upstream
 
@@ -14,12 +15,13 @@ def main() -> int:
     """Run until stopped, and give the exit code."""
     try:
         settings = read_settings(os.environ)
-        upstream = open_upstream(settings, time.time)
-        try:
-            asyncio.run(serve(upstream))
-        finally:
-            upstream.database.close()
-    except (SettingsError, PortTakenError) as error:
+        with listen(settings.port) as listener:
+            upstream = open_upstream(settings, time.time)
+            try:
+                asyncio.run(serve(upstream, listener))
+            finally:
+                upstream.database.close()
+    except (SettingsError, PortTakenError, DatabaseBusyError) as error:
         print(f"upstream: {error}", file=sys.stderr)
         return 1
     return 0

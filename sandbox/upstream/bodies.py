@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from sandbox.upstream.problems import Problem, invalid, project_not_found
 from sandbox.upstream.state import upstream_of
@@ -18,6 +19,8 @@ async def read_body(request: web.Request) -> dict[str, Any]:
     """
     try:
         body = json.loads(await request.read())
+        # JSON can escape half of a surrogate pair, which no database and no URL can hold.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Problem(400, "The request's body is not valid JSON") from error
     if not isinstance(body, dict):
@@ -38,8 +41,6 @@ def text(
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= longest:
         raise invalid(name, f"must be a string of 1 to {longest} characters", status)
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise invalid(name, "must be text: it holds half of a surrogate pair", status)
     return value
 
 
@@ -61,6 +62,20 @@ def choice(
     if not isinstance(value, str) or value not in options:
         raise invalid(name, f"must be one of the following values: {', '.join(options)}", status)
     return value
+
+
+def query_number(parameters: MultiMapping[str], name: str, *, default: int, highest: int) -> int:
+    """Give a parameter that is a whole number from 1 on.
+
+    Raises:
+        Problem: It is none.
+    """
+    value = parameters.get(name) or str(default)
+    # int() refuses thousands of digits with an error of its own, so their number is looked at.
+    fits = value.isascii() and value.isdigit() and len(value) <= len(str(highest))
+    if not fits or not 1 <= int(value) <= highest:
+        raise invalid(name, f"must be a whole number from 1 to {highest}")
+    return int(value)
 
 
 def is_public_url(value: str) -> bool:

@@ -39,6 +39,10 @@ CREATE TABLE IF NOT EXISTS voices (
 """
 
 
+class DatabaseBusyError(Exception):
+    """Another process works with the same data folder."""
+
+
 class Database:
     """A thin door to SQLite. Each statement is its own transaction.
 
@@ -46,13 +50,26 @@ class Database:
 
     Args:
         path: The database's file, made when missing.
+
+    Raises:
+        DatabaseBusyError: Another process has it.
     """
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
-        # The write-ahead log keeps committed rows over kill -9 without a sync for each statement.
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            # Two processes on one folder would tidy away each other's files.
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # The write-ahead log keeps committed rows over kill -9 with no sync for each statement.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("BEGIN EXCLUSIVE")
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise DatabaseBusyError(
+                f"{path} is in use by another process; set SANDBOX_DIR to another folder"
+            ) from error
         self._connection.execute("PRAGMA synchronous = NORMAL")
         # SQLite's own lower() knows only ASCII.
         self._connection.create_function("fold", 1, str.casefold, deterministic=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.upstream.bodies import read_body
+from sandbox.upstream.bodies import query_number, read_body
 from sandbox.upstream.generation_input import check_generation
 from sandbox.upstream.generation_records import (
     STATUSES,
@@ -69,10 +69,8 @@ async def get_generation(request: web.Request) -> web.Response:
 
 
 def _wait_seconds(request: web.Request) -> int:
-    timeout = request.query.get("timeout", str(_LONGEST_WAIT))
-    if not timeout.isascii() or not timeout.isdigit() or not 1 <= int(timeout) <= _LONGEST_WAIT:
-        raise invalid("timeout", f"must be a whole number from 1 to {_LONGEST_WAIT}")
-    return int(timeout) if request.query.get("wait", "false") in {"true", "1", ""} else 0
+    timeout = query_number(request.query, "timeout", default=_LONGEST_WAIT, highest=_LONGEST_WAIT)
+    return timeout if request.query.get("wait", "false") in {"true", "1", ""} else 0
 
 
 @routes.get("/v2/generations")

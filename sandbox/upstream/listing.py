@@ -9,11 +9,13 @@ from multidict import MultiMapping
 
 from sandbox.upstream.assets import TYPES
 from sandbox.upstream.behavior import Behavior
+from sandbox.upstream.bodies import query_number
 from sandbox.upstream.database import Database
-from sandbox.upstream.problems import Problem, invalid
+from sandbox.upstream.problems import invalid
 
 _DEFAULT_LIMIT = 20  # unknown: the vendor documents 1 to 100 and no default
 _LARGEST_LIMIT = 100
+_SQLITE_BOUND = 2**63  # of its integers
 _DEFAULT_SORT = "dateDesc"
 # Missing values sort as the smallest, so that every row has a place and a cursor can name it.
 _SORT_KEYS = {
@@ -48,9 +50,6 @@ def parse_query(parameters: MultiMapping[str]) -> Query:
     Raises:
         Problem: 400 that names the parameter.
     """
-    limit = parameters.get("limit") or str(_DEFAULT_LIMIT)
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _LARGEST_LIMIT:
-        raise invalid("limit", f"must be a whole number from 1 to {_LARGEST_LIMIT}")
     sort = parameters.get("sortBy") or _DEFAULT_SORT
     if sort not in SORTS:
         raise invalid("sortBy", f"must be one of the following values: {', '.join(SORTS)}")
@@ -60,7 +59,7 @@ def parse_query(parameters: MultiMapping[str]) -> Query:
     cursor = parameters.get("cursor")
     return Query(
         project_id=parameters.get("projectId") or None,
-        limit=int(limit),
+        limit=query_number(parameters, "limit", default=_DEFAULT_LIMIT, highest=_LARGEST_LIMIT),
         after=_read_cursor(cursor, sort) if cursor else None,
         search=parameters.get("searchQuery") or None,
         sort=sort,
@@ -77,7 +76,7 @@ def parse_list(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
     for text in parameters.getall(name, []):
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         items = value if isinstance(value, list) else text.split(",")
         found.extend(str(item).strip() for item in items)
@@ -87,11 +86,20 @@ def parse_list(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
 def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
     try:
         written_for, value, seq = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (ValueError, TypeError) as error:
+        str(value).encode()
+    except (ValueError, TypeError, RecursionError) as error:
         raise invalid("cursor", "is not one that a listing gave out") from error
-    if written_for != sort or type(seq) is not int or not isinstance(value, str | int | float):
+    numbers = [seq] if isinstance(value, str) else [seq, value]
+    if not all(_is_number(number) for number in numbers):
+        raise invalid("cursor", "is not one that a listing gave out")
+    if written_for != sort:
         raise invalid("cursor", "belongs to a listing with another sortBy")
     return value, seq
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether SQLite can compare with a value."""
+    return isinstance(value, int | float) and abs(value) < _SQLITE_BOUND
 
 
 def _write_cursor(sort: str, value: Any, seq: int) -> str:
@@ -119,7 +127,7 @@ def list_page(
     key = _SORT_KEYS[query.sort.removesuffix("Asc").removesuffix("Desc")]
     descending = query.sort.endswith("Desc")
     where, values = _conditions(query, behavior, now)
-    counted = database.one(f"SELECT count(*) AS n FROM assets WHERE {where}", values)  # noqa: S608 - `where` is made of constants
+    [counted] = database.rows(f"SELECT count(*) AS n FROM assets WHERE {where}", values)  # noqa: S608 - `where` is made of constants
     if query.after is not None:
         where += f" AND ({key}, seq) {'<' if descending else '>'} (?, ?)"
         values += query.after
@@ -133,8 +141,6 @@ def list_page(
     cursor = None
     if len(rows) > query.limit:
         cursor = _write_cursor(query.sort, page[-1]["sort_value"], page[-1]["seq"])
-    if counted is None:
-        raise Problem(500, "The listing could not be counted")
     return page, cursor, counted["n"]
 
 

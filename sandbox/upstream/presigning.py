@@ -52,11 +52,8 @@ def _check(body: dict[str, Any], upstream: Upstream) -> tuple[str, str]:
     file_name = text(body, "fileName", longest=255) or ""
     content_type = text(body, "contentType", longest=255) or ""
     # It must travel in a header as it is.
-    if (
-        not content_type.isascii()
-        or not content_type.isprintable()
-        or " " in content_type[:: len(content_type) - 1 or 1]
-    ):
+    printable = content_type.isascii() and content_type.isprintable()
+    if not printable or content_type != content_type.strip():
         raise invalid("contentType", "must be a media type")
     size = body.get("size")
     if type(size) is not int:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import signal
+import socket
 
 from aiohttp import web
 
@@ -30,6 +31,20 @@ class PortTakenError(Exception):
     """Another process listens on the port."""
 
 
+def listen(port: int) -> socket.socket:
+    """Take the port, before any data is touched that another process may be using.
+
+    Raises:
+        PortTakenError: The port is in use.
+    """
+    try:
+        return socket.create_server((HOST, port), backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortTakenError(f"port {port} is in use; set UPSTREAM_PORT to another one") from error
+
+
 def build_app(upstream: Upstream) -> web.Application:
     """Put routes and middlewares together."""
     app = web.Application(
@@ -48,12 +63,8 @@ def build_app(upstream: Upstream) -> web.Application:
     return app
 
 
-async def serve(upstream: Upstream) -> None:
-    """Serve until SIGTERM or SIGINT.
-
-    Raises:
-        PortTakenError: The port is in use.
-    """
+async def serve(upstream: Upstream, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,16 +78,11 @@ async def serve(upstream: Upstream) -> None:
         read_bufsize=_READ_AHEAD,
     )
     await runner.setup()
-    port = upstream.settings.port
     try:
-        await web.TCPSite(runner, HOST, port, backlog=_BACKLOG).start()
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         print(f"upstream listening on {upstream.settings.origin}", flush=True)
         resume_webhooks(upstream)
         await stop.wait()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise PortTakenError(f"port {port} is in use; set UPSTREAM_PORT to another one") from error
     finally:
         upstream.cancel_tasks()
         await runner.cleanup()

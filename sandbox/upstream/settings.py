@@ -1,6 +1,7 @@
 """What the environment decides, read once when the process starts."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from sandbox.upstream.behavior import Behavior, BehaviorError
 
 # The bind address is no setting: the sandbox plays a paid service without real secrets.
 HOST = "127.0.0.1"
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 class SettingsError(Exception):
@@ -44,7 +46,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         SettingsError: A variable cannot be used; the message names it.
     """
     port = environment.get("UPSTREAM_PORT") or "8001"
-    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the last TCP port
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the last TCP port
         raise SettingsError(f"UPSTREAM_PORT must be a port from 1 to 65535, not {port!r}")
     return Settings(
         port=int(port),

@@ -173,3 +173,14 @@ def test_port_taken(start: Callable[..., RunningUpstream]) -> None:
         assert upstream.wait() == 1
     expected = f"upstream: port {port} is in use; set UPSTREAM_PORT to another one\n"
     assert upstream.complaints == expected
+
+
+def test_folder_taken(start: Callable[..., RunningUpstream]) -> None:
+    """A second process on one data folder ends with one line, and harms nothing."""
+    first = start()
+    url = first.upload()
+    second = start()
+    assert second.wait() == 1
+    assert "set SANDBOX_DIR to another folder" in second.complaints
+    assert second.complaints.count("\n") == 1
+    assert first.register(url).status_code == 201

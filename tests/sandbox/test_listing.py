@@ -1,5 +1,6 @@
 """`GET /v2/assets`: sorts, filters and cursors."""
 
+import base64
 import json
 import time
 from typing import Any
@@ -143,6 +144,10 @@ def test_skewed_clock(upstream: RunningUpstream) -> None:
         {"types": json.dumps([{}])},
         {"cursor": "x"},
         {"cursor": "W10="},
+        {"cursor": base64.urlsafe_b64encode(b'["dateDesc", "\\ud800", 1]').decode()},
+        {"cursor": base64.urlsafe_b64encode(b'["dateDesc", 1, 99999999999999999999]').decode()},
+        {"cursor": base64.urlsafe_b64encode(b"[" * 4000).decode()},
+        {"limit": "9" * 5000},
     ],
 )
 def test_bad_query(upstream: RunningUpstream, query: dict[str, object]) -> None:
