@@ -41,15 +41,15 @@ export function createRow({ file }, actions) {
 
   function showButtons(entry) {
     const { buttons: shown, isFixed } = STATES[entry.state];
+    // Asked before any is hidden, since a hidden button has lost the focus already.
+    const focused = buttons.find((button) => button === document.activeElement);
     for (const button of buttons) {
       button.hidden = !shown.includes(button.dataset.action);
       button.onclick = () => isFixed || actions[button.dataset.action](entry);
       button.ariaDisabled = isFixed ? "true" : null;
     }
     // The keyboard's place goes on to what took the place of the button.
-    if (buttons.includes(document.activeElement) && document.activeElement.hidden) {
-      buttons.find((button) => !button.hidden).focus();
-    }
+    if (focused?.hidden) buttons.find((button) => !button.hidden).focus();
   }
 
   return {

@@ -1,0 +1,32 @@
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import puppeteer from "puppeteer-core";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
+
+function findChromium() {
+  const usual = process.env.PATH.split(delimiter).flatMap((folder) =>
+    NAMES.map((name) => join(folder, name)),
+  );
+  const found = [process.env.CHROMIUM_PATH, ...usual, MAC].find((path) => path && existsSync(path));
+  if (found) return found;
+  throw new Error(
+    "The browser tests need Chromium: run scripts/browser, or set CHROMIUM_PATH to one that is installed.",
+  );
+}
+
+export const launchBrowser = () =>
+  puppeteer.launch({
+    executablePath: findChromium(),
+    args: [
+      "--no-sandbox",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--disable-quic",
+      "--disable-gpu",
+      "--no-first-run",
+      "--autoplay-policy=user-gesture-required",
+    ],
+  });

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { sampleNamed, setStage } from "./stage.js";
+
+const stage = setStage();
+
+/** Uploads one file that is refused, and gives what its row says. */
+async function refusalOf(path) {
+  const demo = await stage.open();
+  const [row] = await demo.upload(path);
+  assert.equal(row.says, "Failed");
+  assert.deepEqual(await demo.cards(), []);
+  return { demo, failure: row.failure };
+}
+
+test("a file over the plan's limit is refused with the reason, the code and the request id", async () => {
+  await stage.system.behave({ planMaxBytes: 1000 });
+  const { failure } = await refusalOf(sampleNamed("sample.mp4"));
+  assert.match(failure, /large|limit|exceed/i);
+  assert.match(failure, /file_too_large · request \S+$/);
+});
+
+test("a kind of file that is not accepted is refused with the reason", async () => {
+  const { failure } = await refusalOf(await stage.write("notes.txt", "Only words."));
+  assert.match(failure, /accepts video/);
+  assert.match(failure, /content_type_not_accepted · request \S+$/);
+});
+
+test("a file of a kind that nobody knows is refused without asking anybody", async () => {
+  const { failure } = await refusalOf(await stage.write("data.unheardof", "?"));
+  assert.match(failure, /^It is unknown what kind of media data.unheardof is/);
+  assert.match(failure, /unknown_content_type$/);
+});
+
+test("an empty file is refused with the reason", async () => {
+  const { failure } = await refusalOf(await stage.write("empty.mp4", ""));
+  assert.match(failure, /size/i);
+  assert.match(failure, /invalid_input · request \S+$/);
+});
+
+test("a fault of the upstream at the presign is told as one, and not as the user's mistake", async () => {
+  await stage.system.arm({
+    match: { method: "POST", path: "/v2/assets/upload" },
+    times: 20,
+    do: { kind: "answer", status: 500, body: { message: "Internal server error" } },
+  });
+  const { failure } = await refusalOf(sampleNamed("sample.mp4"));
+  assert.match(failure, /upstream_fault · request \S+$/);
+});
+
+test("the storage's refusal is told in one sentence, and trying again works", async () => {
+  await stage.system.arm({
+    match: { method: "PUT" },
+    do: {
+      kind: "answer",
+      status: 403,
+      headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "application/xml" },
+      body: "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+    },
+  });
+  const path = sampleNamed("sample.mp4");
+  const { demo, failure } = await refusalOf(path);
+  assert.match(
+    failure,
+    /^The storage refused the file with status 403 \(AccessDenied: Request has expired\)\.\s+storage_refused$/,
+  );
+  await demo.press("Try again");
+  await demo.rowIn("done", path);
+  await stage.assertStored(demo.user, (await demo.rows())[0].assetId, path);
+});
+
+test("a connection that breaks in the middle of the file is told as such", async () => {
+  await stage.system.arm({
+    match: { method: "PUT" },
+    times: 5,
+    do: { kind: "cut-body", afterBytes: 10_000 },
+  });
+  const { failure } = await refusalOf(sampleNamed("sample.mp4"));
+  assert.match(failure, /^The connection to the storage was lost\.\s+storage_unreachable$/);
+});
+
+test("one refused file among several stops no other", async () => {
+  const demo = await stage.open();
+  const rows = await demo.upload(
+    sampleNamed("sample.wav"),
+    await stage.write("among.txt", "Only words."),
+    sampleNamed("sample.png"),
+  );
+  assert.deepEqual(
+    rows.map(({ says }) => says),
+    ["Registered", "Failed", "Registered"],
+  );
+});
+
+test("a failure is announced to screen readers with its reason", async () => {
+  const demo = await stage.open();
+  const [{ failure }] = await demo.upload(await stage.write("said.txt", "Only words."));
+  const sentence = failure.split("\n")[0];
+  await demo.page.waitForFunction(
+    (text) => document.querySelector("#status").textContent.includes(`said.txt failed: ${text}`),
+    {},
+    sentence,
+  );
+});

@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { sampleNamed, setStage } from "./stage.js";
+
+const stage = setStage();
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** A page that shows all that it can show: assets, a failure, an error at a field. */
+async function openFull(options) {
+  const demo = await stage.open(options);
+  await demo.upload(
+    sampleNamed("sample.mp4"),
+    sampleNamed("sample.wav"),
+    sampleNamed("sample.png"),
+    await stage.variant(`${"a rather long name ".repeat(8)}.mp4`, "sample.mp4", "tail"),
+    await stage.write("notes.txt", "Only words."),
+  );
+  await demo.page.type("#url", "http://169.254.169.254/");
+  await demo.press("Register");
+  await demo.page.waitForSelector("#url[aria-invalid]");
+  return demo;
+}
+
+test("a sample's public URL becomes an asset of its name", async () => {
+  const demo = await stage.open();
+  await demo.press("video");
+  const url = await demo.page.$eval("#url", ({ value }) => value);
+  assert.equal(url, `${stage.system.demo}/samples/sample.mp4`);
+  await demo.page.type("#name", "The sample");
+  await demo.press("Register");
+  await demo.page.waitForSelector(".card");
+  const [card] = await demo.cards();
+  assert.equal(card.name, "The sample");
+  assert.match(card.facts, /^Video · mp4/);
+  await stage.assertStored(demo.user, card.assetId, sampleNamed("sample.mp4"));
+  assert.deepEqual(await demo.focused(), { id: "url", text: "", element: "input" });
+  assert.deepEqual(demo.complaints, []);
+});
+
+for (const url of ["http://169.254.169.254/", "ftp://media.example/talk.mp4", "talk.mp4", ""]) {
+  test(`the public URL "${url}" is refused at the field, which gets the focus`, async () => {
+    const demo = await stage.open();
+    if (url) await demo.page.type("#url", url);
+    await demo.press("Register");
+    await demo.page.waitForSelector("#url[aria-invalid=true]");
+    assert.notEqual(await demo.page.$eval("#url-error", ({ textContent }) => textContent), "");
+    assert.equal((await demo.focused()).id, "url");
+    assert.deepEqual(await demo.cards(), []);
+  });
+}
+
+test("an error at a field is gone when the next try goes well", async () => {
+  const demo = await stage.open();
+  await demo.page.type("#url", "talk.mp4");
+  await demo.press("Register");
+  await demo.page.waitForSelector("#url[aria-invalid=true]");
+  await demo.press("image");
+  await demo.press("Register");
+  await demo.page.waitForSelector(".card");
+  assert.equal(await demo.page.$("[aria-invalid]"), null);
+  assert.equal(await demo.page.$eval("#url-error", ({ textContent }) => textContent), "");
+});
+
+test("bob does not see what alice registered", async () => {
+  const alice = await stage.open({ user: "alice" });
+  await alice.upload(sampleNamed("sample.png"));
+  assert.equal((await alice.cards()).length, 1);
+  await Promise.all([alice.page.waitForNavigation(), alice.page.click('a[href="?user=bob"]')]);
+  const empty = await alice.page.waitForSelector("#no-assets:not([hidden])");
+  assert.deepEqual(await alice.cards(), []);
+  assert.match(await empty.evaluate(({ textContent }) => textContent), /^Nothing registered yet/);
+});
+
+test("a name that nobody can have is refused in the server's words", async () => {
+  const demo = await stage.open();
+  await demo.page.goto(`${stage.system.demo}/?user=a%20b`);
+  const trouble = await demo.page.waitForSelector("#trouble:not([hidden])");
+  assert.match(await trouble.evaluate(({ textContent }) => textContent), /^The parameter sub/);
+});
+
+test("assets beyond the first page come by one button, once each", async () => {
+  const demo = await stage.open();
+  const paths = [];
+  for (let index = 0; index < 26; index += 1) {
+    paths.push(await stage.variant(`page/${index}.png`, "sample.png", `tail ${index}`));
+  }
+  await demo.upload(...paths);
+  await demo.visit(stage.system.demo);
+  assert.equal((await demo.cards()).length, 24);
+  await demo.press("Show more");
+  await demo.page.waitForFunction(() => document.querySelectorAll(".card").length === 26);
+  assert.equal(new Set((await demo.cards()).map(({ assetId }) => assetId)).size, 26);
+  assert.match((await demo.focused()).text, /^Copy/);
+  assert.equal(await demo.page.$("#more:not([hidden])"), null);
+});
+
+test("the keyboard alone is enough: choose, upload, copy, register a URL", async () => {
+  const demo = await stage.open();
+  const { page } = demo;
+  const tabTo = async (test) => {
+    for (let step = 0; step < 60; step += 1) {
+      await page.keyboard.press("Tab");
+      const focus = await demo.focused();
+      if (test(focus)) return;
+    }
+    assert.fail("The keyboard does not lead there.");
+  };
+
+  await tabTo(({ id }) => id === "files");
+  const [chooser] = await Promise.all([page.waitForFileChooser(), page.keyboard.press("Enter")]);
+  await chooser.accept([sampleNamed("sample.wav")]);
+  await demo.rowIn("done", "sample.wav");
+  await tabTo(({ text }) => text?.startsWith("Copy"));
+  await page.keyboard.press("Enter");
+  await demo.copied();
+  assert.equal(await demo.clipboard(), (await demo.rows())[0].assetId);
+
+  await tabTo(({ text }) => text?.startsWith("Remove"));
+  await page.keyboard.press("Space");
+  assert.equal((await demo.focused()).id, "files");
+
+  await tabTo(({ id }) => id === "url");
+  await page.keyboard.type(`${stage.system.demo}/samples/sample.png`);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("Image");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll(".card").length === 2);
+});
+
+test("after a removal the keyboard's place is the next row", async () => {
+  const demo = await stage.open();
+  await demo.upload(await stage.write("a.txt", "a"), await stage.write("b.txt", "b"));
+  await demo.press("Remove a.txt");
+  assert.match((await demo.focused()).text, /^Try again/);
+  assert.deepEqual(
+    (await demo.rows()).map(({ name }) => name),
+    ["b.txt"],
+  );
+});
+
+test("finished rows are cleared at once", async () => {
+  const demo = await stage.open();
+  await demo.upload(sampleNamed("sample.png"), await stage.write("c.txt", "c"));
+  await demo.press("Clear finished");
+  assert.deepEqual(await demo.rows(), []);
+  assert.equal((await demo.focused()).id, "files");
+});
+
+for (const scheme of ["light", "dark"]) {
+  test(`axe finds nothing to mend in ${scheme} colours`, async () => {
+    const demo = await openFull({ scheme });
+    await demo.page.evaluate(axe);
+    const violations = await demo.page.evaluate(async () => {
+      const { violations } = await globalThis.axe.run();
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
+    });
+    assert.deepEqual(violations, []);
+  });
+}
+
+test("axe finds nothing to mend while a file is sent", async () => {
+  await stage.system.arm({
+    match: { method: "PUT" },
+    do: { kind: "slow", bytesPerSecond: 4_000_000 },
+  });
+  const demo = await stage.open();
+  await demo.choose(await stage.variant("sent.mp4", "sample.mp4", Buffer.alloc(24_000_000)));
+  await demo.rowIn("uploading", "sent.mp4");
+  await demo.page.evaluate(axe);
+  const violations = await demo.page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
+  });
+  assert.deepEqual(violations, []);
+});
+
+for (const width of [320, 390]) {
+  test(`nothing is cut off or scrolls sideways at ${width} pixels`, async () => {
+    const demo = await openFull({ width });
+    const outside = await demo.page.evaluate(() =>
+      [...document.querySelectorAll("main *, header *")]
+        .filter((element) => !element.closest(".unseen, template"))
+        .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)
+        .map((element) => element.outerHTML.slice(0, 80)),
+    );
+    assert.deepEqual(outside, []);
+    assert.equal(await demo.page.evaluate(() => document.documentElement.scrollWidth), width);
+  });
+}
+
+test("dark colours follow the system's wish", async () => {
+  const ground = (demo) =>
+    demo.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  assert.notEqual(
+    await ground(await stage.open({ scheme: "dark" })),
+    await ground(await stage.open({ scheme: "light" })),
+  );
+});
+
+test("nothing moves for people who want it still", async () => {
+  const demo = await stage.open();
+  const duration = () =>
+    demo.page.$eval("#drop", (drop) => getComputedStyle(drop).transitionDuration);
+  assert.notEqual(await duration(), "0s");
+  await demo.page.emulateMediaFeatures([{ name: "prefers-reduced-motion", value: "reduce" }]);
+  assert.equal(await duration(), "0s");
+});

@@ -1,0 +1,109 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const API_KEY = "sandbox-key-that-no-browser-may-see";
+const STARTED_WITHIN = 60_000; // milliseconds
+const STOPPED_WITHIN = 20_000; // milliseconds
+
+/** Starts the whole system as `make run` does, on free ports and with a folder of its own. */
+export async function startSystem() {
+  const [broker, upstream, dynamodb, demo] = await freePorts(4);
+  const folder = await mkdtemp(join(tmpdir(), "sandbox-"));
+  const python = spawn(join(ROOT, ".venv/bin/python"), ["-m", "sandbox"], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      BROKER_PORT: broker,
+      UPSTREAM_PORT: upstream,
+      DYNAMODB_PORT: dynamodb,
+      DEMO_PORT: demo,
+      SANDBOX_DIR: folder,
+      SYNC_API_KEY: API_KEY,
+    },
+  });
+  const exit = once(python, "exit");
+
+  async function stop() {
+    python.kill("SIGTERM");
+    const timer = setTimeout(() => python.kill("SIGKILL"), STOPPED_WITHIN);
+    const [, signal] = await exit;
+    clearTimeout(timer);
+    await rm(folder, { recursive: true, force: true });
+    if (signal === "SIGKILL") throw new Error("The sandbox did not stop on SIGTERM.");
+  }
+
+  const address = (port) => `http://127.0.0.1:${port}`;
+  const system = { demo: address(demo), broker: address(broker), upstream: address(upstream) };
+  try {
+    await printed(python, system.demo);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { ...system, stop, ...controls(system) };
+}
+
+/** What tests do to the upstream, and ask of the broker. */
+function controls({ demo, broker, upstream }) {
+  const control = (method, path, body) =>
+    json(`${upstream}/_sandbox/${path}`, { method, body: body && JSON.stringify(body) });
+
+  return {
+    /** Orders trouble for requests to come. */
+    arm: (fault) => control("POST", "faults", fault),
+    behave: (changes) => control("PATCH", "behavior", changes),
+    /** Takes back all trouble and all behaviours. */
+    async calm() {
+      await control("DELETE", "faults");
+      await control("DELETE", "behavior");
+    },
+    /** Asks the broker as this user. */
+    async ask(user, path) {
+      const { token } = await json(`${demo}/token?sub=${user}`);
+      return json(broker + path, { headers: { Authorization: `Bearer ${token}` } });
+    },
+  };
+}
+
+async function json(url, options) {
+  const response = await fetch(url, options);
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
+  return text && JSON.parse(text);
+}
+
+/** Waits until the process has printed the text; fails with its output when it ends before. */
+function printed(child, text) {
+  let output = "";
+  return new Promise((resolve, reject) => {
+    const fail = (what) => reject(new Error(`The sandbox ${what}:\n${output}`));
+    const timer = setTimeout(() => fail("did not start in time"), STARTED_WITHIN);
+    const read = (chunk) => {
+      output += chunk;
+      if (!output.includes(text)) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    child.stdout.on("data", read);
+    child.stderr.on("data", read);
+    child.on("error", reject);
+    child.on("exit", () => {
+      clearTimeout(timer);
+      fail("ended");
+    });
+  });
+}
+
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => String(server.address().port));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
