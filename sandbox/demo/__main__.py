@@ -24,7 +24,7 @@ async def _serve(settings: Settings) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, _HOST, settings.demo_port).start()
-        print(f"demo page on http://{_HOST}:{settings.demo_port}", flush=True)  # noqa: T201 - the only word it says.
+        print(f"demo page on http://{_HOST}:{settings.demo_port}", flush=True)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _fail(reason: str) -> int:
-    print(f"sandbox.demo: {reason}", file=sys.stderr)  # noqa: T201 - how a program says why it ends.
+    print(f"sandbox.demo: {reason}", file=sys.stderr)
     return 1
 
 
