@@ -2,8 +2,10 @@
 
 from chalice import Chalice
 
-from chalicelib import api
+from chalicelib import api, wiring
 
 app = Chalice(app_name="sync-upload-broker")
 for routes in api.ALL:
     app.register_blueprint(routes.blueprint())
+
+wiring.greet()

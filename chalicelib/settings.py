@@ -16,6 +16,7 @@ T = TypeVar("T")
 GIB = 1024**3
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _TYPE = re.compile(r"(\*/\*|[a-z0-9.+-]+/(\*|[a-z0-9.+-]+))")
 
 
@@ -166,8 +167,7 @@ def _origins(value: str) -> tuple[str, ...]:
 def _exact_origins(value: str) -> tuple[str, ...]:
     origins = _items(value)
     for origin in origins:
-        parts = urlsplit(origin)
-        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in {"http", "https"}:
+        if not _ORIGIN.fullmatch(origin):
             raise ValueError("a comma list of origins such as https://app.example.com")
     return origins
 

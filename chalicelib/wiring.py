@@ -4,6 +4,7 @@ The sandbox and the tests may put a broker of their own in place with `use`.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -136,6 +137,21 @@ def start(environ: Mapping[str, str]) -> str | None:
             _trouble = error.detail
             observability.event("misconfigured", level=40, problems=error.detail.split("; "))
     return _trouble
+
+
+def greet() -> None:
+    """Tell somebody who ran plain `chalice local` what to set.
+
+    Chalice's other commands load the app too, without the stage's settings: they say nothing.
+    """
+    if "AWS_CHALICE_CLI_MODE" in os.environ and "local" in sys.argv:
+        try:
+            settings.load(os.environ)
+        except Misconfigured as error:
+            lines = ["The broker is not configured, so it answers every request with 503."]
+            lines += [f"  - {problem}" for problem in error.detail.split("; ")]
+            lines += ["Set these, or use `make run`, which needs no account and no key."]
+            print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a person at a terminal
 
 
 def use(replacement: Broker | None) -> None:

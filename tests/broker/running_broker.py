@@ -120,9 +120,7 @@ class Api:
 
     def put(self, upload: dict[str, Any], data: bytes = b"hello") -> requests.Response:
         """PUT the bytes with exactly the headers that the broker named."""
-        return requests.put(
-            upload["uploadUrl"], data=data, headers=upload["headers"], timeout=30
-        )
+        return requests.put(upload["uploadUrl"], data=data, headers=upload["headers"], timeout=30)
 
     def landed(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
         """Begin an upload and PUT its bytes."""

@@ -85,7 +85,7 @@ def test_file_too_large(api: Api, size: float) -> None:
 
 def _json(size: float) -> str:
     number = "1e400" if size == float("inf") else str(size)
-    return '{"fileName": "a.mp4", "contentType": "video/mp4", "size": %s}' % number
+    return f'{{"fileName": "a.mp4", "contentType": "video/mp4", "size": {number}}}'
 
 
 def test_file_of_five_gib(api: Api) -> None:
@@ -184,9 +184,7 @@ def test_body_too_large(api: Api) -> None:
 )
 def test_other_body(api: Api, content_type: str) -> None:
     """A body that is declared as something else than JSON is refused."""
-    answer = api.call(
-        "POST", "/uploads", json=GOOD, headers={"Content-Type": content_type}
-    )
+    answer = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
     assert answer.status_code == 415
     assert answer.json()["code"] == "unsupported_media_type"
 

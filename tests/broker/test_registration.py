@@ -13,7 +13,9 @@ LOST = [
     pytest.param({"kind": "delay", "seconds": 1.5, "when": "after"}, id="time-out"),
     pytest.param({"kind": "answer", "status": 500, "when": "after"}, id="500"),
     pytest.param({"kind": "answer", "status": 503, "body": "<html>", "when": "after"}, id="html"),
-    pytest.param({"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"}, id="half"),
+    pytest.param(
+        {"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"}, id="half"
+    ),
     pytest.param({"kind": "answer", "status": 201, "body": {"id": 5}, "when": "after"}, id="types"),
     pytest.param({"kind": "answer", "status": 201, "body": [], "when": "after"}, id="list"),
 ]
@@ -258,7 +260,12 @@ def test_no_connection(broker: RunningBroker, upstream: RunningUpstream) -> None
         ({"kind": "answer", "status": 302, "headers": {"Location": "/"}}, 2, 502, "upstream_fault"),
         ({"kind": "answer", "status": 401}, 1, 502, "upstream_unauthorized"),
         ({"kind": "answer", "status": 429}, 1, 503, "upstream_busy"),
-        ({"kind": "answer", "status": 415, "body": {"message": ["a", "b"]}}, 1, 422, "file_rejected"),
+        (
+            {"kind": "answer", "status": 415, "body": {"message": ["a", "b"]}},
+            1,
+            422,
+            "file_rejected",
+        ),
     ],
 )
 def test_presign_faults(
@@ -285,7 +292,9 @@ def test_presign_faults(
 def test_retry_after(api: Api, upstream: RunningUpstream, retry_after: str | None) -> None:
     """A busy sync. is told as 503 with whole seconds, whichever way sync. says it."""
     headers = {"Retry-After": retry_after} if retry_after else {}
-    upstream.order({"kind": "answer", "status": 429, "headers": headers}, "POST", "/v2/assets/upload")
+    upstream.order(
+        {"kind": "answer", "status": 429, "headers": headers}, "POST", "/v2/assets/upload"
+    )
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
     answer = api.call("POST", "/uploads", json=body)
     assert answer.status_code == 503

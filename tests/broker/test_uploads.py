@@ -54,7 +54,7 @@ def test_begin(api: Api, broker: RunningBroker) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ein schöner Clip.mp4", "it's \"quoted\".mp4", "🎬 映画.mp4", "100% &?#=+.mp4"]
+    "name", ["ein schöner Clip.mp4", 'it\'s "quoted".mp4', "🎬 映画.mp4", "100% &?#=+.mp4"]
 )
 def test_names(api: Api, name: str) -> None:
     """Names with spaces, quotes, other scripts and emoji come back as they were."""

@@ -1,0 +1,189 @@
+"""What every answer has in common: CORS, errors, request ids, one log line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from running_broker import ORIGIN, SECRET, Api, RunningBroker
+from upstream_process import KEY, ROOT, RunningUpstream
+
+from chalicelib import api as routes
+from chalicelib import wiring
+from chalicelib.responses import METHODS
+
+PATHS = sorted({operation.path for one in routes.ALL for operation in one.operations})
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_preflight(broker: RunningBroker, path: str) -> None:
+    """Every path answers a browser's preflight without a token."""
+    answer = requests.options(
+        broker.url + path.replace("{upload_id}", "0" * 32),
+        headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
+        timeout=9,
+    )
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert answer.headers["Vary"] == "Origin"
+    allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "Content-Type", "Idempotency-Key", "Upload-Ticket"} <= set(allowed)
+    here = {o.method for one in routes.ALL for o in one.operations if o.path == path}
+    assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) == here | {"OPTIONS"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(api: Api, path: str, method: str) -> None:
+    """A method that a path does not have is 405 with what it has, under CORS too."""
+    here = {o.method for one in routes.ALL for o in one.operations if o.path == path}
+    if method in here:
+        return
+    answer = api.call(method, path, headers={"Origin": ORIGIN})
+    assert answer.status_code == 405
+    assert set(answer.headers["Allow"].split(", ")) == here | {"OPTIONS"}
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    if method != "HEAD":
+        assert answer.json()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])
+def test_other_origins(broker: RunningBroker, origin: str) -> None:
+    """An origin that is not listed gets no permission."""
+    answer = requests.get(broker.url + "/health", headers={"Origin": origin}, timeout=9)
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert answer.headers["Vary"] == "Origin"
+
+
+def test_any_origin(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A public broker lets every origin in."""
+    broker.configure(upstream, ALLOWED_ORIGINS="*")
+    answer = requests.get(
+        broker.url + "/health", headers={"Origin": "https://x.example"}, timeout=9
+    )
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_errors_under_cors(api: Api) -> None:
+    """A browser can read errors and the headers that it needs."""
+    answer = api.call("POST", "/uploads", json={}, headers={"Origin": ORIGIN})
+    assert answer.status_code == 422
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"Location", "Retry-After", "X-Request-Id"} <= set(exposed)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.json()["instance"] == "/uploads"
+
+
+def test_head_keeps_connection(api: Api) -> None:
+    """An answer to HEAD does not spoil the connection for the next one."""
+    assert api.call("HEAD", "/health").status_code == 405
+    assert api.call("GET", "/health").json() == {"status": "ok"}
+
+
+def test_log_line(api: Api, broker: RunningBroker) -> None:
+    """One line for each request says what happened, and nothing that is secret."""
+    upload = api.registered()
+    failed = api.call("POST", "/uploads", json={"fileName": "private-name.mp4"})
+    line = api.line(failed)
+    assert line["level"] == "INFO"
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/uploads", 422)
+    assert line["code"] == "invalid_input"
+    assert line["durationMs"] > 0
+    by_route = {one["route"]: one for one in broker.lines()}
+    complete = by_route["/uploads/{upload_id}/complete"]
+    assert complete["uploadId"] == upload["id"]
+    assert complete["caller"] == line["caller"]
+    assert len(complete["caller"]) == 32
+    assert complete["upstreamMs"] > 0
+    assert complete["dynamodbMs"] > 0
+    assert len(broker.lines()) == 3
+    text = broker.log.getvalue()
+    for secret in (api.token, KEY, SECRET, "X-Amz-Signature", "private-name"):
+        assert secret not in text
+
+
+def test_store_down(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without DynamoDB nothing is acknowledged: 503 with a time to come back."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    broker.configure(upstream)
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    for method, path, arguments in (
+        ("POST", "/uploads", {"json": body}),
+        ("GET", "/uploads", {}),
+        ("POST", f"/uploads/{'0' * 32}/complete", {}),
+    ):
+        answer = api.call(method, path, **arguments)
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "store_unavailable"
+    assert upstream.journal() == []
+
+
+def test_no_table(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A table that is not there is told from one that does not answer, in the detail."""
+    broker.configure(upstream, UPLOADS_TABLE="missing")
+    answer = api.call("GET", "/uploads")
+    assert answer.status_code == 503
+    assert "ResourceNotFoundException" in answer.json()["detail"]
+
+
+def test_defect(api: Api, broker: RunningBroker) -> None:
+    """A defect is a 500 with the edge's headers, and the log says where, without any text."""
+    upload = api.begin()
+    client = wiring.dynamodb_client()
+    client.update_item(
+        TableName="uploads-of-the-tests",
+        Key={"pk": {"S": f"upload#{upload['id']}"}},
+        UpdateExpression="SET createdAt = :broken",
+        ExpressionAttributeValues={":broken": {"S": "private"}},
+    )
+    answer = api.call("GET", f"/uploads/{upload['id']}", headers={"Origin": ORIGIN})
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "internal_error"
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    [line] = broker.lines("unexpected")
+    assert line["exception"] == "ValueError"
+    assert any("items.py" in frame for frame in line["frames"])
+    assert "private" not in broker.log.getvalue()
+
+
+def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker without settings serves nobody, and tells the browser no reason."""
+    for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
+        monkeypatch.delenv(name, raising=False)
+    wiring.use(None)
+    for path in ("/health", "/uploads", "/openapi.json"):
+        answer = requests.get(broker.url + path, timeout=9)
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "misconfigured"
+        assert "SYNC_API_KEY" not in answer.text
+        assert answer.headers["Retry-After"] == "60"
+
+
+def test_chalice_local() -> None:
+    """Plain `chalice local` says in one message what to set, or to use `make run`."""
+    environ = {"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [f"{Path(sys.executable).parent}/chalice", "local", "--port", "0", "--no-autoreload"],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        while "Serving on" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert "make run" in said
+    for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
+        assert said.count(f"{name} is not set") == 1
