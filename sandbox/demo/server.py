@@ -17,14 +17,16 @@ _SETTINGS = web.AppKey("settings", Settings)
 
 # Whatever is put between the parts of the sandbox listens on this machine too, on its own port.
 _LOOPBACK = "http://127.0.0.1:* http://localhost:*"
+# An asset that was registered by its public URL is shown from there.
+_MEDIA = f"'self' https: {_LOOPBACK}"
 _POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
         f"connect-src 'self' {_LOOPBACK}",
-        f"img-src 'self' {_LOOPBACK}",
-        f"media-src 'self' {_LOOPBACK}",
+        f"img-src {_MEDIA}",
+        f"media-src {_MEDIA}",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -23,6 +23,14 @@ async function openFull(options) {
   return demo;
 }
 
+async function violationsOn(demo) {
+  await demo.page.evaluate(axe);
+  return demo.page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
+  });
+}
+
 test("a sample's public URL becomes an asset of its name", async () => {
   const demo = await stage.open();
   await demo.press("video");
@@ -155,12 +163,7 @@ test("finished rows are cleared at once", async () => {
 for (const scheme of ["light", "dark"]) {
   test(`axe finds nothing to mend in ${scheme} colours`, async () => {
     const demo = await openFull({ scheme });
-    await demo.page.evaluate(axe);
-    const violations = await demo.page.evaluate(async () => {
-      const { violations } = await globalThis.axe.run();
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
-    });
-    assert.deepEqual(violations, []);
+    assert.deepEqual(await violationsOn(demo), []);
   });
 }
 
@@ -172,12 +175,7 @@ test("axe finds nothing to mend while a file is sent", async () => {
   const demo = await stage.open();
   await demo.choose(await stage.variant("sent.mp4", "sample.mp4", Buffer.alloc(24_000_000)));
   await demo.rowIn("uploading", "sent.mp4");
-  await demo.page.evaluate(axe);
-  const violations = await demo.page.evaluate(async () => {
-    const { violations } = await globalThis.axe.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
-  });
-  assert.deepEqual(violations, []);
+  assert.deepEqual(await violationsOn(demo), []);
 });
 
 for (const width of [320, 390]) {

@@ -209,5 +209,9 @@ const slowDown = () =>
   });
 
 async function until(condition) {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50));
+  const giveUpAt = Date.now() + 10_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < giveUpAt, "It did not come true in ten seconds.");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

@@ -37,7 +37,11 @@ export async function startServer(scripts) {
     routes: () => requests.map(({ method, path }) => `${method} ${path}`),
     /** Resolves when a request to this route has arrived. */
     async arrival(route) {
-      while (!this.routes().includes(route)) await new Promise((resolve) => setTimeout(resolve, 5));
+      const giveUpAt = Date.now() + 5000;
+      while (!this.routes().includes(route)) {
+        if (Date.now() > giveUpAt) throw new Error(`No ${route} arrived: ${this.routes()}`);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
     },
     stop() {
       server.closeAllConnections();

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { formatBytes, formatLength, formatSeconds } from "../../sandbox/demo/page/format.js";
+
+for (const [bytes, text] of [
+  [0, "0 bytes"],
+  [1023, "1023 bytes"],
+  [1024, "1 KB"],
+  [1536, "1.5 KB"],
+  [150 * 1024, "150 KB"],
+  [5 * 1024 ** 3, "5 GB"],
+]) {
+  test(`${bytes} bytes are shown as ${text}`, () => assert.equal(formatBytes(bytes), text));
+}
+
+for (const [seconds, text] of [
+  [0.2, "1 s"],
+  [59, "59 s"],
+  [75, "1 min 15 s"],
+  [3725, "1 h 2 min"],
+]) {
+  test(`${seconds} seconds left are shown as ${text}`, () =>
+    assert.equal(formatSeconds(seconds), text));
+}
+
+for (const [seconds, text] of [
+  [5.4, "0:05"],
+  [75, "1:15"],
+  [3725, "1:02:05"],
+]) {
+  test(`a length of ${seconds} seconds is shown as ${text}`, () =>
+    assert.equal(formatLength(seconds), text));
+}

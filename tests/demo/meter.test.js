@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMeter } from "../../sandbox/demo/page/meter.js";
+
+test("the first word from the network tells no speed yet", () => {
+  assert.equal(createMeter(1000).read(100, 0), null);
+});
+
+test("speed and time left follow from what was sent since", () => {
+  const meter = createMeter(1000);
+  meter.read(0, 0);
+  assert.deepEqual(meter.read(200, 1000), { bytesPerSecond: 200, secondsLeft: 4 });
+});
+
+test("a network that changes its pace is followed within seconds", () => {
+  const meter = createMeter(1_000_000);
+  meter.read(0, 0);
+  meter.read(100_000, 1000);
+  for (let second = 2; second <= 10; second += 1) meter.read(100_000 + second * 100, second * 1000);
+  assert.equal(meter.read(100_000 + 11 * 100, 11_000).bytesPerSecond, 100);
+});
+
+test("while nothing moves, no speed is made up", () => {
+  const meter = createMeter(1000);
+  meter.read(100, 0);
+  assert.equal(meter.read(100, 1000), null);
+});
