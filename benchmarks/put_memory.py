@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a program of its own, part of no package
 """Measure what a PUT of 2 GiB costs the sandbox's upstream: `python benchmarks/put_memory.py`.
 
 Prints the peak of the process's memory (`VmHWM`, so it needs Linux) and the speed. The sender

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a program of its own, part of no package
 """Make the small media files in sandbox/samples: `python scripts/make_samples.py`.
 
 The files are committed, so this runs only when they shall change.

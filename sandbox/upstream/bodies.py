@@ -11,8 +11,8 @@ from sandbox.upstream.problems import Problem, invalid, project_not_found
 from sandbox.upstream.state import upstream_of
 
 
-async def read_body(request: web.Request) -> dict[str, Any]:
-    """Give the body, which must be a JSON object.
+async def read_json(request: web.Request) -> Any:
+    """Give the body as JSON.
 
     Raises:
         Problem: 400.
@@ -23,6 +23,16 @@ async def read_body(request: web.Request) -> dict[str, Any]:
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Problem(400, "The request's body is not valid JSON") from error
+    return body
+
+
+async def read_body(request: web.Request) -> dict[str, Any]:
+    """Give the body, which must be a JSON object.
+
+    Raises:
+        Problem: 400.
+    """
+    body = await read_json(request)
     if not isinstance(body, dict):
         raise Problem(400, "The request's body must be a JSON object")
     return body

@@ -1,11 +1,9 @@
 """`/_sandbox/*`: what no real upstream has, for tests and for people."""
 
-import json
-from typing import Any
-
 from aiohttp import web
 
 from sandbox.upstream.behavior import BehaviorError
+from sandbox.upstream.bodies import read_json
 from sandbox.upstream.faults import FaultError
 from sandbox.upstream.problems import Problem
 from sandbox.upstream.state import upstream_of
@@ -42,7 +40,7 @@ async def change_behavior(request: web.Request) -> web.Response:
     """Change some behaviours, and answer all."""
     upstream = upstream_of(request)
     try:
-        upstream.behavior = upstream.behavior.changed(await _json(request))
+        upstream.behavior = upstream.behavior.changed(await read_json(request))
     except BehaviorError as error:
         raise Problem(400, str(error)) from error
     return web.json_response(upstream.behavior.to_json())
@@ -66,7 +64,7 @@ async def get_requests(request: web.Request) -> web.Response:
 async def arm_fault(request: web.Request) -> web.Response:
     """Take an order for trouble, and answer it as it was understood."""
     try:
-        fault = upstream_of(request).faults.arm(await _json(request))
+        fault = upstream_of(request).faults.arm(await read_json(request))
     except FaultError as error:
         raise Problem(400, str(error)) from error
     return web.json_response(fault.to_json(), status=201)
@@ -90,10 +88,3 @@ async def reset(request: web.Request) -> web.Response:
     """Forget everything."""
     upstream_of(request).reset()
     return web.Response(status=204)
-
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, "The request's body is not valid JSON") from error

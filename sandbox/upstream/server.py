@@ -4,6 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from sandbox.upstream.webhooks import resume_webhooks
 
 _LARGEST_JSON = 1_048_576  # bytes of a JSON body
 _BACKLOG = 1024
+_THREADS = 64
 _READ_AHEAD = 1_048_576  # bytes; less makes a large PUT slower than the disk
 _SHUTDOWN_SECONDS = 2.0  # for requests that are under way
 
@@ -67,6 +69,8 @@ async def serve(upstream: Upstream, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Names that nobody resolves hold threads for long; the disk must not wait for them.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(

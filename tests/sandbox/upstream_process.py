@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class RunningUpstream:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # A pipe that nobody reads would stop a process that complains a lot.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is closed in `wait`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sandbox.upstream"],
             cwd=ROOT,
@@ -39,7 +42,7 @@ class RunningUpstream:
                 **environment,
             },
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         assert self.process.stdout is not None
@@ -57,7 +60,10 @@ class RunningUpstream:
 
     def wait(self) -> int:
         """Wait for its end, and keep what it wrote to stderr as `complaints`."""
-        _, self.complaints = self.process.communicate(timeout=10)
+        self.process.communicate(timeout=10)
+        with self._errors:
+            self._errors.seek(0)
+            self.complaints = self._errors.read()
         return self.process.returncode
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
