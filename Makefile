@@ -16,7 +16,7 @@ run: setup ## Start the whole system on this machine: no account, no key
 test: setup .venv/.dev node_modules/.installed ## Run every test, the browser's included
 	@scripts/browser
 	.venv/bin/python -m pytest
-	node --test 'tests/**/*.test.js'
+	node --test $$(find tests -name '*.test.js')
 
 lint: .venv/.dev node_modules/.installed ## Check style, types and layers
 	.venv/bin/ruff check .

@@ -95,7 +95,7 @@ def new_file(document: Json, limits: Limits) -> NewFile:
     if isinstance(content_type, str) and not _names(found, "/contentType"):
         if not limits.accepts(content_type):
             raise errors.ContentTypeNotAccepted(
-                f"The broker accepts {', '.join(limits.content_types)}.",
+                f"{content_type} is not accepted; accepted are {', '.join(limits.content_types)}.",
                 errors=(_at("/contentType", "must be one of " + ", ".join(limits.content_types)),),
             )
         family = content_type.partition("/")[0].upper()

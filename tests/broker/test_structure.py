@@ -1,0 +1,184 @@
+"""What holds for the project as a whole: layers, documents, routes, the deployed zip."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from openapi_spec_validator import validate
+from running_broker import RunningBroker
+from upstream_process import ROOT
+
+from app import app
+from chalicelib import api, errors, settings, uploads, validation
+from chalicelib.responses import Operation
+
+OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
+PUBLIC = {"/health", "/openapi.json"}
+
+
+def rows(page: str) -> list[list[str]]:
+    """Read the cells of a page's tables, without the headings."""
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return [row for row in cells if row[0].startswith("`")]
+
+
+def test_layers() -> None:
+    """Modules import only what lies below them."""
+    command = [f"{Path(sys.executable).parent}/lint-imports"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_error_codes_documented() -> None:
+    """Every code stands in the one table, with its status and whether a retry helps."""
+    documented = {row[0].strip("`"): (int(row[1]), row[2]) for row in rows("errors.md")}
+    defined = {
+        kind.code: (kind.status, "yes" if kind.retryable else "no") for kind in errors.all_kinds()
+    }
+    assert documented == defined
+
+
+def test_error_tree_drawn() -> None:
+    """The tree in the module's docstring holds every class."""
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or "")) | {"BrokerError"}
+    source = ast.parse((ROOT / "chalicelib" / "errors.py").read_text())
+    assert drawn == {node.name for node in source.body if isinstance(node, ast.ClassDef)}
+
+
+def test_settings_documented() -> None:
+    """Every variable that the broker reads is documented, and no other."""
+    source = (ROOT / "chalicelib" / "settings.py").read_text()
+    read = set(re.findall(r'"([A-Z][A-Z_]+[A-Z])"', source)) - {"INFO", "DEBUG", "WARNING", "ERROR"}
+    broker, sandbox = (ROOT / "docs" / "configuration.md").read_text().split("## The sandbox")
+    assert set(re.findall(r"^\| `([A-Z_]+)`", broker, re.MULTILINE)) == read
+    assert "SANDBOX_DIR" in sandbox
+
+
+def test_environment_read_once() -> None:
+    """Nothing but the composition root looks at the environment."""
+    readers = {
+        path.name
+        for path in (ROOT / "chalicelib").rglob("*.py")
+        if "os.environ" in path.read_text() or "getenv" in path.read_text()
+    }
+    assert readers == {"wiring.py"}
+    assert settings.load.__module__ == "chalicelib.settings"
+
+
+def test_moves_drawn() -> None:
+    """The diagram in the documentation shows exactly the moves that can be written."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)", page, re.MULTILINE))
+    possible = {(str(a), str(b)) for a, targets in uploads.MOVES.items() for b in targets}
+    assert drawn == possible
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")
+def test_every_route(operation: Operation, broker: RunningBroker) -> None:
+    """Every route has an auth decision, schemas, and a place in the documentation."""
+    assert operation.is_public == (operation.path in PUBLIC)
+    path = operation.path.replace("{upload_id}", "0" * 32).replace("{asset_id}", "x")
+    answer = requests.request(operation.method, broker.url + path, timeout=9)
+    assert (answer.status_code != 401) == operation.is_public
+    names = {operation.body, *operation.answers.values()} - {None}
+    assert names <= set(validation.schema_names())
+    shown = re.sub(r"_(\w)", lambda m: m[1].upper(), operation.path)
+    assert f"`{operation.method} {shown}`" in (ROOT / "docs" / "api.md").read_text()
+
+
+def test_routes_are_operations() -> None:
+    """No route of the app exists beside the declared operations, their preflights and 405s."""
+    routed = {
+        (method, path)
+        for path, methods in app.routes.items()
+        for method, entry in methods.items()
+        if "Routes._serve" in entry.view_function.__qualname__
+    }
+    everything = {(m, path) for path, methods in app.routes.items() for m in methods}
+    assert routed == everything
+    assert {(o.method, o.path) for o in OPERATIONS} <= everything
+    assert {path for _, path in everything} == {o.path for o in OPERATIONS}
+
+
+def test_openapi(broker: RunningBroker) -> None:
+    """The document is valid OpenAPI 3.1 and lists exactly the declared operations."""
+    document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    camel = {(o.method, re.sub(r"_(\w)", lambda m: m[1].upper(), o.path)) for o in OPERATIONS}
+    assert described == camel
+    assert set(document["components"]["schemas"]) == set(validation.schema_names())
+
+
+def _functions(path: Path) -> list[tuple[str, int]]:
+    tree = ast.parse(path.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        (f"{path.name}:{node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for node in ast.walk(tree)
+        if isinstance(node, kinds)
+    ]
+
+
+def test_sizes() -> None:
+    """Modules stay under 350 lines, functions under 60, and app.py under 120."""
+    sources = [ROOT / "app.py"]
+    for folder in ("chalicelib", "sandbox", "ops", "benchmarks"):
+        sources += (ROOT / folder).rglob("*.py")
+    for path in sources:
+        assert len(path.read_text().splitlines()) <= 350, path
+        for name, length in _functions(path):
+            assert length < 60, name
+    assert len((ROOT / "app.py").read_text().splitlines()) < 120
+
+
+def test_nothing_patched() -> None:
+    """Tests replace nothing inside the code: collaborators are arguments."""
+    forbidden = re.compile(r"mock\.patch|monkeypatch\.setattr|import_module\(.mock|@patch\(")
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path != Path(__file__):
+            assert not forbidden.search(path.read_text()), path
+
+
+def test_links() -> None:
+    """Every link between the documents leads somewhere."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_zip(tmp_path: Path) -> None:
+    """The deployed zip holds the broker, its three libraries, and nothing else of the project."""
+    command = [f"{Path(sys.executable).parent}/chalice", "package", str(tmp_path)]
+    environ = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    archive = tmp_path / "deployment.zip"
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+    top = {name.partition("/")[0] for name in names}
+    assert {"app.py", "chalicelib", "chalice", "requests", "jsonschema", "jwt"} <= top
+    assert not top & {"sandbox", "ops", "tests", "client", "docs", "boto3", "botocore", "av"}
+    ours = {name for name in names if name.startswith("chalicelib/") and "__pycache__" not in name}
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "chalicelib").rglob("*")
+        if path.suffix in {".py", ".json"}
+    }
+    assert ours == expected
+    assert archive.stat().st_size < 2.5 * 1024 * 1024

@@ -1,0 +1,176 @@
+"""`make run` as a user runs it: real processes, real ports, real signals."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import requests
+from running_sandbox import NAMES, Sandbox, sandbox
+from sync import Sync
+from upstream_process import ROOT, free_port
+
+
+def token(running: Sandbox, subject: str = "alice") -> dict[str, str]:
+    """Get a token as the page does."""
+    answer = requests.get(f"{running.url('DEMO_PORT')}/token?sub={subject}", timeout=9)
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+def example(running: Sandbox, file: Path) -> str:
+    """Run the documented example and return the asset's id."""
+    done = subprocess.run(
+        [sys.executable, "docs/examples/upload.py", str(file)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "BROKER_URL": running.url("BROKER_PORT"),
+            "BACKEND_URL": running.url("DEMO_PORT"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs."""
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
+)
+def test_stop(tmp_path: Path, number: int, group: bool) -> None:  # noqa: FBT001
+    """Ctrl-C and SIGTERM stop everything, and no process is left behind."""
+    running = Sandbox(tmp_path)
+    running.wait_until_up()
+    members = running.members()
+    assert len(members) >= 6
+    said = running.stop(number, group=group)
+    assert "Stopped." in said
+    assert not [pid for pid in members if is_alive(pid)]
+    for port in running.ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_finds_its_data_again(tmp_path: Path) -> None:
+    """What was uploaded is there after the next start, at sync. and in the broker's records."""
+    ports = {name: str(free_port()) for name in NAMES}
+    with sandbox(tmp_path, **ports) as running:
+        asset_id = example(running, ROOT / "sandbox" / "samples" / "sample.mp4")
+    with sandbox(tmp_path, **ports) as running:
+        answer = requests.get(
+            f"{running.url('BROKER_PORT')}/assets/{asset_id}", headers=token(running), timeout=9
+        )
+        assert answer.status_code == 200
+        url = answer.json()["asset"]["url"]
+        stored = requests.get(url, timeout=9).content
+        assert stored == (ROOT / "sandbox" / "samples" / "sample.mp4").read_bytes()
+        with httpx.Client() as http:
+            client = Sync(
+                base_url=running.url("UPSTREAM_PORT"), api_key="sandbox-key", httpx_client=http
+            )
+            assert [asset.id for asset in client.assets.list().items] == [asset_id]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_port_taken(tmp_path: Path, name: str) -> None:
+    """A port that somebody else has is told, with the variable that changes it."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        running = Sandbox(tmp_path, **{name: port})
+        said, _ = running.process.communicate(timeout=20)
+    assert running.process.returncode != 0
+    assert f"Port {port} is taken" in said
+    assert f"{name}=" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("value", ["x", "0", "65536", "80.5"])
+def test_no_port(tmp_path: Path, value: str) -> None:
+    """A variable that is no port is told by its name."""
+    running = Sandbox(tmp_path, BROKER_PORT=value)
+    said, _ = running.process.communicate(timeout=20)
+    assert "BROKER_PORT must be a port" in said
+    assert "Traceback" not in said
+
+
+def test_part_dies(tmp_path: Path) -> None:
+    """If one part ends, its last words are shown and the others are stopped."""
+    running = Sandbox(tmp_path, JWT_SECRET="short")
+    said, _ = running.process.communicate(timeout=30)
+    assert running.process.returncode != 0
+    assert "JWT_SECRET is not valid" in said
+    for port in running.ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_real_accounts_out_of_reach(tmp_path: Path) -> None:
+    """Whatever AWS account the environment names, the sandbox talks to its own emulator."""
+    strange = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
+        "AWS_PROFILE": "production",
+        "AWS_REGION": "eu-central-1",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+    }
+    with sandbox(tmp_path, **strange) as running:
+        assert example(running, ROOT / "sandbox" / "samples" / "sample.png")
+
+
+def test_loopback_only(tmp_path: Path) -> None:
+    """Every part listens on loopback alone."""
+    with sandbox(tmp_path) as running:
+        listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        for port in running.ports.values():
+            lines = [line.split() for line in listening.splitlines()[1:]]
+            local = [line[1] for line in lines if line[1:4:2] and line[3] == "0A"]
+            addresses = {a.split(":")[0] for a in local if int(a.split(":")[1], 16) == int(port)}
+            assert addresses == {"0100007F"}, port
+
+
+def test_second_start_is_quick(tmp_path: Path) -> None:
+    """With nothing to install it is up in under five seconds."""
+    for _ in range(2):
+        running = Sandbox(tmp_path)
+        seconds = running.wait_until_up()
+        running.stop()
+    assert seconds < 5
+
+
+def test_fresh_clone(tmp_path: Path) -> None:
+    """One command on a fresh clone sets everything up and starts; git ignores all that it makes."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    running = Sandbox(clone / ".sandbox", root=clone)
+    try:
+        running.wait_until_up()
+        assert requests.get(running.url("DEMO_PORT"), timeout=9).status_code == 200
+        assert requests.get(f"{running.url('BROKER_PORT')}/health", timeout=9).ok
+    finally:
+        running.stop()
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert status.stdout == ""
+    assert (clone / ".sandbox").exists()
+    shutil.rmtree(clone)
+
+
+def test_help() -> None:
+    """`make` alone prints what can be made."""
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for job in ("setup", "run", "test", "lint"):
+        assert f"make {job}" in done.stdout
