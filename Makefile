@@ -23,7 +23,7 @@ lint: .venv/.dev node_modules/.installed ## Check style, types and layers
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	node_modules/.bin/biome ci
+	node_modules/.bin/biome ci --colors=off
 	node_modules/.bin/tsc --project tsconfig.json
 
 clean: ## Delete what setup installed and what the sandbox stored
