@@ -47,5 +47,6 @@ clean: ## Delete what setup installed and what the sandbox stored
 	@touch $@
 
 node_modules/.installed: package-lock.json
-	npm ci --ignore-scripts
+	@# Not `npm ci`: it refuses a lock file that leaves out what other platforms would need.
+	npm install --no-save --ignore-scripts --loglevel error
 	@touch $@
