@@ -27,6 +27,7 @@ BrokerError
 │       ├── UpstreamTimeout      504 upstream_timeout, retryable
 │       └── UpstreamFault        502 upstream_fault, retryable
 ├── StoreUnavailable             503 store_unavailable, retryable
+├── SecretsUnavailable           503 secrets_unavailable, retryable
 ├── Misconfigured                503 misconfigured
 └── InternalError                500 internal_error
 """
@@ -275,6 +276,15 @@ class StoreUnavailable(BrokerError):
     status = 503
     code = "store_unavailable"
     title = "The broker's records can't be reached"
+    retryable = True
+
+
+class SecretsUnavailable(BrokerError):
+    """The API key or the tokens' secret can't be read from where it is kept."""
+
+    status = 503
+    code = "secrets_unavailable"
+    title = "The broker's secrets can't be read"
     retryable = True
 
 

@@ -22,17 +22,23 @@ _TYPE = re.compile(r"(\*/\*|[a-z0-9.+-]+/(\*|[a-z0-9.+-]+))")
 
 @dataclass(frozen=True)
 class Settings:
-    """All that an operator can set.
+    """All that an operator can set; `docs/configuration.md` says what each is.
 
-    What is secret does not show in the object's `repr`.
+    What is secret does not show in the object's `repr`. A secret is either here, or in an SSM
+    parameter whose name is here; the other one is None.
     """
 
     uploads_table: str
     auth_mode: str
-    sync_api_key: str = field(repr=False)
-    jwt_secret: str = field(repr=False)
+    sync_api_key: str | None = field(repr=False)
+    sync_api_key_parameter: str | None
+    jwt_secret: str | None = field(repr=False)
+    jwt_secret_parameter: str | None
+    jwt_jwks_url: str | None
     jwt_issuer: str | None
     jwt_audience: str | None
+    jwt_audience_claim: str
+    limits_claim: str
     sync_base_url: str
     sync_storage_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
@@ -40,6 +46,9 @@ class Settings:
     max_upload_bytes: int
     allowed_content_types: tuple[str, ...]
     public_url_exceptions: frozenset[str]
+    max_open_uploads: int
+    uploads_per_day: int
+    bytes_per_day: int | None
     settle_seconds: int
     log_level: str
 
@@ -57,12 +66,17 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         uploads_table=reader.text("UPLOADS_TABLE", "the name of the DynamoDB table"),
-        auth_mode=reader.one_of("AUTH_MODE", ("jwt",)),
-        sync_api_key=reader.text("SYNC_API_KEY", "sync.'s API key"),
-        jwt_secret=reader.value("JWT_SECRET", _secret, None),
+        auth_mode=reader.one_of("AUTH_MODE", ("jwt", "open")),
+        sync_api_key=reader.value("SYNC_API_KEY", _optional(api_key), ""),
+        sync_api_key_parameter=environ.get("SYNC_API_KEY_PARAMETER") or None,
+        jwt_secret=reader.value("JWT_SECRET", _optional(jwt_secret), ""),
+        jwt_secret_parameter=environ.get("JWT_SECRET_PARAMETER") or None,
+        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(_https_url), ""),
         jwt_issuer=environ.get("JWT_ISSUER") or None,
         jwt_audience=environ.get("JWT_AUDIENCE") or None,
-        sync_base_url=reader.value("SYNC_BASE_URL", _base_url, "https://api.sync.so"),
+        jwt_audience_claim=environ.get("JWT_AUDIENCE_CLAIM") or "aud",
+        limits_claim=environ.get("LIMITS_CLAIM") or "upload",
+        sync_base_url=reader.value("SYNC_BASE_URL", _https_url, "https://api.sync.so"),
         sync_storage_hosts=reader.value(
             "SYNC_STORAGE_HOSTS", _hosts, "assets.sync.so,uploads.sync.so"
         ),
@@ -70,21 +84,58 @@ def load(environ: Mapping[str, str]) -> Settings:
         allowed_project_ids=reader.value(
             "ALLOWED_PROJECT_IDS", lambda value: frozenset(_items(value)), ""
         ),
-        max_upload_bytes=reader.value(
-            "MAX_UPLOAD_BYTES", lambda value: _whole(value, 1, 5 * GIB), str(5 * GIB)
-        ),
+        max_upload_bytes=reader.whole("MAX_UPLOAD_BYTES", 1, 5 * GIB, 5 * GIB),
         allowed_content_types=reader.value(
             "ALLOWED_CONTENT_TYPES", _content_types, "video/*,audio/*,image/*"
         ),
         public_url_exceptions=reader.value(
             "PUBLIC_URL_EXCEPTIONS", lambda value: frozenset(_exact_origins(value)), ""
         ),
-        settle_seconds=reader.value("SETTLE_SECONDS", lambda value: _whole(value, 1, 3600), "90"),
+        max_open_uploads=reader.whole("MAX_OPEN_UPLOADS", 1, 10**6, 1000),
+        uploads_per_day=reader.whole("UPLOADS_PER_DAY", 1, 10**9, 10_000),
+        bytes_per_day=reader.value(
+            "BYTES_PER_DAY", _optional(lambda value: _whole(value, 1, 10**18)), ""
+        ),
+        settle_seconds=reader.whole("SETTLE_SECONDS", 1, 3600, 90),
         log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
+    reader.problems += _contradictions(environ)
     if reader.problems:
         raise Misconfigured("; ".join(reader.problems))
     return settings
+
+
+def _contradictions(environ: Mapping[str, str]) -> list[str]:
+    """Say which settings are missing beside others, or exclude each other."""
+    is_set = {name for name, value in environ.items() if value}
+    problems = [_exactly_one(is_set, ("SYNC_API_KEY", "SYNC_API_KEY_PARAMETER"))]
+    mode = environ.get("AUTH_MODE")
+    if mode != "open":  # without a mode, what the usual one needs is told too
+        sources = ("JWT_SECRET", "JWT_SECRET_PARAMETER", "JWT_JWKS_URL")
+        problems.append(_exactly_one(is_set, sources))
+        if "JWT_JWKS_URL" in is_set:
+            # Everybody may have an account with a public identity provider: only issuer and
+            # audience tell this app's users from all others.
+            problems += [
+                f"{name} is not set: it must be set together with JWT_JWKS_URL"
+                for name in ("JWT_ISSUER", "JWT_AUDIENCE")
+                if name not in is_set
+            ]
+    if mode == "open" and (
+        "AWS_LAMBDA_FUNCTION_NAME" in is_set
+        or urlsplit(environ.get("SYNC_BASE_URL", "")).hostname not in _LOOPBACK
+    ):
+        problems.append("AUTH_MODE is not valid: it must be jwt outside the sandbox")
+    return [problem for problem in problems if problem]
+
+
+def _exactly_one(is_set: set[str], names: tuple[str, ...]) -> str:
+    found = [name for name in names if name in is_set]
+    if len(found) == 1:
+        return ""
+    if not found:
+        return f"{names[0]} is not set: it must be set, or one of {', '.join(names[1:])}"
+    return f"{found[0]} is not valid: it must be the only one of {', '.join(names)}"
 
 
 class _Reader:
@@ -128,6 +179,33 @@ class _Reader:
 
         return self.value(name, parse, None if name == "AUTH_MODE" else choices[0])
 
+    def whole(self, name: str, low: int, high: int, default: int) -> int:
+        """Read a whole number between two bounds."""
+        return self.value(name, lambda value: _whole(value, low, high), str(default))
+
+
+def api_key(value: str) -> str:
+    """Check an API key, wherever it comes from: it must fit into a header."""
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("sync.'s API key, as it stands")
+    return value
+
+
+def jwt_secret(value: str) -> str:
+    """Check the secrets that tokens are signed with, wherever they come from."""
+    if any(len(secret.encode()) < MIN_SECRET_BYTES for secret in jwt_secrets(value)):
+        raise ValueError(f"a secret of at least {MIN_SECRET_BYTES} bytes, or two with a comma")
+    return value
+
+
+def jwt_secrets(value: str) -> tuple[str, ...]:
+    """Split the secrets of which each is accepted: one, or two while one is rotated."""
+    return tuple(secret.strip() for secret in value.split(",", 1))
+
+
+def _optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    return lambda value: parse(value) if value else None
+
 
 def _items(value: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in value.split(",") if item.strip())
@@ -139,16 +217,14 @@ def _whole(value: str, low: int, high: int) -> int:
     return int(value)
 
 
-def _secret(value: str) -> str:
-    if len(value.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"a secret of at least {MIN_SECRET_BYTES} bytes")
-    return value
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if (parts.scheme != "https" and not local) or not parts.hostname or parts.query:
+def _https_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        is_fine = (parts.scheme == "https" or local) and parts.hostname and not parts.query
+    except ValueError:
+        is_fine = False
+    if not is_fine:
         raise ValueError("an https URL without a query (http is accepted on loopback)")
     return value.rstrip("/")
 

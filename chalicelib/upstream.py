@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from chalicelib import errors, observability
+from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Candidates, Json, Presigned, asset_of
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
@@ -65,7 +67,7 @@ class Upstream:
 
     Args:
         base_url: Without a slash at the end.
-        api_key: Called for each request, so that a new key is used as soon as it is known.
+        api_key: sync.'s key. A 401 makes it be read again, and the request be repeated with it.
         timeouts: How long to wait.
         monotonic: Seconds of a clock that never jumps.
     """
@@ -73,7 +75,7 @@ class Upstream:
     def __init__(
         self,
         base_url: str,
-        api_key: Callable[[], str],
+        api_key: Secret,
         timeouts: Timeouts = Timeouts(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -196,14 +198,19 @@ class Upstream:
                 raise
             return self._call(method, path, left, **request)
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        seconds: float,
-        body: Json | None = None,
-        query: dict[str, str] | None = None,
-    ) -> Json:
+    def _call(self, method: str, path: str, seconds: float, **request: Any) -> Json:
+        """Send one request; if its key was refused, and there is another one now, once more."""
+        key = self._api_key.current()
+        try:
+            return self._send(method, path, seconds, key, **request)
+        except errors.UpstreamUnauthorized as error:
+            # A request whose key was refused was not carried out, a registration included.
+            is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
+            if not is_refused or not self._api_key.refresh(key):
+                raise
+            return self._send(method, path, seconds, self._api_key.current(), **request)
+
+    def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
         started = self._monotonic()
         if started - self._last_used > IDLE_SECONDS:
@@ -212,9 +219,9 @@ class Upstream:
             with self._session.request(
                 method,
                 self._base_url + path,
-                params=query,
-                json=body,
-                headers={"x-api-key": self._api_key(), "accept": "application/json"},
+                params=request.get("query"),
+                json=request.get("body"),
+                headers={"x-api-key": key, "accept": "application/json"},
                 timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
                 # A redirect would carry the key to wherever it points.
                 allow_redirects=False,

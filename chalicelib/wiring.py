@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import observability, settings
+from chalicelib import keys, observability, settings
 from chalicelib.auth import Authenticator
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
@@ -21,6 +22,7 @@ from chalicelib.upstream import Timeouts, Upstream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ssm import SSMClient
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,38 @@ def build(
         chosen.max_upload_bytes, chosen.allowed_content_types, chosen.allowed_project_ids
     )
     store = Store(dynamodb_client(), chosen.uploads_table)
-    upstream = Upstream(chosen.sync_base_url, lambda: chosen.sync_api_key, timeouts)
+    upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
     registration = Registration(store, upstream, now, chosen.settle_seconds)
     return Broker(
         settings=chosen,
         limits=limits,
-        authenticator=Authenticator(
-            chosen.jwt_secret, chosen.jwt_issuer, chosen.jwt_audience, limits
-        ),
+        authenticator=_authenticator(chosen, limits),
         lifecycle=Lifecycle(store, upstream, registration, now, chosen.sync_storage_hosts),
     )
+
+
+def _api_key(chosen: settings.Settings) -> keys.Secret:
+    if chosen.sync_api_key_parameter:
+        return keys.parameter(ssm_client, chosen.sync_api_key_parameter, settings.api_key)
+    return keys.fixed(chosen.sync_api_key or "")
+
+
+def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator:
+    if chosen.jwt_secret_parameter:
+        secret = keys.parameter(ssm_client, chosen.jwt_secret_parameter, settings.jwt_secret)
+    else:
+        secret = keys.fixed(chosen.jwt_secret or "")
+    return Authenticator(secret, chosen.jwt_issuer, chosen.jwt_audience, limits)
+
+
+@cache
+def ssm_client() -> "SSMClient":
+    """Make the SSM client, where a secret lies there."""
+    import boto3  # noqa: PLC0415 - a broker whose secrets lie in its environment needs no SSM
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    retries: Any = {"mode": "standard", "total_max_attempts": 2}
+    return boto3.client("ssm", config=Config(connect_timeout=2, read_timeout=3, retries=retries))
 
 
 def dynamodb_client() -> "DynamoDBClient":

@@ -9,7 +9,7 @@ from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
 _EVERYWHERE = (errors.InternalError, errors.Misconfigured)
-_WITH_TOKEN = (errors.Unauthorized, errors.StoreUnavailable)
+_WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
 _IS_STORELESS = frozenset({"/limits"})
 _LIST_PARAMETERS: tuple[Json, ...] = (
     {

@@ -1,0 +1,109 @@
+"""The API key and the tokens' secrets: from the environment or from SSM, kept, refreshed.
+
+A secret is read once for each container, again after some time, and at once when somebody says
+that it no longer holds, so that it can be rotated without a deploy.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib import errors, observability
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+KEEP_SECONDS = 300.0  # how long a secret is used before it is read again
+REFRESH_SECONDS = 10.0  # how often "it no longer holds" is believed; a flood must not reach SSM
+
+
+class Secret:
+    """One secret.
+
+    Args:
+        load: Reads it. Raises ValueError with what would be right, or SecretsUnavailable.
+        monotonic: Seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self, load: Callable[[], str], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._load = load
+        self._monotonic = monotonic
+        self._value: str | None = None
+        self._read_at = 0.0
+        self._lock = threading.Lock()
+
+    def current(self) -> str:
+        """Return the secret.
+
+        Raises:
+            SecretsUnavailable: It has never been read, and can't be read now.
+            Misconfigured: What was read can't be one.
+        """
+        value = self._value
+        if value is None or self._monotonic() - self._read_at > KEEP_SECONDS:
+            with self._lock:
+                self._read()
+            value = self._value
+        if value is None:
+            raise errors.SecretsUnavailable("A secret of the broker can't be read.")
+        return value
+
+    def refresh(self, stale: str) -> bool:
+        """Read again, because `stale` no longer holds.
+
+        Returns:
+            Whether there is another value now.
+        """
+        with self._lock:
+            # Another thread may have been told the same, and read already.
+            is_due = self._monotonic() - self._read_at > REFRESH_SECONDS
+            if self._value == stale and is_due:
+                self._read()
+            return self._value != stale
+
+    def _read(self) -> None:
+        """Read, and keep the old value where that fails."""
+        self._read_at = self._monotonic()
+        try:
+            self._value = self._load()
+        except errors.SecretsUnavailable as error:
+            observability.event("secret_not_read", level=40, reason=error.detail)
+        except ValueError as error:
+            observability.event("secret_not_valid", level=40, reason=f"it must be {error}")
+            if self._value is None:
+                raise errors.Misconfigured("A secret of the broker is not valid.") from error
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+def fixed(value: str) -> Secret:
+    """Make a secret of a value that never changes, as one from the environment."""
+    return Secret(lambda: value)
+
+
+def parameter(client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str]) -> Secret:
+    """Make a secret of an SSM SecureString.
+
+    Args:
+        client: Makes the client; called only when the parameter is read.
+        name: The parameter's name.
+        check: Returns the value, or raises ValueError with what would be right.
+    """
+
+    def load() -> str:
+        try:
+            answer = client().get_parameter(Name=name, WithDecryption=True)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise errors.SecretsUnavailable(f"SSM answered {code} for {name}.") from error
+        except BotoCoreError as error:
+            raise errors.SecretsUnavailable("SSM can't be reached.") from error
+        return check(answer["Parameter"]["Value"].strip())
+
+    return Secret(load)
