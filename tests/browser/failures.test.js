@@ -22,7 +22,7 @@ test("a file over the plan's limit is refused with the reason, the code and the 
 
 test("a kind of file that is not accepted is refused with the reason", async () => {
   const { failure } = await refusalOf(await stage.write("notes.txt", "Only words."));
-  assert.match(failure, /accepts video/);
+  assert.match(failure, /text\/plain is not accepted; accepted are video/);
   assert.match(failure, /content_type_not_accepted · request \S+$/);
 });
 
