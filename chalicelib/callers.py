@@ -1,6 +1,11 @@
 """Who asks, and what they may do. Pure values."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+_TYPE = re.compile(r"\*/\*|[A-Za-z0-9.+_-]+/(\*|[A-Za-z0-9.+_-]+)")
 
 
 @dataclass(frozen=True)
@@ -11,17 +16,54 @@ class Limits:
         max_upload_bytes: Largest file, in bytes.
         content_types: Accepted types, each exact or with a wildcard (`video/*`).
         project_ids: Projects that the caller may name.
+        max_open_uploads: Uploads that may be open at once.
+        uploads_per_day: Uploads that may be begun in a day (UTC).
+        bytes_per_day: Bytes that may be uploaded in a day (UTC), or None for any number.
     """
 
     max_upload_bytes: int
     content_types: tuple[str, ...]
     project_ids: frozenset[str]
+    max_open_uploads: int
+    uploads_per_day: int
+    bytes_per_day: int | None
 
     def accepts(self, content_type: str) -> bool:
         """Say whether a content type, whatever its parameters, is accepted."""
         essence = content_type.partition(";")[0].strip().lower()
-        family = essence.partition("/")[0] + "/*"
-        return any(accepted in (essence, family, "*/*") for accepted in self.content_types)
+        return any(_covers(accepted, essence) for accepted in self.content_types)
+
+    def narrowed(self, claim: object) -> "Limits":
+        """Apply what the app's backend says of one caller; nothing becomes wider by it.
+
+        Projects are the exception: the claim is the only place that knows a caller's own, so it
+        names them whether or not the settings do, and then these are all.
+
+        Args:
+            claim: The claim as it was decoded from the token.
+
+        Raises:
+            ValueError: It can't be read as limits; the text says what would be right. A member
+                that is not known is refused too: it may be a limit with a typing error.
+        """
+        if not isinstance(claim, Mapping):
+            raise ValueError("it must be an object")  # noqa: TRY004 - what is wrong is the data
+        unknown = set(claim) - set(_MEMBERS)
+        if unknown:
+            raise ValueError("its members must be among " + ", ".join(_MEMBERS))
+        read = {name: _MEMBERS[name](name, value) for name, value in claim.items()}
+        per_day = (self.bytes_per_day, read.get("bytesPerDay"))
+        return replace(
+            self,
+            max_upload_bytes=min(
+                self.max_upload_bytes, read.get("maxBytes", self.max_upload_bytes)
+            ),
+            content_types=_both(self.content_types, read.get("contentTypes", ("*/*",))),
+            project_ids=read.get("projectId", self.project_ids),
+            max_open_uploads=min(self.max_open_uploads, read.get("maxOpen", self.max_open_uploads)),
+            uploads_per_day=min(self.uploads_per_day, read.get("perDay", self.uploads_per_day)),
+            bytes_per_day=min((value for value in per_day if value is not None), default=None),
+        )
 
 
 @dataclass(frozen=True)
@@ -36,3 +78,48 @@ class Caller:
 
     id: str
     limits: Limits
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Say whether every type that `narrow` means is one that `wide` means."""
+    family = narrow.partition("/")[0] + "/*"
+    return wide in (narrow, family, "*/*")
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """List the types that are accepted by one and by the other; of two that nest, the inner."""
+    inner = [
+        b if _covers(a, b) else a for a in one for b in other if _covers(a, b) or _covers(b, a)
+    ]
+    return tuple(dict.fromkeys(inner))
+
+
+def _whole(name: str, value: Any) -> int:
+    # To Python, true is a number too.
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number, 0 or more")
+    return value
+
+
+def _types(name: str, value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, list)
+    if not is_list or not all(isinstance(one, str) and _TYPE.fullmatch(one) for one in value):
+        raise ValueError(f"{name} must be a list of content types such as video/* and audio/mpeg")
+    return tuple(one.lower() for one in value)
+
+
+def _projects(name: str, value: Any) -> frozenset[str]:
+    ids = [value] if isinstance(value, str) else value
+    if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
+        raise ValueError(f"{name} must be the id of a project, or a list of them")
+    return frozenset(ids)
+
+
+_MEMBERS: dict[str, Callable[[str, Any], Any]] = {
+    "maxBytes": _whole,
+    "contentTypes": _types,
+    "projectId": _projects,
+    "maxOpen": _whole,
+    "perDay": _whole,
+    "bytesPerDay": _whole,
+}

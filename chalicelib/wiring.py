@@ -64,7 +64,12 @@ def build(
     """
     chosen = settings.load(environ)
     limits = Limits(
-        chosen.max_upload_bytes, chosen.allowed_content_types, chosen.allowed_project_ids
+        max_upload_bytes=chosen.max_upload_bytes,
+        content_types=chosen.allowed_content_types,
+        project_ids=chosen.allowed_project_ids,
+        max_open_uploads=chosen.max_open_uploads,
+        uploads_per_day=chosen.uploads_per_day,
+        bytes_per_day=chosen.bytes_per_day,
     )
     store = Store(dynamodb_client(), chosen.uploads_table)
     upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
