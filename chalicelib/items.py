@@ -13,6 +13,9 @@ from chalicelib.uploads import Attempt, Status, Target, Upload
 
 Item = dict[str, Any]
 
+# One shard takes 1,000 writes a second, and each shard is a query of every sweep.
+DUE_SHARDS = 8
+
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -22,9 +25,14 @@ def key(pk: str) -> Item:
     return {"pk": {"S": pk}}
 
 
-def values(plain: Mapping[str, Any]) -> Item:
+def values(members: Mapping[str, Any]) -> Item:
     """Write plain values as DynamoDB's typed ones."""
-    return {name: _serialize(value) for name, value in plain.items()}
+    return {name: _serialize(value) for name, value in members.items()}
+
+
+def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Read DynamoDB's typed values as plain ones."""
+    return {name: _deserialize(value) for name, value in item.items()}
 
 
 def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
@@ -32,9 +40,14 @@ def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
     return {"listKey": list_key, "listOrder": f"{when:015d}#{upload_id}"}
 
 
+def due_place(upload_id: str, due_at: int) -> dict[str, Any]:
+    """Name the place of an unfinished upload in the sweep's index, spread over its shards."""
+    return {"dueShard": f"due#{int(upload_id[:2], 16) % DUE_SHARDS}", "dueAt": due_at}
+
+
 def from_upload(upload: Upload, pk: str) -> Item:
-    """Write an Upload as an item; a reservation stands in no list."""
-    plain: dict[str, Any] = {
+    """Write an Upload as an item."""
+    members: dict[str, Any] = {
         "pk": pk,
         "id": upload.id,
         "owner": upload.owner,
@@ -42,6 +55,7 @@ def from_upload(upload: Upload, pk: str) -> Item:
         "createdAt": upload.created_at,
         "updatedAt": upload.updated_at,
         "type": upload.type,
+        "maxBytes": upload.max_bytes,
         "fileName": upload.file_name,
         "contentType": upload.content_type,
         "size": upload.size,
@@ -54,32 +68,38 @@ def from_upload(upload: Upload, pk: str) -> Item:
         "asset": json.dumps(upload.asset) if upload.asset else None,
         "error": json.dumps(upload.error) if upload.error else None,
     }
-    if upload.status is not Status.CREATING:
-        plain |= list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
-    return values(plain)
+    members |= list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
+    if upload.due_at is not None:
+        members |= due_place(upload.id, upload.due_at)
+    if upload.discarded is not None:
+        members["discarded"] = upload.discarded
+    return values(members)
 
 
 def to_upload(item: Mapping[str, Any]) -> Upload:
     """Read an item as an Upload."""
-    plain = {name: _deserialize(value) for name, value in item.items()}
-    attempt = plain["attempt"]
+    members = plain(item)
+    attempt = members["attempt"]
     return Upload(
-        id=plain["id"],
-        owner=plain["owner"],
-        status=Status(plain["status"]),
-        created_at=int(plain["createdAt"]),
-        updated_at=int(plain["updatedAt"]),
-        type=plain["type"],
-        file_name=plain["fileName"],
-        content_type=plain["contentType"],
-        size=None if plain["size"] is None else int(plain["size"]),
-        name=plain["name"],
-        project_id=plain["projectId"],
-        source_url=plain["sourceUrl"],
-        targets=tuple(Target(**_whole(target)) for target in plain["targets"]),
+        id=members["id"],
+        owner=members["owner"],
+        status=Status(members["status"]),
+        created_at=int(members["createdAt"]),
+        updated_at=int(members["updatedAt"]),
+        type=members["type"],
+        max_bytes=int(members["maxBytes"]),
+        file_name=members["fileName"],
+        content_type=members["contentType"],
+        size=None if members["size"] is None else int(members["size"]),
+        name=members["name"],
+        project_id=members["projectId"],
+        source_url=members["sourceUrl"],
+        targets=tuple(Target(**_whole(target)) for target in members["targets"]),
         attempt=Attempt(**_whole(attempt)) if attempt else None,
-        asset=json.loads(plain["asset"]) if plain["asset"] else None,
-        error=json.loads(plain["error"]) if plain["error"] else None,
+        asset=json.loads(members["asset"]) if members["asset"] else None,
+        error=json.loads(members["error"]) if members["error"] else None,
+        due_at=int(members["dueAt"]) if "dueAt" in members else None,
+        discarded=members.get("discarded"),
     )
 
 
