@@ -16,7 +16,8 @@ BrokerError
 │   ├── InvalidInput             422 invalid_input
 │   ├── ContentTypeNotAccepted   422 content_type_not_accepted
 │   ├── ProjectNotFound          422 project_not_found
-│   └── FileRejected             422 file_rejected
+│   ├── FileRejected             422 file_rejected
+│   └── QuotaExceeded            429 quota_exceeded, retryable
 ├── UpstreamError                sync. failed; nothing that the caller can mend
 │   ├── UpstreamRefused          an answer with a 4xx that no other class covers
 │   │                            502 upstream_refused
@@ -193,6 +194,15 @@ class FileRejected(RequestError):
     status = 422
     code = "file_rejected"
     title = "sync. refused the file"
+
+
+class QuotaExceeded(RequestError):
+    """The caller has used up one of the quotas."""
+
+    status = 429
+    code = "quota_exceeded"
+    title = "Your quota is used up"
+    retryable = True
 
 
 class UpstreamError(BrokerError):

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from chalicelib import errors
 from chalicelib.callers import Caller
-from chalicelib.ports import Store, Upstream
-from chalicelib.registration import Outcome, Registration, no_longer_pending, standing
-from chalicelib.uploads import NewFile, NewUrl, Page, Status, Target, Upload
+from chalicelib.ports import Ledger, Store, Upstream
+from chalicelib.quotas import Reservation, Standing
+from chalicelib.registration import Outcome, Registration, no_longer_pending
+from chalicelib.uploads import NewFile, NewUrl, Page, Status, Target, Upload, next_look
 
 MAX_TARGETS = 5  # addresses for one upload
 
@@ -19,55 +20,61 @@ class Lifecycle:
 
     Args:
         store: The records.
+        ledger: The quotas.
         upstream: sync.
         registration: Registers what has landed.
         now: Milliseconds since 1970.
         storage_hosts: Hosts of sync.'s storage; those seen in presigns are added.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
         store: Store,
+        ledger: Ledger,
         upstream: Upstream,
         registration: Registration,
         now: Callable[[], int],
         storage_hosts: tuple[str, ...],
     ) -> None:
         self._store = store
+        self._ledger = ledger
         self._upstream = upstream
         self._registration = registration
         self._now = now
         self.storage_hosts = set(storage_hosts)
 
-    def begin(self, caller: Caller, file: NewFile) -> Upload:
-        """Reserve an upload and presign its address.
+    def begin(self, caller: Caller, file: NewFile) -> tuple[Upload, Standing]:
+        """Reserve a place, presign an address and write the upload.
 
         Returns:
-            The pending upload; its last target is what the browser gets.
+            The pending upload, whose last target is what the browser gets; and what the caller
+            has used.
         """
+        upload_id, used = self._reserve(caller, file.size)
+        try:
+            target = self._presign(file.file_name, file.content_type, file.size)
+        except errors.BrokerError:
+            self._give_back(caller, upload_id, used)
+            raise
         now = self._now()
         upload = Upload(
-            id=secrets.token_hex(16),
+            id=upload_id,
             owner=caller.id,
-            status=Status.CREATING,
-            created_at=now,
+            status=Status.PENDING,
+            created_at=_reservation(upload_id, used).at,
             updated_at=now,
             type=file.type,
+            max_bytes=caller.limits.max_upload_bytes,
             file_name=file.file_name,
             content_type=file.content_type,
             size=file.size,
             name=file.name,
             project_id=file.project_id,
+            targets=(target,),
+            due_at=next_look(now, now),
         )
-        self._store.create(upload)
-        try:
-            target = self._presign(upload)
-        except errors.BrokerError:
-            # What can't be taken back now was never shown to anybody.
-            with suppress(errors.StoreUnavailable):
-                self._store.discard(upload)
-            raise
-        return self._store.open(upload, target, self._now())
+        self._store.create(upload, used)
+        return upload, used
 
     def renew(self, caller: Caller, upload_id: str) -> Upload:
         """Give a pending upload a fresh address, or the old one while half its life is left."""
@@ -80,7 +87,8 @@ class Lifecycle:
             raise errors.UploadNotPending(
                 f"The upload has had {MAX_TARGETS} addresses; begin a new upload."
             )
-        claim = self._store.renew(upload, self._presign(upload), self._now())
+        target = self._presign(upload.file_name or "", upload.content_type or "", upload.size or 0)
+        claim = self._store.renew(upload, target, self._now())
         if claim.upload is None:
             raise errors.NotFound("There is no such upload.")
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
@@ -91,9 +99,10 @@ class Lifecycle:
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload; a cancelled one stays so."""
         claim = self._store.cancel(upload_id, caller.id, self._now())
-        upload = _own(claim.upload, caller)
-        if not claim.granted and upload.status is not Status.CANCELLED:
-            raise no_longer_pending(upload)
+        if not claim.granted:
+            upload = _own(claim.upload, caller)
+            if upload.status is not Status.CANCELLED:
+                raise no_longer_pending(upload)
 
     def get(self, caller: Caller, upload_id: str) -> Upload:
         """Read one of the caller's uploads."""
@@ -113,37 +122,34 @@ class Lifecycle:
 
     def complete(self, caller: Caller, upload_id: str) -> Outcome:
         """Register an upload whose bytes are there; repeatable for ever with the same answer."""
+        return self._registration.complete(caller.id, upload_id)
+
+    def used(self, caller: Caller) -> Standing:
+        """Read what the caller has used of the quotas."""
+        return self._ledger.read(caller.id)
+
+    def register_url(self, caller: Caller, new: NewUrl) -> tuple[Outcome, Standing]:
+        """Register a public URL. The record is written first, so that a crash loses nothing."""
+        upload_id, used = self._reserve(caller, 0)
         now = self._now()
         attempt = self._registration.plan()
-        claim = self._store.lease_post(upload_id, caller.id, attempt, now)
-        upload = _own(claim.upload, caller)
-        if claim.granted:
-            return self._registration.post(upload)
-        if upload.attempt is not None and upload.attempt.lease_until < now:
-            claim = self._store.lease_look(upload, attempt, now)
-            upload = claim.upload or upload
-            if claim.granted:
-                return self._registration.look(upload)
-        return standing(upload)
-
-    def register_url(self, caller: Caller, new: NewUrl) -> Outcome:
-        """Register a public URL. The record is written first, so that a crash loses nothing."""
-        now = self._now()
         upload = Upload(
-            id=secrets.token_hex(16),
+            id=upload_id,
             owner=caller.id,
             status=Status.REGISTERING,
-            created_at=now,
+            created_at=_reservation(upload_id, used).at,
             updated_at=now,
             type=new.type,
+            max_bytes=caller.limits.max_upload_bytes,
             name=new.name,
             project_id=new.project_id,
             source_url=new.url,
-            attempt=self._registration.plan(),
+            attempt=attempt,
+            due_at=attempt.lease_until,
         )
-        self._store.create(upload)
+        self._store.create(upload, used)
         try:
-            return self._registration.post(upload, is_first_call=True)
+            return self._registration.post(upload, is_first_call=True), used
         except errors.UpstreamError:
             # Nothing was made, and the caller knows no id: it is as if the request never came.
             # A lost answer does not get here; its record stays.
@@ -151,12 +157,19 @@ class Lifecycle:
                 self._store.discard(upload)
             raise
 
-    def _presign(self, upload: Upload) -> Target:
+    def _reserve(self, caller: Caller, size: int) -> tuple[str, Standing]:
+        upload_id = secrets.token_hex(16)
+        return upload_id, self._ledger.reserve(caller.id, caller.limits, upload_id, size)
+
+    def _give_back(self, caller: Caller, upload_id: str, used: Standing) -> None:
+        # What can't be given back now is given back by the caller's next request.
+        with suppress(errors.StoreUnavailable):
+            self._ledger.give_back(caller.id, _reservation(upload_id, used))
+
+    def _presign(self, file_name: str, content_type: str, size: int) -> Target:
         issued_at = self._now()
         try:
-            presigned = self._upstream.presign(
-                upload.file_name or "", upload.content_type or "", upload.size or 0
-            )
+            presigned = self._upstream.presign(file_name, content_type, size)
         except errors.UpstreamRefused as error:
             raise errors.FileRejected(error.detail or "sync. gave no reason.") from error
         for address in (presigned.url, presigned.upload_url):
@@ -167,7 +180,11 @@ class Lifecycle:
 
 
 def _own(upload: Upload | None, caller: Caller) -> Upload:
-    """Return the caller's upload; somebody else's, or one never shown, is as good as none."""
-    if upload is None or upload.owner != caller.id or upload.status is Status.CREATING:
+    """Return the caller's upload; somebody else's is as good as none."""
+    if upload is None or upload.owner != caller.id:
         raise errors.NotFound("There is no such upload.")
     return upload
+
+
+def _reservation(upload_id: str, used: Standing) -> Reservation:
+    return next(one for one in used.reservations if one.upload_id == upload_id)

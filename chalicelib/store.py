@@ -1,92 +1,79 @@
-"""The only DynamoDB of the request path: each move of an upload is one conditional write.
+"""Uploads in DynamoDB: each move is one conditional write.
 
-One table. Items by their key `pk`:
+Items by their key `pk`:
 
-    upload#<id>                 the Upload; in the index `by-list` from the moment it is pending
+    upload#<id>                 the Upload; in the index `by-list` under its caller, and while it is
+                                unfinished in the index `by-due` for the sweep
     asset#<caller>#<assetId>    a copy of the registered Upload, made in the same transaction:
                                 a registered upload never changes, so the copies never differ
     claim#<assetId>             which upload an asset was recorded by
+    quota#<caller>              what the caller has used; `quotas.py` says what it holds
 
 The time-line that the conditions protect, for two completes A and B of one upload:
 
-    A lease (pending -> registering, leaseId=A) ── POST ── record (needs leaseId=A)
+    A lease (pending -> registering, attempt.id=A) ── POST ── record (needs attempt.id=A)
     B        lease refused: registering, not over ─► 202
     A is killed after its POST.
-    B        lease refused until leaseUntil is over; then look lease (leaseId=B): B looks, never
-             POSTs before settleAt. A, if it was only slow, finds leaseId=B and writes nothing.
+    B        lease refused until lease_until is over; then look lease (attempt.id=B): B looks,
+             never POSTs before settle_at. A, if it was only slow, finds B and writes nothing.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from chalicelib import errors, items
-from chalicelib.ports import Claim
-from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, sources
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from chalicelib import errors, items, ledger
+from chalicelib.ports import Claim, Due
+from chalicelib.quotas import Standing
+from chalicelib.table import Change, Table
+from chalicelib.uploads import (
+    Attempt,
+    Json,
+    Page,
+    Status,
+    Target,
+    Upload,
+    next_look,
+    sources,
+)
 
 LIST_INDEX = "by-list"
+DUE_INDEX = "by-due"
+_CLOSED_SECONDS = 30 * 86_400  # how long what ended without an asset is kept
+_UNFINISHED = ("dueShard", "dueAt")
+_HELD = "#status = :registering AND #attempt.#id = :attempt"
+_OWN_PENDING = "#owner = :owner AND #status = :pending"
 
 
 class Store:
     """Uploads in DynamoDB.
 
     Args:
-        client: A DynamoDB client; its retries are DynamoDB's own business.
-        table: Name of the table.
+        table: The broker's table.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client = client
+    def __init__(self, table: Table) -> None:
         self._table = table
 
-    def create(self, upload: Upload) -> None:
-        """Write a new upload; its id is random, so it is never there yet."""
-        self._send(
-            "put_item",
-            Item=items.from_upload(upload, f"upload#{upload.id}"),
-            ConditionExpression="attribute_not_exists(pk)",
-        )
+    def create(self, upload: Upload, used: Standing) -> None:
+        """Write a new upload in place of its reservation; its id is random, so it is new.
 
-    def open(self, upload: Upload, target: Target, now: int) -> Upload:
-        """Move a reserved upload to pending, with its first address; it is listed from now on."""
-        claim = self._update(
-            upload.id,
-            condition="#status = :creating",
-            values={":creating": Status.CREATING},
-            sets={
-                "status": Status.PENDING,
-                "targets": [asdict(target)],
-                "updatedAt": now,
-                **items.list_place(f"uploads#{upload.owner}", upload.created_at, upload.id),
-            },
+        Raises:
+            StoreUnavailable: The reservation was given back meanwhile; nothing was written.
+        """
+        pk = f"upload#{upload.id}"
+        new = Change(
+            pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
-        if claim.upload is None or not claim.granted:
+        if self._table.transact(new, ledger.settle(upload, used)) is not None:
             raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
-        return claim.upload
 
     def discard(self, upload: Upload) -> None:
-        """Take back a record that nobody was told of: without an address, or without an asset."""
-        attempt_id = upload.attempt.id if upload.attempt else ""
-        self._send(
-            "delete_item",
-            Key=items.key(f"upload#{upload.id}"),
-            ConditionExpression=(
-                "#status = :creating OR (#status = :registering AND attempt.id = :attempt)"
-            ),
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues=items.values(
-                {
-                    ":creating": Status.CREATING,
-                    ":registering": Status.REGISTERING,
-                    ":attempt": attempt_id,
-                }
-            ),
+        """Take back the record of a public URL that its caller was not told of."""
+        self._table.transact(
+            Change(pk=f"upload#{upload.id}", condition=_HELD, values=_held(upload), delete=True),
+            ledger.undo(upload),
         )
 
     def get(self, upload_id: str, owner: str) -> Upload | None:
@@ -105,13 +92,30 @@ class Store:
         """Read a caller's registered uploads, the last registered first."""
         return self._list(f"assets#{owner}", limit, cursor)
 
+    def due(self, shard: int, now: int, limit: int) -> tuple[Due, ...]:
+        """Read which uploads of a shard are due, the longest due first."""
+        answer = self._table.query(
+            DUE_INDEX,
+            "dueShard = :shard AND dueAt <= :now",
+            ExpressionAttributeValues=items.values({":shard": f"due#{shard}", ":now": now}),
+            Limit=limit,
+        )
+        found = [items.plain(item) for item in answer["Items"]]
+        return tuple(Due(one["id"], one["owner"], int(one["dueAt"])) for one in found)
+
     def lease_post(self, upload_id: str, owner: str, attempt: Attempt, now: int) -> Claim:
         """Take the lease that allows to POST: only of a pending upload."""
-        return self._update(
+        return self._move(
             upload_id,
-            condition="#owner = :owner AND #status = :pending",
-            values={":owner": owner, ":pending": Status.PENDING},
-            sets={"status": Status.REGISTERING, "attempt": asdict(attempt), "updatedAt": now},
+            _OWN_PENDING,
+            {"owner": owner, "pending": Status.PENDING.value},
+            {
+                "status": Status.REGISTERING.value,
+                "attempt": asdict(attempt),
+                "updatedAt": now,
+                # If the process is killed, the sweep finds out what became of it.
+                "dueAt": attempt.lease_until,
+            },
         )
 
     def lease_look(self, upload: Upload, attempt: Attempt, now: int) -> Claim:
@@ -119,36 +123,63 @@ class Store:
 
         When the lost POST was sent, and when it is settled, stay as they are.
         """
-        return self._update(
+        return self._move(
             upload.id,
-            condition="#status = :registering AND attempt.lease_until < :now",
-            values={":registering": Status.REGISTERING, ":now": now},
-            sets={"attempt.id": attempt.id, "attempt.lease_until": attempt.lease_until},
+            "#status = :registering AND #attempt.#lease_until < :now",
+            {"registering": Status.REGISTERING.value, "now": now},
+            {
+                "attempt.id": attempt.id,
+                "attempt.lease_until": attempt.lease_until,
+                "dueAt": attempt.lease_until,
+            },
         )
 
     def lease_again(self, upload: Upload, attempt: Attempt) -> Claim:
         """Turn a held lease that found nothing into one that allows to POST."""
-        return self._held(upload, {"attempt": asdict(attempt)})
+        return self._held(upload, {"attempt": asdict(attempt), "dueAt": attempt.lease_until})
 
-    def release(self, upload: Upload) -> Claim:
+    def release(self, upload: Upload, now: int) -> Claim:
         """Let go of the lease while the outcome stays unknown."""
-        return self._held(upload, {"attempt.lease_until": 0})
+        due_at = next_look(upload.created_at, now)
+        return self._held(upload, {"attempt.lease_until": 0, "dueAt": due_at})
 
     def reopen(self, upload: Upload, now: int) -> Claim:
         """Move back to pending: the POST is known not to have made an asset."""
-        return self._held(upload, {"status": Status.PENDING, "attempt": None, "updatedAt": now})
+        sets = {
+            "status": Status.PENDING.value,
+            "attempt": None,
+            "updatedAt": now,
+            "dueAt": next_look(upload.created_at, now),
+        }
+        return self._held(upload, sets)
 
-    def fail(self, upload: Upload, problem: Json, now: int) -> Claim:
-        """Move to failed, with the problem that is repeated from now on."""
-        return self._held(
-            upload,
-            {
-                "status": Status.FAILED,
-                "attempt": None,
-                "error": json.dumps(problem),
-                "updatedAt": now,
-            },
+    def fail(self, upload: Upload, problem: Json, now: int, oversize: Json | None = None) -> Claim:
+        """Move to failed, with the problem that is repeated from now on.
+
+        Args:
+            upload: The upload whose lease is held.
+            problem: `code` and `detail`.
+            now: The time.
+            oversize: The asset that sync. made although it is larger than its caller may upload.
+                It is marked to be deleted, unless another upload has recorded it.
+        """
+        sets: Json = {
+            "status": Status.FAILED.value,
+            "attempt": None,
+            "error": json.dumps(problem),
+            "updatedAt": now,
+            "ttl": now // 1000 + _CLOSED_SECONDS,
+        }
+        closed = _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED)
+        if oversize is None:
+            return self._end(closed, ledger.close(upload.owner))
+        charged = ledger.close(upload.owner, ledger.correction(upload, _size(oversize)))
+        marked = _change(
+            upload.id, _HELD, _held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
+        if self._table.transact(marked, _claim(upload, oversize), charged) is None:
+            return Claim(granted=True, upload=replace(upload, discarded=oversize["id"]))
+        return self._end(closed, charged)
 
     def record(self, upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Claim:
         """Move to registered and record the asset, in one transaction.
@@ -163,188 +194,157 @@ class Store:
         Returns:
             Not granted if the lease was lost or the asset belongs to another upload.
         """
-        attempt = _attempt_of(upload)
-        done = replace(upload, status=Status.REGISTERED, attempt=None, asset=asset, updated_at=now)
-        copy = items.from_upload(done, f"asset#{upload.owner}#{asset['id']}") | items.values(
+        done = replace(
+            upload,
+            status=Status.REGISTERED,
+            attempt=None,
+            asset=asset,
+            updated_at=now,
+            due_at=None,
+        )
+        pk = f"asset#{upload.owner}#{asset['id']}"
+        copy = items.from_upload(done, pk) | items.values(
             items.list_place(f"assets#{upload.owner}", now, upload.id)
         )
-        claim: dict[str, Any] = {
-            "TableName": self._table,
-            "Item": items.values({"pk": f"claim#{asset['id']}", "uploadId": upload.id}),
+        sets = {
+            "status": Status.REGISTERED.value,
+            "attempt": None,
+            "asset": json.dumps(asset),
+            "updatedAt": now,
         }
-        if looked_up:
-            claim["ConditionExpression"] = "attribute_not_exists(pk) OR uploadId = :upload"
-            claim["ExpressionAttributeValues"] = items.values({":upload": upload.id})
-        move = self._expression(
-            upload.id,
-            condition="#status = :registering AND attempt.id = :attempt",
-            values={":registering": Status.REGISTERING, ":attempt": attempt.id},
-            sets={
-                "status": Status.REGISTERED,
-                "attempt": None,
-                "asset": json.dumps(asset),
-                "updatedAt": now,
-            },
+        claim = _claim(upload, asset)
+        refused = self._table.transact(
+            _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED),
+            Change(pk=pk, put=copy),
+            claim if looked_up else replace(claim, condition="", values={}),
+            ledger.close(upload.owner, ledger.correction(upload, _size(asset))),
         )
-        writes = [
-            {"Update": {"TableName": self._table, **move}},
-            {"Put": {"TableName": self._table, "Item": copy}},
-            {"Put": claim},
-        ]
-        try:
-            self._call("transact_write_items", TransactItems=writes)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "TransactionCanceledException" and any(
-                reason.get("Code") == "ConditionalCheckFailed"
-                for reason in error.response.get("CancellationReasons", [])
-            ):
-                return Claim(granted=False, upload=None)
-            raise _unavailable(error) from error
-        return Claim(granted=True, upload=done)
+        return Claim(granted=refused is None, upload=done if refused is None else None)
 
     def unclaimed(self, asset_ids: list[str]) -> set[str]:
-        """Say which of these assets (100 at most) no upload has recorded."""
-        answer = self._send_batch([f"claim#{asset_id}" for asset_id in asset_ids])
-        taken = {item["pk"]["S"].removeprefix("claim#") for item in answer}
-        return set(asset_ids) - taken
+        """Say which of these assets no upload has recorded."""
+        free: set[str] = set()
+        for start in range(0, len(asset_ids), 100):
+            some = asset_ids[start : start + 100]
+            taken = self._table.present([f"claim#{asset_id}" for asset_id in some])
+            free |= {asset_id for asset_id in some if f"claim#{asset_id}" not in taken}
+        return free
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
-        return self._update(
+        targets = [asdict(one) for one in (*upload.targets, target)]
+        return self._move(
             upload.id,
-            condition="#status = :pending AND size(targets) = :count",
-            values={":pending": Status.PENDING, ":count": len(upload.targets)},
-            sets={"targets": [asdict(t) for t in (*upload.targets, target)], "updatedAt": now},
+            "#status = :pending AND size(#targets) = :count",
+            {"pending": Status.PENDING.value, "count": len(upload.targets)},
+            {"targets": targets, "updatedAt": now, "dueAt": next_look(upload.created_at, now)},
         )
 
     def cancel(self, upload_id: str, owner: str, now: int) -> Claim:
         """Move a pending upload to cancelled."""
-        return self._update(
-            upload_id,
-            condition="#owner = :owner AND #status = :pending",
-            values={":owner": owner, ":pending": Status.PENDING},
-            sets={"status": Status.CANCELLED, "updatedAt": now},
-        )
+        return self._close_pending(upload_id, owner, Status.CANCELLED, now)
 
-    def ping(self) -> None:
-        """Read an item that is not there, to see whether the table answers."""
-        self._send("get_item", Key=items.key("ping"))
+    def expire(self, upload: Upload, now: int) -> Claim:
+        """Move a pending upload, whose time is over, to expired."""
+        return self._close_pending(upload.id, upload.owner, Status.EXPIRED, now)
 
-    def _held(self, upload: Upload, sets: Mapping[str, Any]) -> Claim:
-        attempt = _attempt_of(upload)
-        return self._update(
-            upload.id,
-            condition="#status = :registering AND attempt.id = :attempt",
-            values={":registering": Status.REGISTERING, ":attempt": attempt.id},
-            sets=sets,
-        )
-
-    def _update(
-        self, upload_id: str, *, condition: str, values: Mapping[str, Any], sets: Mapping[str, Any]
-    ) -> Claim:
-        """Write if the condition holds; the refusal brings the item too, so no second read."""
-        move = self._expression(upload_id, condition=condition, values=values, sets=sets)
-        try:
-            answer = self._call(
-                "update_item",
-                TableName=self._table,
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **move,
+    def postpone(self, upload_id: str, due_at: int) -> None:
+        """Let the sweep look later after an upload that it could not deal with."""
+        self._table.write(
+            Change(
+                pk=f"upload#{upload_id}",
+                condition="attribute_exists(#dueShard)",
+                sets={"dueAt": due_at},
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise _unavailable(error) from error
-            old = cast("items.Item | None", error.response.get("Item"))
-            return Claim(granted=False, upload=items.to_upload(old) if old else None)
-        return Claim(granted=True, upload=items.to_upload(answer["Attributes"]))
+        )
 
-    @staticmethod
-    def _expression(
-        upload_id: str, *, condition: str, values: Mapping[str, Any], sets: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Build an update of the request: names and values are placeholders throughout."""
-        target = sets.get("status")
-        if target is not None:
-            legal = {str(state) for state in sources(Status(target))}
-            if not legal & {str(value) for value in values.values()}:
-                raise ValueError(f"no move leads to {target} under the condition {condition!r}")
-        names = {"#owner": "owner", "#status": "status"}
-        assignments, placeholders = [], dict(values)
-        for number, (path, value) in enumerate(sets.items()):
-            parts = path.split(".")
-            for part in parts:
-                names[f"#{part}"] = part
-            assignments.append(".".join(f"#{part}" for part in parts) + f" = :set{number}")
-            placeholders[f":set{number}"] = value
-        update = "SET " + ", ".join(assignments)
-        used = {name: real for name, real in names.items() if name in update + " " + condition}
-        return {
-            "Key": items.key(f"upload#{upload_id}"),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": used,
-            "ExpressionAttributeValues": items.values(placeholders),
-        }
+    def forget(self, upload_id: str) -> None:
+        """Take a finished upload, of which nothing is left to do, out of the sweep's index."""
+        self._table.write(
+            Change(
+                pk=f"upload#{upload_id}",
+                condition="attribute_exists(#dueShard)",
+                removes=(*_UNFINISHED, "discarded"),
+            )
+        )
+
+    def _close_pending(self, upload_id: str, owner: str, status: Status, now: int) -> Claim:
+        move = _change(
+            upload_id,
+            _OWN_PENDING,
+            {"owner": owner, "pending": Status.PENDING.value},
+            {"status": status.value, "updatedAt": now, "ttl": now // 1000 + _CLOSED_SECONDS},
+            _UNFINISHED,
+        )
+        return self._end(move, ledger.close(owner))
+
+    def _end(self, move: Change, giving_back: Change) -> Claim:
+        """Close an upload and give its open place back, in one transaction."""
+        refused = self._table.transact(move, giving_back)
+        old = refused[0] if refused else None
+        return Claim(granted=refused is None, upload=items.to_upload(old) if old else None)
+
+    def _held(self, upload: Upload, sets: Json) -> Claim:
+        return self._move(upload.id, _HELD, _held(upload), sets)
+
+    def _move(self, upload_id: str, condition: str, values: Mapping[str, Any], sets: Json) -> Claim:
+        written = self._table.write(_change(upload_id, condition, values, sets))
+        upload = items.to_upload(written.item) if written.item else None
+        return Claim(written.granted, upload)
 
     def _read(self, key: str, owner: str) -> Upload | None:
-        item = self._send("get_item", Key=items.key(key), ConsistentRead=True).get("Item")
+        item = self._table.get(key)
         upload = items.to_upload(item) if item else None
-        if upload is None or upload.owner != owner or upload.status is Status.CREATING:
-            return None
-        return upload
+        return upload if upload is not None and upload.owner == owner else None
 
     def _list(self, list_key: str, limit: int, cursor: str | None) -> Page:
-        request: dict[str, Any] = {
-            "IndexName": LIST_INDEX,
-            "KeyConditionExpression": "listKey = :list",
-            "ExpressionAttributeValues": items.values({":list": list_key}),
-            "ScanIndexForward": False,
-            "Limit": limit,
-        }
-        if cursor is not None:
-            request["ExclusiveStartKey"] = items.start_key(list_key, cursor)
-        answer = self._send("query", **request)
+        start = {} if cursor is None else {"ExclusiveStartKey": items.start_key(list_key, cursor)}
+        answer = self._table.query(
+            LIST_INDEX,
+            "listKey = :list",
+            ExpressionAttributeValues=items.values({":list": list_key}),
+            ScanIndexForward=False,
+            Limit=limit,
+            **start,
+        )
         last = answer.get("LastEvaluatedKey")
         uploads = tuple(items.to_upload(item) for item in answer["Items"])
         return Page(uploads, items.cursor(last) if last else None)
 
-    def _send_batch(self, keys: list[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        wanted = [items.key(key) for key in keys]
-        for _ in range(5):
-            request = {self._table: {"Keys": wanted, "ConsistentRead": True}}
-            try:
-                answer = self._call("batch_get_item", RequestItems=request)
-            except ClientError as error:
-                raise _unavailable(error) from error
-            found += answer["Responses"].get(self._table, [])
-            wanted = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-            if not wanted:
-                return found
-        raise errors.StoreUnavailable("The table does not keep up.", retry_after=1)
 
-    def _send(self, operation: str, **request: Any) -> dict[str, Any]:
-        try:
-            return self._call(operation, TableName=self._table, **request)
-        except ClientError as error:
-            raise _unavailable(error) from error
-
-    def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, operation)(**request)
-        except BotoCoreError as error:
-            raise errors.StoreUnavailable("The table can't be reached.", retry_after=2) from error
-        return answer
+def _change(
+    upload_id: str,
+    condition: str,
+    values: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    removes: tuple[str, ...] = (),
+) -> Change:
+    """Build the move of an upload; one that `MOVES` does not have can't be built."""
+    if "status" in sets:
+        legal = {str(state) for state in sources(Status(sets["status"]))}
+        if not legal & {str(value) for value in values.values()}:
+            raise ValueError(f"no move leads to {sets['status']} under {condition!r}")
+    pk = f"upload#{upload_id}"
+    return Change(pk=pk, condition=condition, values=values, sets=sets, removes=removes)
 
 
-def _unavailable(error: ClientError) -> errors.StoreUnavailable:
-    return errors.StoreUnavailable(
-        f"The table answered {error.response['Error']['Code']}.", retry_after=2
+def _held(upload: Upload) -> Json:
+    if upload.attempt is None:
+        raise ValueError("this upload holds no lease")
+    return {"registering": Status.REGISTERING.value, "attempt": upload.attempt.id}
+
+
+def _claim(upload: Upload, asset: Json) -> Change:
+    """Claim an asset for an upload, if no other one has it."""
+    pk = f"claim#{asset['id']}"
+    return Change(
+        pk=pk,
+        condition="attribute_not_exists(#pk) OR #uploadId = :upload",
+        values={"upload": upload.id},
+        put=items.values({"pk": pk, "uploadId": upload.id}),
     )
 
 
-def _attempt_of(upload: Upload) -> Attempt:
-    if upload.attempt is None:
-        raise ValueError("this upload holds no lease")
-    return upload.attempt
+def _size(asset: Json) -> int | None:
+    size = asset["size"]
+    return int(size) if isinstance(size, int | float) and not isinstance(size, bool) else None

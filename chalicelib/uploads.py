@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+SLOWEST_BYTES_PER_SECOND = 64_000
+
 Json = dict[str, Any]
 AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
 
@@ -14,7 +18,6 @@ AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
 class Status(StrEnum):
     """Where an upload stands. `docs/architecture.md` draws the moves."""
 
-    CREATING = "creating"
     PENDING = "pending"
     REGISTERING = "registering"
     REGISTERED = "registered"
@@ -24,7 +27,6 @@ class Status(StrEnum):
 
 
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.CREATING: frozenset({Status.PENDING}),
     Status.PENDING: frozenset({Status.REGISTERING, Status.EXPIRED, Status.CANCELLED}),
     Status.REGISTERING: frozenset({Status.REGISTERED, Status.FAILED, Status.PENDING}),
     Status.REGISTERED: frozenset(),
@@ -145,6 +147,7 @@ class Upload:
         created_at: When it was reserved.
         updated_at: When its state last changed.
         type: VIDEO, AUDIO or IMAGE.
+        max_bytes: The largest real size that its caller was allowed when it was begun.
         file_name: The file's name, or None for a public URL.
         content_type: The declared type byte for byte, or None for a public URL.
         size: The declared size in bytes, or None for a public URL.
@@ -155,6 +158,8 @@ class Upload:
         attempt: The registration that is under way or of unknown outcome.
         asset: sync.'s asset as it was registered.
         error: `code` and `detail` of the problem that a failed upload repeats.
+        due_at: When the sweep looks after it, or None when nothing is left to do.
+        discarded: Id of an asset that is to be deleted at sync., or None.
     """
 
     id: str
@@ -163,6 +168,7 @@ class Upload:
     created_at: int
     updated_at: int
     type: AssetType
+    max_bytes: int
     file_name: str | None = None
     content_type: str | None = None
     size: int | None = None
@@ -173,6 +179,8 @@ class Upload:
     attempt: Attempt | None = None
     asset: Json | None = None
     error: Json | None = None
+    due_at: int | None = None
+    discarded: str | None = None
 
     @property
     def is_file(self) -> bool:
@@ -185,6 +193,27 @@ class Upload:
         if self.source_url is not None:
             return (self.source_url,)
         return tuple(target.url for target in reversed(self.targets))
+
+    def ends_at(self, window: int) -> int:
+        """Say until when its bytes may still land.
+
+        Args:
+            window: The broker's own window in milliseconds, for each address that it hands out.
+
+        Returns:
+            The end of the last address's life or window, and the grace for a PUT that began in
+            time and is slow: the larger of an hour and what the size takes at 64 kB/s.
+        """
+        last = max(
+            (min(target.expires_at, target.issued_at + window) for target in self.targets),
+            default=self.created_at,
+        )
+        return last + max(HOUR, (self.size or 0) * 1000 // SLOWEST_BYTES_PER_SECOND)
+
+
+def next_look(created_at: int, now: int) -> int:
+    """Say when the sweep looks after an upload again: after a minute, then with growing pauses."""
+    return now + min(HOUR, max(MINUTE, (now - created_at) // 2))
 
 
 ASSET_MEMBERS = (

@@ -1,6 +1,7 @@
 """What has been registered, and the registration of what is already public."""
 
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
 from chalicelib import errors, observability, validation, wiring
@@ -26,6 +27,7 @@ routes = Routes(__name__, wiring.broker)
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,
+        errors.QuotaExceeded,
         errors.UpstreamUnauthorized,
         errors.UpstreamBusy,
         errors.UpstreamUnreachable,
@@ -41,9 +43,10 @@ def register(request: Request) -> Answer:
         broker.lifecycle.storage_hosts,
         broker.settings.public_url_exceptions,
     )
-    outcome = broker.lifecycle.register_url(request.caller, new)
+    outcome, used = broker.lifecycle.register_url(request.caller, new)
     observability.note(uploadId=outcome.upload.id)
-    return render.outcome(outcome, request, 201)
+    answer = render.outcome(outcome, request, 201)
+    return replace(answer, headers=answer.headers | render.rate_limit(used, request.caller.limits))
 
 
 @routes.operation(

@@ -4,7 +4,9 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from chalicelib import errors
+from chalicelib import errors, quotas
+from chalicelib.callers import Limits
+from chalicelib.quotas import Standing
 from chalicelib.registration import Outcome
 from chalicelib.responses import Answer, Request, problem
 from chalicelib.uploads import Json, Page, Upload
@@ -71,6 +73,11 @@ def page(one: Page, limit: int) -> Answer:
 def location(request: Request, one: Upload) -> str:
     """Return the path of an upload as it is seen from outside."""
     return f"{request.prefix}/uploads/{one.id}"
+
+
+def rate_limit(used: Standing, limits: Limits, now: float | None = None) -> dict[str, str]:
+    """Tell what is left of a caller's quotas."""
+    return quotas.rate_limit(used, limits, int((time.time() if now is None else now) * 1000))
 
 
 def _time(milliseconds: int) -> str:

@@ -32,6 +32,7 @@ routes = Routes(__name__, wiring.broker)
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,
+        errors.QuotaExceeded,
         *_SYNC,
     ),
 )
@@ -40,9 +41,11 @@ def begin(request: Request) -> Answer:
     broker = wiring.broker()
     document = validation.parse(request.body, request.headers.get("content-type"))
     file = validation.new_file(document, request.caller.limits)
-    upload = broker.lifecycle.begin(request.caller, file)
+    upload, used = broker.lifecycle.begin(request.caller, file)
     observability.note(uploadId=upload.id)
-    return Answer(201, render.pending(upload), {"Location": render.location(request, upload)})
+    headers = render.rate_limit(used, request.caller.limits)
+    headers["Location"] = render.location(request, upload)
+    return Answer(201, render.pending(upload), headers)
 
 
 @routes.operation(
