@@ -1,11 +1,22 @@
 """The Lambda function: the Chalice object and its routes. No logic."""
 
-from chalice import Chalice
+from typing import Any
+
+from chalice import Chalice, Rate
+from chalice.app import CloudWatchEvent
 
 from chalicelib import api, wiring
 
 app = Chalice(app_name="sync-upload-broker")
 for routes in api.ALL:
     app.register_blueprint(routes.blueprint())
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def sweep(event: CloudWatchEvent) -> None:
+    """Finish what was left behind, every minute."""
+    context: Any = event.context
+    wiring.sweep(context.get_remaining_time_in_millis())
+
 
 wiring.greet()

@@ -9,6 +9,7 @@ never leads to a POST.
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib import errors, observability
@@ -64,6 +65,28 @@ class Registration:
             first_post_at=now,
             settle_at=now + longest + self._settle_seconds * 1000,
         )
+
+    def complete(self, owner: str, upload_id: str) -> Outcome:
+        """Register an upload whose bytes are there; repeatable for ever with the same answer.
+
+        Raises:
+            BrokerError: There is no such upload of this owner, it has ended without an asset, or
+                it can't be registered now.
+        """
+        now = self._now()
+        attempt = self.plan()
+        claim = self._store.lease_post(upload_id, owner, attempt, now)
+        upload = claim.upload
+        if upload is None or upload.owner != owner:
+            raise errors.NotFound("There is no such upload.")
+        if claim.granted or _holds(upload, attempt):
+            return self.post(upload)
+        if upload.attempt is not None and upload.attempt.lease_until < now:
+            claim = self._store.lease_look(upload, attempt, now)
+            upload = claim.upload or upload
+            if claim.granted or _holds(upload, attempt):
+                return self.look(upload)
+        return standing(upload)
 
     def post(
         self, upload: Upload, *, is_first_call: bool = False, look_after: bool = True
@@ -151,10 +174,24 @@ class Registration:
 
     def _keep_looking(self, upload: Upload) -> Outcome:
         """Let go of the lease; the next call looks again."""
-        self._store.release(upload)
+        self._store.release(upload, self._now())
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
+    def discard(self, upload: Upload) -> None:
+        """Delete the asset of an upload that failed because it is too large.
+
+        Raises:
+            BrokerError: It may still be there; the sweep tries again.
+        """
+        if upload.discarded is not None:
+            self._upstream.delete(upload.discarded)
+            observability.event("asset_deleted", uploadId=upload.id, assetId=upload.discarded)
+        self._store.forget(upload.id)
+
     def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
+        size = asset["size"]
+        if isinstance(size, int | float) and size > upload.max_bytes:
+            raise self._too_large(upload, asset)
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:
             return Outcome(claim.upload)
@@ -165,6 +202,18 @@ class Registration:
                 "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset["id"]
             )
         return Outcome(upload, BUSY_RETRY_AFTER)
+
+    def _too_large(self, upload: Upload, asset: Json) -> errors.BrokerError:
+        """Fail an upload whose real size is over its caller's limit, and delete its asset."""
+        error = errors.FileTooLarge(
+            f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
+        )
+        problem = {"code": error.code, "detail": error.detail}
+        claim = self._store.fail(upload, problem, self._now(), oversize=asset)
+        if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
+            with suppress(errors.BrokerError):
+                self.discard(claim.upload)
+        return error
 
     def _refused(self, upload: Upload, refusal: errors.UpstreamRefused) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
@@ -181,6 +230,11 @@ class Registration:
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
         self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
         return error
+
+
+def _holds(upload: Upload, attempt: Attempt) -> bool:
+    """Say whether a refused write was our own: boto3 repeats one whose answer was lost."""
+    return upload.attempt is not None and upload.attempt.id == attempt.id
 
 
 def standing(upload: Upload) -> Outcome:

@@ -50,6 +50,8 @@ class Settings:
     uploads_per_day: int
     bytes_per_day: int | None
     settle_seconds: int
+    upload_window_seconds: int
+    sweep_registers_per_minute: int
     log_level: str
 
 
@@ -97,6 +99,8 @@ def load(environ: Mapping[str, str]) -> Settings:
             "BYTES_PER_DAY", _optional(lambda value: _whole(value, 1, 10**18)), ""
         ),
         settle_seconds=reader.whole("SETTLE_SECONDS", 1, 3600, 90),
+        upload_window_seconds=reader.whole("UPLOAD_WINDOW_SECONDS", 60, 7 * 86_400, 86_400),
+        sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
         log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
     reader.problems += _contradictions(environ)

@@ -13,6 +13,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -167,6 +168,18 @@ class Upstream:
             elif asset["url"] in addresses or (not asset["url"] and is_same):
                 undecided.append(asset)
         return Candidates(tuple(reversed(matching)), tuple(undecided))
+
+    def delete(self, asset_id: str) -> None:
+        """Delete an asset; one that is not there any more is as good as deleted.
+
+        Raises:
+            BrokerError: It may still be there.
+        """
+        try:
+            self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
+        except errors.UpstreamError as error:
+            if error.upstream_status != HTTPStatus.NOT_FOUND:
+                raise
 
     def _newest_first(self, asset_type: AssetType, project: str | None) -> Iterator[Json]:
         query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}

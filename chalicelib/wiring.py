@@ -15,9 +15,12 @@ from chalicelib import keys, observability, settings
 from chalicelib.auth import Authenticator
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
+from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
-from chalicelib.registration import Registration
+from chalicelib.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.store import Store
+from chalicelib.sweeper import Sweeper
+from chalicelib.table import Table
 from chalicelib.upstream import Timeouts, Upstream
 
 if TYPE_CHECKING:
@@ -34,12 +37,14 @@ class Broker:
         limits: What every caller may do.
         authenticator: Tells who asks.
         lifecycle: The use cases.
+        sweeper: Finishes what was left behind.
     """
 
     settings: settings.Settings
     limits: Limits
     authenticator: Authenticator
     lifecycle: Lifecycle
+    sweeper: Sweeper
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -71,14 +76,23 @@ def build(
         uploads_per_day=chosen.uploads_per_day,
         bytes_per_day=chosen.bytes_per_day,
     )
-    store = Store(dynamodb_client(), chosen.uploads_table)
+    table = Table(dynamodb_client(), chosen.uploads_table)
+    store, ledger = Store(table), Ledger(table, now)
     upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
     registration = Registration(store, upstream, now, chosen.settle_seconds)
     return Broker(
         settings=chosen,
         limits=limits,
         authenticator=_authenticator(chosen, limits),
-        lifecycle=Lifecycle(store, upstream, registration, now, chosen.sync_storage_hosts),
+        lifecycle=Lifecycle(store, ledger, upstream, registration, now, chosen.sync_storage_hosts),
+        sweeper=Sweeper(
+            store,
+            ledger,
+            registration,
+            now,
+            chosen.upload_window_seconds * 1000,
+            chosen.sweep_registers_per_minute,
+        ),
     )
 
 
@@ -133,6 +147,11 @@ def _sent(**_: Any) -> None:
 
 def _answered(**_: Any) -> None:
     observability.dynamodb_answered()
+
+
+def sweep(milliseconds_left: int) -> None:
+    """Run the sweep in a scheduled Lambda function, which must not be cut off in an attempt."""
+    broker().sweeper.run(milliseconds_left / 1000 - ATTEMPT_SECONDS)
 
 
 _broker: Broker | None = None

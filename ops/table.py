@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import CreateTableInputTypeDef
 
 LIST_INDEX = "by-list"
+DUE_INDEX = "by-due"
 
 
 def definition(name: str) -> "CreateTableInputTypeDef":
-    """Describe the table: its key `pk`, and the index from which lists are read, newest first."""
+    """Describe the table: its key, the index of the lists and the sweep's index."""
     return {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
@@ -20,6 +21,8 @@ def definition(name: str) -> "CreateTableInputTypeDef":
             {"AttributeName": "pk", "AttributeType": "S"},
             {"AttributeName": "listKey", "AttributeType": "S"},
             {"AttributeName": "listOrder", "AttributeType": "S"},
+            {"AttributeName": "dueShard", "AttributeType": "S"},
+            {"AttributeName": "dueAt", "AttributeType": "N"},
         ],
         "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         "GlobalSecondaryIndexes": [
@@ -30,7 +33,15 @@ def definition(name: str) -> "CreateTableInputTypeDef":
                     {"AttributeName": "listOrder", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
-            }
+            },
+            {
+                "IndexName": DUE_INDEX,
+                "KeySchema": [
+                    {"AttributeName": "dueShard", "KeyType": "HASH"},
+                    {"AttributeName": "dueAt", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["id", "owner"]},
+            },
         ],
     }
 
@@ -49,5 +60,8 @@ def create(client: "DynamoDBClient", name: str) -> bool:
         return False
     client.get_waiter("table_exists").wait(
         TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    client.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
     )
     return True

@@ -219,7 +219,7 @@ def test_register(open_api: Api, upstream: RunningUpstream, public_site: str) ->
     assert open_api.call("GET", "/assets").json()["items"] == [upload]
     assert open_api.call("GET", f"/uploads/{upload['id']}").json() == upload
     assert open_api.complete(upload).json() == upload
-    assert open_api.line(answer)["dynamodbCalls"] == 2
+    assert open_api.line(answer)["dynamodbCalls"] == 3
     assert len(upstream.journal()) == 1
 
 

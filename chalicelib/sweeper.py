@@ -1,0 +1,112 @@
+"""Finishes or expires what was left behind: closed tabs, killed processes, lost answers."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from chalicelib import errors, observability
+from chalicelib.items import DUE_SHARDS
+from chalicelib.ports import Due, Ledger, Store
+from chalicelib.registration import Registration
+from chalicelib.uploads import HOUR, MINUTE, Status, Upload
+
+WORKERS = 8  # upstream calls at a time
+BATCH = 100  # uploads that are read from one shard at a time
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one run did.
+
+    Attributes:
+        found: Uploads that were due.
+        settled: Those of which nothing is left to do.
+        oldest_seconds: For how long the oldest of them had been due.
+    """
+
+    found: int
+    settled: int
+    oldest_seconds: float
+
+
+class Sweeper:
+    """Looks after each unfinished upload, through the same `complete` that its caller uses.
+
+    Args:
+        store: The records.
+        ledger: How much may be registered in a minute.
+        registration: Registers.
+        now: Milliseconds since 1970.
+        window: How long bytes may land at an address, in milliseconds.
+        per_minute: Registrations that all sweeps together may try in a minute.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
+        self,
+        store: Store,
+        ledger: Ledger,
+        registration: Registration,
+        now: Callable[[], int],
+        window: int,
+        per_minute: int,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._registration = registration
+        self._now = now
+        self._window = window
+        self._per_minute = per_minute
+
+    def run(self, seconds: float) -> Sweep:
+        """Deal with what is due; what does not fit into the time is left for the next run.
+
+        Args:
+            seconds: How long an upload may still be begun with. The longest attempt comes on top.
+        """
+        ends = time.monotonic() + seconds
+        now = self._now()
+        due = sorted(
+            (one for shard in range(DUE_SHARDS) for one in self._store.due(shard, now, BATCH)),
+            key=lambda one: one.at,
+        )
+        given = self._ledger.allow("sweep", now // MINUTE, len(due), self._per_minute) if due else 0
+        with ThreadPoolExecutor(WORKERS) as pool:
+            settled = sum(pool.map(lambda one: self._deal(one, ends), due[:given]))
+        oldest = (now - due[0].at) / 1000 if due else 0.0
+        if due:
+            observability.event("sweep", found=len(due), settled=settled, oldestSeconds=oldest)
+        return Sweep(len(due), settled, oldest)
+
+    def _deal(self, due: Due, ends: float) -> bool:
+        """Deal with one upload; one that is poisoned must not stop the others."""
+        if time.monotonic() > ends:
+            return False
+        try:
+            upload = self._store.get(due.id, due.owner)
+            return upload is not None and self._settle(upload)
+        except errors.BrokerError as error:
+            observability.event("sweep_refused", uploadId=due.id, code=error.code)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
+            observability.failure("sweep_poisoned", error)
+            self._store.postpone(due.id, self._now() + HOUR)
+        return False
+
+    def _settle(self, upload: Upload) -> bool:
+        """Try to bring an upload to its end."""
+        if upload.due_at is None or upload.due_at > self._now():
+            return False  # somebody else was here after the index was read
+        if upload.status not in {Status.PENDING, Status.REGISTERING}:
+            self._registration.discard(upload)
+            return True
+        try:
+            outcome = self._registration.complete(upload.owner, upload.id)
+        except errors.FileNotUploaded:
+            is_over = self._now() > upload.ends_at(self._window)
+            return is_over and self._store.expire(upload, self._now()).granted
+        except errors.RequestError:
+            return True
+        is_registered = outcome.upload.status is Status.REGISTERED
+        if is_registered:
+            observability.event("upload_recovered", uploadId=upload.id)
+        return is_registered
