@@ -12,6 +12,7 @@ Writing the upload removes its reservation in the same transaction. One that sta
 process was killed, is given back by the caller's next request.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,7 @@ def seconds_left(now: int) -> int:
     """Return the seconds until the day (UTC) is over."""
     moment = datetime.fromtimestamp(now / 1000, UTC)
     midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), UTC)
-    return int((midnight - moment).total_seconds()) + 1
+    return math.ceil((midnight - moment).total_seconds())
 
 
 def standing(plain: Mapping[str, object], day: str) -> Standing:

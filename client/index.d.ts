@@ -116,6 +116,20 @@ export interface Limits {
   maxUploadBytes: number;
   /** Such as `video/*`. */
   contentTypes: string[];
+  openUploads: Quota;
+  uploadsPerDay: DailyQuota;
+  /** Null for any number. */
+  bytesPerDay: DailyQuota | null;
+}
+
+export interface Quota {
+  limit: number;
+  left: number;
+}
+
+export interface DailyQuota extends Quota {
+  /** Seconds until the day (UTC) is over. */
+  resetsIn: number;
 }
 
 /** Everything that goes wrong; its message is for people, its `code` for programs. */

@@ -75,6 +75,23 @@ def location(request: Request, one: Upload) -> str:
     return f"{request.prefix}/uploads/{one.id}"
 
 
+def quota(used: Standing, limits: Limits, now: float | None = None) -> Json:
+    """Write what is left of a caller's quotas, as `schemas/limits.json` has it."""
+    moment = int((time.time() if now is None else now) * 1000)
+    resets = {"resetsIn": quotas.seconds_left(moment)}
+    return {
+        "openUploads": _left(limits.max_open_uploads, used.open),
+        "uploadsPerDay": _left(limits.uploads_per_day, used.uploads) | resets,
+        "bytesPerDay": None
+        if limits.bytes_per_day is None
+        else _left(limits.bytes_per_day, used.bytes) | resets,
+    }
+
+
+def _left(limit: int, used: int) -> Json:
+    return {"limit": limit, "left": max(0, limit - used)}
+
+
 def rate_limit(used: Standing, limits: Limits, now: float | None = None) -> dict[str, str]:
     """Tell what is left of a caller's quotas."""
     return quotas.rate_limit(used, limits, int((time.time() if now is None else now) * 1000))

@@ -1,7 +1,7 @@
 """What the broker says of itself."""
 
 from chalicelib import wiring
-from chalicelib.api import openapi
+from chalicelib.api import openapi, render
 from chalicelib.responses import Answer, Request, Routes
 
 routes = Routes(__name__, wiring.broker)
@@ -11,11 +11,16 @@ routes = Routes(__name__, wiring.broker)
 def limits(request: Request) -> Answer:
     """Read what you may upload, to refuse early in the browser."""
     allowed = request.caller.limits
-    body = {
-        "maxUploadBytes": allowed.max_upload_bytes,
-        "contentTypes": list(allowed.content_types),
-    }
-    return Answer(200, body)
+    used = wiring.broker().lifecycle.used(request.caller)
+    return Answer(
+        200,
+        {
+            "maxUploadBytes": allowed.max_upload_bytes,
+            "contentTypes": list(allowed.content_types),
+            **render.quota(used, allowed),
+        },
+        render.rate_limit(used, allowed),
+    )
 
 
 @routes.operation("GET", "/health", {200: "health"}, is_public=True)

@@ -16,6 +16,7 @@ from upstream_process import KEY, RunningUpstream, free_port
 from app import app
 from chalicelib import api, observability, wiring
 from chalicelib.api import openapi
+from chalicelib.sweeper import Sweep
 from chalicelib.upstream import Timeouts
 from sandbox.broker import serve
 
@@ -49,7 +50,7 @@ class RunningBroker:
     """A gateway whose broker each test replaces by one of its own settings."""
 
     def __init__(self, table: str) -> None:
-        self._table = table
+        self.table = table
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = serve(app, self.port)
@@ -61,7 +62,7 @@ class RunningBroker:
     def environment(self, upstream: RunningUpstream, **settings: str) -> dict[str, str]:
         """Return the settings of a broker in front of an upstream."""
         return {
-            "UPLOADS_TABLE": self._table,
+            "UPLOADS_TABLE": self.table,
             "AUTH_MODE": "jwt",
             "JWT_SECRET": SECRET,
             "SYNC_API_KEY": KEY,
@@ -78,6 +79,14 @@ class RunningBroker:
         environment = self.environment(upstream, **settings)
         wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
         observability.configure("INFO", self.log)
+
+    def wired(self) -> wiring.Broker:
+        """Return the objects behind the gateway."""
+        return wiring.broker()
+
+    def sweep(self, seconds: float = 60) -> Sweep:
+        """Run the sweep, as the schedule does."""
+        return self.wired().sweeper.run(seconds)
 
     def lines(self, event: str = "request") -> list[dict[str, Any]]:
         """Read the log."""

@@ -107,10 +107,9 @@ def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> No
     """The operator's own limits hold, and `/limits` tells them."""
     broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="audio/mpeg,image/*")
     api = Api(broker)
-    assert api.call("GET", "/limits").json() == {
-        "maxUploadBytes": 10,
-        "contentTypes": ["audio/mpeg", "image/*"],
-    }
+    limits = api.call("GET", "/limits").json()
+    assert limits["maxUploadBytes"] == 10
+    assert limits["contentTypes"] == ["audio/mpeg", "image/*"]
     audio = {"contentType": "AUDIO/mpeg; charset=x", "fileName": "a.mp3"}
     assert api.begin(**audio)["type"] == "AUDIO"
     body = {**GOOD, **audio, "size": 11}

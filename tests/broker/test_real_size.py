@@ -1,0 +1,90 @@
+"""Storage does not enforce the declared size, so the real one is held against the limit."""
+
+import pytest
+from running_broker import Api, RunningBroker
+from upstream_process import RunningUpstream
+
+
+@pytest.fixture
+def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller who may upload 10 bytes."""
+    broker.configure(
+        upstream,
+        MAX_UPLOAD_BYTES="10",
+        PUBLIC_URL_EXCEPTIONS=upstream.url,
+        SYNC_STORAGE_HOSTS="a.example",
+        BYTES_PER_DAY="1000",
+    )
+    return Api(broker)
+
+
+def assets(upstream: RunningUpstream) -> list[str]:
+    """List the ids of what sync. holds."""
+    return [asset["id"] for asset in upstream.call("GET", "/v2/assets").json()["items"]]
+
+
+def test_file(small: Api, upstream: RunningUpstream) -> None:
+    """A declared byte that turns out as eleven fails for good, and its asset is deleted."""
+    upload = small.begin(b"x")
+    small.put(upload, b"x" * 11)
+    for _ in range(2):
+        answer = small.complete(upload)
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "file_too_large"
+    assert small.call("GET", f"/uploads/{upload['id']}").json()["status"] == "failed"
+    assert assets(upstream) == []
+    limits = small.call("GET", "/limits").json()
+    assert limits["bytesPerDay"]["left"] == 989, "the real bytes are charged"
+    assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
+
+
+def test_file_within(small: Api) -> None:
+    """A file that is larger than declared and within the limit is fine."""
+    upload = small.begin(b"x")
+    small.put(upload, b"x" * 10)
+    assert small.complete(upload).json()["asset"]["size"] == 10
+
+
+def test_url(small: Api, upstream: RunningUpstream) -> None:
+    """The same holds for a public URL."""
+    url = upstream.upload(b"x" * 11)
+    answer = small.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert answer.status_code == 413
+    assert assets(upstream) == []
+
+
+def test_lost_answer(small: Api, upstream: RunningUpstream) -> None:
+    """The same holds for an asset that was found by a look."""
+    upload = small.begin(b"x")
+    small.put(upload, b"x" * 11)
+    upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
+    assert small.complete(upload).status_code == 413
+    assert assets(upstream) == []
+
+
+def test_delete_retried(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset that could not be deleted at once is deleted by the sweep."""
+    upload = small.begin(b"x")
+    small.put(upload, b"x" * 11)
+    upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
+    assert small.complete(upload).status_code == 413
+    assert len(assets(upstream)) == 1
+    broker.clock.advance(1)
+    broker.sweep()
+    assert assets(upstream) == []
+    broker.clock.advance(100_000)
+    assert broker.sweep().found == 0
+
+
+def test_of_somebody_else(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset that another upload has recorded is never deleted."""
+    upstream.behave(duplicateUrl="same")
+    url = upstream.upload(b"x" * 11)
+    body = {"url": url, "type": "VIDEO"}
+    settings = {"PUBLIC_URL_EXCEPTIONS": upstream.url, "SYNC_STORAGE_HOSTS": "a.example"}
+    broker.configure(upstream, **settings)
+    theirs = Api(broker).call("POST", "/assets", json=body)
+    assert theirs.status_code == 201
+    broker.configure(upstream, MAX_UPLOAD_BYTES="10", **settings)
+    assert small.call("POST", "/assets", json=body).status_code == 413
+    assert assets(upstream) == [theirs.json()["asset"]["id"]]
