@@ -24,7 +24,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Upload-Ticket, traceparent"
 EXPOSED_HEADERS = "Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
 PREFLIGHT_SECONDS = 7200  # what Chromium keeps at most
+MAX_INSTANCE = 512  # characters of the path in a problem
 DEFAULT_RETRY_AFTER = 5  # seconds, where a 429 or 503 knows no better
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -161,7 +163,7 @@ def _respond(
 ) -> Response:
     """Answer one request, whatever happens."""
     record = observability.RequestRecord(
-        request_id=str(event.context.get("requestId") or secrets.token_hex(16)),
+        request_id=_request_id(event.context.get("requestId")),
         method=event.method,
         route=event.path,
         started=time.monotonic(),
@@ -172,11 +174,12 @@ def _respond(
         broker = edge()
         headers |= _cors(event.headers.get("origin"), broker.allowed_origins)
         answer = _dispatch(event, broker, operation, methods, params)
-        text = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
+        # As ASCII: what sync. says may hold half of a character, which UTF-8 can't carry.
+        text = "" if answer.body is None else json.dumps(answer.body)
         media_type = "application/json"
     except Exception as error:  # noqa: BLE001 - nothing may leave without the edge's headers
         answer = _problem(error, event, record.request_id)
-        text = json.dumps(answer.body, ensure_ascii=False)
+        text = json.dumps(answer.body)
         media_type = "application/problem+json"
     if text:
         headers["Content-Type"] = media_type
@@ -208,7 +211,10 @@ def _dispatch(
     headers = {name.lower(): value for name, value in (event.headers or {}).items()}
     caller = _NOBODY
     if not operation.is_public:
-        caller = broker.authenticator.caller(headers.get("authorization"))
+        authorization = headers.get("authorization")
+        # Several such headers arrive as one, with commas, which no token holds: they are as none.
+        several = authorization is not None and "," in authorization
+        caller = broker.authenticator.caller(None if several else authorization)
         observability.note(caller=caller.id)
     query = event.query_params
     request = Request(
@@ -222,10 +228,15 @@ def _dispatch(
     return operation.handler(request)
 
 
+def _request_id(given: object) -> str:
+    """Take the gateway's id of the request; there is none on one's own machine."""
+    return given if isinstance(given, str) and _ID.fullmatch(given) else secrets.token_hex(16)
+
+
 def _body(event: Any) -> bytes:
     try:
         return bytes(event.raw_body)
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise errors.InvalidJson("The body can't be decoded.") from error
 
 
@@ -235,6 +246,12 @@ def _prefix(event: Any) -> str:
     depth = inside.count("/")
     prefix = "/".join(outside.rstrip("/").split("/")[:-depth])
     return prefix if _PREFIX.fullmatch(prefix) else ""
+
+
+def _instance(event: Any) -> str:
+    """Write the request's path; two slashes at its front would make it another host's address."""
+    path = str(event.context.get("path") or event.path)[:MAX_INSTANCE]
+    return "/" + quote(path.lstrip("/"), safe="/%~", errors="replace")
 
 
 def _cors(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
@@ -265,7 +282,7 @@ def _problem(error: Exception, event: Any, request_id: str) -> Answer:
         error = errors.InternalError("The request failed inside the broker.")
     observability.note(code=error.code)
     body = problem(error) | {
-        "instance": quote(str(event.context.get("path") or event.path), safe="/%~"),
+        "instance": _instance(event),
         "requestId": request_id,
     }
     headers = dict(error.headers)

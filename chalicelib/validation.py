@@ -20,6 +20,8 @@ from chalicelib.uploads import AssetType, Json, NewFile, NewUrl
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
+MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
+_TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 MAX_NAME_BYTES = 255  # what file systems take
 
 _SCHEMAS = Path(__file__).parent / "schemas"
@@ -50,20 +52,24 @@ def parse(body: bytes, content_type: str | None) -> Json:
 
     Raises:
         BodyTooLarge: It is over 64 KiB.
-        UnsupportedMediaType: It is declared as something else than JSON.
-        InvalidJson: It is missing, no JSON, or no object.
+        UnsupportedMediaType: It is declared as something else than JSON in UTF-8.
+        InvalidJson: It is missing, no JSON, no object, or has a member twice.
     """
     if len(body) > MAX_BODY_BYTES:
         raise errors.BodyTooLarge(f"The body must be at most {MAX_BODY_BYTES} bytes.")
-    essence = (content_type or "application/json").partition(";")[0].strip().lower()
-    if essence != "application/json":
+    if content_type and not _is_json(content_type):
         raise errors.UnsupportedMediaType("Send the body with Content-Type: application/json.")
     if not body.strip():
         raise errors.InvalidJson("The body is missing; it must be a JSON object.", errors=_WHOLE)
     try:
-        document = json.loads(body, parse_constant=_no_constant)
+        # Decoded here, because `json` would guess UTF-16 and UTF-32 too.
+        document = json.loads(
+            body.decode(), parse_constant=_no_constant, object_pairs_hook=_unique_members
+        )
         # Half of a surrogate pair is legal in JSON, and can't be written as UTF-8.
         json.dumps(document, ensure_ascii=False).encode()
+    except _RepeatedMemberError as error:
+        raise errors.InvalidJson("The body has a member twice.", errors=_TWICE) from error
     except (ValueError, RecursionError) as error:
         raise errors.InvalidJson("The body must be JSON in UTF-8.", errors=_WHOLE) from error
     if not isinstance(document, dict):
@@ -71,7 +77,29 @@ def parse(body: bytes, content_type: str | None) -> Json:
     return document
 
 
+_CHARSETS: tuple[list[str], ...] = ([], ["utf-8"])
 _WHOLE = ({"pointer": "", "detail": "must be a JSON object"},)
+_TWICE = ({"pointer": "", "detail": "must not have a member twice"},)
+
+
+class _RepeatedMemberError(ValueError):
+    """Parsers differ in which of two equal members counts, so what has both is refused."""
+
+
+def _is_json(content_type: str) -> bool:
+    """Say whether a type is JSON alone, and in UTF-8 (RFC 8259, section 8.1, knows no other)."""
+    essence, *parameters = (part.strip(" \t").lower() for part in content_type.split(";"))
+    pairs = (parameter.partition("=") for parameter in parameters)
+    charsets = [value.strip(' \t"') for name, _, value in pairs if name.strip() == "charset"]
+    # Several such headers arrive as one, with commas between them.
+    return essence == "application/json" and "," not in content_type and charsets in _CHARSETS
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> Json:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RepeatedMemberError
+    return members
 
 
 def _no_constant(name: str) -> float:
@@ -99,10 +127,10 @@ def new_file(document: Json, limits: Limits) -> NewFile:
                 errors=(_at("/contentType", "must be one of " + ", ".join(limits.content_types)),),
             )
         family = content_type.partition("/")[0].upper()
-        known = family in {"VIDEO", "AUDIO", "IMAGE"}
+        known = family in _TYPES
         if asset_type is None and not known:
             found.append(_at("/type", "is required, because contentType does not tell it"))
-        elif known and asset_type in {"VIDEO", "AUDIO", "IMAGE"} - {family}:
+        elif known and asset_type != family and asset_type in _TYPES:
             found.append(_at("/type", f"must be {family} to agree with contentType, or be absent"))
         asset_type = asset_type or family
     if too_large and all(error["pointer"] == "/size" for error in found):
@@ -185,7 +213,7 @@ def _explain(error: ValidationError) -> list[tuple[str, str]]:
             return [(f"{path}/{member}", "is required") for member in missing]
         case "additionalProperties":
             known = list(cast("Json", error.schema)["properties"])
-            unknown = [member for member in instance if member not in known]
+            unknown = [member for member in instance if member not in known][:MAX_ERRORS]
             detail = "is not a known member; known are " + ", ".join(known)
             return [(f"{path}/{_pointer(member)}", detail) for member in unknown]
     words = {
@@ -240,4 +268,4 @@ def _at(pointer: str, detail: str) -> dict[str, str]:
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
         first = f"{found[0]['pointer'].lstrip('/')} {found[0]['detail']}."
-        raise errors.InvalidInput(first, errors=tuple(found))
+        raise errors.InvalidInput(first, errors=tuple(found[:MAX_ERRORS]))
