@@ -6,7 +6,7 @@ Items by their key `pk`:
                                 unfinished in the index `by-due` for the sweep
     asset#<caller>#<assetId>    a copy of the registered Upload, made in the same transaction:
                                 a registered upload never changes, so the copies never differ
-    claim#<assetId>             which upload an asset was recorded by
+    claim#<assetId>             which upload recorded an asset, and whether it kept its address
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
 
 The time-line that the conditions protect, for two completes A and B of one upload:
@@ -27,16 +27,7 @@ from chalicelib import errors, items, ledger
 from chalicelib.ports import Claim, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import (
-    Attempt,
-    Json,
-    Page,
-    Status,
-    Target,
-    Upload,
-    next_look,
-    sources,
-)
+from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, next_look, sources
 
 LIST_INDEX = "by-list"
 DUE_INDEX = "by-due"
@@ -221,14 +212,14 @@ class Store:
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
-    def unclaimed(self, asset_ids: list[str]) -> set[str]:
-        """Say which of these assets no upload has recorded."""
-        free: set[str] = set()
+    def claims(self, asset_ids: list[str]) -> dict[str, bool]:
+        """Say which of these assets an upload has recorded, and whether each kept its address."""
+        found: dict[str, bool] = {}
         for start in range(0, len(asset_ids), 100):
-            some = asset_ids[start : start + 100]
-            taken = self._table.present([f"claim#{asset_id}" for asset_id in some])
-            free |= {asset_id for asset_id in some if f"claim#{asset_id}" not in taken}
-        return free
+            keys = [f"claim#{asset_id}" for asset_id in asset_ids[start : start + 100]]
+            for pk, item in self._table.batch(keys).items():
+                found[pk.removeprefix("claim#")] = bool(items.plain(item)["keptAddress"])
+        return found
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
@@ -341,7 +332,9 @@ def _claim(upload: Upload, asset: Json) -> Change:
         pk=pk,
         condition="attribute_not_exists(#pk) OR #uploadId = :upload",
         values={"upload": upload.id},
-        put=items.values({"pk": pk, "uploadId": upload.id}),
+        put=items.values(
+            {"pk": pk, "uploadId": upload.id, "keptAddress": asset["url"] in upload.addresses}
+        ),
     )
 
 

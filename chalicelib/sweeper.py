@@ -65,18 +65,32 @@ class Sweeper:
             seconds: How long an upload may still be begun with. The longest attempt comes on top.
         """
         ends = time.monotonic() + seconds
-        now = self._now()
-        due = sorted(
-            (one for shard in range(DUE_SHARDS) for one in self._store.due(shard, now, BATCH)),
-            key=lambda one: one.at,
-        )
-        given = self._ledger.allow("sweep", now // MINUTE, len(due), self._per_minute) if due else 0
+        found = settled = 0
+        oldest: float = 0
+        seen: set[str] = set()
         with ThreadPoolExecutor(WORKERS) as pool:
-            settled = sum(pool.map(lambda one: self._deal(one, ends), due[:given]))
-        oldest = (now - due[0].at) / 1000 if due else 0.0
-        if due:
-            observability.event("sweep", found=len(due), settled=settled, oldestSeconds=oldest)
-        return Sweep(len(due), settled, oldest)
+            while time.monotonic() < ends:
+                # The index lags behind the table, so an upload may be read from it again.
+                due = [one for one in self._due() if one.id not in seen]
+                if not due:
+                    break
+                now = self._now()
+                found += len(due)
+                oldest = max(oldest, (now - due[0].at) / 1000)
+                given = self._ledger.allow("sweep", now // MINUTE, len(due), self._per_minute)
+                settled += sum(pool.map(lambda one: self._deal(one, ends), due[:given]))
+                seen |= {one.id for one in due}
+                if given < len(due):
+                    break  # the rest is over the cap, and is the next minute's
+        if found:
+            observability.event("sweep", found=found, settled=settled, oldestSeconds=oldest)
+        return Sweep(found, settled, oldest)
+
+    def _due(self) -> list[Due]:
+        """Read some of what is due from every shard, the longest due first."""
+        now = self._now()
+        due = [one for shard in range(DUE_SHARDS) for one in self._store.due(shard, now, BATCH)]
+        return sorted(due, key=lambda one: one.at)
 
     def _deal(self, due: Due, ends: float) -> bool:
         """Deal with one upload; one that is poisoned must not stop the others."""

@@ -159,14 +159,14 @@ class Table:
             return refusal.items
         return None
 
-    def present(self, keys: list[str]) -> set[str]:
-        """Say which of these items (100 at most) are there."""
-        found: set[str] = set()
+    def batch(self, keys: list[str]) -> dict[str, items.Item]:
+        """Read items (100 at most) by their keys; those that are not there are left out."""
+        found: dict[str, items.Item] = {}
         wanted = [items.key(pk) for pk in keys]
         for _ in range(5):
             request = {self._name: {"Keys": wanted, "ConsistentRead": True}}
             answer = self._call("batch_get_item", RequestItems=request)
-            found |= {item["pk"]["S"] for item in answer["Responses"].get(self._name, [])}
+            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
             wanted = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             if not wanted:
                 return found

@@ -91,10 +91,13 @@ class Candidates:
     Attributes:
         matching: Assets with the same address, type, name and project, oldest first.
         undecided: Assets that may be it: they tell no address, or have another name or project.
+        elsewhere: Assets with the same type, name and project and another address. Nobody
+            documents that sync. keeps the address, so each may be it.
     """
 
     matching: tuple[Json, ...]
     undecided: tuple[Json, ...]
+    elsewhere: tuple[Json, ...]
 
 
 @dataclass(frozen=True)

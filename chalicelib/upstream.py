@@ -154,7 +154,7 @@ class Upstream:
         Raises:
             BrokerError: The list could not be read to its end, so nothing is known.
         """
-        matching, undecided = [], []
+        matching, undecided, elsewhere = [], [], []
         for answer in self._newest_first(asset_type, project):
             asset = asset_of(answer)
             created = _milliseconds(asset["createdAt"])
@@ -167,7 +167,9 @@ class Upstream:
                 matching.append(asset)
             elif asset["url"] in addresses or (not asset["url"] and is_same):
                 undecided.append(asset)
-        return Candidates(tuple(reversed(matching)), tuple(undecided))
+            elif is_same:
+                elsewhere.append(asset)
+        return Candidates(tuple(reversed(matching)), tuple(undecided), tuple(elsewhere))
 
     def delete(self, asset_id: str) -> None:
         """Delete an asset; one that is not there any more is as good as deleted.

@@ -95,6 +95,32 @@ def test_undecided(api: Api, broker: RunningBroker, upstream: RunningUpstream) -
     assert api.complete(upload).status_code == 200
 
 
+def test_moved(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where sync. gives assets other addresses, a lost answer never leads to a second POST."""
+    upload = api.landed()
+    upstream.behave(assetUrl="rewritten")
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    for _ in range(3):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(1000)
+    assert posts(upstream) == 1
+    assert broker.lines("outcome_undecided")
+
+
+def test_not_moved(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Assets of other programs do not stand in the way once sync. is seen to keep addresses."""
+    upload = api.landed()
+    upstream.order({"kind": "cut"}, *POST)
+    assert api.complete(upload).status_code == 202
+    upstream.asset()
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 202, "the other one may be it"
+    api.registered()
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 200
+    assert len(assets(upstream)) == 3
+
+
 def test_renamed(api: Api, upstream: RunningUpstream) -> None:
     """A file's asset is found by its address even if sync. gave it a name of its own."""
     upstream.behave(unnamedAsset="fileName")
