@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from chalice import Chalice, Rate
+from chalice import Rate
 from chalice.app import CloudWatchEvent
 
-from chalicelib import api, wiring
+from chalicelib import api, gateway, wiring
 
-app = Chalice(app_name="sync-upload-broker")
+app = gateway.App(app_name="sync-upload-broker")
 for routes in api.ALL:
     app.register_blueprint(routes.blueprint())
 
