@@ -17,7 +17,31 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 KEEP_SECONDS = 300.0  # how long a secret is used before it is read again
-REFRESH_SECONDS = 10.0  # how often "it no longer holds" is believed; a flood must not reach SSM
+BURST = 5  # how often in a row a stranger's "it no longer holds" is believed
+REFRESH_SECONDS = 10.0  # and how often after that; a flood of forgeries must not reach SSM
+
+
+class Allowance:
+    """How often a stranger may make the broker ask: a few times in a row, then now and then.
+
+    A rotation is noticed at once by it, however young the container is. Whoever holds one guards
+    it by a lock.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._left = float(BURST)
+        self._at = monotonic()
+
+    def take(self) -> bool:
+        """Use one, if there is one."""
+        now = self._monotonic()
+        self._left = min(float(BURST), self._left + (now - self._at) / REFRESH_SECONDS)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Secret:
@@ -35,6 +59,7 @@ class Secret:
         self._monotonic = monotonic
         self._value: str | None = None
         self._read_at = 0.0
+        self._allowance = Allowance(monotonic)
         self._lock = threading.Lock()
 
     def current(self) -> str:
@@ -44,11 +69,12 @@ class Secret:
             SecretsUnavailable: It has never been read, and can't be read now.
             Misconfigured: What was read can't be one.
         """
-        value = self._value
-        if value is None or self._monotonic() - self._read_at > KEEP_SECONDS:
+        if self._is_due():
             with self._lock:
-                self._read()
-            value = self._value
+                # Another thread may have read while this one waited.
+                if self._is_due():
+                    self._read()
+        value = self._value
         if value is None:
             raise errors.SecretsUnavailable("A secret of the broker can't be read.")
         return value
@@ -61,10 +87,12 @@ class Secret:
         """
         with self._lock:
             # Another thread may have been told the same, and read already.
-            is_due = self._monotonic() - self._read_at > REFRESH_SECONDS
-            if self._value == stale and is_due:
+            if self._value == stale and self._allowance.take():
                 self._read()
             return self._value != stale
+
+    def _is_due(self) -> bool:
+        return self._value is None or self._monotonic() - self._read_at > KEEP_SECONDS
 
     def _read(self) -> None:
         """Read, and keep the old value where that fails."""

@@ -12,9 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import keys, observability, settings
-from chalicelib.auth import Authenticator
+from chalicelib.auth import Authenticator, Everybody, Rules, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
+from chalicelib.jwks import Jwks
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.registration import ATTEMPT_SECONDS, Registration
@@ -42,7 +43,7 @@ class Broker:
 
     settings: settings.Settings
     limits: Limits
-    authenticator: Authenticator
+    authenticator: Authenticator | Everybody
     lifecycle: Lifecycle
     sweeper: Sweeper
 
@@ -102,12 +103,24 @@ def _api_key(chosen: settings.Settings) -> keys.Secret:
     return keys.fixed(chosen.sync_api_key or "")
 
 
-def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator:
-    if chosen.jwt_secret_parameter:
-        secret = keys.parameter(ssm_client, chosen.jwt_secret_parameter, settings.jwt_secret)
+def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator | Everybody:
+    if chosen.auth_mode == "open":
+        return Everybody(limits)
+    verifying: Jwks | SharedSecret
+    if chosen.jwt_jwks_url:
+        verifying = Jwks(chosen.jwt_jwks_url)
+    elif chosen.jwt_secret_parameter:
+        name = chosen.jwt_secret_parameter
+        verifying = SharedSecret(keys.parameter(ssm_client, name, settings.jwt_secret))
     else:
-        secret = keys.fixed(chosen.jwt_secret or "")
-    return Authenticator(secret, chosen.jwt_issuer, chosen.jwt_audience, limits)
+        verifying = SharedSecret(keys.fixed(chosen.jwt_secret or ""))
+    rules = Rules(
+        issuer=chosen.jwt_issuer,
+        audience=chosen.jwt_audience,
+        audience_claim=chosen.jwt_audience_claim,
+        limits_claim=chosen.limits_claim,
+    )
+    return Authenticator(verifying, rules, limits)
 
 
 @cache
