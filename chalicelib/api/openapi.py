@@ -5,12 +5,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from chalicelib import errors, validation
+from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
 _EVERYWHERE = (errors.InternalError, errors.Misconfigured)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
-_IS_STORELESS = frozenset({"/limits"})
+_IDS: dict[str, Json] = {
+    "uploadId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "assetId": {"type": "string", "pattern": "^[A-Za-z0-9._~:-]{1,128}$"},
+}
 _LIST_PARAMETERS: tuple[Json, ...] = (
     {
         "name": "limit",
@@ -27,7 +31,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
         "name": "cursor",
         "in": "query",
         "description": "The `nextCursor` of the page before.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "minLength": 1},
     },
 )
 
@@ -56,6 +60,7 @@ def document(operations: Iterable[Operation], prefix: str) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: _schema(name) for name in validation.schema_names()},
+            "headers": answers.HEADERS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -70,7 +75,7 @@ def _operation(operation: Operation) -> Json:
         + operation.handler.__name__.title().replace("_", ""),
         "summary": summary,
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            *({"name": name, "in": "path", "required": True, "schema": _IDS[name]}
               for name in re.findall(r"{(\w+)}", _camel(operation.path))),
             *(_LIST_PARAMETERS if operation.is_list else ()),
         ],
@@ -91,17 +96,18 @@ def _responses(operation: Operation) -> Json:
             response["content"] = _json(schema)
         elif status == 200:  # noqa: PLR2004 - an answer with a body that no schema describes
             response["content"] = {"application/json": {"schema": {"type": "object"}}}
-        responses[str(status)] = response
+        responses[str(status)] = response | {"headers": answers.headers(operation, status)}
+        if links := answers.links(operation, status):
+            responses[str(status)]["links"] = links
     kinds: list[type[errors.BrokerError]] = [*operation.problems, *_EVERYWHERE]
     if not operation.is_public:
         kinds += _WITH_TOKEN
     for kind in sorted(set(kinds), key=lambda one: (one.status, one.code)):
-        if kind is errors.StoreUnavailable and operation.path in _IS_STORELESS:
-            continue
         response = responses.setdefault(
             str(kind.status),
             {
                 "description": "",
+                "headers": answers.headers(operation, kind.status),
                 "content": {"application/problem+json": {"schema": _reference("problem")}},
             },
         )
