@@ -3,10 +3,12 @@
 BrokerError
 ├── RequestError                 the caller can mend it
 │   ├── InvalidJson              400 invalid_json
+│   ├── InvalidIdempotencyKey    400 invalid_idempotency_key
 │   ├── Unauthorized             401 unauthorized
 │   ├── NotFound                 404 not_found
 │   ├── MethodNotAllowed         405 method_not_allowed
 │   ├── FileNotUploaded          409 file_not_uploaded, retryable
+│   ├── RequestInProgress        409 request_in_progress, retryable
 │   ├── UploadNotPending         409 upload_not_pending
 │   ├── UploadCancelled          410 upload_cancelled
 │   ├── UploadExpired            410 upload_expired
@@ -17,6 +19,7 @@ BrokerError
 │   ├── ContentTypeNotAccepted   422 content_type_not_accepted
 │   ├── ProjectNotFound          422 project_not_found
 │   ├── FileRejected             422 file_rejected
+│   ├── IdempotencyKeyReused     422 idempotency_key_reused
 │   └── QuotaExceeded            429 quota_exceeded, retryable
 ├── UpstreamError                sync. failed; nothing that the caller can mend
 │   ├── UpstreamRefused          an answer with a 4xx that no other class covers
@@ -81,6 +84,31 @@ class InvalidJson(RequestError):
     status = 400
     code = "invalid_json"
     title = "The body is not a JSON object"
+
+
+class InvalidIdempotencyKey(RequestError):
+    """The header is not as it must be."""
+
+    status = 400
+    code = "invalid_idempotency_key"
+    title = "The Idempotency-Key is malformed"
+
+
+class RequestInProgress(RequestError):
+    """The first request with the same key has not been answered yet."""
+
+    status = 409
+    code = "request_in_progress"
+    title = "The first request with this key is still running"
+    retryable = True
+
+
+class IdempotencyKeyReused(RequestError):
+    """The same key came with another body."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key belongs to another request"
 
 
 class Unauthorized(RequestError):

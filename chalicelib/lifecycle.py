@@ -3,14 +3,29 @@
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from chalicelib import errors
 from chalicelib.callers import Caller
-from chalicelib.ports import Ledger, Store, Upstream
+from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
 from chalicelib.quotas import Reservation, Standing
-from chalicelib.registration import Outcome, Registration, no_longer_pending
-from chalicelib.uploads import NewFile, NewUrl, Page, Status, Target, Upload, next_look
+from chalicelib.registration import (
+    UNKNOWN_RETRY_AFTER,
+    Outcome,
+    Registration,
+    no_longer_pending,
+)
+from chalicelib.uploads import (
+    NewFile,
+    NewUrl,
+    Page,
+    RequestKey,
+    Status,
+    Target,
+    Upload,
+    next_look,
+)
 
 MAX_TARGETS = 5  # addresses for one upload
 
@@ -21,6 +36,7 @@ class Lifecycle:
     Args:
         store: The records.
         ledger: The quotas.
+        bindings: The keys of requests that may be sent again.
         upstream: sync.
         registration: Registers what has landed.
         now: Milliseconds since 1970.
@@ -31,6 +47,7 @@ class Lifecycle:
         self,
         store: Store,
         ledger: Ledger,
+        bindings: Bindings,
         upstream: Upstream,
         registration: Registration,
         now: Callable[[], int],
@@ -38,42 +55,43 @@ class Lifecycle:
     ) -> None:
         self._store = store
         self._ledger = ledger
+        self._bindings = bindings
         self._upstream = upstream
         self._registration = registration
         self._now = now
         self.storage_hosts = set(storage_hosts)
 
-    def begin(self, caller: Caller, file: NewFile) -> tuple[Upload, Standing]:
+    def begin(
+        self, caller: Caller, file: NewFile, key: RequestKey | None = None
+    ) -> tuple[Upload, Standing]:
         """Reserve a place, presign an address and write the upload.
 
+        Args:
+            caller: Who uploads.
+            file: What.
+            key: The request's `Idempotency-Key`, if there is one.
+
         Returns:
-            The pending upload, whose last target is what the browser gets; and what the caller
-            has used.
+            The pending upload, whose last target is what the browser gets, or for a key that was
+            used before its upload as it stands; and what the caller has used.
         """
-        upload_id, used = self._reserve(caller, file.size)
+        upload_id, binding = self._bind(caller, key)
+        if binding is not None and binding.is_done:
+            return self._again(caller, upload_id), self._ledger.read(caller.id)
         try:
-            target = self._presign(file.file_name, file.content_type, file.size)
+            used = self._ledger.reserve(caller.id, caller.limits, upload_id, file.size)
+            try:
+                target = self._presign(file.file_name, file.content_type, file.size)
+            except errors.BrokerError:
+                self._give_back(caller, upload_id, used)
+                raise
+            upload = self._new(caller, upload_id, used, file)
+            due_at = next_look(upload.created_at, upload.created_at)
+            upload = replace(upload, targets=(target,), due_at=due_at)
+            self._store.create(upload, used, binding)
         except errors.BrokerError:
-            self._give_back(caller, upload_id, used)
+            self._release(binding)
             raise
-        now = self._now()
-        upload = Upload(
-            id=upload_id,
-            owner=caller.id,
-            status=Status.PENDING,
-            created_at=_reservation(upload_id, used).at,
-            updated_at=now,
-            type=file.type,
-            max_bytes=caller.limits.max_upload_bytes,
-            file_name=file.file_name,
-            content_type=file.content_type,
-            size=file.size,
-            name=file.name,
-            project_id=file.project_id,
-            targets=(target,),
-            due_at=next_look(now, now),
-        )
-        self._store.create(upload, used)
         return upload, used
 
     def renew(self, caller: Caller, upload_id: str) -> Upload:
@@ -128,38 +146,83 @@ class Lifecycle:
         """Read what the caller has used of the quotas."""
         return self._ledger.read(caller.id)
 
-    def register_url(self, caller: Caller, new: NewUrl) -> tuple[Outcome, Standing]:
+    def register_url(
+        self, caller: Caller, new: NewUrl, key: RequestKey | None = None
+    ) -> tuple[Outcome, Standing]:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
-        upload_id, used = self._reserve(caller, 0)
-        now = self._now()
-        attempt = self._registration.plan()
-        upload = Upload(
-            id=upload_id,
-            owner=caller.id,
-            status=Status.REGISTERING,
-            created_at=_reservation(upload_id, used).at,
-            updated_at=now,
-            type=new.type,
-            max_bytes=caller.limits.max_upload_bytes,
-            name=new.name,
-            project_id=new.project_id,
-            source_url=new.url,
-            attempt=attempt,
-            due_at=attempt.lease_until,
-        )
-        self._store.create(upload, used)
+        upload_id, binding = self._bind(caller, key)
+        if binding is not None and binding.is_done:
+            outcome = self._registration.complete(caller.id, upload_id)
+            return outcome, self._ledger.read(caller.id)
         try:
-            return self._registration.post(upload, is_first_call=True), used
+            used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
+            attempt = self._registration.plan()
+            upload = replace(
+                self._new(caller, upload_id, used, new),
+                status=Status.REGISTERING,
+                attempt=attempt,
+                due_at=attempt.lease_until,
+            )
+            self._store.create(upload, used, binding)
+        except errors.BrokerError:
+            self._release(binding)
+            raise
+        return self._first_post(upload, binding), used
+
+    def _first_post(self, upload: Upload, binding: Binding | None) -> Outcome:
+        try:
+            return self._registration.post(upload, is_first_call=True)
+        except errors.StoreUnavailable:
+            # The record is there, and so may be the asset: the caller goes on by its id.
+            return Outcome(upload, UNKNOWN_RETRY_AFTER)
         except errors.UpstreamError:
             # Nothing was made, and the caller knows no id: it is as if the request never came.
             # A lost answer does not get here; its record stays.
             with suppress(errors.StoreUnavailable):
-                self._store.discard(upload)
+                self._store.discard(upload, binding)
+            raise
+        except errors.RequestError:
+            self._release(binding, even_if_bound=True)
             raise
 
-    def _reserve(self, caller: Caller, size: int) -> tuple[str, Standing]:
+    def _again(self, caller: Caller, upload_id: str) -> Upload:
+        """Answer a repeated request: with a fresh address where the old one gets old."""
+        upload = self.get(caller, upload_id)
+        is_renewable = upload.status is Status.PENDING and len(upload.targets) < MAX_TARGETS
+        return self.renew(caller, upload_id) if is_renewable else upload
+
+    def _new(self, caller: Caller, upload_id: str, used: Standing, new: NewFile | NewUrl) -> Upload:
+        """Make an upload's value at the moment of its reservation."""
+        at = _reservation(upload_id, used).at
+        upload = Upload(
+            id=upload_id,
+            owner=caller.id,
+            status=Status.PENDING,
+            created_at=at,
+            updated_at=at,
+            type=new.type,
+            max_bytes=caller.limits.max_upload_bytes,
+            name=new.name,
+            project_id=new.project_id,
+        )
+        if isinstance(new, NewUrl):
+            return replace(upload, source_url=new.url)
+        return replace(
+            upload, file_name=new.file_name, content_type=new.content_type, size=new.size
+        )
+
+    def _bind(self, caller: Caller, key: RequestKey | None) -> tuple[str, Binding | None]:
         upload_id = secrets.token_hex(16)
-        return upload_id, self._ledger.reserve(caller.id, caller.limits, upload_id, size)
+        if key is None:
+            return upload_id, None
+        binding = self._bindings.take(caller.id, key, upload_id)
+        return binding.upload_id, binding
+
+    def _release(self, binding: Binding | None, *, even_if_bound: bool = False) -> None:
+        # What can't be given back now is free again two minutes later.
+        if binding is not None:
+            with suppress(errors.StoreUnavailable):
+                self._bindings.release(binding, even_if_bound=even_if_bound)
 
     def _give_back(self, caller: Caller, upload_id: str, used: Standing) -> None:
         # What can't be given back now is given back by the caller's next request.

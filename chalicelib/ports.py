@@ -5,7 +5,17 @@ from typing import Protocol
 
 from chalicelib.callers import Limits
 from chalicelib.quotas import Reservation, Standing
-from chalicelib.uploads import AssetType, Attempt, Candidates, Json, Page, Presigned, Target, Upload
+from chalicelib.uploads import (
+    AssetType,
+    Attempt,
+    Candidates,
+    Json,
+    Page,
+    Presigned,
+    RequestKey,
+    Target,
+    Upload,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,28 @@ class Due:
     at: int
 
 
+@dataclass(frozen=True)
+class Binding:
+    """A caller's `Idempotency-Key` and its upload.
+
+    Attributes:
+        pk: The key's item.
+        upload_id: The upload that it stands for, or is about to.
+        is_done: Whether the upload is there.
+    """
+
+    pk: str
+    upload_id: str
+    is_done: bool
+
+
+class Bindings(Protocol):
+    """What the use cases need of the keys; `idempotency.Bindings` says what each call does."""
+
+    def take(self, caller_id: str, key: RequestKey, upload_id: str) -> Binding: ...
+    def release(self, binding: Binding, *, even_if_bound: bool = False) -> None: ...
+
+
 class Ledger(Protocol):
     """What the use cases need of the quotas; `ledger.Ledger` says what each call does."""
 
@@ -49,8 +81,8 @@ class Ledger(Protocol):
 class Store(Protocol):
     """What the use cases need of the records; `store.Store` says what each call does."""
 
-    def create(self, upload: Upload, used: Standing) -> None: ...
-    def discard(self, upload: Upload) -> None: ...
+    def create(self, upload: Upload, used: Standing, binding: Binding | None = None) -> None: ...
+    def discard(self, upload: Upload, binding: Binding | None = None) -> None: ...
     def get(self, upload_id: str, owner: str) -> Upload | None: ...
     def get_asset(self, asset_id: str, owner: str) -> Upload | None: ...
     def list_uploads(self, owner: str, limit: int, cursor: str | None) -> Page: ...

@@ -8,6 +8,7 @@ Items by their key `pk`:
                                 a registered upload never changes, so the copies never differ
     claim#<assetId>             which upload recorded an asset, and whether it kept its address
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
+    key#<caller>#<hash>         an Idempotency-Key; `idempotency.py` says what it holds
 
 The time-line that the conditions protect, for two completes A and B of one upload:
 
@@ -23,8 +24,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from chalicelib import errors, items, ledger
-from chalicelib.ports import Claim, Due
+from chalicelib import errors, idempotency, items, ledger
+from chalicelib.ports import Binding, Claim, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
 from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, next_look, sources
@@ -47,24 +48,28 @@ class Store:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def create(self, upload: Upload, used: Standing) -> None:
+    def create(self, upload: Upload, used: Standing, binding: Binding | None = None) -> None:
         """Write a new upload in place of its reservation; its id is random, so it is new.
 
         Raises:
-            StoreUnavailable: The reservation was given back meanwhile; nothing was written.
+            StoreUnavailable: The reservation, or the key, was given to somebody else meanwhile;
+                nothing was written.
         """
         pk = f"upload#{upload.id}"
         new = Change(
             pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
-        if self._table.transact(new, ledger.settle(upload, used)) is not None:
+        keys = [idempotency.bound(binding)] if binding else []
+        if self._table.transact(new, ledger.settle(upload, used), *keys) is not None:
             raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
 
-    def discard(self, upload: Upload) -> None:
+    def discard(self, upload: Upload, binding: Binding | None = None) -> None:
         """Take back the record of a public URL that its caller was not told of."""
+        keys = [idempotency.unbound(binding)] if binding else []
         self._table.transact(
             Change(pk=f"upload#{upload.id}", condition=_HELD, values=_held(upload), delete=True),
             ledger.undo(upload),
+            *keys,
         )
 
     def get(self, upload_id: str, owner: str) -> Upload | None:

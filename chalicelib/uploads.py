@@ -70,6 +70,19 @@ class NewUrl:
 
 
 @dataclass(frozen=True)
+class RequestKey:
+    """What makes two requests one.
+
+    Attributes:
+        text: The `Idempotency-Key`, as it was sent.
+        fingerprint: Hash of the route and the body: the same key with another one is an error.
+    """
+
+    text: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Presigned:
     """What sync. answers to a presign.
 

@@ -4,7 +4,9 @@ The JSON Schemas in `schemas/` are the one description of every body: they are w
 here, what `/openapi.json` shows, and what the tests hold the answers against.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,13 +17,14 @@ from jsonschema.exceptions import ValidationError
 
 from chalicelib import errors, public_urls
 from chalicelib.callers import Limits
-from chalicelib.uploads import AssetType, Json, NewFile, NewUrl
+from chalicelib.uploads import AssetType, Json, NewFile, NewUrl, RequestKey
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
 _TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
+KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 MAX_NAME_BYTES = 255  # what file systems take
 
 _SCHEMAS = Path(__file__).parent / "schemas"
@@ -172,6 +175,25 @@ def new_url(
         name=document.get("name"),
         project_id=document.get("projectId"),
     )
+
+
+def request_key(headers: Mapping[str, str], route: str, document: Json) -> RequestKey | None:
+    """Read the `Idempotency-Key`, and hash what it stands for.
+
+    Raises:
+        InvalidIdempotencyKey: It is empty, over 255 characters, or not visible ASCII.
+    """
+    text = headers.get("idempotency-key")
+    if text is None:
+        return None
+    if not re.fullmatch(KEY_PATTERN, text) or text.endswith("\n"):
+        detail = "must be 1 to 255 visible ASCII characters"
+        raise errors.InvalidIdempotencyKey(
+            f"Idempotency-Key {detail}.",
+            errors=({"header": "Idempotency-Key", "detail": detail},),
+        )
+    canonical = json.dumps([route, document], sort_keys=True)
+    return RequestKey(text, hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def page(query: Mapping[str, str]) -> tuple[int, str | None]:

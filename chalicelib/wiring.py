@@ -15,6 +15,7 @@ from chalicelib import keys, observability, settings
 from chalicelib.auth import Authenticator, Everybody, Rules, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
+from chalicelib.idempotency import Bindings
 from chalicelib.jwks import Jwks
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
@@ -85,7 +86,15 @@ def build(
         settings=chosen,
         limits=limits,
         authenticator=_authenticator(chosen, limits),
-        lifecycle=Lifecycle(store, ledger, upstream, registration, now, chosen.sync_storage_hosts),
+        lifecycle=Lifecycle(
+            store,
+            ledger,
+            Bindings(table, now),
+            upstream,
+            registration,
+            now,
+            chosen.sync_storage_hosts,
+        ),
         sweeper=Sweeper(
             store,
             ledger,

@@ -28,6 +28,9 @@ routes = Routes(__name__, wiring.broker)
         errors.FileRejected,
         errors.ProjectNotFound,
         errors.QuotaExceeded,
+        errors.InvalidIdempotencyKey,
+        errors.RequestInProgress,
+        errors.IdempotencyKeyReused,
         errors.UpstreamUnauthorized,
         errors.UpstreamBusy,
         errors.UpstreamUnreachable,
@@ -43,7 +46,8 @@ def register(request: Request) -> Answer:
         broker.lifecycle.storage_hosts,
         broker.settings.public_url_exceptions,
     )
-    outcome, used = broker.lifecycle.register_url(request.caller, new)
+    key = validation.request_key(request.headers, "POST /assets", document)
+    outcome, used = broker.lifecycle.register_url(request.caller, new, key)
     observability.note(uploadId=outcome.upload.id)
     answer = render.outcome(outcome, request, 201)
     return replace(answer, headers=answer.headers | render.rate_limit(used, request.caller.limits))

@@ -36,6 +36,14 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
 )
 
 
+_KEY_PARAMETER: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key and body give the same upload for 24 hours.",
+    "schema": {"type": "string", "pattern": validation.KEY_PATTERN},
+}
+
+
 def document(operations: Iterable[Operation], prefix: str) -> Json:
     """Write the document.
 
@@ -78,6 +86,7 @@ def _operation(operation: Operation) -> Json:
             *({"name": name, "in": "path", "required": True, "schema": _IDS[name]}
               for name in re.findall(r"{(\w+)}", _camel(operation.path))),
             *(_LIST_PARAMETERS if operation.is_list else ()),
+            *((_KEY_PARAMETER,) if operation.body else ()),
         ],
         "responses": _responses(operation),
     }  # fmt: skip

@@ -5,6 +5,7 @@ import re
 from chalicelib import errors, observability, validation, wiring
 from chalicelib.api import render
 from chalicelib.responses import Answer, Request, Routes
+from chalicelib.uploads import Status
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
@@ -15,6 +16,7 @@ _SYNC = (
     errors.UpstreamTimeout,
     errors.UpstreamFault,
 )
+_KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _ENDED = (errors.UploadCancelled, errors.UploadExpired)
 
 routes = Routes(__name__, wiring.broker)
@@ -23,7 +25,7 @@ routes = Routes(__name__, wiring.broker)
 @routes.operation(
     "POST",
     "/uploads",
-    {201: "pending-upload"},
+    {201: "begun-upload"},
     body="new-upload",
     problems=(
         *_REFUSED,
@@ -33,6 +35,7 @@ routes = Routes(__name__, wiring.broker)
         errors.FileRejected,
         errors.ProjectNotFound,
         errors.QuotaExceeded,
+        *_KEY,
         *_SYNC,
     ),
 )
@@ -41,11 +44,14 @@ def begin(request: Request) -> Answer:
     broker = wiring.broker()
     document = validation.parse(request.body, request.headers.get("content-type"))
     file = validation.new_file(document, request.caller.limits)
-    upload, used = broker.lifecycle.begin(request.caller, file)
+    key = validation.request_key(request.headers, "POST /uploads", document)
+    upload, used = broker.lifecycle.begin(request.caller, file, key)
     observability.note(uploadId=upload.id)
     headers = render.rate_limit(used, request.caller.limits)
     headers["Location"] = render.location(request, upload)
-    return Answer(201, render.pending(upload), headers)
+    is_pending = upload.status is Status.PENDING
+    body = render.pending(upload) if is_pending else render.upload(upload)
+    return Answer(201, body, headers)
 
 
 @routes.operation(

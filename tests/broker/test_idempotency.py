@@ -1,0 +1,157 @@
+"""A request that is sent again with its key gives the same upload."""
+
+import threading
+import uuid
+
+import pytest
+import requests
+from running_broker import Api, RunningBroker
+from upstream_process import RunningUpstream
+
+FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+
+
+def begin(api: Api, key: str | None, **members: object) -> requests.Response:
+    """Begin an upload with a key."""
+    return api.call("POST", "/uploads", json={**FILE, **members}, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def key() -> str:
+    """A key that no other test uses."""
+    return str(uuid.uuid4())
+
+
+def test_same(api: Api, upstream: RunningUpstream, key: str) -> None:
+    """The same key and body give the same upload, and one presign; members may be reordered."""
+    first = begin(api, key)
+    body = dict(reversed(FILE.items()))
+    again = api.call("POST", "/uploads", json=body, headers={"Idempotency-Key": key})
+    assert first.status_code == again.status_code == 201
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["uploadUrl"] == first.json()["uploadUrl"]
+    assert again.headers["Location"] == first.headers["Location"]
+    assert upstream.outcomes() == ["presigned"]
+    assert len(api.call("GET", "/uploads").json()["items"]) == 1
+
+
+def test_fresh_url(api: Api, broker: RunningBroker, key: str) -> None:
+    """Where the old address gets old, the same upload comes with a fresh one."""
+    first = begin(api, key)
+    broker.clock.advance(3000)
+    again = begin(api, key)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["uploadUrl"] != first.json()["uploadUrl"]
+
+
+def test_registered(api: Api, key: str) -> None:
+    """After the upload is registered, the same request shows it with its asset."""
+    upload = begin(api, key).json()
+    api.put(upload)
+    api.complete(upload)
+    again = begin(api, key)
+    assert again.status_code == 201
+    assert again.json()["asset"]["id"]
+    assert "uploadUrl" not in again.json()
+
+
+def test_other_body(api: Api, key: str) -> None:
+    """Another body with the same key is refused, and the first upload stands."""
+    first = begin(api, key)
+    other = begin(api, key, size=6)
+    assert other.status_code == 422
+    assert other.json()["code"] == "idempotency_key_reused"
+    route = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    mixed = api.call("POST", "/assets", json=route, headers={"Idempotency-Key": key})
+    assert mixed.json()["code"] == "idempotency_key_reused"
+    assert begin(api, key).json()["id"] == first.json()["id"]
+
+
+def test_scoped(api: Api, broker: RunningBroker, key: str) -> None:
+    """Two callers may use the same key for different uploads."""
+    assert begin(api, key).json()["id"] != begin(Api(broker), key, size=6).json()["id"]
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "x" * 256, "\u00e9"])
+def test_malformed(api: Api, bad: str) -> None:
+    """A malformed key is refused by the header's name."""
+    answer = api.call(
+        "POST", "/uploads", json=FILE, headers={"Idempotency-Key": bad.encode("latin-1")}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_idempotency_key"
+    assert answer.json()["errors"][0]["header"] == "Idempotency-Key"
+
+
+def test_refused(api: Api, upstream: RunningUpstream, key: str) -> None:
+    """A refused request does not use the key up, not even for another body."""
+    assert begin(api, key, size=0).status_code == 422
+    upstream.order({"kind": "answer", "status": 429}, "POST", "/v2/assets/upload")
+    assert begin(api, key).status_code == 503
+    assert begin(api, key, size=6).status_code == 201
+
+
+def test_running(api: Api, upstream: RunningUpstream, key: str) -> None:
+    """While the first request runs, the second is told to wait; then both have one upload."""
+    upstream.order({"kind": "delay", "seconds": 0.6}, "POST", "/v2/assets/upload")
+    answers: list[requests.Response] = []
+    first = threading.Thread(target=lambda: answers.append(begin(api, key)))
+    first.start()
+    other = Api(api.broker)
+    other.token = api.token
+    while not upstream.journal():
+        assert first.is_alive()
+    waiting = begin(other, key)
+    assert waiting.status_code == 409
+    assert waiting.json()["code"] == "request_in_progress"
+    assert waiting.headers["Retry-After"] == "2"
+    first.join()
+    assert begin(other, key).json()["id"] == answers[0].json()["id"]
+
+
+def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
+    """A key whose request was killed is free again two minutes later."""
+    wired = broker.wired()
+    caller = wired.authenticator.caller(f"Bearer {api.token}")
+    bindings = wired.lifecycle._bindings  # noqa: SLF001 - the kill leaves just this behind
+    from chalicelib.uploads import RequestKey  # noqa: PLC0415 - for this one test
+
+    bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
+    assert begin(api, key).status_code == 422
+    broker.clock.advance(121)
+    assert begin(api, key).status_code == 201
+
+
+def test_url(broker: RunningBroker, upstream: RunningUpstream, key: str) -> None:
+    """A public URL is registered once, even if its answer was lost."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api = Api(broker)
+    body = {"url": url, "type": "VIDEO"}
+    headers = {"Idempotency-Key": key}
+    upstream.behave(listLagSeconds=1)
+    upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
+    first = api.call("POST", "/assets", json=body, headers=headers)
+    assert first.status_code == 202
+    upstream.behave(listLagSeconds=0)
+    for _ in range(2):
+        again = api.call("POST", "/assets", json=body, headers=headers)
+        assert again.status_code == 201
+        assert again.json()["id"] == first.json()["id"]
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+
+
+@pytest.mark.parametrize("status", [429, 422])
+def test_url_refused(
+    broker: RunningBroker, upstream: RunningUpstream, key: str, status: int
+) -> None:
+    """A refused public URL does not use the key up either."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api = Api(broker)
+    headers = {"Idempotency-Key": key}
+    upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets")
+    body = {"url": url, "type": "VIDEO"}
+    assert api.call("POST", "/assets", json=body, headers=headers).status_code >= 400
+    other = {**body, "name": "another body"}
+    assert api.call("POST", "/assets", json=other, headers=headers).status_code == 201
