@@ -1,12 +1,15 @@
 """Who may call: only who brings a token that the app's backend signed."""
 
 import base64
+import hmac
 import json
 import time
+from typing import Any
 
 import jwt
 import pytest
 import requests
+from provider import Jose
 from running_broker import SECRET, Api, RunningBroker, check, token
 from upstream_process import RunningUpstream
 
@@ -26,7 +29,18 @@ def unsigned() -> str:
     return ".".join([*encoded, ""])
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic YTpi", "nonsense"])
+def raw(claims: Any, header: dict[str, Any] | None = None) -> str:
+    """Sign anything with the secret of the tests, under any header."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", **(header or {})}, claims)]
+    text = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    signature = hmac.digest(SECRET.encode(), text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Basic YTpi", "nonsense", "Bearer a b", "Bearer ä"],
+)
 def test_no_token(broker: RunningBroker, authorization: str | None) -> None:
     """Absent, empty and malformed are one case."""
     answer = call(broker, authorization)
@@ -50,6 +64,19 @@ def test_no_token(broker: RunningBroker, authorization: str | None) -> None:
         pytest.param(jwt.encode({"sub": "a"}, SECRET), id="no exp"),
         pytest.param(jwt.encode({"exp": 2**40}, SECRET), id="no sub"),
         pytest.param(token()[:-1], id="cut"),
+        pytest.param(token(exp=str(2**33)), id="exp a string"),
+        pytest.param(token(exp=float("inf")), id="exp infinite"),
+        pytest.param(token(nbf="now"), id="nbf a string"),
+        pytest.param(token(nbf=True), id="nbf true"),
+        pytest.param(raw({"sub": 5, "exp": 2**33}), id="sub a number"),
+        pytest.param(raw({"sub": ["a"], "exp": 2**33}), id="sub a list"),
+        pytest.param(raw({"sub": None, "exp": 2**33}), id="sub null"),
+        pytest.param(raw([{"sub": "a", "exp": 2**33}]), id="a list"),
+        pytest.param(raw({"sub": "a", "exp": 2**33}, {"crit": ["x"]}), id="crit"),
+        pytest.param(raw({"sub": "a", "exp": 2**33}, {"crit": ["b64"], "b64": False}), id="b64"),
+        pytest.param(raw({"sub": "a", "exp": 2**33}, {"kid": 7}), id="kid a number"),
+        pytest.param(raw({"sub": "a", "exp": 2**33}, {"alg": "hs256"}), id="alg in lower case"),
+        pytest.param(raw({"sub": "a", "exp": 2**33}, {"alg": "RS256"}), id="alg RS256"),
     ],
 )
 def test_bad_token(broker: RunningBroker, made: str) -> None:
@@ -81,3 +108,112 @@ def test_issuers_apart(broker: RunningBroker) -> None:
     one.begin()
     assert len(one.call("GET", "/uploads").json()["items"]) == 1
     assert other.call("GET", "/uploads").json() == {"items": []}
+
+
+def test_other_library(broker: RunningBroker) -> None:
+    """Tokens that another library made are accepted, and headers that nobody asked for ignored."""
+    jose = Jose()
+    key = f"secret:{SECRET}"
+    for header in ({}, {"typ": "JWT", "kid": "../../etc/passwd", "jku": "http://127.0.0.1:9/"}):
+        made = jose.token(key, header, iss=None, aud=None)
+        assert call(broker, f"Bearer {made}").status_code == 200
+    forged = jose.token(f"{key}x", {}, iss=None, aud=None)
+    assert call(broker, f"Bearer {forged}").status_code == 401
+    jose.stop()
+
+
+def test_two_secrets(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Two secrets are accepted at once, so that one can be rotated."""
+    other = "another-secret-that-is-long-enough-as-well"
+    broker.configure(upstream, JWT_SECRET=f"{other}, {SECRET}")
+    for secret in (SECRET, other):
+        made = jwt.encode({"sub": "a", "exp": 2**33}, secret)
+        assert call(broker, f"Bearer {made}").status_code == 200
+    both = jwt.encode({"sub": "a", "exp": 2**33}, f"{other}, {SECRET}")
+    assert call(broker, f"Bearer {both}").status_code == 401
+
+
+def test_audience_elsewhere(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The audience may be in another claim, also with a shared secret."""
+    broker.configure(upstream, JWT_AUDIENCE="https://app", JWT_AUDIENCE_CLAIM="azp")
+    assert call(broker, f"Bearer {token(azp='https://app')}").status_code == 200
+    for wrong in ({}, {"azp": "https://other"}, {"aud": "https://app"}, {"azp": ["https://app"]}):
+        assert call(broker, f"Bearer {token(**wrong)}").status_code == 401
+
+
+def test_reason_only_if_signed(broker: RunningBroker) -> None:
+    """Why a token is refused is told to whoever holds a signed one, and to nobody else."""
+    claims = {"sub": "a", "exp": 1}
+    mine = call(broker, f"Bearer {jwt.encode(claims, SECRET)}").json()["detail"]
+    forged = call(broker, f"Bearer {jwt.encode(claims, SECRET[::-1])}").json()["detail"]
+    assert mine == "The token has expired."
+    assert forged == "The token is not valid here."
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer x", "Basic YTpi"])
+def test_open(broker: RunningBroker, upstream: RunningUpstream, authorization: str | None) -> None:
+    """In the sandbox's open mode everybody is one caller, with a token or without."""
+    broker.configure(upstream, AUTH_MODE="open", JWT_SECRET="")
+    api = Api(broker)
+    upload = api.begin()
+    headers = {"Authorization": authorization}
+    path = f"/uploads/{upload['id']}"
+    assert api.call("GET", path, headers=headers).json()["id"] == upload["id"]
+
+
+def test_limits_claim(broker: RunningBroker) -> None:
+    """A claim narrows what one caller may do, and `GET /limits` shows it."""
+    api = Api(broker)
+    claim = {
+        "maxBytes": 10,
+        "contentTypes": ["video/mp4", "audio/*", "text/html"],
+        "projectId": "project-of-alice",
+        "maxOpen": 3,
+        "perDay": 4,
+        "bytesPerDay": 20,
+    }
+    api.token = token(upload=claim)
+    limits = api.call("GET", "/limits").json()
+    assert limits["maxUploadBytes"] == 10
+    assert limits["contentTypes"] == ["video/mp4", "audio/*"]
+    assert limits["openUploads"]["limit"] == 3
+    assert limits["uploadsPerDay"]["limit"] == 4
+    assert limits["bytesPerDay"]["limit"] == 20
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    refused = [
+        ({"size": 11}, 413, "file_too_large"),
+        ({"contentType": "video/webm"}, 422, "content_type_not_accepted"),
+        ({"contentType": "text/html", "type": "VIDEO"}, 422, "content_type_not_accepted"),
+        ({"projectId": "project-of-bob"}, 422, "invalid_input"),
+    ]
+    for change, status, code in refused:
+        answer = api.call("POST", "/uploads", json=body | change)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    answer = api.call("POST", "/uploads", json=body | {"projectId": "project-of-alice"})
+    assert answer.status_code == 201
+
+
+def test_limits_claim_widens_nothing(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A claim that asks for more than the settings allow changes nothing."""
+    broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="image/png")
+    plain, greedy = Api(broker), Api(broker)
+    greedy.token = token(upload={"maxBytes": 2**60, "contentTypes": ["*/*"], "perDay": 2**60})
+    assert plain.call("GET", "/limits").json() == greedy.call("GET", "/limits").json()
+
+
+@pytest.mark.parametrize("claim", [None, [], 5, {"maxSize": 1}, {"maxBytes": True}], ids=str)
+def test_limits_claim_malformed(broker: RunningBroker, claim: Any) -> None:
+    """A claim that can't be read refuses the request: to pass over it would allow too much."""
+    answer = call(broker, f"Bearer {token(upload=claim)}")
+    assert answer.status_code == 401
+    assert "`upload` is malformed" in answer.json()["detail"]
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+
+def test_limits_claim_named(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The claim may have another name, such as one in a namespace; `upload` is nothing then."""
+    name = "https://app.example.com/upload"
+    broker.configure(upstream, LIMITS_CLAIM=name)
+    api = Api(broker)
+    api.token = token(upload=5, **{name: {"maxBytes": 7}})
+    assert api.call("GET", "/limits").json()["maxUploadBytes"] == 7

@@ -37,6 +37,8 @@ def test_nothing_set() -> None:
         ("AUTH_MODE", "open"),
         ("AUTH_MODE", "none"),
         ("JWT_SECRET", "s" * 31),
+        ("JWT_SECRET", "s" * 32 + ",short"),
+        ("JWT_SECRET", "s" * 32 + ","),
         ("SYNC_BASE_URL", "http://api.sync.so"),
         ("SYNC_BASE_URL", "api.sync.so"),
         ("SYNC_BASE_URL", "https://api.sync.so?x=1"),
@@ -64,6 +66,62 @@ def test_refused(name: str, value: str) -> None:
         settings.load({**GOOD, name: value})
     assert caught.value.detail.startswith(f"{name} is not valid: it must be ")
     assert ";" not in caught.value.detail
+
+
+JWKS = {
+    "AUTH_MODE": "jwt",
+    "JWT_JWKS_URL": "https://login.example.com/keys.json",
+    "JWT_ISSUER": "https://login.example.com/",
+    "JWT_AUDIENCE": "uploads",
+    "SYNC_API_KEY": "the-key",
+    "UPLOADS_TABLE": "uploads",
+}
+
+
+def test_jwks() -> None:
+    """An identity provider's keys take the place of a secret."""
+    chosen = settings.load(JWKS)
+    assert chosen.jwt_jwks_url == "https://login.example.com/keys.json"
+    assert chosen.jwt_issuer == "https://login.example.com/"
+    assert (chosen.jwt_audience_claim, chosen.limits_claim) == ("aud", "upload")
+    assert settings.load({**JWKS, "JWT_JWKS_URL": "http://127.0.0.1:1/k"}).jwt_secret is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"JWT_ISSUER": ""}, "JWT_ISSUER is not set"),
+        ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE is not set"),
+        ({"JWT_JWKS_URL": "http://login.example.com/keys.json"}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": "file:///etc/passwd"}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": ""}, "JWT_SECRET is not set"),
+        ({"JWT_SECRET": "s" * 32}, "JWT_SECRET is not valid: it must be the only one"),
+        ({"JWT_SECRET_PARAMETER": "/a"}, "must be the only one"),
+        ({"SYNC_API_KEY_PARAMETER": "/a"}, "SYNC_API_KEY is not valid: it must be the only one"),
+        ({"AUTH_MODE": "open"}, "AUTH_MODE is not valid"),
+    ],
+    ids=str,
+)
+def test_contradictions(changes: dict[str, str], told: str) -> None:
+    """Settings that are missing beside others, or exclude each other, are told."""
+    with pytest.raises(Misconfigured) as caught:
+        settings.load({**JWKS, **changes})
+    assert told in caught.value.detail
+
+
+@pytest.mark.parametrize("base", ["https://api.sync.so", "", "http://127.0.0.1.example.com"])
+def test_open_outside_sandbox(base: str) -> None:
+    """The open mode is refused wherever sync. itself would be reached."""
+    with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
+        settings.load({**GOOD, "AUTH_MODE": "open", "SYNC_BASE_URL": base})
+
+
+def test_open_in_lambda() -> None:
+    """The open mode is refused in Lambda, whatever the broker talks to."""
+    sandbox = {**GOOD, "AUTH_MODE": "open", "SYNC_BASE_URL": "http://127.0.0.1:8001"}
+    assert settings.load(sandbox).auth_mode == "open"
+    with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
+        settings.load({**sandbox, "AWS_LAMBDA_FUNCTION_NAME": "api"})
 
 
 def test_secrets_masked() -> None:
