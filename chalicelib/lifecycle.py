@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from chalicelib import errors
+from chalicelib import errors, observability
 from chalicelib.callers import Caller
 from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
 from chalicelib.quotas import Reservation, Standing
@@ -92,6 +92,7 @@ class Lifecycle:
         except errors.BrokerError:
             self._release(binding)
             raise
+        observability.moved(upload.id, Status.PENDING)
         return upload, used
 
     def renew(self, caller: Caller, upload_id: str) -> Upload:
@@ -117,10 +118,12 @@ class Lifecycle:
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload; a cancelled one stays so."""
         claim = self._store.cancel(upload_id, caller.id, self._now())
-        if not claim.granted:
-            upload = _own(claim.upload, caller)
-            if upload.status is not Status.CANCELLED:
-                raise no_longer_pending(upload)
+        if claim.granted:
+            observability.moved(upload_id, Status.CANCELLED)
+            return
+        upload = _own(claim.upload, caller)
+        if upload.status is not Status.CANCELLED:
+            raise no_longer_pending(upload)
 
     def get(self, caller: Caller, upload_id: str) -> Upload:
         """Read one of the caller's uploads."""

@@ -107,6 +107,11 @@ def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
         _logger.log(level, "%s", json.dumps({"event": name, **fields}, default=str))
 
 
+def moved(upload_id: str, state: str, **fields: Any) -> None:
+    """Write one line for an upload's move to a state: what uploads by state are counted from."""
+    event("upload", uploadId=upload_id, state=str(state), **fields)
+
+
 def failure(name: str, error: BaseException) -> None:
     """Write where an unexpected exception came from: its type and its frames, not its text.
 

@@ -210,6 +210,7 @@ class Registration:
             raise self._too_large(upload, asset)
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:
+            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up)
             return Outcome(claim.upload)
         if not looked_up:
             # The lease outlives every attempt, so this needs a clock that jumped or a container
@@ -226,6 +227,7 @@ class Registration:
         )
         problem = {"code": error.code, "detail": error.detail}
         claim = self._store.fail(upload, problem, self._now(), oversize=asset)
+        observability.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):
                 self.discard(claim.upload)
@@ -245,6 +247,7 @@ class Registration:
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
         self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
+        observability.moved(upload.id, Status.FAILED, code=error.code)
         return error
 
 

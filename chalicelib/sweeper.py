@@ -79,11 +79,17 @@ class Sweeper:
                 oldest = max(oldest, (now - due[0].at) / 1000)
                 given = self._ledger.allow("sweep", now // MINUTE, len(due), self._per_minute)
                 settled += sum(pool.map(lambda one: self._deal(one, ends), due[:given]))
-                seen |= {one.id for one in due}
+                seen |= {one.id for one in due[:given]}
                 if given < len(due):
                     break  # the rest is over the cap, and is the next minute's
         if found:
-            observability.event("sweep", found=found, settled=settled, oldestSeconds=oldest)
+            observability.event(
+                "sweep",
+                found=found,
+                settled=settled,
+                backlog=found - len(seen),
+                oldestSeconds=oldest,
+            )
         return Sweep(found, settled, oldest)
 
     def _due(self) -> list[Due]:
@@ -117,7 +123,10 @@ class Sweeper:
             outcome = self._registration.complete(upload.owner, upload.id)
         except errors.FileNotUploaded:
             is_over = self._now() > upload.ends_at(self._window)
-            return is_over and self._store.expire(upload, self._now()).granted
+            is_expired = is_over and self._store.expire(upload, self._now()).granted
+            if is_expired:
+                observability.moved(upload.id, Status.EXPIRED)
+            return is_expired
         except errors.RequestError:
             return True
         is_registered = outcome.upload.status is Status.REGISTERED
