@@ -3,6 +3,9 @@
 import base64
 import hmac
 import json
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import requests
 from provider import Jose
 from running_broker import SECRET, Api, RunningBroker, check, token
-from upstream_process import RunningUpstream
+from upstream_process import ROOT, RunningUpstream
 
 
 def call(broker: RunningBroker, authorization: str | None) -> requests.Response:
@@ -217,3 +220,22 @@ def test_limits_claim_named(broker: RunningBroker, upstream: RunningUpstream) ->
     api = Api(broker)
     api.token = token(upload=5, **{name: {"maxBytes": 7}})
     assert api.call("GET", "/limits").json()["maxUploadBytes"] == 7
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "mint_token.py"], ["node", "mint_token.mjs"]])
+def test_examples(broker: RunningBroker, command: list[str]) -> None:
+    """The documented programs make tokens that the broker accepts, with their limits."""
+    made = subprocess.run(
+        [*command, "alice"],
+        cwd=ROOT / "docs" / "examples",
+        env={**os.environ, "JWT_SECRET": SECRET},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    api = Api(broker)
+    api.token = made.stdout.strip()
+    limits = api.call("GET", "/limits").json()
+    assert limits["maxUploadBytes"] == 500_000_000
+    assert limits["contentTypes"] == ["video/*"]
+    assert limits["uploadsPerDay"]["limit"] == 20
