@@ -26,6 +26,12 @@ EXPOSED_HEADERS = "Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-R
 PREFLIGHT_SECONDS = 7200  # what Chromium keeps at most
 MAX_INSTANCE = 512  # characters of the path in a problem
 DEFAULT_RETRY_AFTER = 5  # seconds, where a 429 or 503 knows no better
+_PREFLIGHT = {
+    # Every method on every path: a browser sends, and can read the 405 of, only what is listed.
+    "Access-Control-Allow-Methods": ", ".join((*METHODS, "OPTIONS")),
+    "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+    "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+}
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
@@ -206,7 +212,7 @@ def _dispatch(
     allow = ", ".join([*methods, "OPTIONS"])
     if operation is None:
         if event.method == "OPTIONS":
-            return Answer(204, None, _preflight(allow))
+            return Answer(204, None, dict(_PREFLIGHT))
         raise errors.MethodNotAllowed(f"Use one of {allow}.", headers={"Allow": allow})
     headers = {name.lower(): value for name, value in (event.headers or {}).items()}
     caller = _NOBODY
@@ -264,14 +270,6 @@ def _cors(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
     return {
         "Access-Control-Allow-Origin": granted,
         "Access-Control-Expose-Headers": EXPOSED_HEADERS,
-    }
-
-
-def _preflight(allow: str) -> dict[str, str]:
-    return {
-        "Access-Control-Allow-Methods": allow,
-        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
     }
 
 

@@ -11,8 +11,11 @@ export const API_KEY = "sandbox-key-that-no-browser-may-see";
 const STARTED_WITHIN = 60_000; // milliseconds
 const STOPPED_WITHIN = 20_000; // milliseconds
 
-/** Starts the whole system as `make run` does, on free ports and with a folder of its own. */
-export async function startSystem() {
+/**
+ * Starts the whole system as `make run` does, on free ports and with a folder of its own.
+ * What is set here wins over the sandbox's own choice of settings.
+ */
+export async function startSystem(settings = {}) {
   const [broker, upstream, dynamodb, demo] = await freePorts(4);
   const folder = await mkdtemp(join(tmpdir(), "sandbox-"));
   const python = spawn(join(ROOT, ".venv/bin/python"), ["-m", "sandbox"], {
@@ -25,6 +28,7 @@ export async function startSystem() {
       DEMO_PORT: demo,
       SANDBOX_DIR: folder,
       SYNC_API_KEY: API_KEY,
+      ...settings,
     },
   });
   const exit = once(python, "exit");
