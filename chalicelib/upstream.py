@@ -193,13 +193,18 @@ class Upstream:
             if left <= 0:
                 raise errors.UpstreamTimeout("sync.'s list of assets took too long.")
             page = self._twice("GET", "/v2/assets", left, query=query)
-            items = page.get("items")
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            items, cursor = page.get("items"), page.get("nextCursor")
+            # What can't be read may be the very asset that is sought, so it must not be passed over.
+            if (
+                not isinstance(items, list)
+                or not all(_is_asset(item) for item in items)
+                or not isinstance(cursor, str | None)
+            ):
                 raise errors.UpstreamFault("sync. answered the list with something else.")
             yield from items
-            if not isinstance(page.get("nextCursor"), str) or not page["nextCursor"]:
+            if not cursor:
                 return
-            query["cursor"] = page["nextCursor"]
+            query["cursor"] = cursor
         raise errors.UpstreamFault("sync.'s list of assets has no end.")
 
     def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
@@ -242,7 +247,8 @@ class Upstream:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = self._read(response, started + seconds)
+                # What is said back of the key goes no further: it could reach a browser or a log.
+                content = self._read(response, started + seconds).replace(key.encode(), b"***")
         except requests.RequestException as error:
             raise _failure(error) from error
         finally:
@@ -260,6 +266,13 @@ class Upstream:
             if self._monotonic() > deadline:
                 raise errors.UpstreamTimeout("sync. did not answer in time.")
         return bytes(content)
+
+
+def _is_asset(item: object) -> bool:
+    """Say whether it has the members that each asset has, as far as a look reads them."""
+    return isinstance(item, dict) and all(
+        isinstance(item.get(name), str) and item[name] for name in ("id", "createdAt", "type")
+    )
 
 
 def _failure(error: requests.RequestException) -> errors.UpstreamError:

@@ -1,0 +1,326 @@
+"""Nothing that the broker says, writes or keeps holds the API key or the tokens' secret."""
+
+import base64
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+from running_broker import Api, RunningBroker
+from upstream_process import ROOT, RunningUpstream, free_port
+
+from chalicelib import errors, settings, wiring
+
+KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
+SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+# What is not provoked here, but in tests of its own; none of them says more than fixed words.
+ELSEWHERE = {
+    "upload_expired",
+    "request_in_progress",
+    "idempotency_key_reused",
+    "invalid_idempotency_key",
+    "secrets_unavailable",
+    "upstream_refused",  # inside the broker only: each route has a better word for it
+}
+
+
+def spellings(secret: str) -> list[bytes]:
+    """List how a secret could be written: as it is, and as encoders write it."""
+    raw = secret.encode()
+    encoded = [base64.b64encode(raw[start:])[4:-8] for start in range(3)]
+    return [raw, raw[:16], raw[-16:], raw[::-1], raw.hex().encode(), *encoded]
+
+
+MARKS = [mark for secret in (KEY, SECRET) for mark in spellings(secret)]
+
+
+def leaks(content: str | bytes) -> list[bytes]:
+    """Search for both secrets in every spelling."""
+    raw = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+    return [mark for mark in MARKS if mark in raw]
+
+
+class Watch:
+    """Everything that came out: answers, log lines, exceptions."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes] = []
+        self.codes: set[str] = set()
+        self.log = io.StringIO()
+        self.raised: list[str] = []
+
+    def see(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        """Keep an answer; requests calls this for each of a session."""
+        head = f"{answer.status_code} {answer.reason} {answer.headers}"
+        self.answers.append(head.encode() + answer.content)
+        if "problem+json" in answer.headers.get("Content-Type", ""):
+            self.codes.add(answer.json()["code"])
+
+    def catch(self, call: Any, *arguments: Any) -> None:
+        """Keep what a call raises, with all its causes and their own texts."""
+        try:
+            call(*arguments)
+        except errors.BrokerError as error:
+            self.raised += traceback.format_exception(error)
+            self.raised += [repr(error), repr(error.args), repr(vars(error))]
+
+
+class Watched(Api):
+    """A caller with a token of the marked secret, whose answers are all kept."""
+
+    def __init__(self, broker: RunningBroker, watch: Watch) -> None:
+        super().__init__(broker)
+        claims = {"sub": "somebody", "exp": 4_000_000_000}
+        self.token = jwt.encode(claims, SECRET, algorithm="HS256")
+        self._session.hooks["response"].append(watch.see)
+
+
+@pytest.fixture(scope="module")
+def marked_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """An upstream that accepts the marked key."""
+    upstream = RunningUpstream(tmp_path_factory.mktemp("marked"), SYNC_API_KEY=KEY)
+    yield upstream
+    assert upstream.stop() == 0
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """A watch on every logger there is, at its lowest level."""
+    watch = Watch()
+    handler = logging.StreamHandler(watch.log)
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)s"))
+    names = ("botocore", "urllib3", "chalice", "sync-upload-broker", "boto3", "jwt")
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in names)]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    for logger in (logging.getLogger(), logging.getLogger("sync-upload-broker")):
+        logger.addHandler(handler)
+    yield watch
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _go_through(api: Watched) -> None:
+    """Ask every route for what it is there for."""
+    upload = api.registered()
+    api.complete(upload)
+    assert api.call("GET", f"/assets/{upload['asset']['id']}").status_code == 200
+    pending = api.begin()
+    for method, path in (
+        ("POST", f"/uploads/{pending['id']}/renew"),
+        ("GET", f"/uploads/{pending['id']}"),
+        ("DELETE", f"/uploads/{pending['id']}"),
+        ("POST", f"/uploads/{pending['id']}/complete"),
+        ("POST", f"/uploads/{upload['id']}/renew"),
+        ("GET", "/uploads?limit=1"),
+        ("GET", "/assets?limit=1"),
+        ("GET", "/limits"),
+        ("GET", "/health"),
+        ("GET", "/openapi.json"),
+        ("PUT", "/uploads"),
+        ("OPTIONS", "/uploads"),
+    ):
+        assert api.call(method, path).status_code < 500
+
+
+def _go_wrong(api: Watched) -> None:
+    """Send what is refused, the secrets themselves among it."""
+    bodies: list[Any] = [{}, {**GOOD, "size": 2**60}, {**GOOD, "contentType": "text/plain"}]
+    for body in bodies:
+        api.call("POST", "/uploads", json=body)
+    api.call("POST", "/uploads", data="{")
+    api.call("POST", "/uploads", data=" " * 70_000)
+    api.call("POST", "/uploads", data="{}", headers={"Content-Type": "text/plain"})
+    api.call("POST", "/assets", json={"url": "https://127.0.0.1/", "type": "VIDEO"})
+    api.call("POST", "/assets", json={"url": "https://nowhere.invalid/a.mp4", "type": "VIDEO"})
+    api.call("GET", f"/uploads/{'0' * 32}")
+    api.call("GET", "/uploads?cursor=x")
+    api.complete(api.begin())
+    stale = api.landed(projectId="stale")
+    api.complete(stale)
+    for authorization in (None, "Bearer x", f"Bearer {api.token[:-4]}AAAA", "Basic eDp5"):
+        api.call("GET", "/limits", headers={"Authorization": authorization})
+
+
+def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
+    """Meet every fault of sync. that is known, and such as say the key back."""
+    lifecycle = api.broker.wired().lifecycle
+    caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
+    statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
+    faults: list[dict[str, Any]] = [
+        {"kind": "answer", "status": status, "body": echo, "headers": {"Location": "/" + KEY}}
+        for status in statuses
+    ]
+    faults += [{"kind": "cut"}, {"kind": "cut", "when": "after"}]
+    faults += [{"kind": "answer", "status": 200, "body": f'{{"id": "{KEY}'}]
+    faults += [{"kind": "answer", "status": 200, "body": {"url": KEY, "uploadUrl": KEY}}]
+    faults += [{"kind": "delay", "seconds": 2}]
+    for fault in faults:
+        upload = api.landed()
+        upstream.call("DELETE", "/_sandbox/faults")
+        upstream.order(fault, path="/v2/*", times=None)
+        api.call("POST", "/uploads", json=GOOD)
+        api.complete(upload)
+        watch.catch(lifecycle.complete, caller, upload["id"])
+        upstream.call("DELETE", "/_sandbox/faults")
+
+
+def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Watch) -> None:
+    """Meet a table that is not there, one that does not answer, and no settings at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        _configure(broker, upstream, "DEBUG", UPLOADS_TABLE="missing")
+        Watched(broker, watch).call("GET", "/uploads")
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        _configure(broker, upstream, "DEBUG")
+        Watched(broker, watch).call("GET", "/uploads")
+        for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("SYNC_API_KEY", KEY)
+        patch.setenv("JWT_SECRET", SECRET)
+        wiring.use(None)
+        Watched(broker, watch).call("GET", "/uploads")
+
+
+def _configure(broker: RunningBroker, upstream: RunningUpstream, level: str, **more: str) -> None:
+    marked = {"SYNC_API_KEY": KEY, "JWT_SECRET": SECRET, "LOG_LEVEL": level}
+    broker.configure(upstream, **marked, ALLOWED_PROJECT_IDS="stale", **more)
+    logging.getLogger("broker").setLevel(level)
+
+
+def _spoil(api: Watched) -> None:
+    """Break a record, so that the broker meets a defect."""
+    upload = api.begin()
+    wiring.dynamodb_client().update_item(
+        TableName=api.broker.table,
+        Key={"pk": {"S": f"upload#{upload['id']}"}},
+        UpdateExpression="SET createdAt = :broken",
+        ExpressionAttributeValues={":broken": {"S": "broken"}},
+    )
+    api.call("GET", f"/uploads/{upload['id']}")
+
+
+def _items(table: str) -> list[str]:
+    pages = wiring.dynamodb_client().get_paginator("scan").paginate(TableName=table)
+    return [json.dumps(item, default=str) for page in pages for item in page["Items"]]
+
+
+def test_search_finds() -> None:
+    """The search itself finds a secret that was planted, in each spelling."""
+    for secret in (KEY, SECRET):
+        for planted in (secret, base64.b64encode(b"xy" + secret.encode()).decode()):
+            assert leaks(f"before {planted} after")
+        assert leaks(f"cut {secret[:20]}")
+        assert leaks(secret.encode().hex())
+    assert not leaks("sk- Marked nothing")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_nothing_leaks(
+    broker: RunningBroker,
+    marked_upstream: RunningUpstream,
+    watch: Watch,
+    capfd: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    """No answer, header, log line, exception or record holds a secret, whatever goes wrong."""
+    marked_upstream.call("POST", "/_sandbox/reset")
+    marked_upstream.behave(presignsPerMinute=1_000_000)
+    _configure(broker, marked_upstream, level)
+    api = Watched(broker, watch)
+    _go_through(api)
+    _go_wrong(api)
+    _spoil(api)
+    _go_down(api, marked_upstream, watch)
+    _configure(broker, marked_upstream, level, MAX_OPEN_UPLOADS="1")
+    for _ in range(2):
+        api.call("POST", "/uploads", json=GOOD)
+    written = broker.log.getvalue()
+    _configure(broker, marked_upstream, level, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    api.call("POST", "/uploads", json=GOOD)
+    _lose_the_store(broker, marked_upstream, watch)
+
+    codes = {kind.code for kind in errors.all_kinds()}
+    assert codes - watch.codes <= ELSEWHERE
+    records = _items(broker.table)
+    lines = watch.log.getvalue().splitlines() + written.splitlines()
+    printed = "".join(capfd.readouterr())
+    assert len(watch.answers) > 90
+    assert len(lines) > 1000
+    assert len(records) > 20
+    assert len(watch.raised) > 20
+    assert any("botocore" in line for line in lines)
+    assert any("urllib3" in line for line in lines)
+    for content in (*watch.answers, *lines, *records, *watch.raised, printed):
+        assert not leaks(content), content[:300]
+    # Planted in any of these, the search finds it.
+    assert leaks(watch.answers[0] + KEY.encode())
+    assert leaks(lines[0] + SECRET)
+
+
+def test_settings_mask() -> None:
+    """Neither the settings' words for what is wrong, nor any object's `repr`, tell a secret."""
+    good = {
+        "UPLOADS_TABLE": "uploads",
+        "AUTH_MODE": "jwt",
+        "JWT_SECRET": SECRET,
+        "SYNC_API_KEY": KEY,
+    }
+    assert not leaks(repr(settings.load(good)))
+    assert not leaks(repr(wiring.build(good)))
+    for name in (*good, "SYNC_BASE_URL", "ALLOWED_ORIGINS", "MAX_UPLOAD_BYTES", "LOG_LEVEL"):
+        for secret in (KEY, SECRET, f"{KEY}\n", f"https://{KEY}@x/?{SECRET}", f"{KEY}é"):
+            wrong = {**good, name: secret, "AUTH_MODE": "none"}
+            with pytest.raises(errors.Misconfigured) as raised:
+                settings.load(wrong)
+            assert not leaks(str(raised.value) + raised.value.detail)
+
+
+def test_demo_page(tmp_path: Path) -> None:
+    """No file of the demo page and of the client, and nothing that the page serves, has one."""
+    files = [path for folder in ("sandbox/demo/page", "client") for path in _files(ROOT / folder)]
+    assert len(files) > 10
+    port = free_port()
+    environ = {
+        **os.environ,
+        "DEMO_PORT": str(port),
+        "BROKER_PORT": "1",
+        "SANDBOX_DIR": str(tmp_path),
+        "SYNC_API_KEY": KEY,
+        "JWT_SECRET": SECRET,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.demo"], cwd=ROOT, env=environ, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        served = []
+        pages = [f"/page/{path.relative_to(ROOT / 'sandbox/demo/page')}" for path in files[:1]]
+        for path in ("/", "/config.json", "/token?sub=alice", "/nothing", *pages):
+            answer = requests.get(f"http://127.0.0.1:{port}{path}", timeout=9)
+            served.append(str(answer.headers).encode() + answer.content)
+    finally:
+        process.terminate()
+        rest = process.communicate(timeout=10)[0]
+    for content in (*served, *(path.read_bytes() for path in files), rest):
+        assert not leaks(content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        path for path in folder.rglob("*") if path.is_file() and "node_modules" not in str(path)
+    ]
