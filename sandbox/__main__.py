@@ -47,11 +47,12 @@ def parts(environ: Mapping[str, str], chosen: Ports, folder: Path) -> list[Part]
     ministack = str(ROOT / ".venv-ministack" / "bin" / "ministack")
     own = environment.for_parts(environ, chosen, folder)
     emulator = environment.for_dynamodb(environ, chosen, folder)
+    broker = environment.for_broker(environ, chosen, folder)
     python = [sys.executable, "-m"]
     return [
         Part("dynamodb", [ministack], emulator, chosen.dynamodb),
         Part("upstream", [*python, "sandbox.upstream"], own, chosen.upstream),
-        Part("broker", [*python, "sandbox.broker"], own, chosen.broker),
+        Part("broker", [*python, "sandbox.broker"], broker, chosen.broker),
         Part("demo", [*python, "sandbox.demo"], own, chosen.demo),
     ]
 

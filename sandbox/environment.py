@@ -10,6 +10,11 @@ API_KEY = "sandbox-key"
 # Everybody on this machine can get a token from the demo page anyway.
 JWT_SECRET = "sandbox-only-secret-never-use-it-elsewhere"  # noqa: S105 - as above
 
+_IN_PLACE_OF = {
+    "JWT_SECRET": ("JWT_SECRET_PARAMETER", "JWT_JWKS_URL"),
+    "SYNC_API_KEY": ("SYNC_API_KEY_PARAMETER",),
+}
+
 
 def for_parts(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:
     """Return the environment of the broker, the upstream and the demo page.
@@ -50,6 +55,19 @@ def for_parts(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[st
         "SANDBOX_DIR": str(folder),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def for_broker(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:
+    """Return the environment of the broker alone.
+
+    What is set in place of one of the sandbox's own defaults takes that one's place; both at once
+    would contradict each other.
+    """
+    own = for_parts(environ, ports, folder)
+    for name, others in _IN_PLACE_OF.items():
+        if not environ.get(name) and any(environ.get(other) for other in others):
+            del own[name]
+    return own
 
 
 def for_dynamodb(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ class Settings:
     jwt_secret: str = field(repr=False)
     jwt_issuer: str | None
     jwt_audience: str | None
+    jwt_audience_claim: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -33,9 +34,11 @@ class Settings:
             demo_port=_port(environment, "DEMO_PORT", 8080),
             broker_port=_port(environment, "BROKER_PORT", 8000),
             upstream_port=_port(environment, "UPSTREAM_PORT", 8001),
-            jwt_secret=secret,
+            # The broker accepts two while one is rotated; either will do.
+            jwt_secret=secret.partition(",")[0].strip(),
             jwt_issuer=environment.get("JWT_ISSUER") or None,
             jwt_audience=environment.get("JWT_AUDIENCE") or None,
+            jwt_audience_claim=environment.get("JWT_AUDIENCE_CLAIM") or "aud",
         )
 
 

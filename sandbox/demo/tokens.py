@@ -30,5 +30,5 @@ def issue(subject: str, settings: Settings) -> str:
     if settings.jwt_issuer:
         claims["iss"] = settings.jwt_issuer
     if settings.jwt_audience:
-        claims["aud"] = settings.jwt_audience
+        claims[settings.jwt_audience_claim] = settings.jwt_audience
     return jwt.encode(claims, settings.jwt_secret, algorithm="HS256")

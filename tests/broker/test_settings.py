@@ -1,9 +1,13 @@
 """The settings: closed unless set, and every mistake told at once."""
 
+from pathlib import Path
+
 import pytest
 
 from chalicelib import settings
 from chalicelib.errors import Misconfigured
+from sandbox import environment
+from sandbox.ports import Ports
 
 GOOD = {
     "AUTH_MODE": "jwt",
@@ -130,3 +134,22 @@ def test_secrets_masked() -> None:
     assert "the-key" not in shown
     assert "s" * 32 not in shown
     assert "uploads" in shown
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"JWT_SECRET_PARAMETER": "/a", "SYNC_API_KEY_PARAMETER": "/b"},
+        {name: JWKS[name] for name in ("JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE")},
+        {"AUTH_MODE": "open"},
+    ],
+    ids=str,
+)
+def test_sandbox_gives_way(chosen: dict[str, str], tmp_path: Path) -> None:
+    """What is set before `make run` takes the place of what the sandbox would set itself."""
+    ports = Ports(broker=1, upstream=2, dynamodb=3, demo=4)
+    loaded = settings.load(environment.for_broker(chosen, ports, tmp_path))
+    assert loaded.jwt_secret_parameter == chosen.get("JWT_SECRET_PARAMETER")
+    assert loaded.jwt_jwks_url == chosen.get("JWT_JWKS_URL")
+    assert loaded.sync_api_key_parameter == chosen.get("SYNC_API_KEY_PARAMETER")

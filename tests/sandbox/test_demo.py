@@ -13,7 +13,7 @@ import pytest
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRET = "a secret for tests, long enough for HS256"
+SECRET = "a secret for tests that is long enough for HS256"
 
 
 def free_port() -> int:
@@ -161,6 +161,26 @@ def test_token_names_issuer_and_audience() -> None:
         token, SECRET, algorithms=["HS256"], issuer="https://app.example", audience="uploads"
     )
     assert claims["sub"] == "bob"
+
+
+def test_token_while_rotated() -> None:
+    """While the broker accepts two secrets, and looks elsewhere for the audience, tokens fit."""
+    port = free_port()
+    process = start(
+        port,
+        {
+            "JWT_SECRET": f"{SECRET}, another secret that is long enough",
+            "JWT_AUDIENCE": "https://app.example",
+            "JWT_AUDIENCE_CLAIM": "azp",
+        },
+    )
+    try:
+        first_line(process)
+        token = requests.get(f"http://127.0.0.1:{port}/token?sub=bob", timeout=5).json()["token"]
+    finally:
+        stop(process)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+    assert claims["azp"] == "https://app.example"
 
 
 def test_config(demo: str) -> None:
