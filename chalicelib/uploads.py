@@ -5,7 +5,7 @@ Times are whole milliseconds since 1970 (UTC), as they are stored.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -249,6 +249,7 @@ ASSET_MEMBERS = (
     "height",
     "projectId",
 )  # sync.'s documented members, in its order
+_ALWAYS = ("id", "createdAt", "type")  # those that no asset is without, as far as a look needs them
 
 
 def asset_of(answer: Json) -> Json:
@@ -258,6 +259,15 @@ def asset_of(answer: Json) -> Json:
         for name in ASSET_MEMBERS
         for value in (answer.get(name),)
     }
+
+
+def are_assets(items: object) -> TypeGuard[list[Json]]:
+    """Say whether something is a list of assets, by the members that each of them has."""
+    return isinstance(items, list) and all(
+        isinstance(item, dict)
+        and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
+        for item in items
+    )
 
 
 @dataclass(frozen=True)

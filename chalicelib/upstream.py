@@ -13,14 +13,14 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from chalicelib import errors, observability
 from chalicelib.keys import Secret
-from chalicelib.uploads import AssetType, Candidates, Json, Presigned, asset_of
+from chalicelib.uploads import AssetType, Candidates, Json, Presigned, are_assets, asset_of
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
@@ -47,6 +47,11 @@ _BY_STATUS: dict[int, type[errors.UpstreamError]] = {
 _BY_CODE: dict[str, type[errors.UpstreamError]] = {
     "rate_limit_exceeded": errors.UpstreamBusy,
     "concurrency_limit_reached": errors.UpstreamBusy,
+}
+MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
+_DETAILS: dict[type[errors.UpstreamError], str] = {
+    errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
+    errors.UpstreamUnauthorized: "This service can't use sync. now; its operator has to see to it.",
 }
 DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
 
@@ -108,6 +113,7 @@ class Upstream:
             or isinstance(expires_in, bool)
             or not isinstance(expires_in, int | float)
             or expires_in < 1
+            or not (_is_url(upload_url) and _is_url(url))
         ):
             raise errors.UpstreamFault("sync. answered the presign with something else.")
         return Presigned(upload_url, url, int(expires_in))
@@ -160,7 +166,7 @@ class Upstream:
             created = _milliseconds(asset["createdAt"])
             if created is not None and created < since:
                 break
-            if asset["type"] != asset_type or not isinstance(asset["id"], str):
+            if asset["type"] != asset_type:
                 continue
             is_same = (asset["name"], asset["projectId"]) == (name, project)
             if asset["url"] in addresses and is_same:
@@ -194,12 +200,8 @@ class Upstream:
                 raise errors.UpstreamTimeout("sync.'s list of assets took too long.")
             page = self._twice("GET", "/v2/assets", left, query=query)
             items, cursor = page.get("items"), page.get("nextCursor")
-            # What can't be read may be the very asset that is sought, so it must not be passed over.
-            if (
-                not isinstance(items, list)
-                or not all(_is_asset(item) for item in items)
-                or not isinstance(cursor, str | None)
-            ):
+            # What can't be read may be the very asset that is sought: it must not be passed over.
+            if not are_assets(items) or not isinstance(cursor, str | None):
                 raise errors.UpstreamFault("sync. answered the list with something else.")
             yield from items
             if not cursor:
@@ -268,11 +270,11 @@ class Upstream:
         return bytes(content)
 
 
-def _is_asset(item: object) -> bool:
-    """Say whether it has the members that each asset has, as far as a look reads them."""
-    return isinstance(item, dict) and all(
-        isinstance(item.get(name), str) and item[name] for name in ("id", "createdAt", "type")
-    )
+def _is_url(text: str) -> bool:
+    try:
+        return bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
 
 
 def _failure(error: requests.RequestException) -> errors.UpstreamError:
@@ -324,7 +326,7 @@ def _refusal(
     if kind is errors.UpstreamBusy and retry_after is None:
         retry_after = DEFAULT_RETRY_AFTER
     # What sync. says about the key or the plan is for the operator's log, not for the browser.
-    detail = message if kind is errors.UpstreamRefused else f"sync. answered {status}."
+    detail = message if kind is errors.UpstreamRefused else _DETAILS.get(kind, "")
     return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
 
 
@@ -341,14 +343,13 @@ def _seconds(retry_after: str | None) -> float | None:
     if not retry_after:
         return None
     try:
-        return max(0.0, float(int(retry_after)))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(retry_after)
-        return max(0.0, when.timestamp() - time.time())
+        if retry_after.isascii() and retry_after.isdigit():
+            seconds = float(retry_after[:9])
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def _milliseconds(stamp: object) -> int | None:
