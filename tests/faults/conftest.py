@@ -1,0 +1,79 @@
+"""Parts that can be made to fail: DynamoDB behind a proxy, sync., and the broker between them."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from faulty_dynamodb import FaultyDynamoDB
+from stand import Stand, wait_for
+from upstream_process import ROOT, RunningUpstream, free_port
+
+from chalicelib import wiring
+from ops import table
+from sandbox import environment
+from sandbox.ports import Ports
+
+TABLE = "uploads-in-trouble"
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a DynamoDB emulator of these tests' own."""
+    ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
+    process = subprocess.Popen(
+        [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
+        env=environment.for_dynamodb(os.environ, ports, tmp_path_factory.mktemp("dynamodb")),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: _listens(ports.dynamodb))
+    yield ports.dynamodb
+    process.terminate()
+    process.wait(timeout=10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def faulty_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """One upstream for all tests in trouble."""
+    upstream = RunningUpstream(tmp_path_factory.mktemp("upstream"))
+    yield upstream
+    assert upstream.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def dynamodb(emulator: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDynamoDB]:
+    """The proxy in front of the emulator, and an environment that reaches nothing else."""
+    proxy = FaultyDynamoDB(emulator)
+    ports = Ports(broker=0, upstream=0, dynamodb=proxy.port, demo=0)
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.getbasetemp()
+        for name, value in environment.for_parts({}, ports, folder).items():
+            if name.startswith("AWS_") or name.lower() == "no_proxy":
+                patch.setenv(name, value)
+        table.create(wiring.dynamodb_client(), TABLE)
+        yield proxy
+    proxy.heal()
+    proxy.refuse()
+
+
+@pytest.fixture(scope="module")
+def module_stand(dynamodb: FaultyDynamoDB, faulty_upstream: RunningUpstream) -> Iterator[Stand]:
+    """One gateway for a module's tests."""
+    stand = Stand(TABLE)
+    stand.dynamodb, stand.upstream = dynamodb, faulty_upstream
+    yield stand
+    stand.stop()
+
+
+@pytest.fixture
+def stand(module_stand: Stand) -> Stand:
+    """The broker with the real time, nothing due, and a sync. that is empty and in order."""
+    module_stand.renew()
+    return module_stand

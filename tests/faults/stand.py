@@ -1,0 +1,183 @@
+"""A broker with trouble around it, and what must hold when the trouble is over."""
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import requests
+from faulty_dynamodb import FaultyDynamoDB
+from running_broker import SHORT, Api, Clock, RunningBroker
+from upstream_process import KEY, RunningUpstream
+
+from chalicelib import observability, wiring
+from chalicelib.items import DUE_SHARDS
+
+PRESIGN = ("POST", "/v2/assets/upload")
+REGISTER = ("POST", "/v2/assets")
+LOOK = ("GET", "/v2/assets")
+SETTLED = 200  # seconds after which a lost registration can't be carried out any more
+DAY = 100_000  # seconds after which every address has expired, and its grace is over
+NOWHERE = "http://127.0.0.1:1"
+
+
+class Stand(RunningBroker):
+    """The broker behind the local gateway, between a faulty DynamoDB and a faulty sync."""
+
+    upstream: RunningUpstream
+    dynamodb: FaultyDynamoDB
+    _calls = ""
+    _own_client: Any = None
+
+    def renew(self) -> None:
+        """Start anew: the real time, an empty log, and a sync. that is empty and in order."""
+        self.dynamodb.heal()
+        self.upstream.call("POST", "/_sandbox/reset")
+        self.upstream.behave(presignsPerMinute=1_000_000)
+        self.clock = Clock()
+        self.log = io.StringIO()
+        self.point()
+        # What an earlier test left behind must not be due here.
+        client = self.client()
+        for shard in range(DUE_SHARDS):
+            found = client.query(
+                TableName=self.table,
+                IndexName="by-due",
+                KeyConditionExpression="dueShard = :shard",
+                ExpressionAttributeValues={":shard": {"S": f"due#{shard}"}},
+            )
+            for item in found["Items"]:
+                client.delete_item(TableName=self.table, Key={"pk": item["pk"]})
+
+    def client(self) -> Any:
+        """Return a DynamoDB client of the tests' own."""
+        if self._own_client is None:
+            self._own_client = wiring.dynamodb_client()
+        return self._own_client
+
+    def point(self, base_url: str | None = None) -> None:
+        """Put a new container in place that calls sync. at an address; its clock runs on."""
+        self._calls = base_url or self.upstream.url
+        environment = self.environment(
+            self.upstream,
+            SYNC_BASE_URL=self._calls,
+            PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
+            SWEEP_REGISTERS_PER_MINUTE="10000",
+        )
+        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
+        observability.configure("INFO", self.log)
+
+    def wait_until_quiet(self) -> None:
+        """Wait until sync. has carried out what it was asked for, also what nobody waits for."""
+        wait_for(lambda: "in progress" not in self.upstream.outcomes())
+
+    def heal(self) -> None:
+        """End all trouble."""
+        self.upstream.call("DELETE", "/_sandbox/faults")
+        self.dynamodb.heal()
+        self.wait_until_quiet()
+        if self._calls != self.upstream.url:
+            self.point()
+
+    def sweep_all(self, pause: float = 90, idle: int = 2) -> None:
+        """Let time pass and sweep, until some sweeps in a row have found nothing to do."""
+        found_nothing = 0
+        while found_nothing < idle:
+            self.clock.advance(pause)
+            found_nothing = 0 if self.sweep().found else found_nothing + 1
+
+    def posts(self) -> int:
+        """Count the registrations that reached sync."""
+        calls = [(one["method"], one["path"]) for one in self.upstream.journal()]
+        return calls.count(REGISTER)
+
+    def assets(self) -> list[dict[str, Any]]:
+        """List all that sync. holds, newest first."""
+        found: list[dict[str, Any]] = []
+        query = {"limit": "100"}
+        while True:
+            page = self.upstream.call("GET", "/v2/assets", params=query).json()
+            found += page["items"]
+            if not page.get("nextCursor"):
+                return found
+            query["cursor"] = page["nextCursor"]
+
+
+class Caller(Api):
+    """A caller who gives each upload a name of its own, and to whom the key must never show."""
+
+    def __init__(self, stand: RunningBroker, subject: str | None = None) -> None:
+        super().__init__(stand, subject)
+        self.landed_names: set[str] = set()
+
+    def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Send a request, and look for the key in its answer."""
+        answer = super().call(method, path, **arguments)
+        assert KEY not in answer.text
+        assert KEY not in str(answer.headers)
+        return answer
+
+    def land(self, name: str) -> dict[str, Any]:
+        """Begin an upload and PUT its bytes."""
+        upload = self.landed(name=name)
+        self.landed_names.add(name)
+        return upload
+
+    def post_url(self, url: str, name: str) -> requests.Response:
+        """Register a public URL."""
+        return self.call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": name})
+
+    def status(self, upload: dict[str, Any]) -> str:
+        """Read where an upload stands."""
+        found: str = self.call("GET", f"/uploads/{upload['id']}").json()["status"]
+        return found
+
+    def uploads(self) -> list[dict[str, Any]]:
+        """List all uploads."""
+        found: list[dict[str, Any]] = []
+        path = "/uploads?limit=100"
+        while True:
+            page = self.call("GET", path).json()
+            found += page["items"]
+            if "nextCursor" not in page:
+                return found
+            path = f"/uploads?limit=100&cursor={page['nextCursor']}"
+
+
+def wait_for(happened: Callable[[], Any], seconds: float = 20) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def assert_settled(stand: Stand, callers: Iterable[Caller]) -> None:
+    """Hold the rules: what landed has one asset, recorded; nothing else has one; no place is lost.
+
+    Bytes that never landed are given up first, by letting their time pass.
+    """
+    stand.clock.advance(DAY)
+    stand.sweep_all(pause=4000, idle=1)  # longer than the longest pause between two looks
+    by_name: dict[str | None, list[str]] = {}
+    for asset in stand.assets():
+        by_name.setdefault(asset["name"], []).append(asset["id"])
+    known: set[str | None] = set()
+    for caller in callers:
+        for upload in caller.uploads():
+            known.add(upload["name"])
+            made = by_name.get(upload["name"], [])
+            if upload["name"] in caller.landed_names:
+                assert upload["status"] == "registered", upload
+                assert made == [upload["asset"]["id"]], upload
+                assert caller.complete(upload).json() == upload
+            else:
+                assert upload["status"] in {"expired", "cancelled", "failed"}, upload
+                assert made == [], upload
+        assert caller.landed_names <= known, "an upload is lost"
+        # What a killed request had reserved is given back by the caller's next request.
+        last = caller.begin()
+        assert caller.call("DELETE", f"/uploads/{last['id']}").status_code == 204
+        assert caller.call("GET", "/limits").json()["openUploads"]["left"] == 1000
+    assert set(by_name) <= known, "an asset that no upload stands for"
+    assert KEY not in stand.log.getvalue()
