@@ -3,6 +3,7 @@
 The sandbox and the tests may put a broker of their own in place with `use`.
 """
 
+import logging
 import os
 import sys
 import time
@@ -138,6 +139,8 @@ def ssm_client() -> "SSMClient":
     import boto3  # noqa: PLC0415 - a broker whose secrets lie in its environment needs no SSM
     from botocore.config import Config  # noqa: PLC0415 - as above
 
+    # At DEBUG botocore writes down whole answers, and those of SSM hold the secrets.
+    logging.getLogger("botocore.parsers").setLevel(logging.INFO)
     retries: Any = {"mode": "standard", "total_max_attempts": 2}
     return boto3.client("ssm", config=Config(connect_timeout=2, read_timeout=3, retries=retries))
 
@@ -147,28 +150,25 @@ def dynamodb_client() -> "DynamoDBClient":
     # Imported here, so that a container without settings answers without loading it.
     import boto3  # noqa: PLC0415 - as above
     from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
 
-    client = boto3.client(
-        "dynamodb",
-        config=Config(
-            connect_timeout=2,
-            read_timeout=3,
-            retries={"mode": "standard", "total_max_attempts": 3},
-            max_pool_connections=32,
-        ),
+    config = Config(
+        connect_timeout=1,
+        read_timeout=2,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=32,
     )
+    try:
+        client = boto3.client("dynamodb", config=config)
+    except BotoCoreError as error:
+        # Its text names what of AWS's own settings is missing, such as the region.
+        raise Misconfigured(f"AWS_REGION and AWS's other settings: {error}") from error
     client.meta.events.register("before-send.dynamodb", _sent)
-    # botocore asks after each HTTP request, the last one included, whether to repeat it.
-    client.meta.events.register("needs-retry.dynamodb", _answered)
     return client
 
 
 def _sent(**_: Any) -> None:
     observability.dynamodb_sent()
-
-
-def _answered(**_: Any) -> None:
-    observability.dynamodb_answered()
 
 
 def sweep(milliseconds_left: int) -> None:
@@ -216,7 +216,7 @@ def greet() -> None:
     """
     if "AWS_CHALICE_CLI_MODE" in os.environ and "local" in sys.argv:
         try:
-            settings.load(os.environ)
+            build(os.environ)
         except Misconfigured as error:
             lines = ["The broker is not configured, so it answers every request with 503."]
             lines += [f"  - {problem}" for problem in error.detail.split("; ")]
