@@ -271,6 +271,37 @@ def test_log_injection_by_headers(api: Api, broker: RunningBroker) -> None:
     assert len(broker.log.getvalue().splitlines()) == len(broker.lines()) == len(names) + 1
 
 
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("k" * 255, 201),
+        ("k" * 256, 400),
+        ("k" * 60_000, 400),
+        ("a, b", 400),
+        ("ké", 400),
+        ("k\x85", 400),
+        ("k\x1b[2J", 400),
+        ('{"event":"request","forged":true}', 201),
+        ("upload#" + "0" * 32, 201),
+        ("../../key", 201),
+    ],
+)
+def test_key_tricks(api: Api, broker: RunningBroker, key: str, status: int) -> None:
+    """An `Idempotency-Key` of any content is refused or hashed; it is never written anywhere."""
+    headers = {"Idempotency-Key": key.encode("latin-1")}
+    first = api.call("POST", "/uploads", json=GOOD, headers=headers)
+    assert first.status_code == status
+    if status == 201:
+        again = api.call("POST", "/uploads", json=GOOD, headers=headers)
+        assert again.json()["id"] == first.json()["id"]
+        stranger = Api(broker).call("POST", "/uploads", json=GOOD, headers=headers)
+        assert stranger.json()["id"] != first.json()["id"]
+    else:
+        assert len(first.content) < 2000
+    assert "forged" not in broker.log.getvalue()
+    assert broker.log.getvalue().isascii()
+
+
 @pytest.mark.parametrize("query", ["cursor", "limit", "x"])
 def test_response_splitting(api: Api, query: str) -> None:
     """No line break of a query gets into a header."""
