@@ -1,10 +1,13 @@
 """`make run`: the whole system on this machine, without an account and without a key."""
 
+import ctypes
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from sandbox.ports import HOST, Ports
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
 STOP_SECONDS = 10
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,24 @@ class Part:
     port: int
 
 
-class Stopped(Exception):  # noqa: N818 - it is the orderly end, not an error
-    """Somebody wants the sandbox to stop."""
+class Stop:
+    """Whether somebody wants the sandbox to stop.
+
+    A signal only sets a mark, which is looked at between two steps: an exception out of the
+    handler could hit the moment in which a program runs and nobody has noted it yet.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._want)
+
+    def _want(self, _signal: int, _frame: FrameType | None) -> None:
+        self._wanted.set()
+
+    def within(self, seconds: float) -> bool:
+        """Wait, and say whether it is wanted by then."""
+        return self._wanted.wait(seconds)
 
 
 def parts(environ: Mapping[str, str], chosen: Ports, folder: Path) -> list[Part]:
@@ -69,10 +88,10 @@ class Running:
         return self
 
     def start(self) -> None:
-        """Start every part. Inside the `with`, so that a signal in the middle loses none."""
+        """Start every part."""
         self._logs.mkdir(parents=True, exist_ok=True)
         for part in self._wanted:
-            with self._log(part, "wb") as log:
+            with self._log(part, "ab") as log:
                 process = subprocess.Popen(  # noqa: S603 - our own programs
                     part.command,
                     cwd=ROOT,
@@ -82,6 +101,7 @@ class Running:
                     stderr=subprocess.STDOUT,
                     # Ctrl-C reaches this process alone, which stops the others in order.
                     start_new_session=True,
+                    preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
                 )
             self._processes.append((part, process))
 
@@ -97,15 +117,17 @@ class Running:
                 process.kill()
                 process.wait()
 
-    def wait_until_up(self) -> None:
-        """Wait until every part listens."""
+    def wait_until_up(self, stop: Stop) -> bool:
+        """Wait until every part listens; say whether they do, or somebody wants to stop."""
         deadline = time.monotonic() + START_SECONDS
         for part, _process in self._processes:
             while not _listens(part.port):
                 self.check()
                 if time.monotonic() > deadline:
                     self._give_up(part, "did not start in time")
-                time.sleep(0.05)
+                if stop.within(0.05):
+                    return False
+        return True
 
     def check(self) -> None:
         """End everything if one part has ended."""
@@ -129,37 +151,46 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    # A second signal, while the parts are being stopped, must not leave any behind.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise Stopped
+def _end_with_parent() -> None:
+    """Let a part be told to stop when this process is gone, even by `kill -9` (Linux alone)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _own(folder: Path) -> IO[str]:
+    """Take the folder for this process alone, or end with a message."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(f"Another sandbox runs in {folder}. Choose another folder: SANDBOX_DIR=...")
+    return lock
 
 
 def main() -> None:
     """Start everything, print the URL, and stay until somebody stops it."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, _stop)
+    stop = Stop()
     try:
         chosen = ports.read(os.environ)
     except ValueError as error:
         sys.exit(str(error))
-    if taken := ports.taken(chosen):
-        sys.exit("\n".join(taken))
     folder = Path(os.environ.get("SANDBOX_DIR") or ROOT / ".sandbox").resolve()
-    logs = folder / "logs"
-    try:
+    with _own(folder):
+        if taken := ports.taken(chosen):
+            sys.exit("\n".join(taken))
+        logs = folder / "logs"
         with Running(parts(os.environ, chosen, folder), logs) as running:
             running.start()
-            running.wait_until_up()
-            print(f"The demo page is on http://{HOST}:{chosen.demo}")
-            print(f"Broker {chosen.broker}, sync. {chosen.upstream}, DynamoDB {chosen.dynamodb}.")
-            print(f"Logs in {os.path.relpath(logs)}. Ctrl-C stops everything.", flush=True)
-            while True:
-                running.check()
-                time.sleep(0.5)
-    except Stopped:
-        print("Stopped.")
+            if running.wait_until_up(stop):
+                print(f"The demo page is on http://{HOST}:{chosen.demo}")
+                print(
+                    f"Broker {chosen.broker}, sync. {chosen.upstream}, DynamoDB {chosen.dynamodb}."
+                )
+                print(f"Logs in {os.path.relpath(logs)}. Ctrl-C stops everything.", flush=True)
+                while not stop.within(0.5):
+                    running.check()
+    print("Stopped.")
 
 
 if __name__ == "__main__":

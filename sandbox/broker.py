@@ -36,7 +36,13 @@ def serve(app: Chalice, port: int) -> LocalDevServer:
     ChaliceRequestHandler.disable_nagle_algorithm = True
     ChaliceRequestHandler.wbufsize = -1
     ThreadedHTTPServer.request_queue_size = 1024
+    # The broker writes a line of its own for each request, in JSON.
+    ChaliceRequestHandler.log_request = _nothing
     return create_local_server(app, Config.create(lambda_timeout=30), HOST, port)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def create_table(name: str) -> None:

@@ -50,5 +50,6 @@ def taken(ports: Ports) -> list[str]:
             try:
                 probe.bind((HOST, number))
             except OSError:
-                found.append(f"Port {number} is taken. Choose another: {name}={number + 100}")
+                other = number + 100 if number + 100 < 2**16 else number - 100
+                found.append(f"Port {number} is taken. Choose another: {name}={other}")
     return found

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -60,6 +62,58 @@ def test_stop(tmp_path: Path, number: int, group: bool) -> None:  # noqa: FBT001
     for port in running.ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def processes_of(folder: Path) -> list[int]:
+    """List the processes whose environment names a sandbox's folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if str(folder).encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found
+
+
+def gone(folder: Path) -> bool:
+    """Wait until no process of a sandbox is left."""
+    deadline = time.monotonic() + 15
+    while processes_of(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("milliseconds", range(100, 1300, 150))
+def test_stop_in_mid_start(tmp_path: Path, milliseconds: int) -> None:
+    """A signal at any moment of the start leaves no process behind."""
+    running = Sandbox(tmp_path)
+    time.sleep(milliseconds / 1000)
+    os.killpg(running.process.pid, signal.SIGINT)
+    running.process.communicate(timeout=20)
+    assert gone(tmp_path)
+
+
+def test_killed(tmp_path: Path) -> None:
+    """Even when the first process is killed, the parts end by themselves."""
+    running = Sandbox(tmp_path)
+    running.wait_until_up()
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.process.communicate(timeout=20)
+    assert gone(tmp_path)
+
+
+def test_second_in_one_folder(tmp_path: Path) -> None:
+    """A second sandbox in the same folder is refused, and the first one's logs stay."""
+    with sandbox(tmp_path) as running:
+        example(running, ROOT / "sandbox" / "samples" / "sample.png")
+        log = tmp_path / "logs" / "broker.log"
+        before = log.stat().st_size
+        second = Sandbox(tmp_path)
+        said, _ = second.process.communicate(timeout=20)
+        assert second.process.returncode != 0
+        assert "Another sandbox runs in" in said
+        assert log.stat().st_size >= before
 
 
 def test_finds_its_data_again(tmp_path: Path) -> None:
