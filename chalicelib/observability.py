@@ -29,7 +29,6 @@ class RequestRecord:
         upstream_seconds: Time spent waiting for sync.
         dynamodb_calls: HTTP requests sent to DynamoDB, retries included.
         dynamodb_seconds: Time spent waiting for DynamoDB.
-        dynamodb_sent: When the last of them was sent; readings as `started`.
         fields: Further members of the line: `uploadId`, `caller`, `code`.
     """
 
@@ -41,7 +40,6 @@ class RequestRecord:
     upstream_seconds: float = 0.0
     dynamodb_calls: int = 0
     dynamodb_seconds: float = 0.0
-    dynamodb_sent: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,16 +66,15 @@ def count_upstream(seconds: float) -> None:
 
 
 def dynamodb_sent() -> None:
-    """Count one HTTP request to DynamoDB, and start its clock."""
+    """Count one HTTP request to DynamoDB."""
     if record := _current.get():
         record.dynamodb_calls += 1
-        record.dynamodb_sent = time.monotonic()
 
 
-def dynamodb_answered() -> None:
-    """Stop the clock that `dynamodb_sent` started."""
+def dynamodb_spent(seconds: float) -> None:
+    """Add the time of one call, with what its library does and repeats."""
     if record := _current.get():
-        record.dynamodb_seconds += time.monotonic() - record.dynamodb_sent
+        record.dynamodb_seconds += seconds
 
 
 def finish(record: RequestRecord, status: int) -> None:

@@ -112,7 +112,9 @@ class Registration:
                     address, upload.type, upload.name, upload.project_id
                 )
             except errors.OutcomeUnknown as error:
-                observability.event("outcome_unknown", uploadId=upload.id, code=error.code)
+                observability.event(
+                    "outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=error.code
+                )
                 return self.look(upload) if look_after else self._keep_looking(upload)
             except errors.UpstreamRefused as error:
                 refusal = error
@@ -141,7 +143,9 @@ class Registration:
                 attempt.first_post_at - LOOK_BACK_SECONDS * 1000,
             )
         except errors.BrokerError as error:
-            observability.event("look_failed", uploadId=upload.id, code=error.code)
+            observability.event(
+                "look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code
+            )
             return self._keep_looking(upload)
         candidates = self._candidates(upload, found)
         if len(candidates) == 1 or (candidates and upload.is_file):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors, items
+from chalicelib import errors, items, observability
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -175,6 +175,7 @@ class Table:
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         """Send a request, again after a conflict."""
         for number in range(CONFLICT_TRIES):
+            started = time.monotonic()
             try:
                 answer: dict[str, Any] = getattr(self._client, operation)(**request)
             except BotoCoreError as error:
@@ -185,6 +186,8 @@ class Table:
                 self._explain(error)
             else:
                 return answer
+            finally:
+                observability.dynamodb_spent(time.monotonic() - started)
             self._sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable("Too many write the same record.", retry_after=1)
 

@@ -1,24 +1,23 @@
-"""The only HTTP to sync.: time-outs, retries, and one table of its errors.
+"""The only HTTP to sync.: time-outs and retries. `replies.py` reads what comes.
 
 A POST that registers is sent once. It is repeated only when no connection came about, because
 sync. knows no idempotency key there. A presign makes nothing that lasts, and a look-up only
 reads: both are repeated once after a failure that may pass.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, replies
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Candidates, Json, Presigned, are_assets, asset_of
 
@@ -28,32 +27,6 @@ MAX_LOOK_PAGES = 20
 # A connection that rested longer may have been cut without a word, while the container was frozen.
 # A POST on it would end with its outcome unknown, so a new one is opened instead.
 IDLE_SECONDS = 20.0
-
-# sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
-# same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
-FINAL: dict[str, type[errors.BrokerError]] = {
-    "file_size_exceeds_plan_limit": errors.FileTooLarge,
-    "file_not_in_org_storage": errors.FileRejected,
-    "project_not_found": errors.ProjectNotFound,
-}
-_BY_STATUS: dict[int, type[errors.UpstreamError]] = {
-    401: errors.UpstreamUnauthorized,
-    402: errors.UpstreamUnauthorized,
-    403: errors.UpstreamUnauthorized,
-    408: errors.UpstreamTimeout,
-    429: errors.UpstreamBusy,
-    504: errors.UpstreamTimeout,
-}
-_BY_CODE: dict[str, type[errors.UpstreamError]] = {
-    "rate_limit_exceeded": errors.UpstreamBusy,
-    "concurrency_limit_reached": errors.UpstreamBusy,
-}
-MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
-_DETAILS: dict[type[errors.UpstreamError], str] = {
-    errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
-    errors.UpstreamUnauthorized: "This service can't use sync. now; its operator has to see to it.",
-}
-DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
 
 
 @dataclass(frozen=True)
@@ -243,7 +216,11 @@ class Upstream:
                 self._base_url + path,
                 params=request.get("query"),
                 json=request.get("body"),
-                headers={"x-api-key": key, "accept": "application/json"},
+                headers={
+                    "x-api-key": key,
+                    "accept": "application/json",
+                    "accept-encoding": "identity",  # an answer is small, and its size is bounded
+                },
                 timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
                 # A redirect would carry the key to wherever it points.
                 allow_redirects=False,
@@ -253,15 +230,20 @@ class Upstream:
                 content = self._read(response, started + seconds).replace(key.encode(), b"***")
         except requests.RequestException as error:
             raise _failure(error) from error
+        except ReadTimeoutError as error:
+            raise errors.UpstreamTimeout("sync. did not answer in time.") from error
+        except HTTPError as error:
+            raise errors.UpstreamFault("The connection to sync. broke off.") from error
         finally:
             self._last_used = self._monotonic()
             observability.count_upstream(self._last_used - started)
-        return _answer(response.status_code, response.headers.get("Retry-After"), content)
+        return replies.read(response.status_code, response.headers.get("Retry-After"), content)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         content = bytearray()
-        # The read time-out is for each packet: without a deadline a trickle would never end.
-        for chunk in response.iter_content(65536):
+        # The time-out is for each packet, and a read that waited for a full block would wait for
+        # many of them: so a trickle is measured packet by packet.
+        while chunk := response.raw.read1(65536, decode_content=True):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
                 raise errors.UpstreamFault("sync.'s answer has no end.")
@@ -293,63 +275,6 @@ def _never_connected(error: requests.ConnectionError) -> bool:
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
-
-
-def _answer(status: int, retry_after: str | None, content: bytes) -> Json:
-    """Turn an answer into its JSON object, or raise what it means."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        body = None
-    if 200 <= status < 300:  # noqa: PLR2004 - the range of success
-        if not isinstance(body, dict):
-            raise errors.UpstreamFault("sync.'s answer is not a JSON object.")
-        return body
-    problem = body if isinstance(body, dict) else {}
-    code = problem.get("errorCode") or problem.get("error_code")
-    raise _refusal(
-        status, code if isinstance(code, str) else None, _message(problem), _seconds(retry_after)
-    )
-
-
-def _refusal(
-    status: int, code: str | None, message: str, retry_after: float | None
-) -> errors.BrokerError:
-    """The one table: what a status and an `errorCode` of sync. mean here."""
-    observability.note(upstreamStatus=status, upstreamCode=code)
-    if code in FINAL and 400 <= status < 500:  # noqa: PLR2004 - the range of refusals
-        return FINAL[code](message or "sync. gave no reason.")
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
-    if kind is None:
-        is_refusal = 400 <= status < 500  # noqa: PLR2004 - as above
-        kind = errors.UpstreamRefused if is_refusal else errors.UpstreamFault
-    if kind is errors.UpstreamBusy and retry_after is None:
-        retry_after = DEFAULT_RETRY_AFTER
-    # What sync. says about the key or the plan is for the operator's log, not for the browser.
-    detail = message if kind is errors.UpstreamRefused else _DETAILS.get(kind, "")
-    return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
-
-
-def _message(problem: Json) -> str:
-    """Read `message`, which is a string or a list of strings."""
-    message = problem.get("message")
-    if isinstance(message, list):
-        return "; ".join(part for part in message if isinstance(part, str))[:500]
-    return message[:500] if isinstance(message, str) else ""
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Read `Retry-After`: whole seconds, or a date."""
-    if not retry_after:
-        return None
-    try:
-        if retry_after.isascii() and retry_after.isdigit():
-            seconds = float(retry_after[:9])
-        else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def _milliseconds(stamp: object) -> int | None:

@@ -1,6 +1,9 @@
 """At most one asset, whatever answers get lost."""
 
+import socketserver
 import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -326,3 +329,32 @@ def test_retry_after(api: Api, upstream: RunningUpstream, retry_after: str | Non
     assert answer.status_code == 503
     seconds = int(answer.headers["Retry-After"])
     assert seconds == 7 if retry_after == "7" else seconds >= 10
+
+
+class Trickle(socketserver.BaseRequestHandler):
+    """Answers with one byte after the other, for ever."""
+
+    def handle(self) -> None:
+        """Send until the other side has had enough."""
+        self.request.recv(65536)
+        self.request.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                self.request.sendall(b" ")
+                time.sleep(0.05)
+
+
+def test_trickle(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An answer that comes byte by byte is given up in time, and its outcome is unknown."""
+    upload = api.landed()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        broker.configure(upstream, SYNC_BASE_URL=f"http://127.0.0.1:{server.server_address[1]}")
+        started = time.monotonic()
+        answer = api.complete(upload)
+        assert time.monotonic() - started < 10
+        server.shutdown()
+    assert answer.status_code == 202
+    broker.configure(upstream)
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 200

@@ -1,0 +1,91 @@
+"""What sync. answers: JSON, or a failure by the one table of its statuses and codes. Pure."""
+
+import json
+import time
+from email.utils import parsedate_to_datetime
+
+from chalicelib import errors, observability
+from chalicelib.uploads import Json
+
+# sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
+# same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
+FINAL: dict[str, type[errors.BrokerError]] = {
+    "file_size_exceeds_plan_limit": errors.FileTooLarge,
+    "file_not_in_org_storage": errors.FileRejected,
+    "project_not_found": errors.ProjectNotFound,
+}
+_BY_STATUS: dict[int, type[errors.UpstreamError]] = {
+    401: errors.UpstreamUnauthorized,
+    402: errors.UpstreamUnauthorized,
+    403: errors.UpstreamUnauthorized,
+    408: errors.UpstreamTimeout,
+    429: errors.UpstreamBusy,
+    504: errors.UpstreamTimeout,
+}
+_BY_CODE: dict[str, type[errors.UpstreamError]] = {
+    "rate_limit_exceeded": errors.UpstreamBusy,
+    "concurrency_limit_reached": errors.UpstreamBusy,
+}
+MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
+_DETAILS: dict[type[errors.UpstreamError], str] = {
+    errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
+    errors.UpstreamUnauthorized: "This service can't use sync. now; its operator has to see to it.",
+}
+DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
+
+
+def read(status: int, retry_after: str | None, content: bytes) -> Json:
+    """Turn an answer into its JSON object, or raise what it means."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    if 200 <= status < 300:  # noqa: PLR2004 - the range of success
+        if not isinstance(body, dict):
+            raise errors.UpstreamFault("sync.'s answer is not a JSON object.")
+        return body
+    problem = body if isinstance(body, dict) else {}
+    code = problem.get("errorCode") or problem.get("error_code")
+    raise _refusal(
+        status, code if isinstance(code, str) else None, _message(problem), _seconds(retry_after)
+    )
+
+
+def _refusal(
+    status: int, code: str | None, message: str, retry_after: float | None
+) -> errors.BrokerError:
+    """The one table: what a status and an `errorCode` of sync. mean here."""
+    observability.note(upstreamStatus=status, upstreamCode=code)
+    if code in FINAL and 400 <= status < 500:  # noqa: PLR2004 - the range of refusals
+        return FINAL[code](message or "sync. gave no reason.")
+    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    if kind is None:
+        is_refusal = 400 <= status < 500  # noqa: PLR2004 - as above
+        kind = errors.UpstreamRefused if is_refusal else errors.UpstreamFault
+    if kind is errors.UpstreamBusy and retry_after is None:
+        retry_after = DEFAULT_RETRY_AFTER
+    # What sync. says about the key or the plan is for the operator's log, not for the browser.
+    detail = message if kind is errors.UpstreamRefused else _DETAILS.get(kind, "")
+    return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
+
+
+def _message(problem: Json) -> str:
+    """Read `message`, which is a string or a list of strings."""
+    message = problem.get("message")
+    if isinstance(message, list):
+        return "; ".join(part for part in message if isinstance(part, str))[:500]
+    return message[:500] if isinstance(message, str) else ""
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read `Retry-After`: whole seconds, or a date."""
+    if not retry_after:
+        return None
+    try:
+        if retry_after.isascii() and retry_after.isdigit():
+            seconds = float(retry_after[:9])
+        else:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER)
