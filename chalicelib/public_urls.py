@@ -9,11 +9,14 @@ MAX_LENGTH = 2048  # characters
 
 # The last label of names that only mean something inside a network (RFC 6761, 6762, 8375).
 _PRIVATE_SUFFIXES = frozenset(
-    {"localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "test",
-     "invalid", "arpa", "onion"}
+    {"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private",
+     "svc", "cluster", "test", "invalid", "arpa", "onion"}
 )  # fmt: skip
-# NAT64 (RFC 6052), and the deprecated IPv4-compatible form (RFC 4291, section 2.5.5.1).
-_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+# Addresses of hosts; what lies outside carries another address in it, or means one network alone.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Public by their number, and yet the platform's own (Azure's host agent; RFC 7526's 6to4 relays).
+_NOT_PUBLIC = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.88.99.0/24"))
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: upper half of an interface that carries IPv4
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
@@ -81,13 +84,11 @@ def _is_public(host: str) -> bool:
 
 
 def _is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Look through the spellings that carry an IPv4 address inside an IPv6 one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address.teredo is not None:
-            return False
-        if inner is None and any(address in network for network in _EMBEDDING):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return _is_public_address(inner)
-    return address.is_global and not address.is_multicast
+    """Say whether an address is one host's in the public network, and carries no other one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        is_special = any(address in network for network in _NOT_PUBLIC)
+    else:
+        carries = address.sixtofour is not None or address.teredo is not None
+        is_isatap = (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP
+        is_special = carries or is_isatap or address not in _GLOBAL_UNICAST
+    return address.is_global and not address.is_multicast and not is_special
