@@ -1,0 +1,118 @@
+"""The five rules of an upload's life, held against what is there after a step."""
+
+import json
+from collections import Counter
+
+from surroundings import WINDOW, Snapshot
+from upstream_process import KEY
+
+from chalicelib.uploads import MOVES, Status, Upload
+
+FINAL = frozenset(state for state, targets in MOVES.items() if not targets)
+UNFINISHED = frozenset(MOVES) - FINAL
+NEVER_LOGGED = ("asset_orphaned", "sweep_poisoned", KEY, "X-Amz-Signature")
+LONGEST_PAUSE = 3_700_000  # milliseconds until the sweep must look again, the skew included
+
+
+def reachable(state: Status) -> set[Status]:
+    """Name the states that moves lead to, the state itself included."""
+    found, new = {state}, {state}
+    while new:
+        new = {target for one in new for target in MOVES[one]} - found
+        found |= new
+    return found
+
+
+def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
+    """Rule 1: an upload makes at most one asset, and none where it says that there is none."""
+    for upload in seen.uploads.values():
+        if not upload.is_file:
+            continue
+        made = seen.assets_of(upload)
+        assert len(made) <= 1, f"{len(made)} assets of {upload}"
+        alive = made - seen.deleted
+        if upload.status is Status.REGISTERED:
+            assert upload.asset is not None
+            assert made == {upload.asset["id"]}, f"{made} made, and recorded {upload.asset['id']}"
+            assert alive, f"the asset of {upload} was deleted"
+        elif upload.status is Status.FAILED:
+            assert alive <= {upload.discarded}, f"an asset is left of {upload}"
+        elif upload.status is not Status.REGISTERING:
+            assert not made, f"{upload.status} upload has an asset: {upload}"
+    for url, times in urls_used.items():
+        made = seen.assets_at(url)
+        assert len(made) <= times, f"{len(made)} assets of {times} uploads of {url}"
+
+
+def own_assets(seen: Snapshot, *, shared: bool) -> None:
+    """Rule 1, for public URLs: nobody's asset is deleted, or given to somebody else too."""
+    recorded = Counter(
+        upload.asset["id"] for upload in seen.uploads.values() if upload.asset is not None
+    )
+    assert not recorded.keys() & seen.deleted, "an asset that is recorded was deleted"
+    assert shared or not recorded or max(recorded.values()) == 1, "two uploads have one asset"
+
+
+def final_stays(before: Snapshot, after: Snapshot) -> None:
+    """Rule 2: only legal moves are made; a final state and an asset id never change."""
+    for upload_id, old in before.uploads.items():
+        new = after.uploads.get(upload_id)
+        if new is None:
+            taken_back = old.source_url is not None and old.status is Status.REGISTERING
+            assert taken_back, f"{old} is gone"
+            continue
+        assert new.status in reachable(old.status), f"{old.status} became {new.status}"
+        if old.status in FINAL:
+            assert _lasting(old) == _lasting(new)
+
+
+def _lasting(upload: Upload) -> tuple[object, ...]:
+    asset = json.dumps(upload.asset, sort_keys=True)
+    return upload.status, asset, upload.error and upload.error["code"], upload.targets
+
+
+def nothing_lost(seen: Snapshot, now: int) -> None:
+    """Rule 3: what is unfinished stands in the sweep's index, and soon comes up."""
+    for upload in seen.uploads.values():
+        item = seen.items[f"upload#{upload.id}"]
+        if upload.status in UNFINISHED:
+            assert upload.due_at is not None, f"the sweep will never see {upload}"
+            assert "dueShard" in item
+            assert upload.due_at <= now + LONGEST_PAUSE
+            assert "ttl" not in item
+        elif upload.discarded is None:
+            assert "dueAt" not in item
+            assert "dueShard" not in item
+
+
+def records_agree(seen: Snapshot) -> None:
+    """Rule 4: a registered upload has its asset, its copy and its claim; quotas count the rest."""
+    for upload in seen.uploads.values():
+        assert (upload.attempt is not None) == (upload.status is Status.REGISTERING)
+        assert (upload.asset is not None) == (upload.status is Status.REGISTERED)
+        assert (upload.error is not None) == (upload.status is Status.FAILED)
+        if upload.asset is not None:
+            copy = seen.items[f"asset#{upload.owner}#{upload.asset['id']}"]
+            assert copy["status"] == "registered"
+            assert f"claim#{upload.asset['id']}" in seen.items
+    unfinished = Counter(u.owner for u in seen.uploads.values() if u.status in UNFINISHED)
+    for pk, item in seen.items.items():
+        if pk.startswith("quota#"):
+            places = sum(name.startswith("creating#") for name in item)
+            owner = pk.removeprefix("quota#")
+            assert item["open"] == unfinished[owner] + places, f"{item} and {unfinished[owner]}"
+
+
+def key_kept(seen: Snapshot, log: str) -> None:
+    """Rule 5: the key is in no item and no log line."""
+    assert KEY not in json.dumps(seen.items, default=str)
+    for word in NEVER_LOGGED:
+        assert word not in log, log
+
+
+def is_promised(upload: Upload, now: int) -> bool:
+    """Say whether what lands now at an upload's address must be registered or refused.
+
+    A minute before the end nothing is promised: the clocks may be that far apart.
+    """
+    return upload.status in UNFINISHED and now < upload.ends_at(WINDOW) - 60_000

@@ -1,0 +1,250 @@
+"""What the state machine drives: real DynamoDB and HTTP around brokers that it builds itself."""
+
+import io
+import os
+import re
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import requests
+from botocore.config import Config
+from upstream_process import KEY, ROOT, RunningUpstream, free_port
+
+from chalicelib import items, keys, observability
+from chalicelib.callers import Caller, Limits
+from chalicelib.idempotency import Bindings
+from chalicelib.ledger import Ledger
+from chalicelib.lifecycle import Lifecycle
+from chalicelib.registration import Registration
+from chalicelib.store import Store
+from chalicelib.sweeper import Sweeper
+from chalicelib.table import Table
+from chalicelib.uploads import Upload
+from chalicelib.upstream import Timeouts, Upstream
+from ops import table
+from sandbox import environment
+from sandbox.ports import Ports
+
+SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
+LONGER_THAN_SHORT = 1.7  # seconds
+WINDOW = 86_400_000  # milliseconds
+SETTLE_SECONDS = 90
+_MADE = re.compile(r"\basset ([0-9a-f-]{36})")
+_DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")
+
+
+class Surroundings:
+    """The processes, started once: a DynamoDB emulator and the sandbox's upstream."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
+        self._emulator = subprocess.Popen(
+            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
+            env=environment.for_dynamodb(os.environ, ports, folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.upstream = RunningUpstream(folder / "upstream")
+        self.client = boto3.client(
+            "dynamodb",
+            endpoint_url=f"http://127.0.0.1:{ports.dynamodb}",
+            region_name="us-east-1",
+            aws_access_key_id="tests",
+            aws_secret_access_key="tests",
+            config=Config(proxies={}, max_pool_connections=32, retries={"total_max_attempts": 3}),
+        )
+        self.sync = tuple(Upstream(self.upstream.url, keys.fixed(KEY), SHORT) for _ in range(2))
+        self.session = requests.Session()
+        self.session.trust_env = False
+        _wait(ports.dynamodb)
+
+    def stop(self) -> None:
+        """Stop them."""
+        self.session.close()
+        assert self.upstream.stop() == 0
+        self._emulator.terminate()
+        self._emulator.wait(timeout=10)
+        self.client.close()
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on {port}")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A broker's objects, as `wiring.build` makes them."""
+
+    store: Store
+    ledger: Ledger
+    lifecycle: Lifecycle
+    sweeper: Sweeper
+
+
+@dataclass
+class Snapshot:
+    """All that is there after a step.
+
+    Attributes:
+        items: Every item of the table by its key, as plain values.
+        uploads: The uploads among them by their id.
+        made: Every asset that sync. ever made, and its address (None: it was deleted at once).
+        deleted: Those of them that were deleted.
+    """
+
+    items: dict[str, dict[str, Any]]
+    uploads: dict[str, Upload]
+    made: dict[str, str | None] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+
+    def assets_at(self, *addresses: str) -> set[str]:
+        """Name the assets that were ever made of these addresses."""
+        return {asset for asset, url in self.made.items() if url in addresses}
+
+    def assets_of(self, upload: Upload) -> set[str]:
+        """Name the assets that were ever made of a file."""
+        mine = self.assets_at(*upload.addresses)
+        # The claim tells whose an asset was that is gone before anybody saw its address.
+        for asset, url in self.made.items():
+            claim = self.items.get(f"claim#{asset}", {})
+            if url is None and claim.get("uploadId") == upload.id:
+                mine.add(asset)
+        return mine
+
+
+class World:
+    """One run's table, clock, callers and brokers.
+
+    Args:
+        around: The processes.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self.upstream = around.upstream
+        self.table = f"run-{secrets.token_hex(6)}"
+        around.client.create_table(**table.definition(self.table))
+        self.upstream.call("POST", "/_sandbox/reset")
+        self.upstream.behave(presignsPerMinute=1_000_000)
+        self.begun = int(time.time())
+        self.ahead = 0.0
+        self.skew = 0  # seconds that the second broker's clock is ahead
+        self.drift = 0  # seconds that sync.'s clock is ahead
+        self.asset_url = "same"
+        self.log = io.StringIO()
+        observability.configure("INFO", self.log)
+        self.callers = tuple(
+            Caller(f"{number:032x}", Limits(most, ("*/*",), frozenset(), 1000, 100_000, None))
+            for number, most in enumerate((10, 10, 100))
+        )
+        self.admin = self.parts(0, lambda target: target)
+        self._made: dict[str, str | None] = {}
+
+    def close(self) -> None:
+        """Forget the run."""
+        self.around.client.delete_table(TableName=self.table)
+
+    def now(self, broker: int = 0) -> int:
+        """Return milliseconds since 1970 by a broker's clock. It moves only when a rule says so."""
+        return int((self.begun + self.ahead + (self.skew if broker else 0)) * 1000)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everybody."""
+        self.ahead += seconds
+        self.set_upstream_clock()
+
+    def set_upstream_clock(self) -> None:
+        """Let sync. live at the time of the run, give or take its drift."""
+        skew = self.begun + self.ahead + self.drift - time.time()
+        self.upstream.behave(clockSkewSeconds=round(skew, 3))
+
+    def parts(self, broker: int, gate: Callable[[object], Any]) -> Parts:
+        """Build a broker whose calls to DynamoDB and sync. pass through gates."""
+
+        def now() -> int:
+            return self.now(broker)
+
+        def rest(_seconds: float) -> None:
+            """Wait for nobody: conflicts need two writers at one moment."""
+
+        reached = Table(gate(self.around.client), self.table, rest)
+        store, ledger = Store(reached), Ledger(reached, now)
+        upstream = gate(self.around.sync[broker])
+        registration = Registration(store, upstream, now, SETTLE_SECONDS)
+        bindings = Bindings(reached, now)
+        lifecycle = Lifecycle(store, ledger, bindings, upstream, registration, now, ())
+        sweeper = Sweeper(store, ledger, registration, now, WINDOW, 10_000)
+        return Parts(store, ledger, lifecycle, sweeper)
+
+    def look(self) -> Snapshot:
+        """Read everything, past all faults."""
+        found: dict[str, dict[str, Any]] = {}
+        uploads: dict[str, Upload] = {}
+        answer = self.around.client.scan(TableName=self.table, ConsistentRead=True)
+        assert "LastEvaluatedKey" not in answer, "a run stays within one page"
+        for item in answer["Items"]:
+            plain = items.plain(item)
+            found[plain["pk"]] = plain
+            if plain["pk"].startswith("upload#"):
+                uploads[plain["id"]] = items.to_upload(item)
+        outcomes = [one["outcome"] for one in self._journal()]
+        made = [match[1] for one in outcomes if (match := _MADE.search(one))]
+        self._learn([one for one in dict.fromkeys(made) if one not in self._made])
+        deleted = {match[1] for one in outcomes if (match := _DELETED.search(one))}
+        return Snapshot(found, uploads, dict(self._made), deleted)
+
+    def fresh(self, upload_id: str) -> Upload:
+        """Read an upload past all gates."""
+        key = items.key(f"upload#{upload_id}")
+        answer = self.around.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return items.to_upload(answer["Item"])
+
+    def _journal(self) -> list[dict[str, Any]]:
+        # One connection for all: this is what each step asks for.
+        answer = self.around.session.get(f"{self.upstream.url}/_sandbox/requests", timeout=30)
+        entries: list[dict[str, Any]] = answer.json()
+        return entries
+
+    def _learn(self, assets: list[str]) -> None:
+        """Ask for the addresses of new assets, whatever sync. shows to others."""
+        if not assets:
+            return
+        if self.asset_url != "same":
+            self.upstream.behave(assetUrl="same")
+        shown = self.upstream.call("POST", "/v2/assets/batch", json={"ids": assets}).json()
+        if self.asset_url != "same":
+            self.upstream.behave(assetUrl=self.asset_url)
+        addresses = {asset["id"]: asset["url"] for asset in shown}
+        self._made |= {asset: addresses.get(asset) for asset in assets}
+
+    def wait_for_slow_put(self, url: str) -> None:
+        """Wait until storage has checked the address of a PUT that has begun."""
+        path, deadline = urlsplit(url).path, time.monotonic() + 5
+        while not any(path == one["path"] for one in self._journal()):
+            assert time.monotonic() < deadline, "the PUT did not arrive"
+            time.sleep(0.01)
+
+    def wait_until_idle(self) -> None:
+        """Wait until sync. has done all that it was asked, though nobody waits for the answer."""
+        deadline = time.monotonic() + 20
+        while any(one["status"] is None and _runs(one["outcome"]) for one in self._journal()):
+            assert time.monotonic() < deadline, "sync. hangs"
+            time.sleep(0.02)
+
+
+def _runs(outcome: str) -> bool:
+    return outcome in {"in progress", "fault: delay-before"} or outcome.endswith("delay-after")

@@ -1,0 +1,67 @@
+"""The trouble that the state machine draws: crashes, faults of sync., and what nobody documents."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from operation import Fate
+from surroundings import LONGER_THAN_SHORT
+
+Order = tuple[str, str, dict[str, Any]]
+
+_REGISTER = ("POST", "/v2/assets")
+_OTHERS = (("GET", "/v2/assets"), ("POST", "/v2/assets/upload"), ("DELETE", "/v2/assets/*"))
+# What does the work and loses the answer, or does nothing and says nothing useful.
+_UNKNOWN: tuple[dict[str, Any], ...] = (
+    {"kind": "cut", "when": "before"},
+    {"kind": "cut", "when": "after"},
+    {"kind": "answer", "status": 500, "when": "before"},
+    {"kind": "answer", "status": 500, "when": "after"},
+    {"kind": "answer", "status": 503, "body": "<html>", "when": "after"},
+    {"kind": "answer", "status": 200, "body": "<html>", "when": "before"},
+    {"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"},
+    {"kind": "answer", "status": 201, "body": {"id": 5}, "when": "after"},
+)
+# What is known to have done nothing.
+_REFUSED: tuple[dict[str, Any], ...] = (
+    {"kind": "answer", "status": 429, "headers": {"Retry-After": "7"}},
+    {"kind": "answer", "status": 429},
+    {"kind": "answer", "status": 401},
+    {"kind": "answer", "status": 409, "body": {"message": "not now"}},
+)
+FINAL = {"kind": "answer", "status": 422, "body": {"errorCode": "file_not_in_org_storage"}}
+_SLOW: tuple[dict[str, Any], ...] = (
+    {"kind": "delay", "seconds": LONGER_THAN_SHORT, "when": "before"},
+    {"kind": "delay", "seconds": LONGER_THAN_SHORT, "when": "after"},
+)
+
+_orders: list[Order] = [
+    (*_REGISTER, fault) for fault in (*_UNKNOWN, *_UNKNOWN, *_REFUSED, FINAL, *_SLOW)
+]
+_orders += [(*call, fault) for call in _OTHERS for fault in (_UNKNOWN[0], _UNKNOWN[3], _REFUSED[0])]
+orders = st.sampled_from(_orders)
+
+fates = st.one_of(
+    st.none(),
+    st.builds(
+        Fate,
+        kind=st.sampled_from(("kill", "hold", "lose", "repeat")),
+        nth=st.integers(1, 5),
+        after=st.booleans(),
+    ),
+)
+
+# What is undocumented may be either way, and may change while the broker runs.
+behaviors = st.sampled_from(
+    (
+        ("unnamedAsset", "fileName"),
+        ("unnamedAsset", "null"),
+        ("duplicateUrl", "same"),
+        ("duplicateUrl", "new"),
+        ("assetUrl", "absent"),
+        ("assetUrl", "same"),
+        ("notUploadedStatus", 404),
+        ("notUploadedStatus", 422),
+        ("notUploadedCode", False),
+        ("optionalFields", "missing"),
+    )
+)
