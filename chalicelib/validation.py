@@ -243,8 +243,8 @@ def _explain(error: ValidationError) -> list[tuple[str, str]]:
         "enum": f"must be one of {', '.join(map(str, rule))}" if error.validator == "enum" else "",
         "minLength": "must not be empty",
         "maxLength": f"must be at most {rule} characters",
-        "minimum": f"must be at least {rule}",
-        "maximum": f"must be at most {rule}",
+        "minimum": f"must be at least {rule} byte",
+        "maximum": f"must be at most {rule} bytes",
     }
     by_pattern = {
         "/fileName": "must hold no path separator and no control character",

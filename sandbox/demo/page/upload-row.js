@@ -36,7 +36,7 @@ export function createRow({ file }, actions) {
     find("progress").value = percentage;
     find(".percentage").textContent = `${percentage} %`;
     find(".speed").textContent = rate ? `${formatBytes(rate.bytesPerSecond)}/s` : "";
-    find(".left").textContent = rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
+    find(".left").textContent = remaining(state, rate);
   }
 
   function showButtons(entry) {
@@ -66,6 +66,12 @@ export function createRow({ file }, actions) {
       if (entry.state === "done") find(".asset").replaceChildren(...createAssetId(entry.upload));
     },
   };
+}
+
+/** What is still to come: the bytes, or only sync.'s part, which needs no browser any more. */
+function remaining(state, rate) {
+  if (state === "finishing") return "All bytes are there. The rest is done even without this page.";
+  return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
 
 const kindOf = (type) => /^(video|audio|image)\//.exec(type)?.[1] ?? "file";
