@@ -66,6 +66,7 @@ class FaultyDynamoDB:
         self.url = f"http://{HOST}:{self.port}"
         self.rules: list[Rule] = []
         self.calls: list[str] = []
+        self.busy = 0
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._server: _Server | None = None
@@ -110,12 +111,18 @@ class FaultyDynamoDB:
     def take(self, operation: str, body: str) -> Rule | None:
         """Find the trouble for a call."""
         with self._lock:
+            self.busy += 1
             self.calls.append(operation)
             for rule in self.rules:
                 if rule.matches(operation, body):
                     rule.reached.set()
                     return rule
         return None
+
+    def done(self) -> None:
+        """Note that a call was dealt with."""
+        with self._lock:
+            self.busy -= 1
 
     def opened(self, connection: socket.socket) -> None:
         """Remember an open connection."""
@@ -161,6 +168,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation = self.headers.get("X-Amz-Target", "").removeprefix(TARGET)
         rule = self.server.proxy.take(operation, body.decode())
+        try:
+            self._deal(body, rule)
+        finally:
+            self.server.proxy.done()
+
+    def _deal(self, body: bytes, rule: Rule | None) -> None:
         kind = rule.kind if rule else ""
         if rule is None:
             self._answer(*self._forward(body))
