@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint clean
+.PHONY: help setup run test lint audit clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ lint: .venv/.dev node_modules/.installed ## Check style, types and layers
 	.venv/bin/lint-imports
 	node_modules/.bin/biome ci --colors=off
 	node_modules/.bin/tsc --project tsconfig.json
+
+audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
+	@scripts/audit
 
 clean: ## Delete what setup installed and what the sandbox stored
 	rm -rf .venv .venv-ministack node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
