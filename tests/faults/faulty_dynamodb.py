@@ -36,6 +36,7 @@ class Rule:
         seconds: How late.
         reached: Set when it has struck.
         released: Ends a pause.
+        carried_out: Whether a call that is cut or paused afterwards has been carried out.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Rule:
     seconds: float = 4.0
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
+    carried_out: bool = False
 
     def matches(self, operation: str, body: str) -> bool:
         """Say whether a call is meant."""
@@ -188,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if kind in {"cut-after", "pause-after"}:
                 self._forward(body)
+                rule.carried_out = True
             if kind.startswith("pause"):
                 rule.released.wait(60)
             self.close_connection = True
