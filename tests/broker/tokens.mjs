@@ -27,7 +27,9 @@ function pair(name) {
 }
 
 function signing(name) {
-  return name.startsWith("secret:") ? new TextEncoder().encode(name.slice(7)) : pair(name).privateKey;
+  return name.startsWith("secret:")
+    ? new TextEncoder().encode(name.slice(7))
+    : pair(name).privateKey;
 }
 
 function raw({ raw: payload, header, key }) {

@@ -1,0 +1,50 @@
+// Takes the README's picture of the demo page, from the running system: node scripts/take_picture.js
+import { copyFile, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { launchBrowser } from "../tests/browser/browser.js";
+import { DemoPage } from "../tests/browser/demo-page.js";
+import { ROOT, startSystem } from "../tests/browser/system.js";
+
+const picture = process.argv[2] ?? join(ROOT, "docs/images/demo.png");
+const folder = await mkdtemp(join(tmpdir(), "picture-"));
+const system = await startSystem();
+const browser = await launchBrowser();
+
+/** Makes a file: a copy of a sample, or one of so many bytes. */
+async function file(name, content) {
+  const path = join(folder, name);
+  if (typeof content === "string") await copyFile(join(ROOT, "sandbox/samples", content), path);
+  else await writeFile(path, "").then(() => truncate(path, content));
+  return path;
+}
+
+try {
+  const page = new DemoPage(await browser.newPage(), "alice");
+  await page.page.setViewport({ width: 1200, height: 900 });
+  await page.visit(system.demo);
+  await page.upload(
+    await file("Speaker take 1.mp4", "sample.mp4"),
+    await file("Portrait.png", "sample.png"),
+  );
+  await page.press("Clear finished");
+  await page.upload(await file("Closing words.wav", "sample.wav"), await file("Transcript.txt", 5));
+  const slow = { kind: "slow", bytesPerSecond: 8_000_000 };
+  await system.arm({ match: { method: "PUT" }, times: 2, do: slow });
+  const clips = [
+    await file("Interview, camera A.mp4", 90_000_000),
+    await file("Interview, camera B.mp4", 60_000_000),
+  ];
+  await page.choose(...clips);
+  await page.page.waitForFunction(
+    () =>
+      [...document.querySelectorAll('.row[data-state="uploading"] progress')].filter(
+        ({ value }) => value > 20,
+      ).length === 2,
+  );
+  await page.page.screenshot({ path: picture, fullPage: true });
+} finally {
+  await browser.close();
+  await system.stop();
+  await rm(folder, { recursive: true });
+}
