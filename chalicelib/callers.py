@@ -87,11 +87,12 @@ def _covers(wide: str, narrow: str) -> bool:
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """List the types that are accepted by one and by the other; of two that nest, the inner."""
+    """List the types that are accepted by one and by the other, and none that another one means too."""
     inner = [
         b if _covers(a, b) else a for a in one for b in other if _covers(a, b) or _covers(b, a)
     ]
-    return tuple(dict.fromkeys(inner))
+    found = list(dict.fromkeys(inner))
+    return tuple(a for a in found if not any(_covers(b, a) for b in found if b != a))
 
 
 def _whole(name: str, value: Any) -> int:

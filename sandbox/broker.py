@@ -13,6 +13,7 @@ from chalice import Chalice
 from chalice.config import Config
 from chalice.local import (
     ChaliceRequestHandler,
+    LocalChalice,
     LocalDevServer,
     ThreadedHTTPServer,
     create_local_server,
@@ -38,7 +39,10 @@ def serve(app: Chalice, port: int) -> LocalDevServer:
     ThreadedHTTPServer.request_queue_size = 1024
     # The broker writes a line of its own for each request, in JSON.
     ChaliceRequestHandler.log_request = _nothing
-    return create_local_server(app, Config.create(lambda_timeout=30), HOST, port)
+    config = Config.create(lambda_timeout=30)
+    if isinstance(app, LocalChalice):  # a second server in one process: the app is prepared already
+        return LocalDevServer(app, config, HOST, port)
+    return create_local_server(app, config, HOST, port)
 
 
 def _nothing(*_: object) -> None:

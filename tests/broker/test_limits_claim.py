@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.callers import Limits
@@ -55,6 +55,10 @@ def is_within(narrow: Limits, wide: Limits) -> bool:
     )
 
 
+@example(
+    Limits(0, ("video/*", "video/mp4", "*/*"), frozenset(), 0, 0, 0),
+    {"contentTypes": ["video/*", "*/*"]},
+)
 @given(ALLOWED, CLAIMS)
 def test_never_wider(allowed: Limits, claim: dict[str, object]) -> None:
     """Whatever a claim says, the caller may do nothing that the settings forbid."""
