@@ -87,7 +87,7 @@ def _covers(wide: str, narrow: str) -> bool:
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """List the types that are accepted by one and by the other, and none that another one means too."""
+    """List the types that both accept, and none that another one in the list means too."""
     inner = [
         b if _covers(a, b) else a for a in one for b in other if _covers(a, b) or _covers(b, a)
     ]
