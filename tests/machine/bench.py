@@ -13,6 +13,7 @@ from hypothesis import note
 from operation import Fate, Killed, Operation
 from step_count import COUNTS
 from surroundings import Parts, Snapshot, Surroundings, World
+from trouble import FINAL, Order
 from upstream_process import KEY
 
 from chalicelib import errors
@@ -66,6 +67,13 @@ class Bench:
         self.lags_since: float | None = None
         self.is_refused_for_good = self.is_shared = self.is_rewritten = self.is_slow = False
 
+    def arm(self, order: Order, times: int, skip: int) -> None:
+        """Let sync. fail."""
+        method, path, fault = order
+        self.is_slow |= fault["kind"] == "delay"
+        self.is_refused_for_good |= fault is FINAL
+        self.world.upstream.order(fault, method, path, times=times, skip=skip)
+
     def behave(self, name: str, value: Any) -> None:
         """Change how sync. behaves."""
         self.world.upstream.behave(**{name: value})
@@ -106,6 +114,36 @@ class Bench:
             note("  held")
             self.held.append((operation, check))
         return operation
+
+    def act(self, what: str, upload: Known, broker: int, fate: Fate | None) -> Operation:
+        """Let an upload's caller do something about it, or a sweep come by."""
+        caller = self.world.callers[upload.caller]
+        if what == "sweep":
+            return self.sweep(broker, fate)
+        check = {"complete": self.check_outcome, "renew": self.check_renewed}.get(what)
+        return self.perform(
+            lambda parts: getattr(parts.lifecycle, what)(caller, upload.id),
+            broker,
+            fate,
+            lambda done: (check or self.check_cancelled)(done, upload.id),
+        )
+
+    def sweep(self, broker: int, fate: Fate | None) -> Operation:
+        """Run the sweep."""
+        if fate is not None and fate.kind == "hold" and self.due(broker) > 1:
+            fate = None  # The sweep's threads would go on beside the rules.
+        return self.perform(lambda parts: parts.sweeper.run(60), broker, fate, lambda _: None)
+
+    def resume(self, operation: Operation, *, is_killed: bool = False) -> None:
+        """Let an operation go on, or end there, if it is still held."""
+        for held, check in list(self.held):
+            if held is operation:
+                self.held.remove((held, check))
+                if is_killed:
+                    operation.kill()
+                else:
+                    operation.resume()
+                self.finish(operation, check)
 
     def finish(self, operation: Operation, check: Check) -> None:
         """Look at what an operation came to."""
@@ -155,6 +193,17 @@ class Bench:
         if known is None:
             self.acknowledged.add(record.id)
 
+    def check_renewed(self, operation: Operation, known: str) -> None:
+        """Rule 4 for `renew`."""
+        if operation.error is None:
+            shown = {target.url for target in operation.result.targets}
+            assert shown <= {target.url for target in self.fresh(known).targets}
+
+    def check_cancelled(self, operation: Operation, known: str) -> None:
+        """Rule 4 for `DELETE`."""
+        if operation.error is None:
+            assert self.fresh(known).status is Status.CANCELLED
+
     def put(self, upload_id: str, data: bytes, which: int) -> None:
         """PUT bytes to one of an upload's addresses."""
         targets = self.fresh(upload_id).targets
@@ -177,7 +226,7 @@ class Bench:
     def due(self, broker: int) -> int:
         """Count what a sweep would find."""
         now = self.world.now(broker)
-        times = (upload.due_at for upload in self.seen.uploads.values())
+        times = (upload.due_at for upload in self.world.look().uploads.values())
         return sum(at is not None and at <= now for at in times)
 
     def hold_rules(self) -> None:
@@ -193,10 +242,8 @@ class Bench:
 
     def heal(self) -> None:
         """End all trouble, let time pass and sweep until nothing is due."""
-        for operation, check in self.held:
-            operation.resume()
-            self.finish(operation, check)
-        self.held.clear()
+        for operation, _ in list(self.held):
+            self.resume(operation)
         for upload_id, slow in self.slow_puts:
             if slow.finish() == 200:
                 self.note_landed(upload_id, SMALL)
@@ -210,7 +257,7 @@ class Bench:
             if not due:
                 break
             self.advance(max(7200, (max(due) - self.world.now()) // 1000 + 1))
-            self.perform(lambda parts: parts.sweeper.run(60), 0, None, lambda _: None)
+            self.sweep(0, None)
             self.hold_rules()
 
     def check_ends(self) -> None:

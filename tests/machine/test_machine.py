@@ -26,15 +26,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from operation import Fate, Operation
+from operation import Fate
 from slow_put import SlowPut
 from step_count import COUNTS
 from surroundings import Surroundings
-from trouble import FINAL, Order, behaviors, fates, orders
+from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 from chalicelib import errors
 from chalicelib.uploads import Attempt, NewFile, NewUrl, Status, Target
 
+MOST = 6  # uploads of one run: more would meet less
 RUNS = int(os.environ.get("MACHINE_RUNS", "0"))
 
 callers = st.integers(0, 2)
@@ -52,6 +53,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.bench = Bench(around)
         self.world = self.bench.world
         self.is_sound = False
+        self.begun = 0
         COUNTS["runs"] += 1
 
     # What happens around the brokers.
@@ -82,10 +84,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def arm(self, order: Order, times: int, skip: int) -> None:
         """Let sync. fail."""
         self._step()
-        method, path, fault = order
-        self.bench.is_slow |= fault["kind"] == "delay"
-        self.bench.is_refused_for_good |= fault is FINAL
-        self.world.upstream.order(fault, method, path, times=times, skip=skip)
+        self.bench.arm(order, times, skip)
 
     @rule(behavior=behaviors)
     def behave(self, behavior: tuple[str, Any]) -> None:
@@ -112,6 +111,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     # What callers do.
 
+    @precondition(lambda self: self.begun < MOST)
     @rule(target=uploads, caller=callers, name=names, broker=brokers)
     def land(self, caller: int, name: str | None, broker: int) -> Any:
         """Begin an upload and PUT its bytes."""
@@ -121,6 +121,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.bench.put(known.id, SMALL, -1)
         return known
 
+    @precondition(lambda self: self.begun < MOST)
     @rule(target=uploads, caller=callers, name=names, broker=brokers, fate=fates)
     def begin(self, caller: int, name: str | None, broker: int, fate: Fate | None) -> Any:
         """Begin an upload."""
@@ -153,47 +154,39 @@ class BrokerMachine(RuleBasedStateMachine):
         if slow.finish() == 200:
             self.bench.note_landed(upload_id, SMALL)
 
-    @rule(upload=uploads, broker=brokers, fate=fates)
-    def complete(self, upload: Known, broker: int, fate: Fate | None) -> None:
-        """Complete an upload."""
+    @rule(upload=uploads, broker=brokers, fate=fates, order=registering)
+    def complete(self, upload: Known, broker: int, fate: Fate | None, order: Order | None) -> None:
+        """Complete an upload, perhaps with trouble."""
         self._step()
-        caller = self.world.callers[upload.caller]
-        self.bench.perform(
-            lambda parts: parts.lifecycle.complete(caller, upload.id),
-            broker,
-            fate,
-            lambda done: self.bench.check_outcome(done, upload.id),
-        )
+        if order is not None:
+            self.bench.arm(order, 1, 0)
+        self.bench.act("complete", upload, broker, fate)
 
-    @rule(upload=uploads, broker=brokers, fate=fates)
-    def renew(self, upload: Known, broker: int, fate: Fate | None) -> None:
-        """Ask for a fresh address."""
+    @rule(upload=uploads, broker=brokers, fate=holds, order=registering, others=meanwhile)
+    def race(
+        self, upload: Known, broker: int, fate: Fate, order: Order | None, others: list[str]
+    ) -> None:
+        """Complete an upload while others deal with it too."""
         self._step()
-        caller = self.world.callers[upload.caller]
+        if order is not None:
+            self.bench.arm(order, 1, 0)
+        held = self.bench.act("complete", upload, broker, fate)
+        for other in others:
+            if other == "put":
+                self.bench.put(upload.id, SMALL, 0)
+            elif other == "wait":
+                self.bench.advance(9)
+            else:
+                self.bench.act(other, upload, 1 - broker, None)
+        self.bench.resume(held)
 
-        def check(done: Operation) -> None:
-            if done.error is None:
-                shown = {target.url for target in done.result.targets}
-                assert shown <= {target.url for target in self.bench.fresh(upload.id).targets}
-
-        self.bench.perform(
-            lambda parts: parts.lifecycle.renew(caller, upload.id), broker, fate, check
-        )
-
-    @rule(upload=uploads, broker=brokers, fate=fates)
-    def cancel(self, upload: Known, broker: int, fate: Fate | None) -> None:
-        """Cancel an upload."""
+    @rule(upload=uploads, broker=brokers, fate=fates, what=st.sampled_from(("renew", "cancel")))
+    def change(self, upload: Known, broker: int, fate: Fate | None, what: str) -> None:
+        """Ask for a fresh address, or cancel."""
         self._step()
-        caller = self.world.callers[upload.caller]
+        self.bench.act(what, upload, broker, fate)
 
-        def check(done: Operation) -> None:
-            if done.error is None:
-                assert self.bench.fresh(upload.id).status is Status.CANCELLED
-
-        self.bench.perform(
-            lambda parts: parts.lifecycle.cancel(caller, upload.id), broker, fate, check
-        )
-
+    @precondition(lambda self: self.begun < MOST)
     @rule(
         target=uploads,
         caller=callers,
@@ -207,6 +200,7 @@ class BrokerMachine(RuleBasedStateMachine):
     ) -> Any:
         """Register a public URL, which others may register too."""
         self._step()
+        self.begun += 1
         who, new = self.world.callers[caller], NewUrl(self.urls[which], "VIDEO", name)
         self.bench.url_uses[new.url] += 1
         done = self.bench.perform(
@@ -268,9 +262,7 @@ class BrokerMachine(RuleBasedStateMachine):
         """Run the sweep, or two sweeps at once."""
         self._step()
         if not are_two:
-            if fate is not None and fate.kind == "hold" and self.bench.due(broker) > 1:
-                fate = None  # The sweep's threads would go on beside the rules.
-            self.bench.perform(lambda parts: parts.sweeper.run(60), broker, fate, lambda _: None)
+            self.bench.sweep(broker, fate)
             return
         both = [self.bench.operation(lambda parts: parts.sweeper.run(60), n, None) for n in (0, 1)]
         for operation in both:
@@ -284,12 +276,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def resume(self, is_killed: bool) -> None:  # noqa: FBT001 - drawn
         """Let an operation that was held go on, or end there."""
         self._step()
-        operation, check = self.bench.held.pop(0)
-        if is_killed:
-            operation.kill()
-        else:
-            operation.resume()
-        self.bench.finish(operation, check)
+        operation, _ = self.bench.held[0]
+        self.bench.resume(operation, is_killed=is_killed)
 
     @invariant()
     def five_rules(self) -> None:
@@ -317,6 +305,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def _begin(self, caller: int, name: str | None, broker: int, fate: Fate | None) -> Known | None:
         self._step()
+        self.begun += 1
         who = self.world.callers[caller]
         file = NewFile("clip.mp4", "video/mp4", len(SMALL), "VIDEO", name)
         done = self.bench.perform(

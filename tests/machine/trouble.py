@@ -34,20 +34,31 @@ _SLOW: tuple[dict[str, Any], ...] = (
     {"kind": "delay", "seconds": LONGER_THAN_SHORT, "when": "after"},
 )
 
-_orders: list[Order] = [
+_registering: list[Order] = [
     (*_REGISTER, fault) for fault in (*_UNKNOWN, *_UNKNOWN, *_REFUSED, FINAL, *_SLOW)
 ]
+_orders = list(_registering)
 _orders += [(*call, fault) for call in _OTHERS for fault in (_UNKNOWN[0], _UNKNOWN[3], _REFUSED[0])]
 orders = st.sampled_from(_orders)
+registering = st.one_of(st.none(), st.sampled_from(_registering))
 
+# A complete makes three calls, and a few more where it looks for a lost asset.
+_calls = st.sampled_from((1, 2, 2, 2, 3, 3, 4, 5))
 fates = st.one_of(
     st.none(),
     st.builds(
         Fate,
         kind=st.sampled_from(("kill", "hold", "lose", "repeat")),
-        nth=st.integers(1, 5),
+        nth=_calls,
         after=st.booleans(),
     ),
+)
+holds = st.builds(Fate, kind=st.just("hold"), nth=_calls, after=st.booleans())
+# What others do while an operation is held.
+meanwhile = st.lists(
+    st.sampled_from(("complete", "complete", "cancel", "renew", "sweep", "put", "wait")),
+    min_size=1,
+    max_size=3,
 )
 
 # What is undocumented may be either way, and may change while the broker runs.
