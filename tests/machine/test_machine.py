@@ -9,7 +9,6 @@ Hypothesis prints the shortest sequence that breaks a rule.
 """
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from illegal_moves import try_illegal_moves
 from operation import Fate
 from slow_put import SlowPut
 from step_count import COUNTS
@@ -33,7 +33,7 @@ from surroundings import Surroundings
 from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 from chalicelib import errors
-from chalicelib.uploads import Attempt, NewFile, NewUrl, Status, Target
+from chalicelib.uploads import NewFile, NewUrl
 
 MOST = 6  # uploads of one run: more would meet less
 RUNS = int(os.environ.get("MACHINE_RUNS", "0"))
@@ -194,12 +194,21 @@ class BrokerMachine(RuleBasedStateMachine):
         name=names,
         broker=brokers,
         fate=fates,
+        order=registering,
     )
     def register_url(
-        self, caller: int, which: int, name: str | None, broker: int, fate: Fate | None
+        self,
+        caller: int,
+        which: int,
+        name: str | None,
+        broker: int,
+        fate: Fate | None,
+        order: Order | None,
     ) -> Any:
         """Register a public URL, which others may register too."""
         self._step()
+        if order is not None:
+            self.bench.arm(order, 1, 0)
         self.begun += 1
         who, new = self.world.callers[caller], NewUrl(self.urls[which], "VIDEO", name)
         self.bench.url_uses[new.url] += 1
@@ -227,33 +236,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def illegal(self, upload: Known, other: int) -> None:
         """A move that an upload's state does not allow can't be written, whoever tries."""
         self._step()
-        before = self.world.look()
-        record, store, now = before.uploads[upload.id], self.world.admin.store, self.world.now()
-        foreign = self.world.callers[(upload.caller + other) % 3].id
-        plan = Attempt("f" * 16, now + 60_000, now, now + 150_000)
-        forged, asset = replace(record, attempt=plan), {"id": "forged", "url": None, "size": 1}
-        problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)
-        claims = [
-            store.lease_post(record.id, foreign, plan, now),
-            store.cancel(record.id, foreign, now),
-            store.lease_again(forged, plan),
-            store.release(forged, now),
-            store.reopen(forged, now),
-            store.fail(forged, problem, now),
-            store.fail(forged, problem, now, oversize=asset),
-            store.record(forged, asset, looked_up=False, now=now),
-            store.record(forged, asset, looked_up=True, now=now),
-        ]
-        store.discard(forged)
-        if record.status is not Status.PENDING:
-            claims.append(store.lease_post(record.id, record.owner, plan, now))
-            claims.append(store.renew(record, target, now))
-            claims.append(store.cancel(record.id, record.owner, now))
-            claims.append(store.expire(record, now))
-        if record.attempt is None or record.attempt.lease_until >= now:
-            claims.append(store.lease_look(record, plan, now))
-        assert not any(claim.granted for claim in claims)
-        assert self.world.look().items == before.items
+        try_illegal_moves(self.world, upload.id, self.world.callers[(upload.caller + other) % 3].id)
 
     # What brokers do by themselves.
 
