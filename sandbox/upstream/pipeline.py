@@ -57,6 +57,8 @@ async def recorded(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except (Severed, ConnectionError):
+        if entry.outcome == "in progress":
+            entry.outcome = "the client went away"
         # aiohttp wants an answer all the same; it notices by itself that nobody is there.
         return web.Response()
     entry.status = response.status
@@ -92,6 +94,9 @@ async def _strike(request: web.Request, action: Delay | Answer | Cut) -> web.Res
     done = request[ENTRY].outcome if ENTRY in request else "in progress"
     note(request, name if done == "in progress" else f"{done}; {name}")
     if isinstance(action, Delay):
+        if action.when == "before" and not request.path.startswith("/storage/"):
+            # Work that starts late is done though its client has gone meanwhile, as anywhere else.
+            await request.read()
         await asyncio.sleep(action.seconds)
         if action.when == "before":
             note(request, "in progress")
