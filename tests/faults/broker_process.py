@@ -44,7 +44,8 @@ class FileClock:
 
 def _sweep(seconds: float) -> None:
     while True:
-        time.sleep(seconds)
+        # As a schedule does: at the same moments, whenever this process was started.
+        time.sleep(seconds - time.time() % seconds)
         try:
             wiring.broker().sweeper.run(max(seconds, 2.0))
         except Exception as error:  # noqa: BLE001 - the next one may fare better

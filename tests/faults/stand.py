@@ -69,7 +69,7 @@ class Stand(RunningBroker):
 
     def wait_until_quiet(self) -> None:
         """Wait until sync. has carried out what it was asked for, also what nobody waits for."""
-        wait_for(lambda: "in progress" not in self.upstream.outcomes())
+        wait_for(lambda: not any(map(unfinished, self.upstream.journal())))
 
     def heal(self) -> None:
         """End all trouble."""
@@ -157,6 +157,12 @@ class Caller(Api):
             if "nextCursor" not in page:
                 return found
             path = f"/uploads?limit=100&cursor={page['nextCursor']}"
+
+
+def unfinished(entry: Mapping[str, Any]) -> bool:
+    """Say whether sync. is still at a request, as its journal tells."""
+    waits = ("in progress", "delay-before", "delay-after")
+    return entry["status"] is None and entry["outcome"].endswith(waits)
 
 
 def wait_for(happened: Callable[[], Any], seconds: float = 20) -> None:

@@ -1,0 +1,223 @@
+"""What is soaked: brokers of their own processes, browsers, and the trouble between them."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import requests
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "sandbox")]
+
+from faulty_dynamodb import FaultyDynamoDB  # noqa: E402 - the tests' own proxy
+from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - as above
+
+HOST = "127.0.0.1"
+SECRET = "a-secret-of-the-soak-that-is-long-enough"  # noqa: S105 - it guards nothing
+BROKERS, BROWSERS = 3, 12
+SPEED = 10  # seconds of the brokers' clocks in one of ours
+KILL_SECONDS = 3.0
+FAULT_CHANCE = 0.15  # each twentieth of a second, for sync. and for DynamoDB
+MOST_WAITING = 6
+LONGEST_DELAY = 3.0  # seconds
+CLOSED, NEVER_PUT = 0.25, 0.08  # parts of the uploads
+UPSTREAM_FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "cut"},
+    {"kind": "cut", "when": "after"},
+    {"kind": "delay", "seconds": LONGEST_DELAY},
+    {"kind": "delay", "seconds": LONGEST_DELAY, "when": "after"},
+    {"kind": "answer", "status": 429, "headers": {"Retry-After": "1"}},
+    {"kind": "answer", "status": 500},
+    {"kind": "answer", "status": 500, "when": "after"},
+    {"kind": "answer", "status": 502, "body": "<html>", "when": "after"},
+    {"kind": "answer", "status": 503},
+    {"kind": "answer", "status": 504, "when": "after"},
+    {"kind": "answer", "status": 200, "body": '{"id": "ha', "when": "after"},
+)
+UPSTREAM_STEPS = (
+    ("POST", "/v2/assets/upload"),
+    ("POST", "/v2/assets"),
+    ("POST", "/v2/assets"),
+    ("GET", "/v2/assets"),
+)
+DYNAMODB_FAULTS = ("throttled", "500", "cut-before", "cut-after", "slow-before", "slow-after")
+DYNAMODB_STEPS = ("UpdateItem", "TransactWriteItems", "GetItem", "Query", "BatchGetItem")
+
+
+@dataclass
+class File:
+    """One file that a browser wants to upload.
+
+    Attributes:
+        name: Its own.
+        id: Of its upload.
+        landed: Whether its bytes are in storage.
+        closed: When its tab was closed, by the brokers' clocks; None if it was not.
+    """
+
+    name: str
+    id: str = ""
+    landed: bool = False
+    closed: float | None = None
+
+
+@dataclass
+class System:
+    """Everything that runs."""
+
+    folder: Path
+    dynamodb: FaultyDynamoDB
+    upstream: RunningUpstream
+    ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(BROKERS)])
+    brokers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    zero: float = field(default_factory=time.time)
+    kills: int = 0
+    faults: int = 0
+
+    def now(self) -> float:
+        """Read the brokers' clocks, in seconds."""
+        ahead = float((self.folder / "clock").read_text())
+        return self.zero + (time.time() - self.zero) * SPEED + ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let the brokers' clocks jump; the file is replaced, for it may be read just now."""
+        ahead = float((self.folder / "clock").read_text()) + seconds
+        (self.folder / "clock.new").write_text(str(ahead))
+        (self.folder / "clock.new").replace(self.folder / "clock")
+
+    def set_upstream(self) -> None:
+        """Let sync.'s clock show what the brokers' clocks show."""
+        self.upstream.behave(clockSkewSeconds=self.now() - time.time())
+
+    def keep_time(self, ended: threading.Event) -> None:
+        """Let sync.'s clock run as fast as the brokers' ones."""
+        while not ended.wait(1):
+            self.set_upstream()
+
+    def start(self, number: int) -> subprocess.Popen[bytes]:
+        """Start a broker."""
+        with (self.folder / f"broker-{number}.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "AUTH_MODE": "jwt",
+                    "JWT_SECRET": SECRET,
+                    "SYNC_API_KEY": KEY,
+                    "SYNC_BASE_URL": self.upstream.url,
+                    "SYNC_STORAGE_HOSTS": f"{HOST}:{self.upstream.port}",
+                    "UPLOADS_TABLE": "soak",
+                    "SWEEP_REGISTERS_PER_MINUTE": "600",
+                    "BROKER_PORT": str(self.ports[number]),
+                    "CLOCK_FILE": str(self.folder / "clock"),
+                    "CLOCK_SPEED": str(SPEED),
+                    "CLOCK_ZERO": str(self.zero),
+                    "SWEEP_SECONDS": str(60 / SPEED),
+                },
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, number: int) -> None:
+        """Kill a broker and start it again."""
+        victim = self.brokers[number]
+        victim.kill()
+        victim.wait()
+        if victim.stdin is not None:
+            victim.stdin.close()
+        self.brokers[number] = self.start(number)
+        self.kills += 1
+
+
+def trouble(system: System, seed: int, ended: threading.Event) -> None:
+    """Make trouble until told to stop."""
+    chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
+    last_kill = time.monotonic()
+    while not ended.wait(0.05):
+        if chance.random() < FAULT_CHANCE:
+            step, action = chance.choice(UPSTREAM_STEPS), chance.choice(UPSTREAM_FAULTS)
+            order = {"match": {"method": step[0], "path": step[1]}, "do": action}
+            system.upstream.call("POST", "/_sandbox/faults", json=order)
+            system.faults += 1
+        # A rule that nothing has met yet must not pile up with its like.
+        waiting = sum(not rule.reached.is_set() for rule in list(system.dynamodb.rules))
+        if chance.random() < FAULT_CHANCE and waiting < MOST_WAITING:
+            step_of_table, kind = chance.choice(DYNAMODB_STEPS), chance.choice(DYNAMODB_FAULTS)
+            system.dynamodb.order(kind, step_of_table, lasting=False)
+            system.faults += 1
+        if time.monotonic() - last_kill > KILL_SECONDS:
+            system.kill(chance.randrange(BROKERS))
+            last_kill = time.monotonic()
+
+
+class Browser:
+    """Uploads files one after the other, and comes back as the client would."""
+
+    def __init__(self, system: System, number: int, seed: int) -> None:
+        self._system = system
+        self._chance = random.Random(seed * 1000 + number)  # noqa: S311 - repeatable
+        self._session = requests.Session()
+        claims = {"sub": f"browser {number}", "exp": int(time.time()) + 10**6}
+        self.headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
+        self.told: dict[str, str] = {}
+
+    def call(self, method: str, path: str, **arguments: Any) -> requests.Response | None:
+        """Send a request to any broker; None if it broke off."""
+        port = self._chance.choice(self._system.ports)
+        url = f"http://{HOST}:{port}{path}"
+        try:
+            return self._session.request(method, url, headers=self.headers, timeout=40, **arguments)
+        except requests.RequestException:
+            time.sleep(0.1)
+            return None
+
+    def upload(self, file: File) -> None:
+        """Take a file as far as its tab lives."""
+        body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": file.name}
+        for _ in range(30):
+            answer = self.call("POST", "/uploads", json=body)
+            if answer is not None and answer.status_code == requests.codes.created:
+                break
+            time.sleep(0.1)
+        else:
+            return
+        upload = answer.json()
+        file.id = upload["id"]
+        if self._chance.random() < NEVER_PUT:
+            return
+        put = requests.put(upload["uploadUrl"], b"hello", headers=upload["headers"], timeout=40)
+        file.landed = put.ok
+        if self._chance.random() < CLOSED:
+            file.closed = self._system.now()
+            return
+        for _ in range(6):
+            answer = self.call("POST", f"/uploads/{upload['id']}/complete")
+            if answer is not None and answer.status_code == requests.codes.ok:
+                # What was acknowledged once must be true for ever.
+                self.told[file.name] = answer.json()["asset"]["id"]
+                return
+            time.sleep(0.3)
+        file.closed = self._system.now()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read all uploads at the end, when everything has healed."""
+        found: list[dict[str, Any]] = []
+        path = "/uploads?limit=100"
+        while True:
+            answer = self.call("GET", path)
+            if answer is None:
+                continue
+            answer.raise_for_status()
+            found += answer.json()["items"]
+            if "nextCursor" not in answer.json():
+                return found
+            path = f"/uploads?limit=100&cursor={answer.json()['nextCursor']}"
