@@ -142,11 +142,13 @@ class Upstream:
             if asset["type"] != asset_type:
                 continue
             is_same = (asset["name"], asset["projectId"]) == (name, project)
+            # Nobody documents what sync. calls an asset that was registered without a name.
+            may_be = is_same or (name is None and asset["projectId"] == project)
             if asset["url"] in addresses and is_same:
                 matching.append(asset)
-            elif asset["url"] in addresses or (not asset["url"] and is_same):
+            elif asset["url"] in addresses or (not asset["url"] and may_be):
                 undecided.append(asset)
-            elif is_same:
+            elif may_be:
                 elsewhere.append(asset)
         return Candidates(tuple(reversed(matching)), tuple(undecided), tuple(elsewhere))
 

@@ -133,6 +133,22 @@ def test_renamed(api: Api, upstream: RunningUpstream) -> None:
     assert posts(upstream) == 1
 
 
+@pytest.mark.parametrize("shown", ["absent", "rewritten"])
+def test_renamed_elsewhere(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, shown: str
+) -> None:
+    """An asset that got a name of its own, and tells no address of ours, is never made again."""
+    upstream.behave(unnamedAsset="fileName", assetUrl=shown)
+    upload = api.landed()
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    for _ in range(3):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(1000)
+    assert posts(upstream) == 1
+    upstream.behave(assetUrl="same")
+    assert api.complete(upload).status_code == 200
+
+
 def test_many_pages(api: Api, upstream: RunningUpstream) -> None:
     """The look goes through all pages, not only the first."""
     upload = api.landed()
