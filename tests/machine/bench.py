@@ -13,7 +13,7 @@ from hypothesis import note
 from operation import Fate, Killed, Operation
 from step_count import COUNTS
 from surroundings import Parts, Snapshot, Surroundings, World
-from trouble import FINAL, Order
+from trouble import FINAL, ODD, Order
 from upstream_process import KEY
 
 from chalicelib import errors
@@ -65,6 +65,7 @@ class Bench:
         self.acknowledged: set[str] = set()
         self.url_uses: Counter[str] = Counter()
         self.lags_since: float | None = None
+        self.is_refused_oddly = False
         self.is_refused_for_good = self.is_shared = self.is_rewritten = self.is_slow = False
 
     def arm(self, order: Order, times: int, skip: int) -> None:
@@ -72,6 +73,7 @@ class Bench:
         method, path, fault = order
         self.is_slow |= fault["kind"] == "delay"
         self.is_refused_for_good |= fault is FINAL
+        self.is_refused_oddly |= fault is ODD
         self.world.upstream.order(fault, method, path, times=times, skip=skip)
 
     def behave(self, name: str, value: Any) -> None:
@@ -272,6 +274,9 @@ class Bench:
                 continue
             if upload.id in self.promised:
                 ends = {Status.REGISTERED, Status.FAILED, Status.CANCELLED}
+                if self.is_refused_oddly:
+                    # When the time is over, it can't be told from "not uploaded".
+                    ends.add(Status.EXPIRED)
                 assert upload.status in ends, f"lost: {upload}"
             if upload.id not in self.landed:
                 assert upload.status is not Status.REGISTERED

@@ -21,12 +21,14 @@ _UNKNOWN: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"},
     {"kind": "answer", "status": 201, "body": {"id": 5}, "when": "after"},
 )
+# A refusal that nobody documents, so that it may mean "not uploaded yet".
+ODD: dict[str, Any] = {"kind": "answer", "status": 409, "body": {"message": "not now"}}
 # What is known to have done nothing.
 _REFUSED: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "status": 429, "headers": {"Retry-After": "7"}},
     {"kind": "answer", "status": 429},
     {"kind": "answer", "status": 401},
-    {"kind": "answer", "status": 409, "body": {"message": "not now"}},
+    ODD,
 )
 FINAL = {"kind": "answer", "status": 422, "body": {"errorCode": "file_not_in_org_storage"}}
 _SLOW: tuple[dict[str, Any], ...] = (
