@@ -10,12 +10,8 @@ from faulty_dynamodb import FaultyDynamoDB
 from stand import Stand, wait_for
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import wiring
-from ops import table
 from sandbox import environment
 from sandbox.ports import Ports
-
-TABLE = "uploads-in-trouble"
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +53,6 @@ def dynamodb(emulator: int, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for name, value in environment.for_parts({}, ports, folder).items():
             if name.startswith("AWS_") or name.lower() == "no_proxy":
                 patch.setenv(name, value)
-        table.create(wiring.dynamodb_client(), TABLE)
         yield proxy
     proxy.heal()
     proxy.refuse()
@@ -66,7 +61,7 @@ def dynamodb(emulator: int, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def module_stand(dynamodb: FaultyDynamoDB, faulty_upstream: RunningUpstream) -> Iterator[Stand]:
     """One gateway for a module's tests."""
-    stand = Stand(TABLE)
+    stand = Stand("none yet")
     stand.dynamodb, stand.upstream = dynamodb, faulty_upstream
     yield stand
     stand.stop()

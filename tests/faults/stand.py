@@ -11,7 +11,7 @@ from running_broker import SHORT, Api, Clock, RunningBroker
 from upstream_process import KEY, RunningUpstream
 
 from chalicelib import observability, wiring
-from chalicelib.items import DUE_SHARDS
+from ops import table
 
 PRESIGN = ("POST", "/v2/assets/upload")
 REGISTER = ("POST", "/v2/assets")
@@ -27,7 +27,8 @@ class Stand(RunningBroker):
     upstream: RunningUpstream
     dynamodb: FaultyDynamoDB
     _calls = ""
-    _own_client: Any = None
+    _tables = 0
+    _client: Any = None
 
     def renew(self) -> None:
         """Start anew: the real time, an empty log, and a sync. that is empty and in order."""
@@ -36,24 +37,13 @@ class Stand(RunningBroker):
         self.upstream.behave(presignsPerMinute=1_000_000)
         self.clock = Clock()
         self.log = io.StringIO()
-        self.point()
         # What an earlier test left behind must not be due here.
-        client = self.client()
-        for shard in range(DUE_SHARDS):
-            found = client.query(
-                TableName=self.table,
-                IndexName="by-due",
-                KeyConditionExpression="dueShard = :shard",
-                ExpressionAttributeValues={":shard": {"S": f"due#{shard}"}},
-            )
-            for item in found["Items"]:
-                client.delete_item(TableName=self.table, Key={"pk": item["pk"]})
-
-    def client(self) -> Any:
-        """Return a DynamoDB client of the tests' own."""
-        if self._own_client is None:
-            self._own_client = wiring.dynamodb_client()
-        return self._own_client
+        Stand._tables += 1
+        self.table = f"uploads-in-trouble-{Stand._tables}"
+        if self._client is None:
+            self._client = wiring.dynamodb_client()
+        table.create(self._client, self.table)
+        self.point()
 
     def point(self, base_url: str | None = None) -> None:
         """Put a new container in place that calls sync. at an address; its clock runs on."""
