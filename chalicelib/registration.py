@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from chalicelib import errors, observability
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Attempt, Candidates, Json, Status, Upload
+from chalicelib.uploads import Attempt, Candidates, Json, Status, Upload, size_of
 
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
@@ -203,14 +203,15 @@ class Registration:
         Raises:
             BrokerError: It may still be there; the sweep tries again.
         """
-        if upload.discarded is not None:
+        # Where sync. gives one asset for one URL, another caller may have registered it since.
+        if upload.discarded is not None and self._store.is_claimed_by(upload, upload.discarded):
             self._upstream.delete(upload.discarded)
             observability.event("asset_deleted", uploadId=upload.id, assetId=upload.discarded)
         self._store.forget(upload.id)
 
     def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
-        size = asset["size"]
-        if isinstance(size, int | float) and size > upload.max_bytes:
+        size = size_of(asset)
+        if size is not None and size > upload.max_bytes:
             raise self._too_large(upload, asset)
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:

@@ -28,7 +28,17 @@ from chalicelib import errors, idempotency, items, ledger
 from chalicelib.ports import Binding, Claim, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, next_look, sources
+from chalicelib.uploads import (
+    Attempt,
+    Json,
+    Page,
+    Status,
+    Target,
+    Upload,
+    next_look,
+    size_of,
+    sources,
+)
 
 LIST_INDEX = "by-list"
 DUE_INDEX = "by-due"
@@ -169,7 +179,7 @@ class Store:
         closed = _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED)
         if oversize is None:
             return self._end(closed, ledger.close(upload.owner))
-        charged = ledger.close(upload.owner, ledger.correction(upload, _size(oversize)))
+        charged = ledger.close(upload.owner, ledger.correction(upload, size_of(oversize)))
         marked = _change(
             upload.id, _HELD, _held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
@@ -213,7 +223,7 @@ class Store:
             _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED),
             Change(pk=pk, put=copy),
             claim if looked_up else replace(claim, condition="", values={}),
-            ledger.close(upload.owner, ledger.correction(upload, _size(asset))),
+            ledger.close(upload.owner, ledger.correction(upload, size_of(asset))),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
@@ -225,6 +235,11 @@ class Store:
             for pk, item in self._table.batch(keys).items():
                 found[pk.removeprefix("claim#")] = bool(items.plain(item)["keptAddress"])
         return found
+
+    def is_claimed_by(self, upload: Upload, asset_id: str) -> bool:
+        """Say whether an asset is this upload's, and no other one has recorded it meanwhile."""
+        item = self._table.get(f"claim#{asset_id}")
+        return item is not None and items.plain(item)["uploadId"] == upload.id
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
@@ -341,8 +356,3 @@ def _claim(upload: Upload, asset: Json) -> Change:
             {"pk": pk, "uploadId": upload.id, "keptAddress": asset["url"] in upload.addresses}
         ),
     )
-
-
-def _size(asset: Json) -> int | None:
-    size = asset["size"]
-    return int(size) if isinstance(size, int | float) and not isinstance(size, bool) else None

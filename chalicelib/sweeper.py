@@ -122,8 +122,12 @@ class Sweeper:
         try:
             outcome = self._registration.complete(upload.owner, upload.id)
         except errors.FileNotUploaded:
-            is_over = self._now() > upload.ends_at(self._window)
-            is_expired = is_over and self._store.expire(upload, self._now()).granted
+            # One refusal may mean anything. Only the second one after the end, when nothing can
+            # land any more, says that nothing has.
+            was_refused_after_the_end = upload.updated_at > upload.ends_at(self._window)
+            is_expired = (
+                was_refused_after_the_end and self._store.expire(upload, self._now()).granted
+            )
             if is_expired:
                 observability.moved(upload.id, Status.EXPIRED)
             return is_expired

@@ -270,6 +270,12 @@ def are_assets(items: object) -> TypeGuard[list[Json]]:
     )
 
 
+def size_of(asset: Json) -> int | None:
+    """Read an asset's real size in bytes; None where sync. does not tell it."""
+    size = asset["size"]
+    return int(size) if isinstance(size, int | float) and not isinstance(size, bool) else None
+
+
 @dataclass(frozen=True)
 class Page:
     """Some uploads, newest first, and where the next page starts (None: there is none)."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import jwt
 import requests
-from chalice import Chalice
 from jsonschema import Draft202012Validator
 from upstream_process import KEY, RunningUpstream, free_port
 
@@ -54,8 +53,6 @@ class RunningBroker:
         self.table = table
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # Chalice makes the app a local one by changing its class, which works only once for each.
-        app.__class__ = Chalice
         self._server = serve(app, self.port)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

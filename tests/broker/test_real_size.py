@@ -90,3 +90,19 @@ def test_of_somebody_else(small: Api, broker: RunningBroker, upstream: RunningUp
     broker.configure(upstream, MAX_UPLOAD_BYTES="10", **settings)
     assert small.call("POST", "/assets", json=body).status_code == 413
     assert assets(upstream) == [theirs.json()["asset"]["id"]]
+
+
+def test_registered_since(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An asset that could not be deleted, and that somebody else registered since, stays."""
+    upstream.behave(duplicateUrl="same")
+    url = upstream.upload(b"x" * 11)
+    body = {"url": url, "type": "VIDEO"}
+    upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
+    assert small.call("POST", "/assets", json=body).status_code == 413
+    ahead = broker.clock.ahead
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    theirs = Api(broker).call("POST", "/assets", json=body)
+    assert theirs.status_code == 201
+    broker.clock.advance(ahead + 1)
+    broker.sweep()
+    assert assets(upstream) == [theirs.json()["asset"]["id"]]

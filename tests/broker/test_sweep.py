@@ -63,6 +63,18 @@ def test_nothing_landed(api: Api, broker: RunningBroker, upstream: RunningUpstre
     assert upstream.call("GET", "/v2/assets").json()["items"] == []
 
 
+def test_odd_refusal_at_the_end(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """One refusal that nobody understands, after the end, does not lose what has landed."""
+    upload = api.landed()
+    broker.clock.advance(20_000)
+    upstream.order({"kind": "answer", "status": 409}, *POST)
+    broker.sweep()
+    assert status(api, upload) == "pending"
+    broker.clock.advance(20_000)
+    broker.sweep()
+    assert status(api, upload) == "registered"
+
+
 def test_slow_put(api: Api, broker: RunningBroker) -> None:
     """Bytes that land after the address expired, but within the grace, are found."""
     upload = api.begin()
