@@ -6,7 +6,7 @@ from chalicelib import items, quotas
 from chalicelib.callers import Limits
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Upload
+from chalicelib.uploads import Json, Upload, size_of
 
 
 class Ledger:
@@ -129,8 +129,9 @@ def close(owner: str, correction: Mapping[str, int] | None = None) -> Change:
     return Change(pk=f"quota#{owner}", adds={"open": -1, **(correction or {})})
 
 
-def correction(upload: Upload, real_size: int | None) -> dict[str, int]:
+def correction(upload: Upload, asset: Json) -> dict[str, int]:
     """Charge the real bytes in place of the declared ones, to the day of the beginning."""
+    real_size = size_of(asset)
     more = 0 if real_size is None else real_size - (upload.size or 0)
     return {f"bytes#{quotas.day_of(upload.created_at)}": more} if more else {}
 

@@ -33,6 +33,19 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """Which upload recorded an asset.
+
+    Attributes:
+        upload_id: The upload.
+        kept_address: Whether sync. kept the address by which it was registered.
+    """
+
+    upload_id: str
+    kept_address: bool
+
+
+@dataclass(frozen=True)
 class Due:
     """An upload that the sweep has to look after.
 
@@ -97,8 +110,7 @@ class Store(Protocol):
         self, upload: Upload, problem: Json, now: int, oversize: Json | None = None
     ) -> Claim: ...
     def record(self, upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Claim: ...
-    def claims(self, asset_ids: list[str]) -> dict[str, bool]: ...
-    def is_claimed_by(self, upload: Upload, asset_id: str) -> bool: ...
+    def claims(self, asset_ids: list[str]) -> dict[str, Claimed]: ...
     def renew(self, upload: Upload, target: Target, now: int) -> Claim: ...
     def cancel(self, upload_id: str, owner: str, now: int) -> Claim: ...
     def expire(self, upload: Upload, now: int) -> Claim: ...

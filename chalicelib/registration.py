@@ -189,7 +189,7 @@ class Registration:
         if not elsewhere:
             return False
         taken = self._store.claims([asset["id"] for asset in elsewhere])
-        keeps_addresses = bool(taken) and all(taken.values())
+        keeps_addresses = bool(taken) and all(one.kept_address for one in taken.values())
         return len(taken) < len(elsewhere) and not keeps_addresses
 
     def _keep_looking(self, upload: Upload) -> Outcome:
@@ -203,10 +203,12 @@ class Registration:
         Raises:
             BrokerError: It may still be there; the sweep tries again.
         """
+        asset_id = upload.discarded
+        claimed = self._store.claims([asset_id]).get(asset_id) if asset_id else None
         # Where sync. gives one asset for one URL, another caller may have registered it since.
-        if upload.discarded is not None and self._store.is_claimed_by(upload, upload.discarded):
-            self._upstream.delete(upload.discarded)
-            observability.event("asset_deleted", uploadId=upload.id, assetId=upload.discarded)
+        if asset_id and claimed and claimed.upload_id == upload.id:
+            self._upstream.delete(asset_id)
+            observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
         self._store.forget(upload.id)
 
     def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:

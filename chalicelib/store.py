@@ -25,20 +25,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from chalicelib import errors, idempotency, items, ledger
-from chalicelib.ports import Binding, Claim, Due
+from chalicelib.ports import Binding, Claim, Claimed, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import (
-    Attempt,
-    Json,
-    Page,
-    Status,
-    Target,
-    Upload,
-    next_look,
-    size_of,
-    sources,
-)
+from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, next_look, sources
 
 LIST_INDEX = "by-list"
 DUE_INDEX = "by-due"
@@ -179,7 +169,7 @@ class Store:
         closed = _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED)
         if oversize is None:
             return self._end(closed, ledger.close(upload.owner))
-        charged = ledger.close(upload.owner, ledger.correction(upload, size_of(oversize)))
+        charged = ledger.close(upload.owner, ledger.correction(upload, oversize))
         marked = _change(
             upload.id, _HELD, _held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
@@ -223,23 +213,19 @@ class Store:
             _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED),
             Change(pk=pk, put=copy),
             claim if looked_up else replace(claim, condition="", values={}),
-            ledger.close(upload.owner, ledger.correction(upload, size_of(asset))),
+            ledger.close(upload.owner, ledger.correction(upload, asset)),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
-    def claims(self, asset_ids: list[str]) -> dict[str, bool]:
-        """Say which of these assets an upload has recorded, and whether each kept its address."""
-        found: dict[str, bool] = {}
+    def claims(self, asset_ids: list[str]) -> dict[str, Claimed]:
+        """Say by which upload each of these assets was recorded; the others are left out."""
+        found: dict[str, Claimed] = {}
         for start in range(0, len(asset_ids), 100):
             keys = [f"claim#{asset_id}" for asset_id in asset_ids[start : start + 100]]
             for pk, item in self._table.batch(keys).items():
-                found[pk.removeprefix("claim#")] = bool(items.plain(item)["keptAddress"])
+                one = items.plain(item)
+                found[pk.removeprefix("claim#")] = Claimed(one["uploadId"], one["keptAddress"])
         return found
-
-    def is_claimed_by(self, upload: Upload, asset_id: str) -> bool:
-        """Say whether an asset is this upload's, and no other one has recorded it meanwhile."""
-        item = self._table.get(f"claim#{asset_id}")
-        return item is not None and items.plain(item)["uploadId"] == upload.id
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
