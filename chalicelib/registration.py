@@ -204,12 +204,16 @@ class Registration:
             BrokerError: It may still be there; the sweep tries again.
         """
         asset_id = upload.discarded
-        claimed = self._store.claims([asset_id]).get(asset_id) if asset_id else None
         # Where sync. gives one asset for one URL, another caller may have registered it since.
-        if asset_id and claimed and claimed.upload_id == upload.id:
+        if asset_id is not None and self._is_claimed_by(upload, asset_id):
             self._upstream.delete(asset_id)
             observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
         self._store.forget(upload.id)
+
+    def _is_claimed_by(self, upload: Upload, asset_id: str) -> bool:
+        """Say whether an asset is this upload's, recorded or to be deleted."""
+        claimed = self._store.claims([asset_id]).get(asset_id)
+        return claimed is not None and claimed.upload_id == upload.id
 
     def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
         size = size_of(asset)
@@ -219,7 +223,7 @@ class Registration:
         if claim.granted and claim.upload is not None:
             observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up)
             return Outcome(claim.upload)
-        if not looked_up:
+        if not looked_up and not self._is_claimed_by(upload, asset["id"]):
             # The lease outlives every attempt, so this needs a clock that jumped or a container
             # that was frozen in mid-request. A person must see which asset nobody recorded.
             observability.event(
