@@ -188,6 +188,9 @@ def test_killed(stand: Stand, victim: Victim, name: str) -> None:
         seen = len(stand.upstream.journal())
         request()
         wait_for(lambda: len(stand.upstream.journal()) > seen)
+        if point.after:
+            # It is killed with its work done, not while the body is still on the way.
+            wait_for(lambda: "delay-after" in stand.upstream.journal()[-1]["outcome"])
     else:
         operation, *holding = point.pause
         rule = stand.dynamodb.order(f"pause-{when}", operation, *holding, lasting=False)
@@ -213,7 +216,8 @@ def test_new_process(stand: Stand, victim: Victim) -> None:
     victim.start()
     stand.upstream.order({"kind": "delay", "seconds": 1, "when": "after"}, *REGISTER)
     sender(victim, caller, f"/uploads/{upload['id']}/complete")()
-    wait_for(lambda: stand.posts() == 1)
+    # The POST counts as one from its first line on: wait until it is carried out.
+    wait_for(lambda: "delay-after" in stand.upstream.journal()[-1]["outcome"])
     victim.kill()
     stand.heal()
     stand.clock.advance(SETTLED)
