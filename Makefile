@@ -13,18 +13,19 @@ setup: .venv/.sandbox .venv-ministack/.installed ## Install what `make run` need
 run: setup ## Start the whole system on this machine: no account, no key
 	@exec .venv/bin/python -m sandbox
 
-test: setup .venv/.dev node_modules/.installed ## Run every test, the browser's included
+test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run every test, the browser's included
 	@scripts/browser
 	.venv/bin/python -m pytest
 	node --test $$(find tests -name '*.test.js')
 
-lint: .venv/.dev node_modules/.installed ## Check style, types and layers
+lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the stack's template
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	node_modules/.bin/biome ci --colors=off
 	node_modules/.bin/tsc --project tsconfig.json
+	@scripts/lint-template
 
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
 	@scripts/audit
@@ -47,6 +48,10 @@ clean: ## Delete what setup installed and what the sandbox stored
 .venv-ministack/.installed: sandbox/requirements-dynamodb.txt
 	$(PYTHON) -m venv .venv-ministack
 	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement sandbox/requirements-dynamodb.txt
+	@touch $@
+
+.venv-ministack/.dev: .venv-ministack/.installed tests/deploy/requirements-emulator.txt
+	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/deploy/requirements-emulator.txt
 	@touch $@
 
 node_modules/.installed: package-lock.json

@@ -45,6 +45,7 @@ class EmulatedAws:
                     "LOG_LEVEL": "WARNING",
                     "NO_PROXY": "*",
                     "no_proxy": "*",
+                    "PYTHONPATH": str(Path(__file__).parent / "lambda_site"),
                 },
                 cwd=folder,
                 stdout=log,

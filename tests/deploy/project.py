@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,15 @@ class Project:
     def _write(self) -> None:
         self._config_file.write_text(json.dumps(self.config))
 
+    def change_version(self, version: str) -> None:
+        """Change the code: the version that its OpenAPI document tells."""
+        document = self.folder / "chalicelib" / "api" / "openapi.py"
+        changed, count = re.subn(
+            r'"version": "[0-9.]+"', f'"version": "{version}"', document.read_text()
+        )
+        assert count == 1
+        document.write_text(changed)
+
     def chalice(self, *arguments: str, **environ: str) -> str:
         """Run Chalice as an operator does, and return what it says."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -72,7 +82,5 @@ class Project:
         """Run `chalice package` for a pipeline, and return the folder of what came out."""
         out = self.folder / "out"
         template = ".chalice/template.yaml"
-        self.chalice(
-            "package", "--stage", stage, "--merge-template", template, str(out), **environ
-        )
+        self.chalice("package", "--stage", stage, "--merge-template", template, str(out), **environ)
         return out

@@ -1,0 +1,72 @@
+"""An emulated account with one stack of the broker in it, in front of the sandbox's upstream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from caller import Caller
+from emulated_aws import EmulatedAws, emulated_aws
+from project import Project
+from running_broker import SECRET
+from stack import Stack
+from upstream_process import KEY, RunningUpstream
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """sync., as the sandbox plays it."""
+    started = RunningUpstream(tmp_path_factory.mktemp("upstream"))
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
+    """An account with the two secrets of the stage prod in SSM."""
+    with emulated_aws(tmp_path_factory.mktemp("aws")) as account:
+        ssm = account.client("ssm")
+        for name, value in (("api-key", KEY), ("jwt-secret", SECRET)):
+            ssm.put_parameter(
+                Name=f"/sync-upload-broker/prod/{name}", Value=value, Type="SecureString"
+            )
+        yield account
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
+    """A clone whose stages use the sandbox's upstream."""
+    return Project(
+        tmp_path_factory.mktemp("project") / "clone",
+        SYNC_BASE_URL=upstream.url,
+        SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
+        # By this name, the upstream's files are those of a public site.
+        PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}",
+    )
+
+
+@pytest.fixture(scope="session")
+def packaged(project: Project) -> Path:
+    """What `chalice package` makes of it."""
+    return project.package()
+
+
+@pytest.fixture(scope="session")
+def stack(aws: EmulatedAws, packaged: Path) -> Stack:
+    """The stack, created."""
+    created = Stack(aws)
+    created.deploy(packaged)
+    created.put_gateway_responses()
+    return created
+
+
+@pytest.fixture(scope="session")
+def abandoned(stack: Stack) -> str:
+    """An upload whose tab was closed after its PUT; the schedule's test comes last."""
+    upload_id: str = Caller(stack.url, "left-for-the-schedule").landed()["id"]
+    return upload_id
+
+
+@pytest.fixture
+def caller(stack: Stack, abandoned: str) -> Caller:  # noqa: ARG001 - so that its minute begins early
+    """Somebody whom no other test knows."""
+    return Caller(stack.url)

@@ -1,0 +1,101 @@
+"""`chalice deploy`, again, and `chalice delete`, as they are, against the emulator."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import requests
+from caller import Caller
+from emulated_aws import EmulatedAws
+from imported_api import ImportingGateway
+from project import Project
+from upstream_process import RunningUpstream
+
+from ops import table
+
+STAGE = "prod"
+NAME = f"sync-upload-broker-{STAGE}"
+
+
+@pytest.fixture(scope="module")
+def environment(aws: EmulatedAws) -> Iterator[dict[str, str]]:
+    """The operator's shell, whose calls of API Gateway pass the adapter, and the stage's table."""
+    table.create(aws.client("dynamodb"), NAME)
+    gateway = ImportingGateway(aws)
+    yield {**aws.environment, "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url}
+    gateway.stop()
+
+
+def _deployed(project: Project) -> dict[str, dict[str, str]]:
+    record = json.loads((project.folder / ".chalice" / "deployed" / f"{STAGE}.json").read_text())
+    return {resource["name"]: resource for resource in record["resources"]}
+
+
+def _url(project: Project, aws: EmulatedAws) -> str:
+    return aws.api(_deployed(project)["rest_api"]["rest_api_id"])
+
+
+def test_deploy(
+    project: Project,
+    aws: EmulatedAws,
+    environment: dict[str, str],
+    upstream: RunningUpstream,
+    abandoned: str,  # noqa: ARG001 - its minutes pass meanwhile
+) -> None:
+    """What one command made takes a file to its asset, with the secrets from SSM."""
+    project.chalice("deploy", "--stage", STAGE, **environment)
+    caller = Caller(_url(project, aws))
+    asset = caller.registered()["asset"]
+    assert upstream.outcomes().count(f"asset {asset['id']}") == 1
+
+
+def test_configuration(project: Project, aws: EmulatedAws) -> None:
+    """The functions are as the stage says, and hold no secret."""
+    functions = aws.client("lambda")
+    for name, seconds in ((NAME, 30), (f"{NAME}-sweep", 120)):
+        found = functions.get_function_configuration(FunctionName=name)
+        assert (found["Timeout"], found["MemorySize"]) == (seconds, 512)
+        assert found["TracingConfig"]["Mode"] == "Active"
+        assert not {"SYNC_API_KEY", "JWT_SECRET"} & set(found["Environment"]["Variables"])
+        # A new account has ten concurrent executions, and refuses to reserve any of them.
+        assert "ReservedConcurrentExecutions" not in functions.get_function(FunctionName=name)
+    assert _deployed(project)["rest_api"]["rest_api_url"].endswith("/api/")
+
+
+def test_roles(aws: EmulatedAws, project: Project) -> None:
+    """Both roles have the stage's policy and nothing else."""
+    iam = aws.client("iam")
+    wanted = json.loads((project.folder / ".chalice" / f"policy-{STAGE}.json").read_text())
+    for role in (f"{NAME}-api_handler", f"{NAME}-sweep"):
+        assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        found = iam.get_role_policy(RoleName=role, PolicyName=policy)
+        assert found["PolicyDocument"] == wanted
+
+
+def test_redeploy(project: Project, aws: EmulatedAws, environment: dict[str, str]) -> None:
+    """A second deployment puts a changed version into the place of the first."""
+    url = _url(project, aws)
+    caller = Caller(url)
+    upload = caller.landed()
+    project.change_version("0.2.0")
+    project.chalice("deploy", "--stage", STAGE, **environment)
+    assert _url(project, aws) == url
+    assert requests.get(url + "/openapi.json", timeout=30).json()["info"]["version"] == "0.2.0"
+    assert caller.complete(upload).json()["status"] == "registered"
+
+
+def test_delete(project: Project, aws: EmulatedAws, environment: dict[str, str]) -> None:
+    """`chalice delete` leaves the table and the secrets, and nothing else."""
+    url = _url(project, aws)
+    project.chalice("delete", "--stage", STAGE, **environment)
+    assert requests.get(url + "/health", timeout=9).status_code == 404
+    functions = aws.client("lambda").list_functions()["Functions"]
+    roles = aws.client("iam").list_roles()["Roles"]
+    rules = aws.client("events").list_rules()["Rules"]
+    left = [one["FunctionName"] for one in functions] + [one["RoleName"] for one in roles]
+    left += [one["Name"] for one in rules]
+    assert not [name for name in left if name.startswith(NAME)]
+    assert NAME in aws.client("dynamodb").list_tables()["TableNames"]
+    names = [f"/sync-upload-broker/{STAGE}/api-key", f"/sync-upload-broker/{STAGE}/jwt-secret"]
+    assert len(aws.client("ssm").get_parameters(Names=names)["Parameters"]) == 2
