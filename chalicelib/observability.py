@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from chalicelib import metrics
+
 _logger = logging.getLogger("broker")
+# The table's name, where CloudWatch reads the log; elsewhere metrics would only be noise.
+_table: str | None = None
 
 
 @dataclass
@@ -88,6 +92,7 @@ def finish(record: RequestRecord, status: int) -> None:
         method=record.method,
         route=record.route,
         status=status,
+        faults=int(status >= 500),  # noqa: PLR2004 - as above
         durationMs=round(elapsed * 1000, 3),
         upstreamCalls=record.upstream_calls,
         upstreamMs=round(record.upstream_seconds * 1000, 3),
@@ -101,7 +106,10 @@ def finish(record: RequestRecord, status: int) -> None:
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
     """Write one line of JSON about something that happened."""
     if _logger.isEnabledFor(level):
-        _logger.log(level, "%s", json.dumps({"event": name, **fields}, default=str))
+        line = {"event": name, **fields}
+        if _table is not None:
+            line |= metrics.embedded(line, _table, time.time_ns() // 1_000_000)
+        _logger.log(level, "%s", json.dumps(line, default=str))
 
 
 def moved(upload_id: str, state: str, **fields: Any) -> None:
@@ -130,8 +138,16 @@ def failure(name: str, error: BaseException) -> None:
     )
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
-    """Send the broker's lines to a stream (standard output unless told otherwise)."""
+def configure(level: str, stream: TextIO | None = None, table: str | None = None) -> None:
+    """Send the broker's lines to a stream (standard output unless told otherwise).
+
+    Args:
+        level: The least level that is written.
+        stream: Where to.
+        table: The table's name, if the lines shall carry metrics.
+    """
+    global _table  # noqa: PLW0603 - as the logger, there is one for each container
+    _table = table
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(_JsonLine())
     _logger.handlers[:] = [handler]

@@ -221,7 +221,7 @@ class Registration:
             raise self._too_large(upload, asset)
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:
-            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up)
+            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
             return Outcome(claim.upload)
         if not looked_up and not self._is_claimed_by(upload, asset["id"]):
             # The lease outlives every attempt, so this needs a clock that jumped or a container

@@ -199,13 +199,24 @@ class Upstream:
         """Send one request; if its key was refused, and there is another one now, once more."""
         key = self._api_key.current()
         try:
-            return self._send(method, path, seconds, key, **request)
-        except errors.UpstreamUnauthorized as error:
-            # A request whose key was refused was not carried out, a registration included.
-            is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
-            if not is_refused or not self._api_key.refresh(key):
-                raise
-            return self._send(method, path, seconds, self._api_key.current(), **request)
+            try:
+                return self._send(method, path, seconds, key, **request)
+            except errors.UpstreamUnauthorized as error:
+                # A request whose key was refused was not carried out, a registration included.
+                is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
+                if not is_refused or not self._api_key.refresh(key):
+                    raise
+                return self._send(method, path, seconds, self._api_key.current(), **request)
+        except errors.UpstreamError as error:
+            # What sync. says for people stays out of it: it may say back what a caller sent.
+            observability.event(
+                "upstream_error",
+                code=error.code,
+                upstreamStatus=error.upstream_status,
+                upstreamCode=error.upstream_code,
+                call=f"{method} {path}",
+            )
+            raise
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""

@@ -200,7 +200,11 @@ def start(environ: Mapping[str, str]) -> str | None:
     """
     global _broker, _trouble  # noqa: PLW0603 - one broker for each container is the point
     if _broker is None and _trouble is None:
-        observability.configure(environ.get("LOG_LEVEL") or "INFO")
+        is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
+        observability.configure(
+            environ.get("LOG_LEVEL") or "INFO",
+            table=environ.get("UPLOADS_TABLE") if is_lambda else None,
+        )
         try:
             _broker = build(environ)
         except Misconfigured as error:
