@@ -1,75 +1,74 @@
-import { unlessAborted } from "./abort.js";
-import { brokerRefusal, UploadError } from "./errors.js";
+import { within } from "./abort.js";
+import { failure, UploadError } from "./errors.js";
 
-/**
- * @typedef {{ status: number, body: any, retryAfter: number | undefined }} Answer
- * @typedef {(method: string, path: string, options?: { body?: object, signal?: AbortSignal }) => Promise<Answer>} Call
- */
+/** @typedef {(route: string, body?: object, ticket?: string, key?: string) => Promise<any>} Call */
 
 /**
  * The only way to the broker: JSON in and out, a token on each request, each refusal an UploadError.
  *
  * @param {import("./index.js").UploaderOptions} options
- * @returns {Call}
+ * @param {AbortSignal} [signal]
+ * @returns {Call} Takes routes such as `GET /limits`.
  */
-export function connect({ endpoint, getToken }) {
-  const base = endpoint.replace(/\/+$/, "");
+export const connect =
+  ({ endpoint, getToken }, signal) =>
+  async (route, body, ticket, key) => {
+    const [method, path] = /** @type {[string, string]} */ (route.split(" "));
 
-  /** @param {AbortSignal} [signal] */
-  const authorize = async (signal) =>
-    typeof getToken === "function" ? getToken({ signal }) : getToken;
+    /** @param {boolean} refresh */
+    const request = async (refresh) => {
+      const token = await authorize(getToken, signal, refresh);
+      let response;
+      try {
+        response = await fetch(endpoint.replace(/\/*$/, path), {
+          method,
+          headers: {
+            Authorization: `Bearer ${token}`,
+            ...(body && { "Content-Type": "application/json" }),
+            ...(key && { "Idempotency-Key": key }),
+            ...(ticket && { "Upload-Ticket": ticket }),
+          },
+          body: body && JSON.stringify(body),
+          signal,
+        });
+        return { response, answer: await response.json() };
+      } catch (cause) {
+        return { response, cause };
+      }
+    };
 
-  return async (method, path, { body, signal } = {}) => {
-    const token = await unlessAborted(authorize(signal), signal).catch((cause) => {
-      throw new UploadError(cause?.message || "No token could be had.", {
-        code: "token_failed",
-        cause,
-      });
-    });
-    try {
-      const response = await fetch(base + path, {
-        method,
-        headers: {
-          Authorization: `Bearer ${token}`,
-          ...(body && { "Content-Type": "application/json" }),
-        },
-        body: body && JSON.stringify(body),
-        signal,
-      });
-      return read(response, await response.text());
-    } catch (cause) {
-      if (cause instanceof UploadError) throw cause;
-      throw new UploadError("The broker could not be reached.", {
-        code: "broker_unreachable",
-        retryable: true,
-        cause,
-      });
+    for (let refresh = false; ; refresh = true) {
+      // A connection that says nothing any more would end by itself only after many minutes. No gateway
+      // waits so long for its function.
+      const { response, answer, cause } = (await within(60, signal, request(refresh))) ?? {};
+      const { status = 0, headers, ok } = response ?? {};
+      const isFinal = status !== 202;
+      if (ok && answer && isFinal) return answer;
+      const wait = headers?.get("Retry-After");
+      if (status !== 401 || refresh)
+        throw failure(status, isFinal ? answer : { code: "still_registering" }, {
+          // It is in seconds, or a date.
+          retryAfter: Math.max(0, +wait || (Date.parse(wait) - Date.now()) / 1000 || 0),
+          requestId: headers?.get("X-Request-Id"),
+          cause,
+        });
     }
   };
-}
 
 /**
- * @param {Response} response
- * @param {string} text Its body.
- * @returns {Answer}
+ * @param {any} getToken
+ * @param {AbortSignal | undefined} signal
+ * @param {boolean} refresh
  */
-function read({ ok, status, headers }, text) {
-  const retryAfter = Number(headers.get("Retry-After") ?? Number.NaN);
-  const answer = {
-    status,
-    body: parse(text),
-    retryAfter: retryAfter >= 0 ? retryAfter : undefined,
-  };
-  // A proxy or a captive portal may answer in the broker's place, with a page of HTML and status 200.
-  if (ok && (answer.body || !text)) return answer;
-  throw brokerRefusal(answer, headers.get("X-Request-Id") ?? undefined);
-}
-
-/** @param {string} text */
-function parse(text) {
+const authorize = async (getToken, signal, refresh) => {
   try {
-    return JSON.parse(text);
-  } catch {
-    return null;
+    return await (getToken.call ? getToken({ signal, refresh }) : getToken);
+  } catch (/** @type {any} */ cause) {
+    throw new UploadError(cause?.message ?? cause, {
+      code: "token_failed",
+      // What fetch throws for a lost connection; any other TypeError is a defect of the app.
+      retryable: /^TypeError.*(fetch|network|load)/i.test(cause),
+      cause,
+    });
   }
-}
+};

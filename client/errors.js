@@ -1,79 +1,98 @@
-/** The one class of everything that can go wrong; `code` tells the cases apart. */
+/**
+ * What can go wrong, one class for each thing that a page can do about it:
+ *
+ *     UploadError          whatever no class below stands for, such as the broker's own trouble
+ *     ├── AbortError       the page's own signal ended it
+ *     ├── RefusedError     the same request will be refused again
+ *     ├── ExpiredError     the upload's time is over, or it was cancelled: a new one may be begun
+ *     ├── NetworkError     no answer came, or one that the broker and the storage can't have given
+ *     └── LineError        too many wait for their turn at the broker
+ */
 export class UploadError extends Error {
+  name = "UploadError";
+  retryable = false;
+  /** @type {{ pointer: string, detail: string }[]} */
+  errors = [];
+
   /**
    * @param {string} message
    * @param {{
    *   code: string, retryable?: boolean, status?: number, requestId?: string, retryAfter?: number,
-   *   errors?: { pointer: string, detail: string }[], cause?: unknown,
+   *   errors?: { pointer: string, detail: string }[], ticket?: string, position?: number,
+   *   cause?: unknown,
    * }} facts
    */
-  constructor(message, { cause, code, retryable = false, errors = [], ...facts }) {
-    super(message, { cause });
-    this.name = "UploadError";
-    this.code = code;
-    this.retryable = retryable;
-    this.errors = errors;
-    this.status = facts.status;
-    this.requestId = facts.requestId;
-    this.retryAfter = facts.retryAfter;
+  constructor(message, facts) {
+    super(message, facts);
+    Object.assign(this, facts);
   }
 }
 
-/** @param {number} status */
-const isPassing = (status) => [408, 425, 429].includes(status) || status >= 500;
+// Named in so many words, because a minified class has lost its own name.
+export class AbortError extends UploadError {
+  // The platform's own name of an abort, so that code which tells aborts by that name works here too.
+  name = "AbortError";
+}
+export class RefusedError extends UploadError {
+  name = "RefusedError";
+}
+export class ExpiredError extends UploadError {
+  name = "ExpiredError";
+}
+export class NetworkError extends UploadError {
+  name = "NetworkError";
+}
+export class LineError extends UploadError {
+  name = "LineError";
+}
 
 /**
- * What the broker refused, in the broker's own words where it was the broker that answered.
+ * What went wrong with a request, in the words of the server where it was the server that answered.
  *
- * @param {import("./broker.js").Answer} answer Its body is an RFC 9457 document, or nothing.
- * @param {string | undefined} requestId
+ * @param {any} status 0, if no answer came.
+ * @param {any} body An RFC 9457 document, a gateway's `{message}`, or nothing.
+ * @param {object} [facts] What is known beside it.
  */
-export function brokerRefusal({ status, body, retryAfter }, requestId) {
-  const problem = body ?? {};
-  return new UploadError(problem.detail || problem.title || `The broker answered ${status}.`, {
-    code: "unexpected_answer",
-    retryable: isPassing(status),
-    requestId,
-    ...problem,
+export function failure(status, body, facts) {
+  const problem = {
+    code: status ? "unexpected_answer" : "broker_unreachable",
+    // A captive portal may answer in the broker's place, with a page and status 200.
+    retryable: status < 300 || /408|425|429|5../.test(status),
+    ...facts,
+    ...body,
     status,
-    retryAfter,
-  });
-}
-
-/**
- * Why the storage did not take the file: S3 says it in XML, a lost connection has status 0.
- *
- * @param {number} status
- * @param {string} xml
- */
-export function storageRefusal(status, xml) {
-  if (!status) {
-    return new UploadError("The connection to the storage was lost.", {
-      code: "storage_unreachable",
-      retryable: true,
-    });
-  }
-  /** @param {string} tag */
-  const read = (tag) => new RegExp(`<${tag}>([^<]+)<`).exec(xml)?.[1];
-  const reason = [read("Code"), read("Message")].filter(Boolean).join(": ");
-  return new UploadError(
-    `The storage refused the file with status ${status}${reason && ` (${reason})`}.`,
-    {
-      code: "storage_refused",
-      status,
-      retryable: isPassing(status),
-      requestId: read("RequestId"),
-    },
+  };
+  const { code, detail, title, message, retryable } = problem;
+  const Kind =
+    status < 202
+      ? NetworkError
+      : /line/.test(code)
+        ? LineError
+        : /expired|cancel/.test(code)
+          ? ExpiredError
+          : retryable
+            ? UploadError
+            : RefusedError;
+  return new Kind(
+    detail || title || message || `The broker answered ${status || "nothing"}.`,
+    problem,
   );
 }
 
 /**
- * Named like the platform's own abort, so that code which tells aborts by that name works here too.
+ * Why the storage did not take the file: S3 says it in XML.
  *
- * @param {unknown} reason
+ * @param {number} status
+ * @param {string} xml
  */
-export function aborted(reason) {
-  const error = new UploadError("The upload was aborted.", { code: "aborted", cause: reason });
-  error.name = "AbortError";
-  return error;
+export function storageFailure(status, xml) {
+  /** @param {string} tag */
+  const read = (tag) => xml.match(`<${tag}>([^<]+)`)?.[1] ?? "";
+  return failure(status, {
+    // 403 is S3's word for an address whose time is over, among other things.
+    code: status === 403 ? "url_expired" : status ? "storage_refused" : "storage_unreachable",
+    detail:
+      `The storage answered ${status || "nothing"}. ${read("Code")} ${read("Message")}`.trim(),
+    requestId: read("RequestId"),
+  });
 }

@@ -2,7 +2,22 @@ export interface UploaderOptions {
   /** Where the broker is, such as `https://uploads.example.com`. */
   endpoint: string;
   /** The bearer token of your user, or a function that gets one; it is asked before each request. */
-  getToken: string | ((context: { signal?: AbortSignal }) => string | Promise<string>);
+  getToken: string | ((context: TokenContext) => string | Promise<string>);
+  /** How many files are sent at once; 3 by default. The others wait for their turn. */
+  concurrency?: number;
+  /**
+   * Seconds; 300 by default. A step that fails is repeated until its pauses add up to more than this.
+   * Time in the broker's line or offline does not count.
+   */
+  patience?: number;
+  /** Seconds without any progress after which a connection counts as lost; 30 by default. */
+  stallTimeout?: number;
+}
+
+export interface TokenContext {
+  signal?: AbortSignal;
+  /** Whether the broker has just refused the token before: a kept one is of no use any more. */
+  refresh: boolean;
 }
 
 export declare function createUploader(options: UploaderOptions): Uploader;
@@ -10,6 +25,13 @@ export declare function createUploader(options: UploaderOptions): Uploader;
 export interface Uploader {
   /** Uploads a file and registers it as an asset. */
   upload(file: Blob, options?: UploadOptions): Promise<RegisteredUpload>;
+  /**
+   * What an earlier page of this user left unfinished, and no tab of this browser is working on now.
+   *
+   * What had arrived already is `registered` by this. What is `registering` needs nobody any more. For
+   * what is `pending` ask for the same file, and give it to `upload` with the option `resume`.
+   */
+  pending(options?: { signal?: AbortSignal }): Promise<Upload[]>;
   /** Registers media that is public on the web already. */
   registerUrl(options: RegisterUrlOptions): Promise<RegisteredUpload>;
   /** This user's registered uploads, newest first. */
@@ -32,6 +54,8 @@ export interface UploadOptions extends Labels {
   /** By default it follows from the content type. */
   type?: AssetType;
   onProgress?: (progress: Progress) => void;
+  /** An upload out of `pending()`, which goes on with this file; labels and type are as they were. */
+  resume?: Pick<Upload, "id" | "fileName" | "size">;
 }
 
 export interface RegisterUrlOptions extends Labels {
@@ -46,7 +70,10 @@ export interface PageOptions {
   signal?: AbortSignal;
 }
 
-/** `finishing` begins when all bytes are sent, `done` when the asset is recorded. */
+/**
+ * `waiting` for a turn, in the broker's line or until the next try, when nothing of the file is there
+ * yet; `finishing` when all bytes are there, `done` when the asset is recorded.
+ */
 export type Phase = "waiting" | "uploading" | "finishing" | "done";
 
 export interface Progress {
@@ -57,8 +84,13 @@ export interface Progress {
   /** A whole number; 100 only when the asset is recorded. */
   percentage: number;
   phase: Phase;
+  /** While it pauses: seconds until the next try, which comes earlier if the browser gets online. */
+  wait?: number;
+  /** While it pauses: why. A `LineError` may know the place in the line. */
+  error?: UploadError;
 }
 
+/** As the broker tells it. */
 export interface Upload {
   id: string;
   status: "pending" | "registering" | "registered" | "failed" | "expired" | "cancelled";
@@ -134,19 +166,40 @@ export interface DailyQuota extends Quota {
 
 /** Everything that goes wrong; its message is for people, its `code` for programs. */
 export declare class UploadError extends Error {
+  constructor(message: string, facts: Partial<UploadError> & { code: string });
   /**
-   * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`, `still_registering`,
-   * `storage_refused`, `storage_unreachable`, `token_failed`, `unexpected_answer`, `unknown_content_type`.
+   * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`,
+   * `content_type_not_accepted`, `different_file`, `file_too_large`, `still_registering`,
+   * `storage_refused`, `storage_unreachable`, `token_failed`, `unexpected_answer`,
+   * `unknown_content_type`, `url_expired`.
    */
   readonly code: string;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** The HTTP status, if there was an answer. */
+  /** The HTTP status; 0 or absent, if there was no answer. */
   readonly status?: number;
   /** What to quote to whoever runs the broker. */
-  readonly requestId?: string;
-  /** Seconds to wait before another try, if the broker said so. */
+  readonly requestId?: string | null;
+  /** Seconds to wait before another try; 0 or absent, if the broker did not say. */
   readonly retryAfter?: number;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];
+}
+
+/** The page's own signal ended it. */
+export declare class AbortError extends UploadError {}
+
+/** The same request will be refused again. */
+export declare class RefusedError extends UploadError {}
+
+/** The upload's time is over, or it was cancelled: a new one may be begun. */
+export declare class ExpiredError extends UploadError {}
+
+/** No answer came, or one that neither the broker nor the storage can have given. */
+export declare class NetworkError extends UploadError {}
+
+/** Too many wait for their turn at the broker. */
+export declare class LineError extends UploadError {
+  /** The place in the line, if the broker tells it; 1 is next. */
+  readonly position?: number;
 }

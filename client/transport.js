@@ -1,34 +1,43 @@
 /**
- * @typedef {object} Put
- * @property {string} url
- * @property {string} method
- * @property {Record<string, string>} headers
- * @property {Blob} body
- * @property {AbortSignal} [signal]
- * @property {(loaded: number) => void} onProgress
+ * Sends the file; resolves to the answer, whose status is 0 where the connection was lost or the
+ * signal aborted.
  *
- * @typedef {(put: Put) => Promise<{ status: number, text: string }>} Transport
+ * @callback Transport
+ * @param {any} target Its `uploadUrl`, `method` and `headers`.
+ * @param {Blob} body
+ * @param {number} stall Seconds without any progress after which the connection counts as lost.
+ * @param {AbortSignal | undefined} signal
+ * @param {(loaded: number) => void} onProgress
+ * @returns {Promise<{ status: number, responseText: string }>}
  */
 
 /**
- * Sends the file. XMLHttpRequest, because fetch tells nothing about the progress of a request.
+ * By XMLHttpRequest, because fetch tells nothing about the progress of a request.
  *
  * @type {Transport}
  */
-export const putWithXhr = ({ url, method, headers, body, signal, onProgress }) =>
-  new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
+export const putWithXhr = ({ uploadUrl, method, headers }, body, stall, signal, onProgress) =>
+  new Promise((resolve) => {
     const request = new XMLHttpRequest();
+    const end = new AbortController();
     const abort = () => request.abort();
-    signal?.addEventListener("abort", abort);
-    request.open(method, url);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => onProgress(event.loaded);
+    /** @type {ReturnType<typeof setTimeout>} */
+    let timer;
+    /** @param {number} loaded */
+    const progress = (loaded) => {
+      clearTimeout(timer);
+      timer = setTimeout(abort, stall * 1000);
+      onProgress(loaded);
+    };
+    signal?.addEventListener("abort", abort, end);
+    request.open(method, uploadUrl);
+    for (const name in headers) request.setRequestHeader(name, headers[name]);
+    request.upload.onprogress = (event) => progress(event.loaded);
     request.onloadend = () => {
-      signal?.removeEventListener("abort", abort);
-      // A lost connection ends like an answer, with the status 0.
-      if (signal?.aborted) reject(signal.reason);
-      else resolve({ status: request.status, text: request.responseText });
+      clearTimeout(timer);
+      end.abort();
+      resolve(request);
     };
     request.send(body);
+    progress(0);
   });

@@ -1,23 +1,22 @@
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
-import { UploadError } from "../../client/index.js";
-import { createUploaderWith } from "../../client/uploader.js";
-import { goodScripts, startServer } from "./server.js";
-import { putWithNode } from "./transport.js";
+import { getEventListeners } from "node:events";
+import { test } from "node:test";
+import { within } from "../../client/abort.js";
+import { AbortError, UploadError } from "../../client/index.js";
+import { failureOf, setBench } from "./server.js";
 
+const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const bench = setBench();
 
 let server;
-afterEach(() => server.stop());
-
 async function start(overrides = {}, getToken = "token-1") {
-  const scripts = {};
-  server = await startServer(scripts);
-  Object.assign(scripts, goodScripts(server.url, overrides));
-  return createUploaderWith(putWithNode, { endpoint: server.url, getToken });
+  const started = await bench(overrides, { getToken });
+  server = started.server;
+  return started.uploader;
 }
 
 /** Uploads, aborts while the route is being answered, and gives the error. */
@@ -26,17 +25,11 @@ async function abortDuring(route) {
   const uploader = await start({
     [route]: [{ before: () => new Promise(() => controller.abort("Enough.")) }],
   });
-  return rejection(uploader.upload(file, { signal: controller.signal }));
+  return failureOf(uploader.upload(file, { signal: controller.signal }));
 }
 
-const rejection = (promise) =>
-  promise.then(
-    () => assert.fail("It should have been aborted."),
-    (error) => error,
-  );
-
 function assertAborted(error) {
-  assert.ok(error instanceof UploadError);
+  assert.ok(error instanceof AbortError && error instanceof UploadError);
   assert.deepEqual(
     [error.name, error.code, error.cause, error.retryable],
     ["AbortError", "aborted", "Enough.", false],
@@ -45,7 +38,7 @@ function assertAborted(error) {
 
 test("a signal that is aborted already sends nothing", async () => {
   const uploader = await start();
-  assertAborted(await rejection(uploader.upload(file, { signal: AbortSignal.abort("Enough.") })));
+  assertAborted(await failureOf(uploader.upload(file, { signal: AbortSignal.abort("Enough.") })));
   assert.deepEqual(server.routes(), []);
 });
 
@@ -55,7 +48,7 @@ test("an abort ends the wait for a token that knows no signals", async () => {
     controller.abort("Enough.");
     return new Promise(() => {});
   });
-  assertAborted(await rejection(uploader.upload(file, { signal: controller.signal })));
+  assertAborted(await failureOf(uploader.upload(file, { signal: controller.signal })));
   assert.deepEqual(server.routes(), []);
 });
 
@@ -72,7 +65,7 @@ test("the token function gets the signal", async () => {
 
 test("an abort during the presign stops there", async () => {
   assertAborted(await abortDuring("POST /uploads"));
-  assert.deepEqual(server.routes(), ["POST /uploads"]);
+  assert.deepEqual(server.routes(), ["GET /limits", BEGIN]);
 });
 
 test("an abort during the PUT cancels the upload at the broker and completes nothing", async () => {
@@ -91,7 +84,7 @@ test("an abort ends a pause between two questions", async () => {
   const uploader = await start({
     [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }],
   });
-  const upload = rejection(uploader.upload(file, { signal: controller.signal }));
+  const upload = failureOf(uploader.upload(file, { signal: controller.signal }));
   await server.arrival(COMPLETE);
   controller.abort("Enough.");
   assertAborted(await upload);
@@ -104,23 +97,61 @@ test("a cancel that the broker refuses changes nothing about the abort", async (
     [PUT]: [{ before: () => new Promise(() => controller.abort("Enough.")) }],
     [CANCEL]: [{ status: 409, body: { detail: "It is registering." } }],
   });
-  assertAborted(await rejection(uploader.upload(file, { signal: controller.signal })));
+  assertAborted(await failureOf(uploader.upload(file, { signal: controller.signal })));
   await server.arrival(CANCEL);
 });
 
-test("uploads that share a signal leave no listener behind", async () => {
-  const { signal } = new AbortController();
-  let listeners = 0;
-  const counting = new Proxy(signal, {
-    get(target, name) {
-      if (name === "addEventListener") listeners += 1;
-      if (name === "removeEventListener") listeners -= 1;
-      const value = Reflect.get(target, name);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
+for (const promise of [undefined, Promise.resolve("done")]) {
+  test(`a wait ${promise ? "for a promise" : "of some time"} leaves no listener behind`, async () => {
+    const { signal } = new AbortController();
+    assert.equal(await within(0, signal, promise), promise && "done");
+    assert.deepEqual(getEventListeners(signal, "abort"), []);
   });
-  const { pause } = await import("../../client/abort.js");
-  await start();
-  await pause(0, counting);
-  assert.equal(listeners, 0);
+}
+
+test("an abort during the question for the limits stops there", async () => {
+  assertAborted(await abortDuring("GET /limits"));
+  assert.deepEqual(server.routes(), ["GET /limits"]);
+});
+
+test("an abort out of the progress callback stops at once", async () => {
+  for (const phase of ["waiting", "uploading", "finishing"]) {
+    const controller = new AbortController();
+    const uploader = await start();
+    const onProgress = (progress) => progress.phase === phase && controller.abort("Enough.");
+    assertAborted(
+      await failureOf(uploader.upload(file, { signal: controller.signal, onProgress })),
+    );
+    assert.ok(!server.routes().includes(COMPLETE) || phase === "finishing");
+    await server.stop();
+  }
+});
+
+test("an abort of the pause before a retry sends nothing more", async () => {
+  const controller = new AbortController();
+  const uploader = await start({
+    [BEGIN]: [{ status: 429, body: {}, headers: { "Retry-After": "60" } }],
+  });
+  const onProgress = ({ error }) => error && controller.abort("Enough.");
+  assertAborted(await failureOf(uploader.upload(file, { signal: controller.signal, onProgress })));
+  assert.deepEqual(server.routes(), ["GET /limits", BEGIN]);
+});
+
+test("an abort reaches pending, assets, limits and public URLs as well", async () => {
+  const signal = AbortSignal.abort("Enough.");
+  const uploader = await start();
+  for (const call of [
+    () => uploader.pending({ signal }),
+    () => uploader.assets({ signal }),
+    () => uploader.limits({ signal }),
+    () => uploader.registerUrl({ url: "https://media.example/t.mp4", type: "VIDEO", signal }),
+  ])
+    assertAborted(await failureOf(call()));
+  assert.deepEqual(server.routes(), []);
+});
+
+test("an abort whose reason is null is an abort as well", async () => {
+  const uploader = await start();
+  const error = await failureOf(uploader.upload(file, { signal: AbortSignal.abort(null) }));
+  assert.equal(error.code, "aborted");
 });

@@ -19,16 +19,24 @@ test("a public URL is registered by one request", async () => {
   assert.deepEqual(JSON.parse(server.requests[0].body), { url, type: "VIDEO", name: "Talk" });
 });
 
-test("a public URL whose outcome is open goes on by complete until it is known", async () => {
+test("a public URL is asked for by the same key until its outcome is known", async () => {
   const uploader = await start({
-    "POST /assets": [{ status: 202, body: { id: "u" }, headers: { "Retry-After": "0" } }],
-    "POST /uploads/u/complete": [
+    "POST /assets": [
+      { cut: true },
       { status: 202, body: { id: "u" }, headers: { "Retry-After": "0" } },
-      { body: { asset: { id: "b" } } },
+      { status: 201, body: { asset: { id: "b" } } },
     ],
   });
   const upload = await uploader.registerUrl({ url: "https://media.example/t.mp4", type: "VIDEO" });
   assert.equal(upload.asset.id, "b");
+  const sent = server.at("POST /assets");
+  assert.equal(sent.length, 3);
+  assert.equal(new Set(sent.map(({ headers }) => headers["idempotency-key"])).size, 1);
+});
+
+test("what is undefined is not asked for", async () => {
+  const uploader = await start({ "GET /assets?limit=3": [{ body: { items: [] } }] });
+  assert.deepEqual(await uploader.assets({ limit: 3, cursor: undefined }), { items: [] });
 });
 
 test("a page of assets is asked for by limit and cursor", async () => {

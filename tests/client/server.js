@@ -1,5 +1,9 @@
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { afterEach } from "node:test";
+import { createUploaderWith } from "../../client/uploader.js";
+import { putWithNode } from "./transport.js";
 
 /**
  * A real HTTP server that plays broker and storage: each route answers from its own script, in turn, and
@@ -35,10 +39,12 @@ export async function startServer(scripts) {
     url,
     requests,
     routes: () => requests.map(({ method, path }) => `${method} ${path}`),
-    /** Resolves when a request to this route has arrived. */
-    async arrival(route) {
-      const giveUpAt = Date.now() + 5000;
-      while (!this.routes().includes(route)) {
+    /** What arrived at one route, oldest first. */
+    at: (route) => requests.filter(({ method, path }) => `${method} ${path}` === route),
+    /** Resolves when so many requests to this route have arrived. */
+    async arrival(route, count = 1) {
+      const giveUpAt = Date.now() + 20_000;
+      while (this.at(route).length < count) {
         if (Date.now() > giveUpAt) throw new Error(`No ${route} arrived: ${this.routes()}`);
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
@@ -50,26 +56,75 @@ export async function startServer(scripts) {
   };
 }
 
+/** The upload that the scripts below are about, as the broker tells it before its bytes are there. */
+export const PENDING = {
+  id: "upload-1",
+  status: "pending",
+  fileName: "take.mp4",
+  size: 5,
+  asset: null,
+};
+const REGISTERED = {
+  id: "upload-1",
+  status: "registered",
+  asset: { id: "asset-1", type: "VIDEO" },
+};
+
+/** The target that the broker hands out; its first one unless told otherwise. */
+export const target = (storage, signature = "abc") => ({
+  ...PENDING,
+  uploadUrl: `${storage}/bucket/object?X-Amz-Signature=${signature}`,
+  method: "PUT",
+  headers: { "Content-Type": "video/mp4", "x-amz-acl": "private" },
+  expiresIn: 3600,
+});
+
+/** A refusal in the broker's shape. */
+export const problem = (status, code, more = {}, headers = {}) => ({
+  status,
+  body: { detail: "The server's own words.", code, requestId: "request-9", ...more },
+  headers,
+});
+
 /** The scripts of an upload that goes well; `overrides` replaces single routes. */
-export function goodScripts(storage, overrides = {}) {
-  const pending = {
-    id: "upload-1",
-    status: "pending",
-    asset: null,
-    uploadUrl: `${storage}/bucket/object?X-Amz-Signature=abc`,
-    method: "PUT",
-    headers: { "Content-Type": "video/mp4", "x-amz-acl": "private" },
-  };
-  const registered = {
-    id: "upload-1",
-    status: "registered",
-    asset: { id: "asset-1", type: "VIDEO" },
-  };
-  return {
-    "POST /uploads": [{ status: 201, body: pending }],
-    "PUT /bucket/object?X-Amz-Signature=abc": [{ body: "" }],
-    "POST /uploads/upload-1/complete": [{ body: registered }],
-    "DELETE /uploads/upload-1": [{ status: 204, body: "" }],
-    ...overrides,
+export const goodScripts = (storage, overrides = {}) => ({
+  "GET /limits": [{ body: { maxUploadBytes: 1_000_000, contentTypes: ["video/*", "audio/wav"] } }],
+  "POST /uploads": [{ status: 201, body: target(storage) }],
+  "POST /uploads/upload-1/renew": [{ body: target(storage) }],
+  "PUT /bucket/object?X-Amz-Signature=abc": [{ body: "" }],
+  "POST /uploads/upload-1/complete": [{ body: REGISTERED }],
+  "DELETE /uploads/upload-1": [{ status: 204, body: "" }],
+  ...overrides,
+});
+
+/** What went wrong, where something had to. */
+export const failureOf = (promise) =>
+  promise.then(
+    () => assert.fail("It should have failed."),
+    (error) => error,
+  );
+
+/**
+ * Sets the bench for one file of tests: `start(overrides, options)` gives a server and an uploader, and
+ * every server is stopped after its test. `overrides` may be a function of the server's address.
+ */
+export function setBench() {
+  let running = [];
+  afterEach(async () => {
+    await Promise.all(running.map((server) => server.stop()));
+    running = [];
+  });
+  return async (overrides = {}, options = {}) => {
+    const scripts = {};
+    const server = await startServer(scripts);
+    running.push(server);
+    const own = typeof overrides === "function" ? overrides(server.url) : overrides;
+    Object.assign(scripts, goodScripts(server.url, own));
+    const uploader = createUploaderWith(putWithNode, {
+      endpoint: server.url,
+      getToken: "token-1",
+      ...options,
+    });
+    return { server, uploader };
   };
 }

@@ -1,5 +1,12 @@
 // Never run: the type checker reads it, as it would read an app that uses the client.
-import { type Asset, createUploader, type Progress, UploadError } from "../../client/index.js";
+import {
+  type Asset,
+  createUploader,
+  LineError,
+  type Progress,
+  type Upload,
+  UploadError,
+} from "../../client/index.js";
 
 const uploader = createUploader({
   endpoint: "https://uploads.example.com",
@@ -17,11 +24,31 @@ export async function send(file: File, signal: AbortSignal): Promise<Asset | str
   }
 }
 
+export async function goOn(file: File): Promise<Upload | undefined> {
+  const [left] = await uploader.pending();
+  if (left?.status !== "pending") return left;
+  const onProgress = ({ phase, wait, error }: Progress) => {
+    const place: number | undefined = error instanceof LineError ? error.position : undefined;
+    console.log(phase, wait?.toFixed(), place, error?.retryAfter);
+  };
+  return uploader.upload(file, { resume: left, onProgress });
+}
+
+export const patient = createUploader({
+  endpoint: "https://uploads.example.com",
+  getToken: ({ refresh }) => (refresh ? "new" : "kept"),
+  concurrency: 1,
+  patience: 3600,
+  stallTimeout: 10,
+});
+
 export async function misuse(file: File): Promise<void> {
   // @ts-expect-error The endpoint is required.
   createUploader({ getToken: "token" });
   // @ts-expect-error These are the three types, in capitals.
   await uploader.upload(file, { type: "video" });
+  // @ts-expect-error Only what the broker told of an upload lets it go on.
+  await uploader.upload(file, { resume: "0123456789abcdef0123456789abcdef" });
   // @ts-expect-error A public URL needs its type.
   await uploader.registerUrl({ url: "https://media.example/talk.mp4" });
 }

@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as client from "../../client/index.js";
+import { failureOf, problem, setBench } from "./server.js";
+
+const { AbortError, ExpiredError, LineError, NetworkError, RefusedError, UploadError } = client;
+const BEGIN = "POST /uploads";
+const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const start = setBench();
+
+/** Uploads with no patience, and gives the error. */
+async function errorOf(overrides, options) {
+  const { server, uploader } = await start(overrides, { patience: 0, ...options });
+  return Object.assign(await failureOf(uploader.upload(file)), { server });
+}
+
+test("the package gives createUploader and the errors, and nothing else", () => {
+  assert.deepEqual(Object.keys(client).sort(), [
+    "AbortError",
+    "ExpiredError",
+    "LineError",
+    "NetworkError",
+    "RefusedError",
+    "UploadError",
+    "createUploader",
+  ]);
+});
+
+for (const [Kind, name] of Object.entries({
+  UploadError,
+  AbortError,
+  ExpiredError,
+  LineError,
+  NetworkError,
+  RefusedError,
+}).map(([text, type]) => [type, text])) {
+  test(`${name} has its name, and the base of them all`, () => {
+    const error = new Kind("What.", { code: "x" });
+    assert.ok(error instanceof UploadError && error instanceof Error);
+    assert.deepEqual(
+      [error.name, error.message, error.code, error.retryable, error.errors],
+      [name, "What.", "x", false, []],
+    );
+    assert.match(String(error.stack), /errors\.test\.js/);
+  });
+}
+
+test("a refusal carries the broker's text, code, status, request id and field errors", async () => {
+  const errors = [{ pointer: "/size", detail: "must be at least 1" }];
+  const error = await errorOf({ [BEGIN]: [problem(422, "invalid_input", { errors })] });
+  assert.ok(error instanceof RefusedError);
+  assert.deepEqual(
+    [error.message, error.code, error.status, error.retryable, error.requestId, error.errors],
+    ["The server's own words.", "invalid_input", 422, false, "request-9", errors],
+  );
+});
+
+test("an answer that is no problem document is still an error with status and request id", async () => {
+  const error = await errorOf({
+    [BEGIN]: [{ status: 502, body: "<h1>Bad gateway</h1>", headers: { "X-Request-Id": "r-2" } }],
+  });
+  assert.ok(error instanceof UploadError);
+  assert.deepEqual(
+    [error.message, error.code, error.status, error.retryable, error.requestId],
+    ["The broker answered 502.", "unexpected_answer", 502, true, "r-2"],
+  );
+});
+
+test("a gateway's own words reach the developer", async () => {
+  const error = await errorOf({ [BEGIN]: [{ status: 403, body: { message: "Forbidden" } }] });
+  assert.ok(error instanceof RefusedError);
+  assert.deepEqual([error.message, error.code], ["Forbidden", "unexpected_answer"]);
+});
+
+for (const code of ["upload_expired", "upload_cancelled"]) {
+  test(`${code} is an ExpiredError`, async () => {
+    const error = await errorOf({ [COMPLETE]: [problem(410, code)] });
+    assert.ok(error instanceof ExpiredError);
+    assert.equal(error.status, 410);
+  });
+}
+
+for (const [status, code] of [
+  [429, "waiting_in_line"],
+  [503, "line_full"],
+]) {
+  test(`${code} is a LineError`, async () => {
+    const more = { retryable: true, position: 7 };
+    const error = await errorOf({ [BEGIN]: [problem(status, code, more, { "Retry-After": "9" })] });
+    assert.ok(error instanceof LineError);
+    assert.deepEqual([error.position, error.retryAfter], [7, 9]);
+  });
+}
+
+test("a used up quota is neither the line's nor final", async () => {
+  const quota = problem(429, "quota_exceeded", { retryable: true }, { "Retry-After": "600" });
+  const error = await errorOf({ [BEGIN]: [quota] });
+  assert.ok(!(error instanceof LineError) && !(error instanceof RefusedError));
+  assert.equal(error.retryAfter, 600);
+});
+
+test("a page of HTML with status 200 is never taken for an upload", async () => {
+  const error = await errorOf({ [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }] });
+  assert.ok(error instanceof NetworkError);
+  assert.deepEqual([error.code, error.status], ["unexpected_answer", 200]);
+});
+
+test("a broker that is not there is a NetworkError with its cause", async () => {
+  const { server, uploader } = await start({}, { patience: 0 });
+  await server.stop();
+  const error = await failureOf(uploader.upload(file));
+  assert.ok(error instanceof NetworkError);
+  assert.deepEqual([error.code, error.retryable, error.status], ["broker_unreachable", true, 0]);
+  assert.ok(error.cause instanceof TypeError);
+});
+
+test("storage's refusal in XML becomes one clear sentence, and the upload is cancelled", async () => {
+  const body =
+    "<?xml version='1.0'?><Error><Code>EntityTooLarge</Code><Message>It is too large</Message>" +
+    "<RequestId>s3-1</RequestId></Error>";
+  const error = await errorOf({ [PUT]: [{ status: 400, body }] });
+  assert.ok(error instanceof RefusedError);
+  assert.deepEqual(
+    [error.message, error.code, error.status, error.retryable, error.requestId],
+    [
+      "The storage answered 400. EntityTooLarge It is too large",
+      "storage_refused",
+      400,
+      false,
+      "s3-1",
+    ],
+  );
+  await error.server.arrival("DELETE /uploads/upload-1");
+  assert.ok(!error.server.routes().includes(COMPLETE));
+});
+
+test("storage's 503 without a word is retryable, and cancels nothing", async () => {
+  const error = await errorOf({ [PUT]: [{ status: 503, body: "" }] });
+  assert.deepEqual(
+    [error.message, error.code, error.retryable],
+    ["The storage answered 503.", "storage_refused", true],
+  );
+  assert.ok(!error.server.routes().includes("DELETE /uploads/upload-1"));
+});
+
+test("a connection lost in the middle of the file is a NetworkError", async () => {
+  const error = await errorOf({ [PUT]: [{ cut: true }] });
+  assert.ok(error instanceof NetworkError);
+  assert.deepEqual(
+    [error.message, error.code, error.status, error.retryable],
+    ["The storage answered nothing.", "storage_unreachable", 0, true],
+  );
+});

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const CLIENT = fileURLToPath(new URL("../../client", import.meta.url));
+const TYPESCRIPT = fileURLToPath(new URL("../../node_modules/.bin/tsc", import.meta.url));
+const run = promisify(execFile);
+let folder;
+let installed;
+
+/** Packs the client and unpacks it where an app would have it. */
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "package-"));
+  await run("npm", ["pack", "--pack-destination", folder, "--loglevel", "error"], { cwd: CLIENT });
+  const [archive] = await readdir(folder);
+  await run("tar", ["--extract", "--file", join(folder, archive), "--directory", folder]);
+  await mkdir(join(folder, "app/node_modules"), { recursive: true });
+  installed = join(folder, "package");
+  await symlink(installed, join(folder, "app/node_modules/sync-upload-broker-client"));
+});
+
+after(() => rm(folder, { recursive: true, force: true }));
+
+test("the package holds its modules, types, licence and words, and nothing else", async () => {
+  const packed = await readdir(installed, { recursive: true });
+  const strange = packed.filter(
+    (name) =>
+      !/^((uppy|react)(\/|$))?[a-z-]*(\.js|\.d\.ts)?$|^(package\.json|README\.md|LICENSE)$/.test(
+        name,
+      ),
+  );
+  assert.deepEqual(strange, []);
+  const modules = (await readdir(CLIENT)).filter((name) => name.endsWith(".js"));
+  for (const name of [...modules, "index.d.ts", "LICENSE", "README.md"])
+    assert.ok(packed.includes(name), `${name} is missing`);
+});
+
+test("the package depends on nothing and runs nothing", async () => {
+  const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+  assert.deepEqual(
+    [manifest.dependencies, manifest.scripts, manifest.sideEffects, manifest.type],
+    [undefined, undefined, false, "module"],
+  );
+  assert.deepEqual(Object.keys(manifest.exports), [".", "./uppy", "./react", "./package.json"]);
+});
+
+test("an app on Node can import it, and use what sends no file", async () => {
+  const code = `
+    import { createUploader, UploadError } from "sync-upload-broker-client";
+    const uploader = createUploader({ endpoint: "http://127.0.0.1:1", getToken: "x" });
+    const error = await uploader.limits().catch((error) => error);
+    console.log(error instanceof UploadError, error.code);`;
+  await writeFile(join(folder, "app/main.mjs"), code);
+  const { stdout } = await run("node", ["main.mjs"], { cwd: join(folder, "app") });
+  assert.equal(stdout, "true broker_unreachable\n");
+});
+
+test("a module that is not exported can't be reached", async () => {
+  await writeFile(join(folder, "app/inside.mjs"), 'import "sync-upload-broker-client/broker.js";');
+  const error = await run("node", ["inside.mjs"], { cwd: join(folder, "app") }).catch((e) => e);
+  assert.match(error.stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/);
+});
+
+for (const resolution of ["bundler", "nodenext"]) {
+  test(`its types are found by an app with the module resolution "${resolution}"`, async () => {
+    const code = `
+      import { createUploader, type Progress } from "sync-upload-broker-client";
+      const phase: Progress["phase"] = "done";
+      createUploader({ endpoint: phase, getToken: "x" }).pending().then(([one]) => one?.fileName);`;
+    await writeFile(join(folder, "app/main.mts"), code);
+    const module = resolution === "bundler" ? "esnext" : "nodenext";
+    const options = ["--noEmit", "--strict", "--target", "es2022", "--types", ""];
+    await run(
+      TYPESCRIPT,
+      [...options, "--module", module, "--moduleResolution", resolution, "main.mts"],
+      { cwd: join(folder, "app") },
+    ).catch(({ stdout }) => assert.fail(stdout));
+  });
+}

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RefusedError } from "../../client/index.js";
+import { failureOf, PENDING, problem, setBench, target } from "./server.js";
+
+const LIST = "GET /uploads?limit=100";
+const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+const BEGIN = "POST /uploads";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const RENEW = "POST /uploads/upload-1/renew";
+const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const missing = problem(409, "file_not_uploaded", { retryable: true });
+const registered = { ...PENDING, status: "registered", asset: { id: "asset-4" } };
+const start = setBench();
+
+const list = (...statuses) => [
+  { body: { items: statuses.map((status, index) => ({ ...PENDING, id: `u${index}`, status })) } },
+];
+
+test("what is over is not pending", async () => {
+  const { server, uploader } = await start({
+    [LIST]: list("registered", "failed", "expired", "cancelled"),
+  });
+  assert.deepEqual(await uploader.pending(), []);
+  assert.deepEqual(server.routes(), [LIST]);
+});
+
+test("an upload whose bytes had landed is completed by looking for it", async () => {
+  const { uploader } = await start({
+    [LIST]: [{ body: { items: [PENDING] } }],
+    [COMPLETE]: [{ body: registered }],
+  });
+  assert.deepEqual(await uploader.pending(), [registered]);
+});
+
+test("an upload whose bytes are not there is given back as it is", async () => {
+  const { uploader } = await start({
+    [LIST]: [{ body: { items: [PENDING] } }],
+    [COMPLETE]: [missing],
+  });
+  assert.deepEqual(await uploader.pending(), [PENDING]);
+});
+
+test("one that is being registered is given back as such", async () => {
+  const { uploader } = await start({
+    [LIST]: list("registering"),
+    "POST /uploads/u0/complete": [{ status: 202, body: {}, headers: { "Retry-After": "5" } }],
+  });
+  const [one] = await uploader.pending();
+  assert.equal(one.status, "registering");
+});
+
+test("the trouble of one does not hide another, and the order is the broker's", async () => {
+  const { uploader } = await start({
+    [LIST]: list("pending", "pending", "pending"),
+    "POST /uploads/u0/complete": [{ cut: true }],
+    "POST /uploads/u1/complete": [{ body: { ...registered, id: "u1" } }],
+    "POST /uploads/u2/complete": [missing],
+  });
+  const found = await uploader.pending();
+  assert.deepEqual(
+    found.map(({ id, status }) => [id, status]),
+    [
+      ["u0", "pending"],
+      ["u1", "registered"],
+      ["u2", "pending"],
+    ],
+  );
+});
+
+test("the list is asked for again when the network is bad", async () => {
+  const { uploader } = await start({ [LIST]: [{ cut: true }, ...list("expired")] });
+  assert.deepEqual(await uploader.pending(), []);
+});
+
+test("the same file goes on where it was, without a new upload", async () => {
+  const { server, uploader } = await start({ [COMPLETE]: [missing, { body: registered }] });
+  const seen = [];
+  const upload = await uploader.upload(file, {
+    resume: PENDING,
+    onProgress: ({ phase }) => seen.push(phase),
+  });
+  assert.equal(upload.asset.id, "asset-4");
+  assert.deepEqual(server.routes(), [COMPLETE, RENEW, PUT, COMPLETE]);
+  assert.equal(server.at(PUT)[0].body.toString(), "bytes");
+  assert.deepEqual([...new Set(seen)], ["waiting", "uploading", "finishing", "done"]);
+});
+
+test("a resumed upload whose bytes are there already sends nothing", async () => {
+  const { server, uploader } = await start({ [COMPLETE]: [{ body: registered }] });
+  const upload = await uploader.upload(file, { resume: PENDING });
+  assert.equal(upload.asset.id, "asset-4");
+  assert.ok(!server.routes().some((route) => route.startsWith("PUT") || route === RENEW));
+});
+
+for (const [what, other] of [
+  ["another name", new File(["bytes"], "other.mp4", { type: "video/mp4" })],
+  ["another size", new File(["more bytes"], "take.mp4", { type: "video/mp4" })],
+]) {
+  test(`a file of ${what} is refused, and the upload stays as it is`, async () => {
+    const { server, uploader } = await start();
+    const error = await failureOf(uploader.upload(other, { resume: PENDING }));
+    assert.ok(error instanceof RefusedError);
+    assert.deepEqual([error.code, error.message], ["different_file", "This is not take.mp4."]);
+    assert.deepEqual(server.routes(), []);
+  });
+}
+
+test("a file without a type can go on, since the broker knows the type", async () => {
+  const { server, uploader } = await start({ [COMPLETE]: [missing, { body: registered }] });
+  await uploader.upload(new File(["bytes"], "take.mp4"), { resume: PENDING });
+  assert.equal(server.at(PUT)[0].headers["content-type"], "video/mp4");
+});
+
+test("a resumed upload that expired meanwhile is over", async () => {
+  const { uploader } = await start({ [COMPLETE]: [problem(410, "upload_expired")] });
+  const error = await failureOf(uploader.upload(file, { resume: PENDING }));
+  assert.equal(error.name, "ExpiredError");
+});
+
+test("a resumed upload survives an expired address like any other", async () => {
+  const { server, uploader } = await start((url) => ({
+    [COMPLETE]: [missing, missing, { body: registered }],
+    [PUT]: [{ status: 403, body: "" }],
+    [RENEW]: [{ body: target(url) }, { body: target(url, "fresh") }],
+    "PUT /bucket/object?X-Amz-Signature=fresh": [{ body: "" }],
+  }));
+  await uploader.upload(file, { resume: PENDING });
+  assert.ok(!server.routes().includes(BEGIN));
+});

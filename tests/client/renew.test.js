@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ExpiredError, RefusedError } from "../../client/index.js";
+import { failureOf, problem, setBench, target } from "./server.js";
+
+const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+const FRESH = "PUT /bucket/object?X-Amz-Signature=fresh";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const RENEW = "POST /uploads/upload-1/renew";
+const EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
+const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const missing = problem(409, "file_not_uploaded", { retryable: true });
+const done = { body: { asset: { id: "asset-3" } } };
+const start = setBench();
+
+test("an expired address is renewed, and the file is sent to the fresh one", async () => {
+  const { server, uploader } = await start((url) => ({
+    [PUT]: [{ status: 403, body: EXPIRED }],
+    [RENEW]: [
+      { body: { ...target(url, "fresh"), headers: { "Content-Type": "x/y", "x-new": "1" } } },
+    ],
+    [FRESH]: [{ body: "" }],
+    [COMPLETE]: [missing, done],
+  }));
+  const seen = [];
+  const upload = await uploader.upload(file, { onProgress: (progress) => seen.push(progress) });
+  assert.equal(upload.asset.id, "asset-3");
+  const [put] = server.at(FRESH);
+  assert.deepEqual([put.headers["content-type"], put.headers["x-new"]], ["x/y", "1"]);
+  assert.equal(put.body.toString(), "bytes");
+  const pause = seen.find(({ error }) => error);
+  assert.ok(pause.error instanceof ExpiredError);
+  assert.deepEqual([pause.phase, pause.loaded, pause.error.code], ["waiting", 0, "url_expired"]);
+});
+
+test("a storage that refuses an address which the broker holds for good is not asked for ever", async () => {
+  const { server, uploader } = await start({
+    [PUT]: [{ status: 403, body: EXPIRED }],
+    [COMPLETE]: [missing],
+  });
+  const error = await failureOf(uploader.upload(file));
+  assert.ok(error instanceof ExpiredError);
+  assert.deepEqual(
+    [error.code, error.status, error.retryable, error.message],
+    ["url_expired", 403, false, "The storage answered 403. AccessDenied Request has expired"],
+  );
+  assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 1]);
+  await server.arrival("DELETE /uploads/upload-1");
+});
+
+test("an address may expire more than once", async () => {
+  const { server, uploader } = await start((url) => ({
+    [PUT]: [{ status: 403, body: EXPIRED }],
+    [RENEW]: [{ body: target(url, "fresh") }, { body: target(url, "third") }],
+    [FRESH]: [{ status: 403, body: EXPIRED }],
+    "PUT /bucket/object?X-Amz-Signature=third": [{ body: "" }],
+    [COMPLETE]: [missing, missing, done],
+  }));
+  assert.equal((await uploader.upload(file)).asset.id, "asset-3");
+  assert.equal(server.at(RENEW).length, 2);
+});
+
+test("an upload that may not be renewed any more ends with the broker's words", async () => {
+  const { uploader } = await start({
+    [PUT]: [{ status: 403, body: EXPIRED }],
+    [COMPLETE]: [missing],
+    [RENEW]: [problem(409, "upload_not_pending", { detail: "It has had 5 addresses." })],
+  });
+  const error = await failureOf(uploader.upload(file));
+  assert.ok(error instanceof RefusedError);
+  assert.equal(error.message, "It has had 5 addresses.");
+});
+
+test("after a lost connection the address is made sure of before the file goes again", async () => {
+  const { server, uploader } = await start((url) => ({
+    [PUT]: [{ cut: true }],
+    [RENEW]: [{ body: target(url, "fresh") }],
+    [FRESH]: [{ body: "" }],
+    [COMPLETE]: [missing, done],
+  }));
+  await uploader.upload(file);
+  assert.deepEqual(server.routes().slice(2), [PUT, COMPLETE, RENEW, FRESH, COMPLETE]);
+});
+
+test("what was cancelled elsewhere meanwhile is not sent again", async () => {
+  const { server, uploader } = await start({
+    [PUT]: [{ status: 503, body: "" }],
+    [COMPLETE]: [problem(410, "upload_cancelled")],
+  });
+  assert.equal((await failureOf(uploader.upload(file))).code, "upload_cancelled");
+  assert.equal(server.at(PUT).length, 1);
+});

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+// A ratchet: lower it when the core gets smaller, never raise it over 3,000.
+const LIMIT = 2990; // bytes, minified and gzipped
+
+const entry = fileURLToPath(new URL("../../client/index.js", import.meta.url));
+
+/** Bundles and minifies the core as an app would. */
+async function bundle(contents) {
+  const { outputFiles, warnings } = await build({
+    stdin: contents && {
+      contents,
+      resolveDir: fileURLToPath(new URL("../../client", import.meta.url)),
+    },
+    entryPoints: contents ? undefined : [entry],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    write: false,
+  });
+  assert.deepEqual(warnings, []);
+  return outputFiles[0].contents;
+}
+
+test(`the core is at most ${LIMIT} bytes, minified and gzipped`, async () => {
+  const bytes = gzipSync(await bundle(), { level: 9 }).length;
+  assert.ok(bytes <= LIMIT, `it has ${bytes} bytes`);
+  assert.ok(LIMIT <= 3000);
+  assert.ok(LIMIT - bytes < 50, `lower the ratchet: it has ${bytes} bytes`);
+});
+
+test("an app that takes nothing from the package carries nothing of it", async () => {
+  const bytes = await bundle(
+    'import { createUploader as unused } from "./index.js"; console.log("an app");',
+  );
+  assert.equal(Buffer.from(bytes).toString().trim(), 'console.log("an app");');
+});
+
+test("an app that takes one class of errors does not carry the uploader", async () => {
+  const bytes = await bundle('import { AbortError } from "./index.js"; console.log(AbortError);');
+  assert.ok(bytes.length < 600, `${bytes.length} bytes`);
+  assert.ok(!Buffer.from(bytes).toString().includes("fetch"));
+});

@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RefusedError, UploadError } from "../../client/index.js";
+import { failureOf, problem, setBench } from "./server.js";
+
+const BEGIN = "POST /uploads";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const done = { body: { asset: { id: "asset-2" } } };
+const start = setBench();
+
+/** A function that gives a new token each time, and what it was asked with. */
+function tokens() {
+  const asked = [];
+  const getToken = async (context) => `token-${asked.push(context)}`;
+  return { asked, getToken };
+}
+
+test("a 401 lets the token be asked for once more, and says so", async () => {
+  const { asked, getToken } = tokens();
+  const { server, uploader } = await start(
+    { [COMPLETE]: [problem(401, "unauthorized"), done] },
+    { getToken },
+  );
+  assert.equal((await uploader.upload(file)).asset.id, "asset-2");
+  const sent = server.at(COMPLETE).map(({ headers }) => headers.authorization);
+  assert.deepEqual(sent, ["Bearer token-3", "Bearer token-4"]);
+  assert.deepEqual(
+    asked.map(({ refresh }) => refresh),
+    [false, false, false, true],
+  );
+});
+
+test("a second 401 is final, with the broker's words", async () => {
+  const { getToken } = tokens();
+  const { server, uploader } = await start(
+    { [BEGIN]: [problem(401, "unauthorized")] },
+    { getToken },
+  );
+  const error = await failureOf(uploader.upload(file));
+  assert.ok(error instanceof RefusedError);
+  assert.deepEqual([error.code, error.message], ["unauthorized", "The server's own words."]);
+  assert.equal(server.at(BEGIN).length, 2);
+});
+
+test("each request may have one 401", async () => {
+  const { getToken } = tokens();
+  const { uploader } = await start(
+    {
+      "GET /limits": [
+        problem(401, "unauthorized"),
+        { body: { maxUploadBytes: 9, contentTypes: ["*/*"] } },
+      ],
+      [COMPLETE]: [problem(401, "unauthorized"), done],
+    },
+    { getToken },
+  );
+  assert.equal((await uploader.upload(file)).asset.id, "asset-2");
+});
+
+test("a token that can't be had ends the upload with the app's own words", async () => {
+  const cause = new Error("Please sign in.");
+  const { server, uploader } = await start({}, { getToken: () => Promise.reject(cause) });
+  const error = await failureOf(uploader.upload(file));
+  assert.ok(error instanceof UploadError);
+  assert.deepEqual(
+    [error.code, error.message, error.cause, error.retryable],
+    ["token_failed", "Please sign in.", cause, false],
+  );
+  assert.deepEqual(server.routes(), []);
+});
+
+test("a function that throws at once is as good as one that rejects", async () => {
+  const getToken = () => {
+    throw new RangeError("No session.");
+  };
+  const { uploader } = await start({}, { getToken });
+  const error = await failureOf(uploader.upload(file));
+  assert.deepEqual([error.code, error.message], ["token_failed", "No session."]);
+});
+
+test("a reason that is no error is told as it is", async () => {
+  const { uploader } = await start({}, { getToken: () => Promise.reject("signed out") });
+  assert.equal((await failureOf(uploader.upload(file))).message, "signed out");
+});
+
+test("a token's request that lost its connection is made again", async () => {
+  let asked = 0;
+  const getToken = async () => {
+    asked += 1;
+    // The first is the question for the limits, which an upload can do without.
+    if (asked < 4) await fetch("http://127.0.0.1:1/");
+    return "token-1";
+  };
+  const { uploader } = await start({}, { getToken });
+  assert.equal((await uploader.upload(file)).asset.id, "asset-1");
+});
+
+for (const message of [
+  "Failed to fetch",
+  "NetworkError when attempting to fetch resource.",
+  "Load failed",
+]) {
+  test(`"${message}" is how a browser tells a lost connection`, async () => {
+    const getToken = () => Promise.reject(new TypeError(message));
+    const { uploader } = await start({}, { getToken, patience: 0 });
+    assert.equal((await failureOf(uploader.upload(file))).retryable, true);
+  });
+}
+
+test("a defect in the app's function is told at once", async () => {
+  const getToken = async () => undefined.token;
+  const { uploader } = await start({}, { getToken });
+  const error = await failureOf(uploader.upload(file));
+  assert.deepEqual([error.code, error.retryable], ["token_failed", false]);
+});
