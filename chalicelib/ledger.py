@@ -87,15 +87,12 @@ class Ledger:
 
 def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now: int) -> Change:
     day = quotas.day_of(now)
-    rules = ["attribute_not_exists(#place)", "(attribute_not_exists(#open) OR #open < :open)"]
-    rules += ["(attribute_not_exists(#uploads) OR #uploads < :uploads)"]
-    values = {"open": limits.max_open_uploads, "uploads": limits.uploads_per_day}
+    # The most that may be there before this upload is added.
+    values = {"open": limits.max_open_uploads - 1, "uploads": limits.uploads_per_day - 1}
     if limits.bytes_per_day is not None:
         # The size of a public URL is not known yet, so one byte must be left for it.
         values["bytes"] = limits.bytes_per_day - max(size, 1)
-        # What is over the whole day's bytes does not even fit into a day without any.
-        unused = "attribute_not_exists(#bytes) OR " if values["bytes"] >= 0 else ""
-        rules += [f"({unused}#bytes <= :bytes)"]
+    rules = ["attribute_not_exists(#place)", *(_at_most(*most) for most in values.items())]
     return Change(
         pk=f"quota#{caller_id}",
         condition=" AND ".join(rules),
@@ -108,6 +105,12 @@ def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now:
         sets={f"creating#{upload_id}": f"{now}#{size}"},
         adds={"open": 1, f"uploads#{day}": 1, f"bytes#{day}": size},
     )
+
+
+def _at_most(name: str, most: int) -> str:
+    """Say that nothing was counted yet, or not too much; below 0 not even nothing will do."""
+    unused = f"attribute_not_exists(#{name}) OR " if most >= 0 else ""
+    return f"({unused}#{name} <= :{name})"
 
 
 def settle(upload: Upload, used: Standing) -> Change:

@@ -7,7 +7,7 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from running_broker import Api, RunningBroker
+from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
 from chalicelib import quotas
@@ -66,6 +66,19 @@ def test_open(narrow: Api, upstream: RunningUpstream) -> None:
     assert narrow.line(refused)["dynamodbCalls"] == 1
     assert upstream.outcomes() == ["presigned"] * 3
     assert left(narrow) == (0, 2)
+
+
+@pytest.mark.parametrize("claim", ["maxOpen", "perDay", "bytesPerDay"])
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+def test_none_at_all(api: Api, upstream: RunningUpstream, claim: str, path: str) -> None:
+    """Who may upload nothing is refused from the first request on, and sync. is not asked."""
+    api.token = token(upload={claim: 0})
+    url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    for _ in range(2):
+        answer = api.call("POST", path, json=FILE if path == "/uploads" else url)
+        assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+        assert "RateLimit" in answer.headers
+    assert upstream.journal() == []
 
 
 def test_parallel(broker: RunningBroker, upstream: RunningUpstream) -> None:
