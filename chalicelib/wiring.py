@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import keys, observability, settings
+from chalicelib import aws, keys, observability, settings
 from chalicelib.auth import Authenticator, Everybody, Rules, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
@@ -136,19 +136,20 @@ def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator |
 @cache
 def ssm_client() -> "SSMClient":
     """Make the SSM client, where a secret lies there."""
-    import boto3  # noqa: PLC0415 - a broker whose secrets lie in its environment needs no SSM
+    # Imported here: a broker whose secrets lie in its environment needs no SSM.
     from botocore.config import Config  # noqa: PLC0415 - as above
 
     # At DEBUG botocore writes down whole answers, and those of SSM hold the secrets.
     logging.getLogger("botocore.parsers").setLevel(logging.INFO)
     retries: Any = {"mode": "standard", "total_max_attempts": 2}
-    return boto3.client("ssm", config=Config(connect_timeout=2, read_timeout=3, retries=retries))
+    config = Config(connect_timeout=2, read_timeout=3, retries=retries)
+    client: SSMClient = aws.client("ssm", config)
+    return client
 
 
 def dynamodb_client() -> "DynamoDBClient":
     """Make the DynamoDB client, which counts its requests on the request in hand."""
     # Imported here, so that a container without settings answers without loading it.
-    import boto3  # noqa: PLC0415 - as above
     from botocore.config import Config  # noqa: PLC0415 - as above
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
 
@@ -159,7 +160,7 @@ def dynamodb_client() -> "DynamoDBClient":
         max_pool_connections=32,
     )
     try:
-        client = boto3.client("dynamodb", config=config)
+        client: DynamoDBClient = aws.client("dynamodb", config)
     except BotoCoreError as error:
         # Its text names what of AWS's own settings is missing, such as the region.
         raise Misconfigured(f"AWS_REGION and AWS's other settings: {error}") from error
