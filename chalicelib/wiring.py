@@ -202,15 +202,16 @@ def start(environ: Mapping[str, str]) -> str | None:
     global _broker, _trouble  # noqa: PLW0603 - one broker for each container is the point
     if _broker is None and _trouble is None:
         is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
-        observability.configure(
-            environ.get("LOG_LEVEL") or "INFO",
-            table=environ.get("UPLOADS_TABLE") if is_lambda else None,
-        )
+        table = environ.get("UPLOADS_TABLE") if is_lambda else None
+        # What is wrong must be written, though it were the level itself.
+        observability.configure("INFO", table=table)
         try:
             _broker = build(environ)
         except Misconfigured as error:
             _trouble = error.detail
             observability.event("misconfigured", level=40, problems=error.detail.split("; "))
+        else:
+            observability.configure(_broker.settings.log_level, table=table)
     return _trouble
 
 

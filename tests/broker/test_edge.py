@@ -164,6 +164,26 @@ def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -
         assert answer.headers["Retry-After"] == "60"
 
 
+@pytest.mark.parametrize("level", ["debug", "LOUD", "10"])
+def test_unknown_level(
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    """A log level that there is not is told in the one list, and serves nobody."""
+    for name, value in broker.environment(upstream, LOG_LEVEL=level, MAX_UPLOAD_BYTES="x").items():
+        monkeypatch.setenv(name, value)
+    wiring.use(None)
+    for _ in range(2):
+        answer = requests.get(broker.url + "/health", timeout=9)
+        assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "misconfigured" in line][:1]
+    assert "LOG_LEVEL is not valid: it must be one of INFO, DEBUG, WARNING, ERROR" in told
+    assert "MAX_UPLOAD_BYTES is not valid" in told
+
+
 def test_chalice_local() -> None:
     """Plain `chalice local` says in one message what to set, or to use `make run`."""
     environ = {"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
