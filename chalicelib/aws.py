@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SERVICES = ["dynamodb", "ssm"]
 # Other partitions (China, GovCloud) have names of their own; there the whole list is read.
 _COMMERCIAL = r"^(us|eu|ap|sa|ca|me|af|il|mx)\-(?!gov|iso)\w+\-\d+$"
+# Lambda and AWS's other libraries name the region by the first, botocore alone by the second.
+_REGION: Any = ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)
 _ENDPOINTS: dict[str, Any] = {
     "version": 3,
     "partitions": [
@@ -43,7 +45,7 @@ def session() -> "Session":
     from botocore.loaders import Loader  # noqa: PLC0415 - as above
     from botocore.session import Session  # noqa: PLC0415 - as above
 
-    made = Session()
+    made = Session(session_vars={"region": _REGION})
 
     class LeanLoader(Loader):
         def list_available_services(self, _type_name: str) -> list[str]:

@@ -70,7 +70,7 @@ def build(
     Raises:
         Misconfigured: The settings are not complete, or contradict each other.
     """
-    chosen = settings.load(environ)
+    chosen, client = _load(environ)
     limits = Limits(
         max_upload_bytes=chosen.max_upload_bytes,
         content_types=chosen.allowed_content_types,
@@ -79,7 +79,7 @@ def build(
         uploads_per_day=chosen.uploads_per_day,
         bytes_per_day=chosen.bytes_per_day,
     )
-    table = Table(dynamodb_client(), chosen.uploads_table)
+    table = Table(client, chosen.uploads_table)
     store, ledger = Store(table), Ledger(table, now)
     upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
     registration = Registration(store, upstream, now, chosen.settle_seconds)
@@ -105,6 +105,22 @@ def build(
             chosen.sweep_registers_per_minute,
         ),
     )
+
+
+def _load(environ: Mapping[str, str]) -> tuple[settings.Settings, "DynamoDBClient"]:
+    """Read the broker's settings and AWS's own, so that one message tells all that is wrong."""
+    problems = []
+    try:
+        chosen = settings.load(environ)
+    except Misconfigured as error:
+        problems.append(error.detail)
+    try:
+        client = dynamodb_client()
+    except Misconfigured as error:
+        problems.append(error.detail)
+    if problems:
+        raise Misconfigured("; ".join(problems))
+    return chosen, client
 
 
 def _api_key(chosen: settings.Settings) -> keys.Secret:
@@ -151,7 +167,7 @@ def dynamodb_client() -> "DynamoDBClient":
     """Make the DynamoDB client, which counts its requests on the request in hand."""
     # Imported here, so that a container without settings answers without loading it.
     from botocore.config import Config  # noqa: PLC0415 - as above
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, NoRegionError  # noqa: PLC0415 - as above
 
     config = Config(
         connect_timeout=1,
@@ -161,9 +177,13 @@ def dynamodb_client() -> "DynamoDBClient":
     )
     try:
         client: DynamoDBClient = aws.client("dynamodb", config)
-    except BotoCoreError as error:
-        # Its text names what of AWS's own settings is missing, such as the region.
-        raise Misconfigured(f"AWS_REGION and AWS's other settings: {error}") from error
+    except NoRegionError as error:
+        raise Misconfigured(
+            "AWS_REGION is not set: it must be the region of the table, such as us-east-1"
+        ) from error
+    except (BotoCoreError, ValueError) as error:
+        # Its text names what of AWS's own settings is wrong, such as the endpoint.
+        raise Misconfigured(f"AWS's own settings are not valid: {error}") from error
     client.meta.events.register("before-send.dynamodb", _sent)
     return client
 

@@ -5,7 +5,8 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
-from chalicelib import aws, items
+from chalicelib import aws, items, wiring
+from chalicelib.errors import Misconfigured
 
 REGIONS = [
     *boto3.Session().get_available_regions("dynamodb"),
@@ -19,7 +20,7 @@ REGIONS = [
 def test_same_client(service: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every region both clients ask the same host, and sign for the same region and service."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.setenv("AWS_REGION", region)
     aws.session.cache_clear()
     try:
         lean = aws.client(service, Config())
@@ -31,6 +32,36 @@ def test_same_client(service: str, region: str, monkeypatch: pytest.MonkeyPatch)
     assert lean.meta.partition == usual.meta.partition
     assert lean._request_signer.signing_name == usual._request_signer.signing_name  # noqa: SLF001
     assert lean._request_signer.region_name == usual._request_signer.region_name  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("region", "default", "chosen"),
+    [
+        ("eu-west-1", None, "eu-west-1"),
+        (None, "eu-west-1", "eu-west-1"),
+        ("eu-west-1", "us-east-2", "eu-west-1"),
+        (None, None, None),
+    ],
+)
+def test_region(
+    monkeypatch: pytest.MonkeyPatch, region: str | None, default: str | None, chosen: str | None
+) -> None:
+    """Either variable names the region; without one, it is told beside all else that is wrong."""
+    for name, value in (("AWS_REGION", region), ("AWS_DEFAULT_REGION", default)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    aws.session.cache_clear()
+    try:
+        with pytest.raises(Misconfigured) as raised:
+            wiring.build({})
+        assert "AUTH_MODE is not set" in raised.value.detail
+        assert ("AWS_REGION is not set" in raised.value.detail) == (chosen is None)
+        if chosen is not None:
+            assert wiring.dynamodb_client().meta.region_name == chosen
+    finally:
+        aws.session.cache_clear()
 
 
 VALUES = [None, True, False, 0, 7, -3, 10**18, "", "ü", [], {}, [1, "a", None], {"a": {"b": [1]}}]

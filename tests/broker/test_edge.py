@@ -187,6 +187,8 @@ def test_unknown_level(
 def test_chalice_local() -> None:
     """Plain `chalice local` says in one message what to set, or to use `make run`."""
     environ = {"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
+    # The stage's own settings are fine, which are all that Chalice knows of.
+    environ |= {"LOG_LEVEL": "LOUD", "AWS_CONFIG_FILE": "/dev/null"}
     process = subprocess.Popen(
         [f"{Path(sys.executable).parent}/chalice", "local", "--port", "0", "--no-autoreload"],
         cwd=ROOT,
@@ -206,5 +208,5 @@ def test_chalice_local() -> None:
         process.terminate()
         process.communicate(timeout=10)
     assert "make run" in said
-    for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
-        assert said.count(f"{name} is not set") == 1
+    assert said.count("AWS_REGION is not set") == 1
+    assert said.count("LOG_LEVEL is not valid") == 1
