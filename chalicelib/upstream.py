@@ -5,23 +5,28 @@ sync. knows no idempotency key there. A presign makes nothing that lasts, and a 
 reads: both are repeated once after a failure that may pass.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from chalicelib import errors, observability, replies
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Candidates, Json, Presigned, are_assets, asset_of
 
-CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
+CONNECT_SECONDS = 3.05  # a little over one TCP retransmission
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
 MAX_LOOK_PAGES = 20
 # A connection that rested longer may have been cut without a word, while the container was frozen.
@@ -63,12 +68,9 @@ class Upstream:
         self._timeouts = timeouts
         self._monotonic = monotonic
         self._last_used = monotonic()
-        self._session = requests.Session()
-        # Neither proxies nor .netrc of the machine may see or replace the key.
-        self._session.trust_env = False
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        # botocore has loaded urllib3 anyway, and it looks at neither proxies nor .netrc of the
+        # machine, which might see or replace the key.
+        self._pools = PoolManager(num_pools=2, maxsize=32)
 
     def presign(self, file_name: str, content_type: str, size: int) -> Presigned:
         """Ask for an address to PUT a file to.
@@ -222,27 +224,34 @@ class Upstream:
         """Send one request and read its whole answer within a number of seconds."""
         started = self._monotonic()
         if started - self._last_used > IDLE_SECONDS:
-            self._session.close()
+            self._pools.clear()
+        query, body = request.get("query"), request.get("body")
+        headers = {
+            "x-api-key": key,
+            "accept": "application/json",
+            "accept-encoding": "identity",  # an answer is small, and its size is bounded
+        }
+        if body is not None:
+            headers["content-type"] = "application/json"
         try:
-            with self._session.request(
+            with self._pools.request(
                 method,
-                self._base_url + path,
-                params=request.get("query"),
-                json=request.get("body"),
-                headers={
-                    "x-api-key": key,
-                    "accept": "application/json",
-                    "accept-encoding": "identity",  # an answer is small, and its size is bounded
-                },
-                timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
+                f"{self._base_url}{path}{'?' + urlencode(query) if query else ''}",
+                body=None if body is None else json.dumps(body).encode(),
+                headers=headers,
+                timeout=Timeout(
+                    connect=min(CONNECT_SECONDS, seconds),
+                    read=max(seconds - CONNECT_SECONDS, 1.0),
+                ),
                 # A redirect would carry the key to wherever it points.
-                allow_redirects=False,
-                stream=True,
+                redirect=False,
+                retries=False,
+                preload_content=False,
             ) as response:
                 # What is said back of the key goes no further: it could reach a browser or a log.
                 content = self._read(response, started + seconds).replace(key.encode(), b"***")
-        except requests.RequestException as error:
-            raise _failure(error) from error
+        except (ConnectTimeoutError, NewConnectionError) as error:
+            raise errors.UpstreamUnreachable("No connection to sync.") from error
         except ReadTimeoutError as error:
             raise errors.UpstreamTimeout("sync. did not answer in time.") from error
         except HTTPError as error:
@@ -250,13 +259,13 @@ class Upstream:
         finally:
             self._last_used = self._monotonic()
             observability.count_upstream(self._last_used - started)
-        return replies.read(response.status_code, response.headers.get("Retry-After"), content)
+        return replies.read(response.status, response.headers.get("Retry-After"), content)
 
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
+    def _read(self, response: BaseHTTPResponse, deadline: float) -> bytes:
         content = bytearray()
         # The time-out is for each packet, and a read that waited for a full block would wait for
         # many of them: so a trickle is measured packet by packet.
-        while chunk := response.raw.read1(65536, decode_content=True):
+        while chunk := response.read1(65536):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
                 raise errors.UpstreamFault("sync.'s answer has no end.")
@@ -270,24 +279,6 @@ def _is_url(text: str) -> bool:
         return bool(urlsplit(text).hostname)
     except ValueError:
         return False
-
-
-def _failure(error: requests.RequestException) -> errors.UpstreamError:
-    """Map an exception of requests: was anything sent?"""
-    if isinstance(error, requests.ConnectTimeout):
-        return errors.UpstreamUnreachable("No connection to sync.")
-    if isinstance(error, requests.Timeout):
-        return errors.UpstreamTimeout("sync. did not answer in time.")
-    if isinstance(error, requests.ConnectionError) and _never_connected(error):
-        return errors.UpstreamUnreachable("No connection to sync.")
-    return errors.UpstreamFault("The connection to sync. broke off.")
-
-
-def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell a refused connection from one that broke off: urllib3 names the cause."""
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
 
 
 def _milliseconds(stamp: object) -> int | None:
