@@ -3,6 +3,7 @@
 `docs/configuration.md` lists every variable with its default and unit.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,16 @@ T = TypeVar("T")
 GIB = 1024**3
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+_PORTS = {"https": 443, "http": 80}  # which browsers leave out
+_NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
+# PyJWT takes no such key for a shared secret: whoever knows the public one could sign with it.
+_ASYMMETRIC = re.compile(r"----[- ]BEGIN |^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp)")
+_MAX_DIGITS = 20
 _TYPE = re.compile(r"(\*/\*|[a-z0-9.+-]+/(\*|[a-z0-9.+-]+))")
+
+
+_TOKENS = ("JWT_SECRET", "JWT_SECRET_PARAMETER", "JWT_JWKS_URL")  # what verifies them
 
 
 @dataclass(frozen=True)
@@ -70,15 +79,15 @@ def load(environ: Mapping[str, str]) -> Settings:
         uploads_table=reader.text("UPLOADS_TABLE", "the name of the DynamoDB table"),
         auth_mode=reader.one_of("AUTH_MODE", ("jwt", "open")),
         sync_api_key=reader.value("SYNC_API_KEY", _optional(api_key), ""),
-        sync_api_key_parameter=environ.get("SYNC_API_KEY_PARAMETER") or None,
+        sync_api_key_parameter=reader.value("SYNC_API_KEY_PARAMETER", _optional(_exact), ""),
         jwt_secret=reader.value("JWT_SECRET", _optional(jwt_secret), ""),
-        jwt_secret_parameter=environ.get("JWT_SECRET_PARAMETER") or None,
-        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(_https_url), ""),
-        jwt_issuer=environ.get("JWT_ISSUER") or None,
-        jwt_audience=environ.get("JWT_AUDIENCE") or None,
-        jwt_audience_claim=environ.get("JWT_AUDIENCE_CLAIM") or "aud",
-        limits_claim=environ.get("LIMITS_CLAIM") or "upload",
-        sync_base_url=reader.value("SYNC_BASE_URL", _https_url, "https://api.sync.so"),
+        jwt_secret_parameter=reader.value("JWT_SECRET_PARAMETER", _optional(_exact), ""),
+        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(_url), ""),
+        jwt_issuer=reader.value("JWT_ISSUER", _optional(_exact), ""),
+        jwt_audience=reader.value("JWT_AUDIENCE", _optional(_exact), ""),
+        jwt_audience_claim=reader.value("JWT_AUDIENCE_CLAIM", _exact, "aud"),
+        limits_claim=reader.value("LIMITS_CLAIM", _exact, "upload"),
+        sync_base_url=reader.value("SYNC_BASE_URL", _base_url, "https://api.sync.so"),
         sync_storage_hosts=reader.value(
             "SYNC_STORAGE_HOSTS", _hosts, "assets.sync.so,uploads.sync.so"
         ),
@@ -113,24 +122,49 @@ def _contradictions(environ: Mapping[str, str]) -> list[str]:
     """Say which settings are missing beside others, or exclude each other."""
     is_set = {name for name, value in environ.items() if value}
     problems = [_exactly_one(is_set, ("SYNC_API_KEY", "SYNC_API_KEY_PARAMETER"))]
-    mode = environ.get("AUTH_MODE")
-    if mode != "open":  # without a mode, what the usual one needs is told too
-        sources = ("JWT_SECRET", "JWT_SECRET_PARAMETER", "JWT_JWKS_URL")
-        problems.append(_exactly_one(is_set, sources))
-        if "JWT_JWKS_URL" in is_set:
-            # Everybody may have an account with a public identity provider: only issuer and
-            # audience tell this app's users from all others.
-            problems += [
-                f"{name} is not set: it must be set together with JWT_JWKS_URL"
-                for name in ("JWT_ISSUER", "JWT_AUDIENCE")
-                if name not in is_set
-            ]
-    if mode == "open" and (
-        "AWS_LAMBDA_FUNCTION_NAME" in is_set
-        or urlsplit(environ.get("SYNC_BASE_URL", "")).hostname not in _LOOPBACK
-    ):
-        problems.append("AUTH_MODE is not valid: it must be jwt outside the sandbox")
+    problems += _open_mode(environ, is_set) if environ.get("AUTH_MODE") == "open" else _jwt(is_set)
+    is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in is_set
+    if is_lambda and environ.get("JWT_JWKS_URL", "").startswith("http:"):
+        problems.append("JWT_JWKS_URL is not valid: it must be https outside the sandbox")
     return [problem for problem in problems if problem]
+
+
+def _open_mode(environ: Mapping[str, str], is_set: set[str]) -> list[str]:
+    """Say what keeps the open mode from being the sandbox's alone."""
+    problems = [
+        f"{name} is not valid: it must not be set while AUTH_MODE is open"
+        for name in (*_TOKENS, "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM")
+        if name in is_set
+    ]
+    if environ.get("ALLOWED_ORIGINS", "").strip() == "*":
+        # Any page that the developer looks at could upload.
+        problems.append("ALLOWED_ORIGINS is not valid: it must be a list while AUTH_MODE is open")
+    try:
+        host = urlsplit(environ.get("SYNC_BASE_URL", "")).hostname
+    except ValueError:
+        host = None
+    if "AWS_LAMBDA_FUNCTION_NAME" in is_set or host not in _LOOPBACK:
+        problems.append("AUTH_MODE is not valid: it must be jwt outside the sandbox")
+    return problems
+
+
+def _jwt(is_set: set[str]) -> list[str]:
+    """Say what is missing to verify tokens; without a mode, what the usual one needs."""
+    # Everybody may have an account with a public identity provider: only issuer and audience tell
+    # this app's users from all others.
+    needed = {
+        "JWT_ISSUER": ("JWT_JWKS_URL",),
+        "JWT_AUDIENCE": ("JWT_JWKS_URL", "JWT_AUDIENCE_CLAIM"),
+    }
+    return [
+        _exactly_one(is_set, _TOKENS),
+        *(
+            f"{name} is not set: it must be set together with {other}"
+            for name, others in needed.items()
+            for other in others
+            if other in is_set and name not in is_set
+        ),
+    ]
 
 
 def _exactly_one(is_set: set[str], names: tuple[str, ...]) -> str:
@@ -189,22 +223,29 @@ class _Reader:
 
 
 def api_key(value: str) -> str:
-    """Check an API key, wherever it comes from: it must fit into a header."""
-    if not value or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("sync.'s API key, as it stands")
+    """Check an API key, wherever it comes from: it must fit into a header.
+
+    JSON writes quotes and backslashes in another way, in which a key that sync. says back would
+    not be found and masked.
+    """
+    if not value or not value.isascii() or not value.isprintable() or set(value) & set(' "\\'):
+        raise ValueError("sync.'s API key, in ASCII without spaces, quotes and backslashes")
     return value
 
 
 def jwt_secret(value: str) -> str:
     """Check the secrets that tokens are signed with, wherever they come from."""
-    if any(len(secret.encode()) < MIN_SECRET_BYTES for secret in jwt_secrets(value)):
+    secrets = jwt_secrets(value)
+    if len(secrets) > 2 or any(len(one.encode()) < MIN_SECRET_BYTES for one in secrets):  # noqa: PLR2004 - while one is rotated
         raise ValueError(f"a secret of at least {MIN_SECRET_BYTES} bytes, or two with a comma")
+    if any(_ASYMMETRIC.search(secret) for secret in secrets):
+        raise ValueError("a random text, for the keys of key pairs there is JWT_JWKS_URL")
     return value
 
 
 def jwt_secrets(value: str) -> tuple[str, ...]:
     """Split the secrets of which each is accepted: one, or two while one is rotated."""
-    return tuple(secret.strip() for secret in value.split(",", 1))
+    return tuple(secret.strip() for secret in value.split(","))
 
 
 def _optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
@@ -215,22 +256,48 @@ def _items(value: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in value.split(",") if item.strip())
 
 
+def _exact(value: str) -> str:
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("a text without spaces around it")
+    return value
+
+
 def _whole(value: str, low: int, high: int) -> int:
-    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+    is_number = value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
+    if not is_number or not low <= int(value) <= high:
         raise ValueError(f"a whole number from {low} to {high}")
     return int(value)
 
 
-def _https_url(value: str) -> str:
+def _url(value: str, forbidden: str = "#", words: str = "credentials and fragment") -> str:
     try:
         parts = urlsplit(value)
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        is_fine = (parts.scheme == "https" or local) and parts.hostname and not parts.query
+        is_fine = (
+            (parts.scheme == "https" or local)
+            and _is_host(parts.hostname or "")
+            and parts.port != 0
+            and value.isascii()
+            and value.isprintable()
+            and not set(value) & set(' "\\@' + forbidden)
+        )
     except ValueError:
         is_fine = False
     if not is_fine:
-        raise ValueError("an https URL without a query (http is accepted on loopback)")
-    return value.rstrip("/")
+        raise ValueError(f"an https URL without {words} (http is accepted on loopback)")
+    return value
+
+
+def _base_url(value: str) -> str:
+    return _url(value, "?#", "credentials, query and fragment").rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _NAME.fullmatch(host) is not None
+    return True
 
 
 def _hosts(value: str) -> tuple[str, ...]:
@@ -246,10 +313,21 @@ def _origins(value: str) -> tuple[str, ...]:
 
 def _exact_origins(value: str) -> tuple[str, ...]:
     origins = _items(value)
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError("a comma list of origins such as https://app.example.com")
+    if not all(map(_is_origin, origins)):
+        raise ValueError(
+            "a comma list of origins as browsers write them, such as https://app.example.com:"
+            " lower case, no path, no port where it is the usual one"
+        )
     return origins
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_fine = _is_host(parts.hostname or "") and parts.port != _PORTS.get(parts.scheme)
+    except ValueError:
+        return False
+    return is_fine and _ORIGIN.fullmatch(text) is not None
 
 
 def _content_types(value: str) -> tuple[str, ...]:

@@ -22,12 +22,11 @@ def for_parts(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[st
     A setting that is there already wins, so that a part can be replaced; only AWS's own variables
     are always the sandbox's, because a developer's real account must stay out of reach.
     """
-    demo = f"http://{HOST}:{ports.demo},http://localhost:{ports.demo}"
     defaults = {
         "ALLOWED_ORIGINS": "*",
         "AUTH_MODE": "jwt",
         "JWT_SECRET": JWT_SECRET,
-        "PUBLIC_URL_EXCEPTIONS": demo,
+        "PUBLIC_URL_EXCEPTIONS": _demo_origins(ports),
         "SYNC_API_KEY": API_KEY,
         "SYNC_BASE_URL": f"http://{HOST}:{ports.upstream}",
         "SYNC_STORAGE_HOSTS": f"{HOST}:{ports.upstream},localhost:{ports.upstream}",
@@ -67,7 +66,15 @@ def for_broker(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[s
     for name, others in _IN_PLACE_OF.items():
         if not environ.get(name) and any(environ.get(other) for other in others):
             del own[name]
+    if own["AUTH_MODE"] == "open":
+        # No token is asked for, so no secret is needed, and only the demo page may call.
+        plain = {"JWT_SECRET": "", "ALLOWED_ORIGINS": _demo_origins(ports)}
+        own |= {name: value for name, value in plain.items() if not environ.get(name)}
     return own
+
+
+def _demo_origins(ports: Ports) -> str:
+    return f"http://{HOST}:{ports.demo},http://localhost:{ports.demo}"
 
 
 def for_dynamodb(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[str, str]:

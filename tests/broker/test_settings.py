@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jwt
 import pytest
 
 from chalicelib import settings
@@ -38,14 +39,30 @@ def test_nothing_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AUTH_MODE", "open"),
         ("AUTH_MODE", "none"),
         ("JWT_SECRET", "s" * 31),
         ("JWT_SECRET", "s" * 32 + ",short"),
         ("JWT_SECRET", "s" * 32 + ","),
+        ("JWT_SECRET", ",".join(["s" * 32, "t" * 32, "u" * 32])),
+        ("JWT_SECRET", f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----"),
+        ("JWT_SECRET", f"{'s' * 32},ssh-rsa {'A' * 64}"),
+        ("JWT_ISSUER", "  "),
+        ("JWT_ISSUER", " https://login.example.com"),
+        ("JWT_AUDIENCE", "uploads\n"),
+        ("LIMITS_CLAIM", " "),
+        ("SYNC_API_KEY", 'the"key'),
+        ("SYNC_API_KEY", "the\\key"),
+        ("SYNC_API_KEY", "the\tkey"),
         ("SYNC_BASE_URL", "http://api.sync.so"),
         ("SYNC_BASE_URL", "api.sync.so"),
         ("SYNC_BASE_URL", "https://api.sync.so?x=1"),
+        ("SYNC_BASE_URL", "https://api.sync.so#x"),
+        ("SYNC_BASE_URL", "https://a:b@api.sync.so"),
+        ("SYNC_BASE_URL", " https://api.sync.so"),
+        ("SYNC_BASE_URL", "https://api.sync.so:0"),
+        ("SYNC_BASE_URL", "https://api.sync.so:65536"),
+        ("SYNC_BASE_URL", "https://[::1"),
+        ("SYNC_BASE_URL", "https://..."),
         ("SYNC_STORAGE_HOSTS", "https://assets.sync.so"),
         ("SYNC_STORAGE_HOSTS", ","),
         ("ALLOWED_ORIGINS", "https://a.example,*"),
@@ -53,11 +70,23 @@ def test_nothing_set() -> None:
         ("ALLOWED_ORIGINS", "https://a.example/"),
         ("ALLOWED_ORIGINS", "a.example"),
         ("ALLOWED_ORIGINS", "null"),
+        ("ALLOWED_ORIGINS", "https://a.example:443"),
+        ("ALLOWED_ORIGINS", "http://a.example:80"),
+        ("ALLOWED_ORIGINS", "https://a.example:65536"),
+        ("ALLOWED_ORIGINS", "https://a.example:0"),
+        ("ALLOWED_ORIGINS", "https://a.example:08"),
+        ("ALLOWED_ORIGINS", "https://.."),
+        ("ALLOWED_ORIGINS", "https://-"),
+        ("ALLOWED_ORIGINS", "https://[::g]"),
+        ("ALLOWED_ORIGINS", "https://1.2.3"),
+        ("ALLOWED_ORIGINS", "https://A.example"),
         ("PUBLIC_URL_EXCEPTIONS", "*"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("MAX_UPLOAD_BYTES", "5368709121"),
         ("MAX_UPLOAD_BYTES", "5 GB"),
         ("MAX_UPLOAD_BYTES", "²"),
+        ("MAX_UPLOAD_BYTES", "9" * 5000),
+        ("BYTES_PER_DAY", "9" * 5000),
         ("ALLOWED_CONTENT_TYPES", "video"),
         ("ALLOWED_CONTENT_TYPES", "*/mp4"),
         ("SETTLE_SECONDS", "-1"),
@@ -70,6 +99,37 @@ def test_refused(name: str, value: str) -> None:
         settings.load({**GOOD, name: value})
     assert caught.value.detail.startswith(f"{name} is not valid: it must be ")
     assert ";" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://a.example", "http://a.example:443", "https://a:8443", "http://127.0.0.1:8080"),
+        *("https://[::1]:5", "http://localhost:3000", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_origins(origin: str) -> None:
+    """Origins are taken as browsers write them."""
+    chosen = settings.load({**GOOD, "ALLOWED_ORIGINS": f" {origin} , https://b.example"})
+    assert chosen.allowed_origins == (origin, "https://b.example")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        "---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----",
+        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA user@host",
+        "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAy",
+    ],
+)
+def test_keys_of_pairs(key: str) -> None:
+    """What the library refuses as a shared secret is told when the broker starts."""
+    with pytest.raises(jwt.InvalidKeyError):
+        jwt.encode({}, key, "HS256")
+    with pytest.raises(ValueError, match="random text"):
+        settings.jwt_secret(key)
 
 
 JWKS = {
@@ -91,6 +151,13 @@ def test_jwks() -> None:
     assert settings.load({**JWKS, "JWT_JWKS_URL": "http://127.0.0.1:1/k"}).jwt_secret is None
 
 
+@pytest.mark.parametrize("rest", ["/", "/keys/", "/keys?tenant=a&v=2", "/keys/?v=2/"])
+def test_jwks_address(rest: str) -> None:
+    """The address of the keys is asked for as it stands."""
+    url = "https://login.example.com" + rest
+    assert settings.load({**JWKS, "JWT_JWKS_URL": url}).jwt_jwks_url == url
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -99,6 +166,22 @@ def test_jwks() -> None:
         ({"JWT_JWKS_URL": "http://login.example.com/keys.json"}, "JWT_JWKS_URL is not valid"),
         ({"JWT_JWKS_URL": "file:///etc/passwd"}, "JWT_JWKS_URL is not valid"),
         ({"JWT_JWKS_URL": ""}, "JWT_SECRET is not set"),
+        ({"JWT_JWKS_URL": "https://login.example.com/k#x"}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": "https://login.example.com:65536/k"}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": " https://login.example.com/k"}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": "https://login.example.com/k "}, "JWT_JWKS_URL is not valid"),
+        ({"JWT_JWKS_URL": "https://a:b@login.example.com/k"}, "JWT_JWKS_URL is not valid"),
+        (
+            {"JWT_JWKS_URL": "http://127.0.0.1:1/k", "AWS_LAMBDA_FUNCTION_NAME": "api"},
+            "JWT_JWKS_URL is not valid: it must be https",
+        ),
+        (
+            {"JWT_JWKS_URL": "", "JWT_SECRET": "s" * 32, "JWT_AUDIENCE": ""}
+            | {"JWT_AUDIENCE_CLAIM": "azp"},
+            "JWT_AUDIENCE is not set: it must be set together with JWT_AUDIENCE_CLAIM",
+        ),
+        ({"SYNC_API_KEY": "", "SYNC_API_KEY_PARAMETER": " "}, "SYNC_API_KEY_PARAMETER is not"),
+        ({"JWT_JWKS_URL": "", "JWT_SECRET_PARAMETER": " "}, "JWT_SECRET_PARAMETER is not valid"),
         ({"JWT_SECRET": "s" * 32}, "JWT_SECRET is not valid: it must be the only one"),
         ({"JWT_SECRET_PARAMETER": "/a"}, "must be the only one"),
         ({"SYNC_API_KEY_PARAMETER": "/a"}, "SYNC_API_KEY is not valid: it must be the only one"),
@@ -113,16 +196,44 @@ def test_contradictions(changes: dict[str, str], told: str) -> None:
     assert told in caught.value.detail
 
 
-@pytest.mark.parametrize("base", ["https://api.sync.so", "", "http://127.0.0.1.example.com"])
+@pytest.mark.parametrize(
+    "base", ["https://api.sync.so", "", "http://127.0.0.1.example.com", "http://[::1", "http://]"]
+)
 def test_open_outside_sandbox(base: str) -> None:
     """The open mode is refused wherever sync. itself would be reached."""
     with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
         settings.load({**GOOD, "AUTH_MODE": "open", "SYNC_BASE_URL": base})
 
 
+OPEN = {
+    "AUTH_MODE": "open",
+    "SYNC_API_KEY": "the-key",
+    "SYNC_BASE_URL": "http://127.0.0.1:8001",
+    "UPLOADS_TABLE": "uploads",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET", "s" * 32),
+        ("JWT_SECRET_PARAMETER", "/a"),
+        ("JWT_JWKS_URL", "https://login.example.com/keys.json"),
+        ("JWT_ISSUER", "https://login.example.com"),
+        ("JWT_AUDIENCE", "uploads"),
+        ("ALLOWED_ORIGINS", "*"),
+    ],
+)
+def test_open_contradicted(name: str, value: str) -> None:
+    """The open mode is refused beside what only makes sense with tokens."""
+    assert settings.load(OPEN).auth_mode == "open"
+    with pytest.raises(Misconfigured, match=f"{name} is not valid: it must .* AUTH_MODE is open"):
+        settings.load({**OPEN, name: value})
+
+
 def test_open_in_lambda() -> None:
     """The open mode is refused in Lambda, whatever the broker talks to."""
-    sandbox = {**GOOD, "AUTH_MODE": "open", "SYNC_BASE_URL": "http://127.0.0.1:8001"}
+    sandbox = {**OPEN, "SYNC_BASE_URL": "http://127.0.0.1:8001"}
     assert settings.load(sandbox).auth_mode == "open"
     with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
         settings.load({**sandbox, "AWS_LAMBDA_FUNCTION_NAME": "api"})
