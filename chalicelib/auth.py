@@ -29,6 +29,9 @@ _REASONS: dict[type[Exception], str] = {
     jwt.MissingRequiredClaimError: "The token lacks a claim that is required here.",
 }
 
+# Another key may be the right one, and one that can't be used must not lock it out.
+_NOT_THIS_KEY = (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError)
+
 
 class Keys(Protocol):
     """Knows what verifies a token: `SharedSecret` or `jwks.Jwks`."""
@@ -134,7 +137,7 @@ class Authenticator:
                 for key in self._keys.keys(header):
                     try:
                         return self._verify(token, key)
-                    except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
+                    except _NOT_THIS_KEY:
                         continue
         except (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
             detail = _REASONS.get(type(error), "The token is not valid here.")

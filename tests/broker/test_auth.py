@@ -16,6 +16,10 @@ from provider import Jose
 from running_broker import SECRET, Api, RunningBroker, check, token
 from upstream_process import ROOT, RunningUpstream
 
+from chalicelib.auth import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Authenticator, Rules, SharedSecret
+from chalicelib.callers import Limits
+from chalicelib.keys import fixed
+
 
 def call(broker: RunningBroker, authorization: str | None) -> requests.Response:
     """Ask for the list with a header of one's own."""
@@ -93,6 +97,29 @@ def test_bad_token(broker: RunningBroker, made: str) -> None:
 def test_leeway(broker: RunningBroker) -> None:
     """A clock that is a few seconds off locks nobody out, and the scheme's case does not matter."""
     assert call(broker, f"bearer {token(exp=int(time.time()) - 5)}").status_code == 200
+    assert call(broker, f"bearer {token(nbf=int(time.time()) + 5)}").status_code == 200
+
+
+@pytest.mark.parametrize("claim", [{"exp": -30}, {"nbf": 30}, {"iat": 30}], ids=str)
+def test_beyond_leeway(broker: RunningBroker, claim: dict[str, int]) -> None:
+    """Half a minute is no clock that is a little off any more."""
+    assert LEEWAY_SECONDS == 10
+    [(name, seconds)] = claim.items()
+    made = token(**{name: int(time.time()) + seconds})
+    assert call(broker, f"Bearer {made}").status_code == 401
+
+
+def test_longest(broker: RunningBroker) -> None:
+    """A token of 8 KiB is read, and a longer one is not, however good its signature."""
+    rest = MAX_TOKEN_BYTES - len(token(more=""))
+    long = token(more="x" * (rest * 3 // 4 - 4))
+    assert MAX_TOKEN_BYTES - 16 < len(long) <= MAX_TOKEN_BYTES
+    assert call(broker, f"Bearer {long}").status_code == 200
+    longer = token(more="x" * rest)
+    assert MAX_TOKEN_BYTES < len(longer) < 16_000
+    answer = call(broker, f"Bearer {longer}")
+    assert answer.status_code == 401
+    assert "Send a token" in answer.json()["detail"]
 
 
 def test_issuer_and_audience(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -134,6 +161,16 @@ def test_two_secrets(broker: RunningBroker, upstream: RunningUpstream) -> None:
         assert call(broker, f"Bearer {made}").status_code == 200
     both = jwt.encode({"sub": "a", "exp": 2**33}, f"{other}, {SECRET}")
     assert call(broker, f"Bearer {both}").status_code == 401
+
+
+def test_unusable_secret() -> None:
+    """A secret that the library refuses does not lock out the other one."""
+    pair = "-----BEGIN PUBLIC KEY-----AAAA-----END PUBLIC KEY-----"
+    limits = Limits(1, ("*/*",), frozenset(), 1, 1, None)
+    for secrets in (f"{pair},{SECRET}", f"{SECRET},{pair}"):
+        verifying = SharedSecret(fixed(secrets))
+        caller = Authenticator(verifying, Rules(), limits).caller(f"Bearer {token()}")
+        assert len(caller.id) == 32
 
 
 def test_audience_elsewhere(broker: RunningBroker, upstream: RunningUpstream) -> None:
