@@ -58,6 +58,7 @@ class Secret:
         self._load = load
         self._monotonic = monotonic
         self._value: str | None = None
+        self._failure: errors.BrokerError | None = None
         self._read_at = 0.0
         self._allowance = Allowance(monotonic)
         self._lock = threading.Lock()
@@ -71,12 +72,14 @@ class Secret:
         """
         if self._is_due():
             with self._lock:
-                # Another thread may have read while this one waited.
-                if self._is_due():
+                # Another thread may have read while this one waited. Where nothing could be read
+                # so far, every stranger's request comes here, so it is not read for each of them.
+                if self._is_due() and (self._failure is None or self._allowance.take()):
                     self._read()
         value = self._value
         if value is None:
-            raise errors.SecretsUnavailable("A secret of the broker can't be read.")
+            failure = self._failure or errors.SecretsUnavailable("A secret can't be read.")
+            raise type(failure)(failure.detail, retry_after=REFRESH_SECONDS)
         return value
 
     def refresh(self, stale: str) -> bool:
@@ -99,12 +102,13 @@ class Secret:
         self._read_at = self._monotonic()
         try:
             self._value = self._load()
+            self._failure = None
         except errors.SecretsUnavailable as error:
             observability.event("secret_not_read", level=40, reason=error.detail)
+            self._failure = errors.SecretsUnavailable("A secret of the broker can't be read.")
         except ValueError as error:
             observability.event("secret_not_valid", level=40, reason=f"it must be {error}")
-            if self._value is None:
-                raise errors.Misconfigured("A secret of the broker is not valid.") from error
+            self._failure = errors.Misconfigured("A secret of the broker is not valid.")
 
     def __repr__(self) -> str:
         return "Secret(...)"

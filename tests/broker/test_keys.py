@@ -94,6 +94,31 @@ def test_flood_bounded() -> None:
     assert source.reads <= 1 + keys.BURST + 100 / keys.REFRESH_SECONDS
 
 
+@pytest.mark.parametrize("wrong", ["down", "two words"])
+def test_flood_before_first(wrong: str) -> None:
+    """While nothing could be read yet, a flood of requests does not become one of reads either."""
+    source, clock = Source(wrong), Ticks()
+    source.is_down = wrong == "down"
+    secret = keys.Secret(source, clock)
+    for _ in range(1000):
+        clock.now += 0.1
+        with pytest.raises((SecretsUnavailable, Misconfigured)) as raised:
+            secret.current()
+        assert isinstance(raised.value, SecretsUnavailable) == source.is_down
+        assert raised.value.retry_after == keys.REFRESH_SECONDS
+    assert source.reads <= 1 + keys.BURST + 100 / keys.REFRESH_SECONDS
+    source.is_down, source.value = False, "one"
+    clock.now += keys.REFRESH_SECONDS
+    assert secret.current() == "one"
+
+
+def test_strangers_do_not_reach(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Thirty forged tokens ask SSM a few times, as long as the secret can't be read."""
+    broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
+    assert [status(broker, OTHER) for _ in range(30)] == [503] * 30
+    assert len(broker.lines("secret_not_read")) <= 1 + keys.BURST + 1
+
+
 def test_down_afterwards() -> None:
     """What was read once is used on while it can't be read again."""
     source, clock = Source("one"), Ticks()
@@ -132,7 +157,7 @@ def test_never_read(check: Callable[[str], str]) -> None:
 
 
 def test_bad_content(parameter: str) -> None:
-    """A secret that can't be right from the beginning is the operator's to mend."""
+    """A secret that can't be right from the beginning is the operator's to mend, at any time."""
     put(parameter, "too short")
     with pytest.raises(Misconfigured) as caught:
         keys.parameter(ssm_client, parameter, settings.jwt_secret).current()
