@@ -33,6 +33,10 @@ class Limits:
         essence = content_type.partition(";")[0].strip().lower()
         return any(_covers(accepted, essence) for accepted in self.content_types)
 
+    def accepts_some(self, family: str) -> bool:
+        """Say whether any content type of a family, such as video, is accepted."""
+        return any(accepted.partition("/")[0] in {family, "*"} for accepted in self.content_types)
+
     def narrowed(self, claim: object) -> "Limits":
         """Apply what the app's backend says of one caller; nothing becomes wider by it.
 

@@ -150,6 +150,7 @@ def new_url(
 
     Raises:
         InvalidInput: A member is not as it must be.
+        ContentTypeNotAccepted: The caller may not upload any file of this type.
     """
     found = _violations("new-asset", document)
     found += _project_violations(document.get("projectId"), limits)
@@ -159,6 +160,13 @@ def new_url(
         if reason is not None:
             found.append(_at("/url", reason))
     _raise_if(found)
+    if not limits.accepts_some(document["type"].lower()):
+        # What lies at the URL is not known before sync. fetches it; the kind is.
+        accepted = ", ".join(limits.content_types)
+        raise errors.ContentTypeNotAccepted(
+            f"{document['type']} is not accepted; accepted are {accepted}.",
+            errors=(_at("/type", f"must be of a kind among {accepted}"),),
+        )
     return NewUrl(
         url=document["url"],
         type=document["type"],

@@ -24,6 +24,7 @@ routes = Routes(__name__, wiring.broker)
         errors.BodyTooLarge,
         errors.UnsupportedMediaType,
         errors.InvalidInput,
+        errors.ContentTypeNotAccepted,
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running_broker import Api, RunningBroker
+from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
 from chalicelib import public_urls
@@ -158,6 +158,37 @@ def test_storage_hosts(url: str) -> None:
     reason = public_urls.refusal(url, STORAGE, ("http://127.0.0.1:8001",))
     assert reason
     assert "storage" in reason
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused"),
+    [
+        ("video/mp4,image/*", {"AUDIO"}),
+        ("audio/mpeg", {"VIDEO", "IMAGE"}),
+        ("*/*", set()),
+        ("text/html", {"VIDEO", "AUDIO", "IMAGE"}),
+    ],
+)
+@pytest.mark.parametrize("by", ["setting", "claim"])
+def test_kind_refused(
+    broker: RunningBroker, upstream: RunningUpstream, accepted: str, refused: set[str], by: str
+) -> None:
+    """A public URL of a kind that the caller may not upload is refused, and sync. is not asked."""
+    local = {"PUBLIC_URL_EXCEPTIONS": upstream.url, "SYNC_STORAGE_HOSTS": "a.example"}
+    wide = {"ALLOWED_CONTENT_TYPES": accepted if by == "setting" else "*/*"}
+    broker.configure(upstream, **local, **wide)
+    api = Api(broker)
+    if by == "claim":
+        api.token = token(upload={"contentTypes": accepted.split(",")})
+    url = upstream.upload()
+    for kind in ("VIDEO", "AUDIO", "IMAGE"):
+        before = len(upstream.journal())
+        answer = api.call("POST", "/assets", json={"url": url, "type": kind})
+        assert (answer.status_code == 201) == (kind not in refused), answer.text
+        if kind in refused:
+            assert (answer.status_code, answer.json()["code"]) == (422, "content_type_not_accepted")
+            assert answer.json()["errors"][0]["pointer"] == "/type"
+            assert len(upstream.journal()) == before
 
 
 def test_exceptions() -> None:
