@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+_MOST = 10**18  # DynamoDB's numbers have 38 digits; no limit is as large as this
 _TYPE = re.compile(r"\*/\*|[A-Za-z0-9.+_-]+/(\*|[A-Za-z0-9.+_-]+)")
 
 
@@ -103,7 +104,7 @@ def _whole(name: str, value: Any) -> int:
     # To Python, true is a number too.
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{name} must be a whole number, 0 or more")
-    return value
+    return min(value, _MOST)
 
 
 def _types(name: str, value: Any) -> tuple[str, ...]:

@@ -241,6 +241,16 @@ def test_limits_claim_widens_nothing(broker: RunningBroker, upstream: RunningUps
     assert plain.call("GET", "/limits").json() == greedy.call("GET", "/limits").json()
 
 
+@pytest.mark.parametrize("number", [2**63, 2**128, 10**60, 10**400])
+@pytest.mark.parametrize("member", ["maxBytes", "maxOpen", "perDay", "bytesPerDay"])
+def test_limits_claim_huge(broker: RunningBroker, member: str, number: int) -> None:
+    """A limit of any size is one, though DynamoDB can't write all of them."""
+    api = Api(broker)
+    api.token = token(upload={member: number})
+    assert api.begin()["status"] == "pending"
+    assert api.call("GET", "/limits").status_code == 200
+
+
 @pytest.mark.parametrize("claim", [None, [], 5, {"maxSize": 1}, {"maxBytes": True}], ids=str)
 def test_limits_claim_malformed(broker: RunningBroker, claim: Any) -> None:
     """A claim that can't be read refuses the request: to pass over it would allow too much."""
