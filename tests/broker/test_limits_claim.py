@@ -68,6 +68,15 @@ def test_never_wider(allowed: Limits, claim: dict[str, object]) -> None:
 
 
 @given(ALLOWED, CLAIMS)
+def test_projects_by_claim(allowed: Limits, claim: dict[str, object]) -> None:
+    """Where the claim names projects they are all there are; otherwise the settings' are."""
+    named = claim.get("projectId")
+    theirs = {named} if isinstance(named, str) else named
+    expected = allowed.project_ids if theirs is None else set(theirs)  # type: ignore[call-overload]
+    assert allowed.narrowed(claim).project_ids == expected
+
+
+@given(ALLOWED, CLAIMS)
 def test_claim_obeyed(allowed: Limits, claim: dict[str, object]) -> None:
     """Whatever the settings allow, the caller may do nothing that the claim forbids."""
     huge = Limits(2**80, ("*/*",), frozenset(), 2**80, 2**80, None)
@@ -78,7 +87,10 @@ def test_claim_obeyed(allowed: Limits, claim: dict[str, object]) -> None:
 def test_any_claim(claim: object) -> None:
     """A claim of any shape either narrows or is refused as malformed; nothing else happens."""
     with contextlib.suppress(ValueError):
-        assert is_within(BASE.narrowed(claim), BASE)
+        narrowed = BASE.narrowed(claim)
+        assert is_within(narrowed, BASE)
+        assert isinstance(claim, dict)
+        assert "projectId" in claim or narrowed.project_ids == BASE.project_ids
 
 
 @pytest.mark.parametrize(
