@@ -90,6 +90,19 @@ export class DemoPage {
     );
   }
 
+  /** Waits until the first row says this, as its state and in its sentence. */
+  rowSays(state, sentence) {
+    return this.page.waitForFunction(
+      (wanted, pattern) => {
+        const text = (selector) => document.querySelector(`.row ${selector}`)?.textContent ?? "";
+        return text(".state") === wanted && new RegExp(pattern).test(text(".left"));
+      },
+      {},
+      state,
+      sentence.source,
+    );
+  }
+
   /** Presses the first button in sight whose words, the spoken ones included, begin like this. */
   async press(words) {
     const button = await this.page.waitForFunction(

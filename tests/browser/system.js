@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const API_KEY = "sandbox-key-that-no-browser-may-see";
+const JWT_SECRET = "the-tests-own-secret-of-enough-characters";
 const STARTED_WITHIN = 60_000; // milliseconds
 const STOPPED_WITHIN = 20_000; // milliseconds
 
@@ -28,6 +29,7 @@ export async function startSystem(settings = {}) {
       DEMO_PORT: demo,
       SANDBOX_DIR: folder,
       SYNC_API_KEY: API_KEY,
+      JWT_SECRET,
       ...settings,
     },
   });
@@ -50,8 +52,28 @@ export async function startSystem(settings = {}) {
     await stop();
     throw error;
   }
-  return { ...system, stop, ...controls(system) };
+  const environment = brokerEnvironment(system, address(dynamodb));
+  return { ...system, environment, stop, ...controls(system) };
 }
+
+/** What another broker has to be told to work on the same system. */
+const brokerEnvironment = ({ demo, upstream }, dynamodb) => ({
+  PATH: process.env.PATH,
+  ALLOWED_ORIGINS: "*",
+  AUTH_MODE: "jwt",
+  JWT_SECRET,
+  PUBLIC_URL_EXCEPTIONS: demo,
+  SYNC_API_KEY: API_KEY,
+  SYNC_BASE_URL: upstream,
+  SYNC_STORAGE_HOSTS: new URL(upstream).host,
+  UPLOADS_TABLE: "uploads",
+  AWS_ACCESS_KEY_ID: "sandbox",
+  AWS_SECRET_ACCESS_KEY: "sandbox",
+  AWS_REGION: "us-east-1",
+  AWS_DEFAULT_REGION: "us-east-1",
+  AWS_ENDPOINT_URL: dynamodb,
+  AWS_EC2_METADATA_DISABLED: "true",
+});
 
 /** What tests do to the upstream, and ask of the broker. */
 function controls({ demo, broker, upstream }) {
@@ -66,6 +88,13 @@ function controls({ demo, broker, upstream }) {
     async calm() {
       await control("DELETE", "faults");
       await control("DELETE", "behavior");
+    },
+    /** Every asset that sync. has, its own list's word for it. */
+    async library() {
+      const { items } = await json(`${upstream}/v2/assets?limit=100`, {
+        headers: { "x-api-key": API_KEY },
+      });
+      return items;
     },
     /** Asks the broker as this user. */
     async ask(user, path) {
@@ -104,7 +133,7 @@ function printed(child, text) {
   });
 }
 
-async function freePorts(count) {
+export async function freePorts(count) {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(servers.map((server) => once(server, "listening")));
   const ports = servers.map((server) => String(server.address().port));

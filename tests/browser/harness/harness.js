@@ -1,0 +1,61 @@
+// A page that uploads what is chosen, and keeps what it is told. Everything goes through the client's
+// public face.
+import { createUploader } from "/client/index.js";
+
+const { searchParams } = new URL(location.href);
+const options = JSON.parse(searchParams.get("options") ?? "{}");
+const uploader = createUploader({
+  endpoint: searchParams.get("broker"),
+  getToken: async ({ signal }) =>
+    (await (await fetch(searchParams.get("token"), { signal })).json()).token,
+  ...options,
+});
+const told = [];
+
+function send(file, more = {}) {
+  const controller = new AbortController();
+  const entry = { name: file.name, size: file.size, events: [], asset: null, error: null };
+  told.push(entry);
+  entry.abort = () => controller.abort();
+  const onProgress = ({ error, ...progress }) =>
+    entry.events.push({
+      ...progress,
+      at: performance.now(),
+      error: error?.code,
+      kind: error?.name,
+    });
+  uploader.upload(file, { signal: controller.signal, onProgress, ...more }).then(
+    ({ id, asset }) => Object.assign(entry, { id, asset: asset.id }),
+    ({ code, name, message, retryable, status }) => {
+      entry.error = { code, name, message, retryable, status };
+    },
+  );
+}
+
+/** Takes the files that are chosen, in their order. */
+const chosen = () => [...document.querySelector("#files").files];
+
+globalThis.harness = {
+  start: () => chosen().map((file) => send(file)).length,
+  /** Tries every method of the public face that begins nothing. */
+  pending: () => uploader.pending(),
+  /** Gives the chosen file to the unfinished upload of its name. */
+  async resume() {
+    const left = await uploader.pending();
+    for (const file of chosen())
+      send(file, { resume: left.find(({ fileName }) => fileName === file.name) });
+    return left.map(({ status, fileName }) => ({ status, fileName }));
+  },
+  /** Sends bytes that the page made itself. */
+  make: (name, type, size) => send(new File([new Uint8Array(size).fill(7)], name, { type })),
+  abort: (index) => told[index].abort(),
+  told: () => told.map(({ abort, ...entry }) => entry),
+  /** Uploads the chosen file in a worker, and gives the asset's id. */
+  inWorker: () =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker("/worker.js", { type: "module" });
+      worker.onmessage = ({ data }) => (data.asset ? resolve(data) : reject(new Error(data.error)));
+      worker.onerror = (event) => reject(new Error(event.message));
+      worker.postMessage({ search: location.search, file: chosen()[0] });
+    }),
+};

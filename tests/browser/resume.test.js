@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setStage } from "./stage.js";
+
+const stage = setStage();
+const MEGABYTE = 1_048_576;
+
+/** Reloads the page in the middle of a file, and waits for what the new one finds. */
+async function reloadInMidPut() {
+  await stage.system.arm({
+    match: { method: "PUT" },
+    do: { kind: "slow", bytesPerSecond: 4_000_000 },
+  });
+  const demo = await stage.open();
+  const path = await stage.variant("left.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  await demo.choose(path);
+  await demo.page.waitForFunction(() => document.querySelector("progress")?.value > 5);
+  demo.page.once("dialog", (dialog) => dialog.accept());
+  await demo.visit(stage.system.demo);
+  await demo.rowIn("unfinished", path);
+  return { demo, path };
+}
+
+/** Answers the file chooser that the row's button opens. */
+async function chooseFor(demo, path) {
+  const chooser = demo.page.waitForFileChooser();
+  // The browser has to know that somebody waits before the click comes, and it answers in order.
+  await demo.page.evaluate(() => {});
+  await demo.press("Choose file");
+  await (await chooser).accept([path]);
+}
+
+test("after a reload an unfinished upload asks for its file, and goes on", async () => {
+  const { demo, path } = await reloadInMidPut();
+  await demo.rowSays("Unfinished", /^Choose the same file, and it goes on\.$/);
+  await chooseFor(demo, path);
+  await demo.rowIn("done", path);
+  await stage.assertStored(demo.user, (await demo.rows())[0].assetId, path);
+  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+});
+
+test("another file is refused for it, and the upload waits on", async () => {
+  const { demo, path } = await reloadInMidPut();
+  await chooseFor(demo, await stage.write("other.mp4", "other bytes"));
+  await demo.page.waitForSelector(".row .failure:not([hidden])");
+  const [row] = await demo.rows();
+  assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
+  assert.match(row.failure, /^This is not left\.mp4\.\s+different_file$/);
+  await chooseFor(demo, path);
+  await demo.rowIn("done", path);
+});
+
+test("what had arrived before the tab was closed is an asset in the next one", async () => {
+  await stage.system.arm({
+    match: { method: "POST", path: "/v2/assets" },
+    times: null,
+    do: { kind: "answer", status: 503, body: { message: "Busy" } },
+  });
+  const demo = await stage.open();
+  const path = await stage.variant("arrived.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  await demo.rowIn("finishing", path);
+  demo.page.once("dialog", (dialog) => dialog.accept());
+  await stage.system.calm();
+  await demo.visit(stage.system.demo);
+  await demo.page.waitForSelector(".card");
+  const [card] = await demo.cards();
+  await stage.assertStored(demo.user, card.assetId, path);
+  assert.deepEqual(await demo.rows(), []);
+});
