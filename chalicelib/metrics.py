@@ -58,6 +58,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     # Each of these needs a person.
     "outcome_undecided": _SEEN,
     "asset_orphaned": _SEEN,
+    "asset_not_deleted": _SEEN,
     "outcome_unknown": _SEEN,
     "misconfigured": _SEEN,
     "secret_not_read": _SEEN,

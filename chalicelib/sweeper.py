@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from chalicelib import errors, observability
 from chalicelib.items import DUE_SHARDS
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
-from chalicelib.uploads import HOUR, MINUTE, Status, Upload
+from chalicelib.uploads import HOUR, MINUTE, Status, Upload, next_look
 
 WORKERS = 8  # upstream calls at a time
 BATCH = 100  # uploads that are read from one shard at a time
@@ -64,6 +63,9 @@ class Sweeper:
         Args:
             seconds: How long an upload may still be begun with. The longest attempt comes on top.
         """
+        # Imported here: what answers browsers never sweeps.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+
         ends = time.monotonic() + seconds
         found = settled = 0
         oldest: float = 0
@@ -112,13 +114,29 @@ class Sweeper:
             self._store.postpone(due.id, self._now() + HOUR)
         return False
 
+    def _discard(self, upload: Upload) -> bool:
+        """Try to delete what is too large; where sync. will not, not at every turn again."""
+        try:
+            self._registration.discard(upload)
+        except errors.UpstreamError as error:
+            # Left as it is, it would stay the longest due, and a few of them take the whole cap.
+            self._store.postpone(upload.id, next_look(upload.updated_at, self._now()))
+            observability.event(
+                "asset_not_deleted",
+                level=40,
+                uploadId=upload.id,
+                assetId=upload.discarded,
+                code=error.code,
+            )
+            return False
+        return True
+
     def _settle(self, upload: Upload) -> bool:
         """Try to bring an upload to its end."""
         if upload.due_at is None or upload.due_at > self._now():
             return False  # somebody else was here after the index was read
         if upload.status not in {Status.PENDING, Status.REGISTERING}:
-            self._registration.discard(upload)
-            return True
+            return self._discard(upload)
         try:
             outcome = self._registration.complete(upload.owner, upload.id)
         except errors.FileNotUploaded:

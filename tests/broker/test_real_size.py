@@ -78,6 +78,39 @@ def test_delete_retried(small: Api, broker: RunningBroker, upstream: RunningUpst
     assert [one["method"] for one in upstream.journal()].count("DELETE") == before
 
 
+def test_undeletable(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """What sync. will not delete is tried with growing pauses, and does not starve the sweep."""
+    broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="2", MAX_UPLOAD_BYTES="10")
+    upstream.behave(deleteForbidden=True)
+    api = Api(broker)
+    for _ in range(3):
+        upload = api.begin(b"x")
+        api.put(upload, b"x" * 11)
+        assert api.complete(upload).status_code == 413
+    good = api.landed()
+    broker.clock.advance(61)
+    minutes = 0
+    while api.call("GET", f"/uploads/{good['id']}").json()["status"] != "registered":
+        minutes += 1
+        assert minutes < 5, "the good one is never tried"
+        broker.sweep()
+        broker.clock.advance(60)
+    told = broker.lines("asset_not_deleted")
+    assert {line["level"] for line in told} == {"ERROR"}
+    assert {line["code"] for line in told} == {"upstream_unauthorized"}
+    for _ in range(120):
+        broker.sweep()
+        broker.clock.advance(60)
+    tries = [one["method"] for one in upstream.journal()].count("DELETE")
+    assert 3 * 4 < tries < 3 * 20
+    upstream.behave(deleteForbidden=False)
+    broker.clock.advance(3600)
+    for _ in range(3):
+        broker.sweep()
+        broker.clock.advance(60)
+    assert [asset["size"] for asset in upstream.call("GET", "/v2/assets").json()["items"]] == [5]
+
+
 def test_of_somebody_else(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
     """An asset that another upload has recorded is never deleted."""
     upstream.behave(duplicateUrl="same")
