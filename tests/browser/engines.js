@@ -117,9 +117,12 @@ async function launchWebKit() {
     port,
     { "webkitgtk:browserOptions": { binary: findMiniBrowser(), args: ["--automation"] } },
   );
+  // It stays open to the end, since the session ends with its last window.
+  const [first] = await driver.command("GET", "/window/handles");
   return {
     name: "WebKit",
     async open(url) {
+      await driver.command("POST", "/window", { handle: first });
       const { handle } = await driver.command("POST", "/window/new", { type: "tab" });
       return new WebKitPage(driver, handle).go(url);
     },

@@ -29,6 +29,8 @@ async function start() {
   createUrlForm(uploader, config.samples, (upload) => gallery.add(upload));
 
   await Promise.all([gallery.load(), showLimits(uploader, report)]);
+  // After the gallery, which puts what is completed by this on top of the rest.
+  await uploads.findUnfinished();
 }
 
 start().catch(report);

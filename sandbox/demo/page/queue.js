@@ -1,15 +1,13 @@
 import { createMeter } from "./meter.js";
 
-const CONCURRENCY = 3;
-
 /**
- * Sends a few files at a time. An entry is matched by itself, never by its file's name, size or type:
- * two files may share them all.
+ * The files of this page, and what becomes of each. An entry is matched by itself, never by its file's
+ * name, size or type: two files may share them all. The uploader lets a few in at a time.
  *
- * States: waiting, uploading, finishing, done, failed, cancelled.
+ * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, done, failed,
+ * cancelled.
  */
 export function createQueue(uploader, onChange) {
-  const waiting = [];
   let running = 0;
 
   function change(entry, facts) {
@@ -17,47 +15,47 @@ export function createQueue(uploader, onChange) {
     onChange(entry);
   }
 
-  function enqueue(entry) {
-    waiting.push(entry);
-    change(entry, { state: "waiting", percentage: 0, rate: null, error: null });
-    startNext();
-  }
-
-  function startNext() {
-    while (running < CONCURRENCY && waiting.length) {
-      running += 1;
-      send(waiting.shift()).finally(() => {
-        running -= 1;
-        startNext();
-      });
-    }
-  }
-
   async function send(entry) {
     const meter = createMeter(entry.file.size);
-    const onProgress = ({ phase, loaded, percentage }) => {
-      const rate = phase === "uploading" ? meter.read(loaded, performance.now()) : null;
-      if (phase !== "done") change(entry, { state: phase, percentage, rate });
+    const onProgress = ({ phase, loaded, percentage, wait, error }) => {
+      const now = performance.now();
+      const rate = phase === "uploading" ? meter.read(loaded, now) : null;
+      const pause = error && { error, until: now + wait * 1000 };
+      if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });
     };
     entry.controller = new AbortController();
+    entry.error = null;
+    running += 1;
     try {
       const { signal } = entry.controller;
-      const upload = await uploader.upload(entry.file, { signal, onProgress });
-      change(entry, { state: "done", percentage: 100, upload });
+      const upload = await uploader.upload(entry.file, {
+        signal,
+        onProgress,
+        resume: entry.resume,
+      });
+      change(entry, { state: "done", percentage: 100, pause: null, upload });
     } catch (error) {
-      change(entry, { state: error.code === "aborted" ? "cancelled" : "failed", error });
+      // Another file leaves the upload as it was; what was cancelled or refused is begun anew.
+      const isOther = error.code === "different_file";
+      if (!isOther && !error.retryable) entry.resume = undefined;
+      const state = error.code === "aborted" ? "cancelled" : isOther ? "unfinished" : "failed";
+      change(entry, { state, pause: null, error });
+    } finally {
+      running -= 1;
     }
   }
 
   return {
-    add: (file) => enqueue({ file }),
-    retry: enqueue,
-    cancel(entry) {
-      const place = waiting.indexOf(entry);
-      if (place < 0) return entry.controller.abort();
-      waiting.splice(place, 1);
-      change(entry, { state: "cancelled" });
+    add: (file) => send({ file }),
+    /** Shows an upload of an earlier page, which waits for its file. */
+    addUnfinished(resume) {
+      const { fileName: name, size, contentType: type } = resume;
+      change({ file: { name, size, type }, resume }, { state: "unfinished", percentage: 0 });
     },
+    /** Goes on with an unfinished upload. */
+    resume: (entry, file) => send(Object.assign(entry, { file })),
+    retry: send,
+    cancel: (entry) => entry.controller.abort(),
     isBusy: () => running > 0,
   };
 }

@@ -13,8 +13,8 @@ export async function openSession() {
 function tokensOf(user) {
   let token;
   let freshUntil = 0;
-  return async ({ signal }) => {
-    if (Date.now() < freshUntil) return token;
+  return async ({ signal, refresh }) => {
+    if (Date.now() < freshUntil && !refresh) return token;
     const response = await fetch(`/token?sub=${encodeURIComponent(user)}`, { signal });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);

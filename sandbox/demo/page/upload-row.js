@@ -1,10 +1,14 @@
 import { createAssetId } from "./asset-id.js";
 import { describeFailure } from "./failure.js";
 import { formatBytes, formatSeconds } from "./format.js";
+import { describePause } from "./pause.js";
 
 const template = document.querySelector("#row");
 
+const TICK = 500; // milliseconds
+
 const STATES = {
+  unfinished: { text: "Unfinished", buttons: ["resume", "remove"] },
   waiting: { text: "Waiting", buttons: ["cancel"] },
   uploading: { text: "Uploading", buttons: ["cancel"] },
   // The bytes have landed: the broker registers them, whether this page waits for it or not.
@@ -30,13 +34,29 @@ export function createRow({ file }, actions) {
   find("use").setAttribute("href", `#icon-${kindOf(file.type)}`);
   for (const label of element.querySelectorAll(".label")) label.textContent = ` ${file.name}`;
 
+  let ticking;
+
   function showProgress({ state, percentage, rate }) {
-    const isOpen = ["waiting", "uploading", "finishing"].includes(state);
-    find("progress").hidden = find(".rate").hidden = !isOpen;
+    find("progress").hidden = !["waiting", "uploading", "finishing"].includes(state);
+    find(".rate").hidden = find("progress").hidden && state !== "unfinished";
     find("progress").value = percentage;
-    find(".percentage").textContent = `${percentage} %`;
+    find(".percentage").textContent = state === "unfinished" ? "" : `${percentage} %`;
     find(".speed").textContent = rate ? `${formatBytes(rate.bytesPerSecond)}/s` : "";
     find(".left").textContent = remaining(state, rate);
+  }
+
+  /** Says why it pauses, counting down. */
+  function showPause(pause) {
+    clearInterval(ticking);
+    element.toggleAttribute("data-paused", Boolean(pause));
+    if (!pause) return;
+    const tick = () => {
+      const { state, text } = describePause(pause, performance.now(), navigator.onLine);
+      find(".state").textContent = state;
+      find(".left").textContent = text;
+    };
+    tick();
+    ticking = setInterval(tick, TICK);
   }
 
   function showButtons(entry) {
@@ -58,10 +78,12 @@ export function createRow({ file }, actions) {
       element.dataset.state = entry.state;
       find(".state").textContent = STATES[entry.state].text;
       showProgress(entry);
+      showPause(entry.pause);
       showButtons(entry);
-      find(".failure").hidden = entry.state !== "failed";
-      if (entry.state === "failed")
-        find(".failure").replaceChildren(...describeFailure(entry.error));
+      // An unfinished upload has an error when it was given another file.
+      const hasFailed = ["failed", "unfinished"].includes(entry.state) && entry.error;
+      find(".failure").hidden = !hasFailed;
+      if (hasFailed) find(".failure").replaceChildren(...describeFailure(entry.error));
       find(".asset").hidden = entry.state !== "done";
       if (entry.state === "done") find(".asset").replaceChildren(...createAssetId(entry.upload));
     },
@@ -71,6 +93,7 @@ export function createRow({ file }, actions) {
 /** What is still to come: the bytes, or only sync.'s part, which needs no browser any more. */
 function remaining(state, rate) {
   if (state === "finishing") return "All bytes are there. The rest is done even without this page.";
+  if (state === "unfinished") return "Choose the same file, and it goes on.";
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
 

@@ -21,7 +21,11 @@ export function createUploads(uploader, onRegistered) {
   });
 
   function show(entry) {
-    const row = createRow(entry, { ...queue, remove: () => remove(entry) });
+    const row = createRow(entry, {
+      ...queue,
+      remove: () => remove(entry),
+      resume: () => askForFile((file) => queue.resume(entry, file)),
+    });
     rows.set(entry, row);
     list.append(row.element);
     section.hidden = false;
@@ -57,12 +61,31 @@ export function createUploads(uploader, onRegistered) {
   });
 
   return {
+    /** Takes up what an earlier page left unfinished. */
+    async findUnfinished() {
+      const left = await uploader.pending();
+      for (const upload of left) {
+        if (upload.status === "registered") onRegistered(upload);
+        if (upload.status === "pending") queue.addUnfinished(upload);
+      }
+      const waiting = left.filter(({ status }) => status === "pending").length;
+      if (waiting)
+        announce(waiting === 1 ? "1 unfinished upload" : `${waiting} unfinished uploads`);
+    },
     add(files) {
       for (const file of files) queue.add(file);
       if (files.length)
         announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
     },
   };
+}
+
+/** Opens the browser's file chooser for one file. */
+function askForFile(take) {
+  const chooser = document.createElement("input");
+  chooser.type = "file";
+  chooser.addEventListener("change", () => take(chooser.files[0]));
+  chooser.click();
 }
 
 const isOver = ({ state }) => ["done", "failed", "cancelled"].includes(state);

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { describePause } from "../../sandbox/demo/page/pause.js";
+
+const failed = { name: "NetworkError", message: "The storage answered nothing." };
+
+test("a pause says why, and counts down", () => {
+  const pause = { error: failed, until: 5000 };
+  assert.deepEqual(describePause(pause, 2000, true), {
+    state: "Trying again",
+    text: "The storage answered nothing. Next try in 3 s.",
+  });
+  assert.match(describePause(pause, 4100, true).text, /in 1 s\.$/);
+});
+
+test("a pause that is over does not count below nothing", () => {
+  assert.match(describePause({ error: failed, until: 0 }, 9000, true).text, /in 0 s\.$/);
+});
+
+test("offline nobody knows when it goes on", () => {
+  const { state, text } = describePause({ error: failed, until: 30_000 }, 0, false);
+  assert.deepEqual([state, text], ["Offline", "It goes on when the network is back."]);
+});
+
+test("the line tells the place and the time", () => {
+  const error = { name: "LineError", message: "In line.", position: 4 };
+  assert.deepEqual(describePause({ error, until: 75_000 }, 0, true), {
+    state: "In line",
+    text: "Place 4 in the line. Its turn comes in 1 min 15 s.",
+  });
+});
+
+test("a line that tells no place tells the time alone", () => {
+  const error = { name: "LineError", message: "In line." };
+  assert.equal(describePause({ error, until: 9000 }, 0, true).text, "Its turn comes in 9 s.");
+});
+
+test("a reason without a full stop gets one", () => {
+  const error = { name: "UploadError", message: "Please sign in" };
+  assert.match(describePause({ error, until: 0 }, 0, true).text, /^Please sign in\. Next/);
+});
