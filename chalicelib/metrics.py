@@ -59,6 +59,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "outcome_undecided": _SEEN,
     "asset_orphaned": _SEEN,
     "asset_not_deleted": _SEEN,
+    "size_unknown": _SEEN,
     "outcome_unknown": _SEEN,
     "misconfigured": _SEEN,
     "secret_not_read": _SEEN,

@@ -125,6 +125,7 @@ class Upstream(Protocol):
     def register(
         self, url: str, asset_type: AssetType, name: str | None, project: str | None
     ) -> Json: ...
+    def read(self, asset_id: str) -> Json: ...
     def look(
         self,
         addresses: tuple[str, ...],

@@ -216,6 +216,7 @@ class Registration:
         return claimed is not None and claimed.upload_id == upload.id
 
     def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
+        asset = self._sized(upload, asset)
         size = size_of(asset)
         if size is not None and size > upload.max_bytes:
             raise self._too_large(upload, asset)
@@ -230,6 +231,19 @@ class Registration:
                 "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset["id"]
             )
         return Outcome(upload, BUSY_RETRY_AFTER)
+
+    def _sized(self, upload: Upload, asset: Json) -> Json:
+        """Ask once more for the real size where sync. has not told it."""
+        size = size_of(asset)
+        if size is None:
+            with suppress(errors.BrokerError):
+                size = size_of(self._upstream.read(asset["id"]))
+        if size is None:
+            # The bytes are there and paid for, so the asset is not thrown away for it.
+            observability.event(
+                "size_unknown", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
+            )
+        return {**asset, "size": size}
 
     def _too_large(self, upload: Upload, asset: Json) -> errors.BrokerError:
         """Fail an upload whose real size is over its caller's limit, and delete its asset."""

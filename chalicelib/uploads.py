@@ -249,16 +249,18 @@ ASSET_MEMBERS = (
     "height",
     "projectId",
 )  # sync.'s documented members, in its order
+_SIZE_DIGITS = 18
 _ALWAYS = ("id", "createdAt", "type")  # those that no asset is without, as far as a look needs them
 
 
 def asset_of(answer: Json) -> Json:
     """Keep an asset's documented members; one that is missing, or no plain value, is null."""
-    return {
+    found = {
         name: value if isinstance(value, str | int | float) else None
         for name in ASSET_MEMBERS
         for value in (answer.get(name),)
     }
+    return found | {"size": size_of(found)}
 
 
 def are_assets(items: object) -> TypeGuard[list[Json]]:
@@ -271,9 +273,14 @@ def are_assets(items: object) -> TypeGuard[list[Json]]:
 
 
 def size_of(asset: Json) -> int | None:
-    """Read an asset's real size in bytes; None where sync. does not tell it."""
+    """Read an asset's real size in bytes; None where sync. does not tell it, or tells nonsense."""
     size = asset["size"]
-    return int(size) if isinstance(size, int | float) and not isinstance(size, bool) else None
+    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < _SIZE_DIGITS:
+        return int(size)
+    is_number = isinstance(size, int | float) and not isinstance(size, bool)
+    # What is no size must be none: a negative one would give quota back.
+    is_size = is_number and 0 <= size < 10**_SIZE_DIGITS and size == int(size)
+    return int(size) if is_size else None
 
 
 @dataclass(frozen=True)

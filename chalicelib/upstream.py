@@ -44,6 +44,7 @@ class Timeouts:
     presign: float = 12.0
     register: float = 18.0
     look: float = 7.0
+    read: float = 3.0
 
 
 class Upstream:
@@ -114,6 +115,15 @@ class Upstream:
         if not isinstance(asset.get("id"), str) or not asset["id"]:
             raise errors.UpstreamFault("sync. answered the registration without an id.")
         return asset_of(asset)
+
+    def read(self, asset_id: str) -> Json:
+        """Read an asset.
+
+        Raises:
+            BrokerError: By the table of this module.
+        """
+        path = f"/v2/assets/{quote(asset_id, safe='')}"
+        return asset_of(self._call("GET", path, self._timeouts.read))
 
     def look(
         self,

@@ -4,6 +4,8 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
+from chalicelib.callers import Caller
+
 
 @pytest.fixture
 def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:
@@ -16,6 +18,11 @@ def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:
         BYTES_PER_DAY="1000",
     )
     return Api(broker)
+
+
+def caller(api: Api) -> Caller:
+    """Tell who a caller is to the broker."""
+    return api.broker.wired().authenticator.caller(f"Bearer {api.token}")
 
 
 def assets(upstream: RunningUpstream) -> list[str]:
@@ -51,6 +58,54 @@ def test_url(small: Api, upstream: RunningUpstream) -> None:
     answer = small.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert answer.status_code == 413
     assert assets(upstream) == []
+
+
+NO_SIZE = [None, True, False, -100, 11.5, 1e300, 10**40, "-11", "eleven", "²", "", [11], {}]
+
+
+def answer_with(upstream: RunningUpstream, url: str, size: object) -> None:
+    """Let sync. make the asset of a file, and answer the broker with another size."""
+    asset = upstream.register(url).json()
+    body = {**asset, "size": size}
+    upstream.order({"kind": "answer", "status": 201, "body": body}, "POST", "/v2/assets")
+
+
+@pytest.mark.parametrize("size", ["11", *NO_SIZE], ids=str)
+def test_odd_size(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream, size: object
+) -> None:
+    """A size that is told in digits is read; where none can be, sync. is asked once more."""
+    upload = small.begin(b"x")
+    small.put(upload, b"x" * 11)
+    record = broker.wired().lifecycle.get(caller(small), upload["id"])
+    answer_with(upstream, record.targets[-1].url, size)
+    before = len(upstream.journal())
+    answer = small.complete(upload)
+    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+    asked = [one["method"] for one in upstream.journal()[before:]]
+    assert asked == (["POST", "DELETE"] if size == "11" else ["POST", "GET", "DELETE"])
+    assert assets(upstream) == []
+    assert small.call("GET", "/limits").json()["bytesPerDay"]["left"] == 989
+
+
+@pytest.mark.parametrize("size", NO_SIZE, ids=str)
+@pytest.mark.parametrize("again", ["down", "odd"])
+def test_size_unknown(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream, size: object, again: str
+) -> None:
+    """An asset whose size can't be found out is kept, and charged as declared: never less."""
+    upload = small.begin(b"x" * 9)
+    small.put(upload, b"x" * 9)
+    record = broker.wired().lifecycle.get(caller(small), upload["id"])
+    answer_with(upstream, record.targets[-1].url, size)
+    fault = {"kind": "answer", "status": 500} if again == "down" else None
+    told = {"kind": "answer", "status": 200, "body": {"id": "x", "size": size}}
+    upstream.order(fault or told, "GET", "/v2/assets/*")
+    answer = small.complete(upload)
+    assert answer.status_code == 200
+    assert answer.json()["asset"]["size"] is None
+    assert small.call("GET", "/limits").json()["bytesPerDay"]["left"] == 991
+    assert [line["uploadId"] for line in broker.lines("size_unknown")] == [upload["id"]]
 
 
 def test_lost_answer(small: Api, upstream: RunningUpstream) -> None:
