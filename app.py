@@ -1,5 +1,10 @@
 """The Lambda function: the Chalice object and its routes. No logic."""
 
+import gc
+
+# What is imported stays: to look for garbage among it takes a tenth of a cold start.
+gc.disable()
+
 from typing import Any
 
 from chalice import Rate
@@ -20,3 +25,4 @@ def sweep(event: CloudWatchEvent) -> None:
 
 
 wiring.greet()
+gc.enable()

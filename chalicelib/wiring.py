@@ -3,6 +3,7 @@
 The sandbox and the tests may put a broker of their own in place with `use`.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import aws, keys, observability, settings
+from chalicelib.admission import Budget
 from chalicelib.auth import Authenticator, Everybody, Rules, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
@@ -20,6 +22,7 @@ from chalicelib.idempotency import Bindings
 from chalicelib.jwks import Jwks
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
+from chalicelib.line import Line
 from chalicelib.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
@@ -91,6 +94,7 @@ def build(
             store,
             ledger,
             Bindings(table, now),
+            Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now),
             upstream,
             registration,
             now,
@@ -225,6 +229,7 @@ def start(environ: Mapping[str, str]) -> str | None:
         table = environ.get("UPLOADS_TABLE") if is_lambda else None
         # What is wrong must be written, though it were the level itself.
         observability.configure("INFO", table=table)
+        gc.disable()  # as in app.py: what is made now stays
         try:
             _broker = build(environ)
         except Misconfigured as error:

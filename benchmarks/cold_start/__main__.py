@@ -1,0 +1,200 @@
+"""Measure a cold start: `python benchmarks/cold_start`.
+
+Three packages, made by `chalice package`, each without and with `.pyc`: the broker, a typical app
+of the same parts, and bare Chalice. Every run is a process of its own that imports the app and
+answers `POST /uploads`, with DynamoDB and sync. on this machine; all of them take turns. The
+ratios (to the typical app, in brackets) count, not the figures. On a busy machine CPU time is the
+truer one: a cold start is work, but for the few calls at its end.
+"""
+
+import argparse
+import compileall
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import boto3
+import jwt
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "sandbox")]
+
+from upstream_process import KEY, RunningUpstream, free_port
+
+from ops import table
+from sandbox import environment
+from sandbox.ports import Ports
+
+TABLE = "uploads"
+SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing
+# What Lambda brings along, compiled as it is there.
+LAMBDAS_OWN = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
+REQUIREMENTS = {
+    "bare": "",
+    "typical": "requests==2.34.2\njsonschema==4.26.0\n",
+}
+
+
+def package(name: str, folder: Path) -> dict[str, Path]:
+    """Make a package, and unpack it as Lambda does: once as it is, once with its bytecode."""
+    project = folder / name
+    project.mkdir()
+    if name == "broker":
+        for part in ("app.py", "requirements.txt"):
+            shutil.copy(ROOT / part, project)
+        shutil.copytree(
+            ROOT / "chalicelib",
+            project / "chalicelib",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    else:
+        shutil.copy(HERE / f"{name}_app.py", project / "app.py")
+        (project / "requirements.txt").write_text(REQUIREMENTS[name])
+    (project / ".chalice").mkdir()
+    config = {"version": "2.0", "app_name": name, "stages": {"dev": {}}}
+    (project / ".chalice" / "config.json").write_text(json.dumps(config))
+    subprocess.run(
+        [str(ROOT / ".venv" / "bin" / "chalice"), "package", "out"],
+        cwd=project,
+        env={**os.environ, "UPLOADS_TABLE": TABLE, "SYNC_API_KEY": KEY},
+        check=True,
+        capture_output=True,
+    )
+    archive = project / "out" / "deployment.zip"
+    print(f"{name}: {archive.stat().st_size:,} bytes")
+    found = {}
+    for kind in ("without", "with"):
+        found[kind] = project / kind
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(found[kind])
+    compileall.compile_dir(found["with"], quiet=2, workers=1)
+    return found
+
+
+def runtime(folder: Path) -> Path:
+    """Put together what Lambda brings along."""
+    target = folder / "runtime"
+    target.mkdir()
+    for name in LAMBDAS_OWN:
+        (source,) = (ROOT / ".venv" / "lib").glob(f"python3*/site-packages/{name}")
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        else:
+            shutil.copy(source, target)
+    compileall.compile_dir(target, quiet=2, workers=1)
+    return target
+
+
+def event() -> str:
+    """Make what API Gateway sends for `POST /uploads`."""
+    token = jwt.encode({"sub": "bench", "exp": int(time.time()) + 3600}, SECRET, "HS256")
+    body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+    return json.dumps(
+        {
+            "requestContext": {
+                "httpMethod": "POST",
+                "resourcePath": "/uploads",
+                "path": "/api/uploads",
+            },
+            "headers": headers,
+            "multiValueQueryStringParameters": None,
+            "pathParameters": None,
+            "stageVariables": None,
+            "body": json.dumps(body),
+            "isBase64Encoded": False,
+        }
+    )
+
+
+def run(code: Path, libraries: Path, sent: str) -> dict[str, Any]:
+    """Start one cold container."""
+    done = subprocess.run(
+        [
+            sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001 - the venv's Python
+            *("-I", "-S", "-B", str(HERE / "probe.py"), str(code), str(libraries), sent),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if measured["status"] not in {200, 201}:
+        sys.exit(f"{code}: {done.stderr}\n{done.stdout}")
+    return measured
+
+
+def measure(folder: Path, runs: int) -> None:
+    """Measure all packages in turns."""
+    libraries = runtime(folder)
+    packages = {name: package(name, folder) for name in ("bare", "typical", "broker")}
+    times: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for _ in range(runs):
+        for name, kinds in packages.items():
+            for kind, code in kinds.items():
+                # A caller's quota is far from used up by as many uploads.
+                times.setdefault((name, kind), []).append(run(code, libraries, event()))
+    for kind in ("without", "with"):
+        print(f"\n{kind + ' .pyc':16} {'import':>10} {'first answer':>14} {'its CPU':>18}")
+        typical = _medians(times["typical", kind])
+        for name in packages:
+            mine = _medians(times[name, kind])
+            print(
+                f"  {name:14} {mine['import']:7.0f} ms {mine['answer']:7.0f} ms"
+                f" ({mine['answer'] / typical['answer']:.2f}) {mine['cpu']:7.0f} ms"
+                f" ({mine['cpu'] / typical['cpu']:.2f})"
+            )
+
+
+def _medians(of: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        what: statistics.median(one[what] for one in of) for what in ("import", "answer", "cpu")
+    }
+
+
+def main() -> None:
+    """Start what the apps call, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, help="runs of each package")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=free_port())
+        own = environment.for_parts({}, ports, folder)
+        os.environ.update(own)
+        upstream = RunningUpstream(folder)
+        os.environ |= {
+            "SYNC_BASE_URL": upstream.url,
+            "SYNC_API_KEY": KEY,
+            "JWT_SECRET": SECRET,
+            "UPLOADS_TABLE": TABLE,
+        }
+        emulator = subprocess.Popen(
+            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
+            env=environment.for_dynamodb(os.environ, ports, folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            time.sleep(2)
+            table.create(boto3.client("dynamodb"), TABLE)
+            measure(folder, chosen.runs)
+        finally:
+            emulator.terminate()
+            emulator.wait(timeout=10)
+            upstream.stop()
+
+
+if __name__ == "__main__":
+    main()
