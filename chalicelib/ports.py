@@ -40,10 +40,12 @@ class Claimed:
         upload_id: The upload.
         kept_address: Whether sync. kept the address by which it was registered.
     """
+        is_file: Whether it was a file, not a public URL.
 
     upload_id: str
     kept_address: bool
 
+    is_file: bool
 
 @dataclass(frozen=True)
 class Due:
@@ -135,3 +137,5 @@ class Upstream(Protocol):
         since: int,
     ) -> Candidates: ...
     def delete(self, asset_id: str) -> None: ...
+    def enter(self, upload: Upload) -> None: ...
+    def others_registering(self, upload: Upload) -> dict[str, int]: ...

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from chalicelib import errors, observability
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Attempt, Candidates, Json, Status, Upload, size_of
+from chalicelib.uploads import Attempt, Json, Status, Upload, size_of
+from chalicelib.verdict import judge
 
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
@@ -102,6 +103,8 @@ class Registration:
         Raises:
             BrokerError: Nothing was made, or what was made could not be recorded.
         """
+        if not (upload.is_file or is_first_call):
+            self._store.enter(upload)  # A first call's record has entered it.
         started = self._now()
         refusal = errors.UpstreamRefused()
         for address in upload.addresses:
@@ -147,50 +150,18 @@ class Registration:
                 "look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code
             )
             return self._keep_looking(upload)
-        candidates = self._candidates(upload, found)
-        if len(candidates) == 1 or (candidates and upload.is_file):
-            return self._record(upload, candidates[0], looked_up=True)
-        if (
-            candidates
-            or self._not_taken(found.undecided)
-            or (is_settled and self._may_have_moved(found.elsewhere))
-        ):
+        verdict = judge(self._store, upload, found, self._now(), is_settled=is_settled)
+        if verdict.asset is not None:
+            return self._record(upload, verdict.asset, looked_up=True)
+        if verdict.is_undecided:
             # The alarm: a person must see which asset is this upload's.
             observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
-            return self._keep_looking(upload)
-        if not is_settled:
+        if verdict.is_undecided or verdict.may_come:
             return self._keep_looking(upload)
         claim = self._store.lease_again(upload, self.plan())
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
         return self.post(claim.upload, look_after=False)
-
-    def _candidates(self, upload: Upload, found: Candidates) -> list[Json]:
-        """Name the assets that are this upload's, if no other upload has them."""
-        candidates = self._not_taken(found.matching)
-        if not candidates and upload.is_file:
-            # Nobody else registers a file's address, so it may have been given another name.
-            known = (asset for asset in found.undecided if asset["url"] in upload.addresses)
-            candidates = self._not_taken(tuple(known))
-        return candidates
-
-    def _not_taken(self, assets: tuple[Json, ...]) -> list[Json]:
-        """Leave out the assets that other uploads have recorded."""
-        if not assets:
-            return []
-        taken = self._store.claims([asset["id"] for asset in assets])
-        return [asset for asset in assets if asset["id"] not in taken]
-
-    def _may_have_moved(self, elsewhere: tuple[Json, ...]) -> bool:
-        """Say whether one of these may be the asset, under an address that sync. gave it.
-
-        Where the assets that were recorded in the same time have kept theirs, sync. keeps them.
-        """
-        if not elsewhere:
-            return False
-        taken = self._store.claims([asset["id"] for asset in elsewhere])
-        keeps_addresses = bool(taken) and all(one.kept_address for one in taken.values())
-        return len(taken) < len(elsewhere) and not keeps_addresses
 
     def _keep_looking(self, upload: Upload) -> Outcome:
         """Let go of the lease; the next call looks again."""

@@ -6,7 +6,7 @@ Items by their key `pk`:
                                 unfinished in the index `by-due` for the sweep
     asset#<caller>#<assetId>    a copy of the registered Upload, made in the same transaction:
                                 a registered upload never changes, so the copies never differ
-    claim#<assetId>             which upload recorded an asset, and whether it kept its address
+    claim#<assetId>, url#<hash> whose an asset is; `claims.py` says what they hold
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
     key#<caller>#<hash>         an Idempotency-Key; `idempotency.py` says what it holds
 
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from chalicelib import errors, idempotency, items, ledger
+from chalicelib import claims, errors, idempotency, items, ledger
 from chalicelib.ports import Binding, Claim, Claimed, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
@@ -59,8 +59,10 @@ class Store:
         new = Change(
             pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
-        keys = [idempotency.bound(binding)] if binding else []
-        if self._table.transact(new, ledger.settle(upload, used), *keys) is not None:
+        more = [idempotency.bound(binding)] if binding else []
+        if not upload.is_file:
+            more.append(claims.enter(upload))
+        if self._table.transact(new, ledger.settle(upload, used), *more) is not None:
             raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
 
     def discard(self, upload: Upload, binding: Binding | None = None) -> None:
@@ -69,6 +71,7 @@ class Store:
         self._table.transact(
             Change(pk=f"upload#{upload.id}", condition=_HELD, values=_held(upload), delete=True),
             ledger.undo(upload),
+            *claims.leave(upload),
             *keys,
         )
 
@@ -147,7 +150,12 @@ class Store:
             "updatedAt": now,
             "dueAt": next_look(upload.created_at, now),
         }
-        return self._held(upload, sets)
+        if upload.is_file:
+            return self._held(upload, sets)
+        refused = self._table.transact(
+            _change(upload.id, _HELD, _held(upload), sets), *claims.leave(upload)
+        )
+        return Claim(granted=refused is None, upload=None)
 
     def fail(self, upload: Upload, problem: Json, now: int, oversize: Json | None = None) -> Claim:
         """Move to failed, with the problem that is repeated from now on.
@@ -167,15 +175,17 @@ class Store:
             "ttl": now // 1000 + _CLOSED_SECONDS,
         }
         closed = _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED)
+        over = claims.leave(upload)
         if oversize is None:
-            return self._end(closed, ledger.close(upload.owner))
+            return self._end(closed, ledger.close(upload.owner), *over)
         charged = ledger.close(upload.owner, ledger.correction(upload, oversize))
         marked = _change(
             upload.id, _HELD, _held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
-        if self._table.transact(marked, _claim(upload, oversize), charged) is None:
+        claim = claims.claim(upload, oversize)
+        if self._table.transact(marked, claim, charged, *over) is None:
             return Claim(granted=True, upload=replace(upload, discarded=oversize["id"]))
-        return self._end(closed, charged)
+        return self._end(closed, charged, *over)
 
     def record(self, upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Claim:
         """Move to registered and record the asset, in one transaction.
@@ -208,24 +218,27 @@ class Store:
             "asset": json.dumps(asset),
             "updatedAt": now,
         }
-        claim = _claim(upload, asset)
+        claim = claims.claim(upload, asset)
         refused = self._table.transact(
             _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED),
             Change(pk=pk, put=copy),
             claim if looked_up else replace(claim, condition="", values={}),
             ledger.close(upload.owner, ledger.correction(upload, asset)),
+            *claims.leave(upload),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
     def claims(self, asset_ids: list[str]) -> dict[str, Claimed]:
         """Say by which upload each of these assets was recorded; the others are left out."""
-        found: dict[str, Claimed] = {}
-        for start in range(0, len(asset_ids), 100):
-            keys = [f"claim#{asset_id}" for asset_id in asset_ids[start : start + 100]]
-            for pk, item in self._table.batch(keys).items():
-                one = items.plain(item)
-                found[pk.removeprefix("claim#")] = Claimed(one["uploadId"], one["keptAddress"])
-        return found
+        return claims.read(self._table, asset_ids)
+
+    def enter(self, upload: Upload) -> None:
+        """Say that an upload of a public URL, whose lease is held, is about to be registered."""
+        self._table.write(claims.enter(upload))
+
+    def others_registering(self, upload: Upload) -> dict[str, int]:
+        """Name the other uploads of a public URL, and until when sync. may be at each."""
+        return claims.others_registering(self._table, upload)
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
@@ -275,9 +288,9 @@ class Store:
         )
         return self._end(move, ledger.close(owner))
 
-    def _end(self, move: Change, giving_back: Change) -> Claim:
-        """Close an upload and give its open place back, in one transaction."""
-        refused = self._table.transact(move, giving_back)
+    def _end(self, move: Change, *more: Change) -> Claim:
+        """Close an upload and, in the same transaction, give its open place back."""
+        refused = self._table.transact(move, *more)
         old = refused[0] if refused else None
         return Claim(granted=refused is None, upload=items.to_upload(old) if old else None)
 
@@ -329,16 +342,3 @@ def _held(upload: Upload) -> Json:
     if upload.attempt is None:
         raise ValueError("this upload holds no lease")
     return {"registering": Status.REGISTERING.value, "attempt": upload.attempt.id}
-
-
-def _claim(upload: Upload, asset: Json) -> Change:
-    """Claim an asset for an upload, if no other one has it."""
-    pk = f"claim#{asset['id']}"
-    return Change(
-        pk=pk,
-        condition="attribute_not_exists(#pk) OR #uploadId = :upload",
-        values={"upload": upload.id},
-        put=items.values(
-            {"pk": pk, "uploadId": upload.id, "keptAddress": asset["url"] in upload.addresses}
-        ),
-    )

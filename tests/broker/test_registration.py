@@ -4,11 +4,14 @@ import socketserver
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from running_broker import Api, RunningBroker
+from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
+
+if TYPE_CHECKING:
+    import requests
 
 POST = ("POST", "/v2/assets")
 LOST = [
@@ -197,6 +200,57 @@ def test_same_url_twice(broker: RunningBroker, upstream: RunningUpstream) -> Non
     assert mine.status_code == 200
     assert mine.json()["asset"]["id"] != theirs.json()["asset"]["id"]
     assert len(assets(upstream)) == 2
+
+
+@pytest.mark.parametrize("most", [None, 3], ids=["any-size", "too-large"])
+def test_same_url_at_once(
+    broker: RunningBroker, upstream: RunningUpstream, most: int | None
+) -> None:
+    """A look takes, or deletes, no asset whose maker is about to be told of it."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    bob, alice = Api(broker), Api(broker)
+    if most is not None:
+        alice.token = token(upload={"maxBytes": most})
+    body = {"url": url, "type": "VIDEO"}
+    upstream.order({"kind": "delay", "seconds": 0.7, "when": "after"}, *POST)
+    upstream.order({"kind": "cut"}, *POST)
+    answers: list[requests.Response] = []
+    slow = threading.Thread(target=lambda: answers.append(bob.call("POST", "/assets", json=body)))
+    slow.start()
+    while not assets(upstream):
+        assert slow.is_alive()
+    lost = alice.call("POST", "/assets", json=body)
+    assert lost.status_code == 202
+    slow.join()
+    assert answers[0].status_code == 201
+    broker.clock.advance(1000)
+    final = alice.complete(lost.json())
+    mine = {answers[0].json()["asset"]["id"]}
+    assert final.status_code == (200 if most is None else 413)
+    assert {one["id"] for one in assets(upstream)} == mine | (
+        {final.json()["asset"]["id"]} if most is None else set()
+    )
+
+
+def test_same_url_both_lost(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where nobody will be told any more, each of two callers gets an asset of its own."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    callers = (Api(broker), Api(broker))
+    upstream.behave(listLagSeconds=1)
+    upstream.order({"kind": "cut", "when": "after"}, *POST, times=2)
+    body = {"url": url, "type": "VIDEO"}
+    lost = [caller.call("POST", "/assets", json=body).json() for caller in callers]
+    upstream.behave(listLagSeconds=0)
+    for caller, upload in zip(callers, lost, strict=True):
+        assert caller.complete(upload).status_code == 202, "the other's answer may still come"
+    broker.clock.advance(1000)
+    final = [
+        caller.complete(upload).json()["asset"]["id"]
+        for caller, upload in zip(callers, lost, strict=True)
+    ]
+    assert sorted(final) == sorted(asset["id"] for asset in assets(upstream))
 
 
 def test_same_asset_again(broker: RunningBroker, upstream: RunningUpstream) -> None:
