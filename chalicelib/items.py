@@ -32,20 +32,24 @@ def plain(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any) -> dict[str, Any]:
     # boto3 has the same, and takes a fifth of the whole cold start to import.
+    kind: str
+    content: Any = value
     match value:
         case None:
-            return {"NULL": True}
+            kind, content = "NULL", True
         case bool():
-            return {"BOOL": value}
+            kind = "BOOL"
         case str():
-            return {"S": value}
+            kind = "S"
         case int():
-            return {"N": str(value)}
+            kind, content = "N", str(value)
         case Mapping():
-            return {"M": values(value)}
+            kind, content = "M", values(value)
         case list() | tuple():
-            return {"L": [_typed(one) for one in value]}
-    raise TypeError(f"no item holds a {type(value).__name__}")
+            kind, content = "L", [_typed(one) for one in value]
+        case _:
+            raise TypeError(f"no item holds a {type(value).__name__}")
+    return {kind: content}
 
 
 def _untyped(value: Mapping[str, Any]) -> Any:
@@ -59,7 +63,7 @@ def _untyped(value: Mapping[str, Any]) -> Any:
             return plain(content)
         case "L":
             return [_untyped(one) for one in content]
-    return content  # BOOL and S
+    return content  # BOOL, S and B
 
 
 def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:

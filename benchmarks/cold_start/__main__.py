@@ -26,7 +26,8 @@ import jwt
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "sandbox")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests" / "sandbox"))
 
 from upstream_process import KEY, RunningUpstream, free_port
 
@@ -62,7 +63,7 @@ def package(name: str, folder: Path) -> dict[str, Path]:
     (project / ".chalice").mkdir()
     config = {"version": "2.0", "app_name": name, "stages": {"dev": {}}}
     (project / ".chalice" / "config.json").write_text(json.dumps(config))
-    subprocess.run(
+    subprocess.run(  # noqa: S603 - the project's own program
         [str(ROOT / ".venv" / "bin" / "chalice"), "package", "out"],
         cwd=project,
         env={**os.environ, "UPLOADS_TABLE": TABLE, "SYNC_API_KEY": KEY},
@@ -118,7 +119,7 @@ def event() -> str:
 
 def run(code: Path, libraries: Path, sent: str) -> dict[str, Any]:
     """Start one cold container."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - as above
         [
             sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001 - the venv's Python
             *("-I", "-S", "-B", str(HERE / "probe.py"), str(code), str(libraries), sent),
@@ -180,7 +181,7 @@ def main() -> None:
             "JWT_SECRET": SECRET,
             "UPLOADS_TABLE": TABLE,
         }
-        emulator = subprocess.Popen(
+        emulator = subprocess.Popen(  # noqa: S603 - as above
             [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
             env=environment.for_dynamodb(os.environ, ports, folder),
             stdout=subprocess.DEVNULL,
