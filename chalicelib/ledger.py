@@ -38,6 +38,7 @@ class Ledger:
             stale = used.stale(now)
             if stale:
                 self.give_back(caller_id, *stale)
+                used = used.without_stale(now)
             # boto3 repeats a write whose answer was lost; the repetition finds the first one.
             if written.granted or any(one.upload_id == upload_id for one in used.reservations):
                 return used
@@ -60,8 +61,9 @@ class Ledger:
 
     def read(self, caller_id: str) -> Standing:
         """Read what a caller has used."""
-        item = self._table.get(f"quota#{caller_id}")
-        return quotas.standing(items.plain(item or {}), quotas.day_of(self._now()))
+        item, now = self._table.get(f"quota#{caller_id}"), self._now()
+        used = quotas.standing(items.plain(item or {}), quotas.day_of(now))
+        return used.without_stale(now)
 
     def allow(self, purpose: str, minute: int, wanted: int, most: int) -> int:
         """Take a part of what may be done in a minute by all containers together.

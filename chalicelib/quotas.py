@@ -14,7 +14,7 @@ process was killed, is given back by the caller's next request.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from chalicelib.callers import Limits
@@ -61,6 +61,18 @@ class Standing:
     def stale(self, now: int) -> tuple[Reservation, ...]:
         """Name the reservations whose request is over, so that it must have been killed."""
         return tuple(one for one in self.reservations if now - one.at > STALE_MILLISECONDS)
+
+    def without_stale(self, now: int) -> "Standing":
+        """Leave out what killed requests took: it is given back as soon as it is needed."""
+        stale = self.stale(now)
+        today = [one for one in stale if day_of(one.at) == day_of(now)]
+        return replace(
+            self,
+            open=self.open - len(stale),
+            uploads=self.uploads - len(today),
+            bytes=self.bytes - sum(one.size for one in today),
+            reservations=tuple(one for one in self.reservations if one not in stale),
+        )
 
 
 def day_of(milliseconds: int) -> str:

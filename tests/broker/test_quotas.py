@@ -1,6 +1,7 @@
 """How much a caller may upload: exact under parallel requests, and given back in the end."""
 
 import threading
+import uuid
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import quotas
+from chalicelib import quotas, wiring
 from chalicelib.callers import Limits
+from chalicelib.errors import StoreUnavailable
+from chalicelib.uploads import Status, Upload
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
@@ -134,16 +137,90 @@ def test_refused_presign(narrow: Api, upstream: RunningUpstream, status: int) ->
     assert left(narrow) == (3, 5)
 
 
+def kill(api: Api, number: int) -> str:
+    """Leave behind what a killed request leaves: a reservation. Return its caller."""
+    ledger = api.broker.wired().lifecycle._ledger  # noqa: SLF001 - no request leaves just this
+    caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    for _ in range(number):
+        ledger.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
+    return caller.id
+
+
 def test_killed(narrow: Api, broker: RunningBroker) -> None:
-    """A place that a killed request took is free again two minutes later."""
-    ledger = broker.wired().lifecycle._ledger  # noqa: SLF001 - the kill leaves just this behind
-    caller = broker.wired().authenticator.caller(f"Bearer {narrow.token}")
-    for number in range(3):
-        ledger.reserve(caller.id, caller.limits, f"{number:032d}", 5)
+    """A place that a killed request took is free again two minutes later, and told as free."""
+    kill(narrow, 3)
     assert begin(narrow).status_code == 429
+    assert left(narrow) == (0, 2)
     broker.clock.advance(121)
-    assert begin(narrow).status_code == 201
+    assert left(narrow) == (3, 5)
+    answer = begin(narrow)
+    assert answer.status_code == 201
+    assert '"open";r=2, "day";r=4;' in answer.headers["RateLimit"]
     assert left(narrow) == (2, 4)
+
+
+@pytest.fixture
+def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller with a quota of bytes, at noon (UTC), so that no day ends by itself."""
+    broker.configure(upstream, UPLOADS_PER_DAY="5", BYTES_PER_DAY="1000")
+    broker.clock.advance(43_200 - (broker.clock() // 1000) % 86_400)
+    return Api(broker)
+
+
+def counted(api: Api, caller: str) -> dict[str, Any]:
+    """Read a caller's counters as they are kept, without the reservations."""
+    found = wiring.dynamodb_client().get_item(
+        TableName=api.broker.table, Key={"pk": {"S": f"quota#{caller}"}}
+    )["Item"]
+    return {name: int(value["N"]) for name, value in found.items() if "N" in value}
+
+
+def test_killed_yesterday(at_noon: Api) -> None:
+    """What a killed request took of a day is given back to that day, not to the next one."""
+    at_noon.broker.clock.advance(43_200 - 60)
+    yesterday = quotas.day_of(at_noon.broker.clock())
+    caller = kill(at_noon, 2)
+    assert counted(at_noon, caller)[f"uploads#{yesterday}"] == 2
+    at_noon.broker.clock.advance(300)
+    today = quotas.day_of(at_noon.broker.clock())
+    assert today > yesterday
+    # The day's count can't say more than a day has.
+    limits = at_noon.call("GET", "/limits").json()
+    assert (limits["uploadsPerDay"]["left"], limits["bytesPerDay"]["left"]) == (5, 1000)
+    assert limits["openUploads"]["left"] == 1000
+    answer = begin(at_noon)
+    assert '"open";r=999, "day";r=4;' in answer.headers["RateLimit"]
+    found = counted(at_noon, caller)
+    assert (found["open"], found[f"uploads#{today}"], found[f"bytes#{today}"]) == (1, 1, 5)
+    assert found.get(f"uploads#{yesterday}", 0) == found.get(f"bytes#{yesterday}", 0) == 0
+
+
+def test_real_bytes_of_its_day(at_noon: Api) -> None:
+    """The real bytes are charged to the day on which the upload was begun, not registered."""
+    upload = at_noon.begin(b"x" * 10)
+    at_noon.put(upload, b"x" * 30)
+    at_noon.broker.clock.advance(86_400)
+    assert at_noon.complete(upload).status_code == 200
+    assert at_noon.call("GET", "/limits").json()["bytesPerDay"]["left"] == 1000
+    begun = quotas.day_of(at_noon.broker.clock() - 86_400_000)
+    caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}")
+    assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
+
+
+def test_too_slow(narrow: Api) -> None:
+    """An upload whose reservation was given back meanwhile is not written: its place is gone."""
+    broker = narrow.broker.wired()
+    lifecycle: Any = broker.lifecycle
+    caller = broker.authenticator.caller(f"Bearer {narrow.token}")
+    upload_id = uuid.uuid4().hex
+    used = lifecycle._ledger.reserve(caller.id, caller.limits, upload_id, 5)  # noqa: SLF001 - a begin that takes too long
+    lifecycle._ledger.give_back(caller.id, *used.reservations)  # noqa: SLF001 - as above
+    at = used.reservations[0].at
+    upload = Upload(upload_id, caller.id, Status.PENDING, at, at, "VIDEO", 5, size=5)
+    with pytest.raises(StoreUnavailable):
+        lifecycle._store.create(upload, used)  # noqa: SLF001 - as above
+    assert lifecycle._store.get(upload_id, caller.id) is None  # noqa: SLF001 - as above
+    assert left(narrow) == (3, 5)
 
 
 def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
