@@ -43,6 +43,8 @@ def _typed(value: Any) -> dict[str, Any]:
             kind = "S"
         case int():
             kind, content = "N", str(value)
+        case bytes():
+            kind = "B"
         case Mapping():
             kind, content = "M", values(value)
         case list() | tuple():

@@ -24,17 +24,16 @@ from typing import Any
 import boto3
 import jwt
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "tests" / "sandbox"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "sandbox"))
 
-from upstream_process import KEY, RunningUpstream, free_port
+from upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 from ops import table
 from sandbox import environment
 from sandbox.ports import Ports
 
+HERE = Path(__file__).parent
 TABLE = "uploads"
 SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing
 # What Lambda brings along, compiled as it is there.
