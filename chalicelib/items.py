@@ -100,6 +100,9 @@ def from_upload(upload: Upload, pk: str) -> Item:
         # As JSON text, because DynamoDB's numbers are decimals and sync.'s are not.
         "asset": json.dumps(upload.asset) if upload.asset else None,
         "error": json.dumps(upload.error) if upload.error else None,
+        "tried": upload.tried,
+        "refusedAt": upload.refused_at,
+        "refusedBefore": upload.refused_before,
     }
     members |= list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
     if upload.due_at is not None:
@@ -133,6 +136,9 @@ def to_upload(item: Mapping[str, Any]) -> Upload:
         error=json.loads(members["error"]) if members["error"] else None,
         due_at=members.get("dueAt"),
         discarded=members.get("discarded"),
+        tried=tuple(members["tried"]),
+        refused_at=members["refusedAt"],
+        refused_before=members["refusedBefore"],
     )
 
 
