@@ -240,6 +240,68 @@ def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert whole.status_code in {413, 429}
 
 
+@pytest.fixture
+def addresses(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller who may register two public URLs at once, three a day, with 10 bytes."""
+    broker.configure(
+        upstream,
+        MAX_OPEN_UPLOADS="2",
+        UPLOADS_PER_DAY="3",
+        BYTES_PER_DAY="10",
+        PUBLIC_URL_EXCEPTIONS=upstream.url,
+        SYNC_STORAGE_HOSTS="a.example",
+    )
+    return Api(broker)
+
+
+def register(api: Api, url: str) -> requests.Response:
+    """Try to register a public URL."""
+    return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+
+
+def test_urls_a_day(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: those of a day."""
+    url = upstream.upload(b"x")
+    for expected in (2, 1, 0):
+        answer = register(addresses, url)
+        assert answer.status_code == 201
+        assert f'"day";r={expected};' in answer.headers["RateLimit"]
+        assert answer.headers["RateLimit-Policy"].startswith('"open";q=2, "day";q=3;w=86400')
+    refused = register(addresses, url)
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert '"day";r=0;' in refused.headers["RateLimit"]
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 3
+
+
+def test_urls_open(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: those whose outcome is not known yet."""
+    url = upstream.upload(b"x")
+    upstream.order({"kind": "cut"}, "POST", "/v2/assets", times=2)
+    for _ in range(2):
+        assert register(addresses, url).status_code == 202
+    assert register(addresses, url).status_code == 429
+
+
+def test_urls_bytes(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: their real bytes."""
+    assert register(addresses, upstream.upload(b"x" * 10)).status_code == 201
+    refused = register(addresses, upstream.upload(b"x"))
+    assert refused.status_code == 429
+    assert "bytes" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_url_taken_back(addresses: Api, upstream: RunningUpstream, status: int) -> None:
+    """Where sync. made nothing, and the caller knows no id, everything is given back."""
+    url = upstream.upload(b"x")
+    upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets", times=3)
+    for _ in range(3):
+        assert register(addresses, url).status_code in {502, 503}
+    assert left(addresses) == (2, 3)
+    assert addresses.call("GET", "/limits").json()["bytesPerDay"]["left"] == 10
+    assert register(addresses, url).status_code == 201
+
+
 def test_headers_everywhere(api: Api) -> None:
     """What is left is told on the answer to `/limits` too."""
     answer = api.call("GET", "/limits")
