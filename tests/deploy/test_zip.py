@@ -1,0 +1,90 @@
+"""The zip holds what it should and nothing else, and is small; with its bytecode too."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from project import Project
+from upstream_process import ROOT
+
+OURS = {"app.py", "chalicelib"}
+LIBRARIES = {"chalice", "jwt", "urllib3"}
+MIB = 1024 * 1024
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    """Open a zip."""
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+        assert len(names) == len(set(names)), "nothing is in it twice"
+        return {name: opened.read(name) for name in names if not name.endswith("/")}
+
+
+def check_top(files: dict[str, bytes], *more: str) -> None:
+    """Look at what lies at the zip's root: the broker, its libraries, and their descriptions."""
+    top = {name.partition("/")[0] for name in files}
+    described = {name for name in top if name.endswith(".dist-info")}
+    assert top - described == OURS | LIBRARIES | set(more)
+    assert len(described) == 2
+
+
+def test_plain(packaged: Path) -> None:
+    """The broker's own files are the project's, none of them a test's, and nothing is compiled."""
+    archive = packaged / "deployment.zip"
+    files = contents(archive)
+    check_top(files)
+    ours = {name for name in files if name.partition("/")[0] in OURS}
+    assert ours == {
+        str(path.relative_to(ROOT))
+        for path in [ROOT / "app.py", *(ROOT / "chalicelib").rglob("*")]
+        if path.suffix in {".py", ".json"}
+    }
+    # Nothing is made for one architecture, so the stages may choose theirs by the price.
+    assert {Path(name).suffix for name in files if name.partition("/")[0] in LIBRARIES} <= {
+        ".py",
+        ".typed",
+        ".js",
+    }
+    assert archive.stat().st_size < MIB / 2
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package made after `make bytecode`."""
+    project = Project(tmp_path_factory.mktemp("compiled") / "clone")
+    command = [sys.executable, "scripts/bytecode.py", str(project.folder)]
+    subprocess.run(command, cwd=ROOT, env=os.environ, check=True, capture_output=True)
+    return project.package() / "deployment.zip"
+
+
+def test_compiled(compiled: Path) -> None:
+    """Every module has its bytecode, which fits its source, and the zip is small all the same."""
+    files = contents(compiled)
+    check_top(files, "__pycache__")
+    tag = sys.implementation.cache_tag
+    for name in (one for one in files if one.endswith(".py")):
+        folder, _, module = name.rpartition("/")
+        prefix = f"{folder}/" if folder else ""
+        bytecode = files[f"{prefix}__pycache__/{module[:-3]}.{tag}.pyc"]
+        # PEP 552: the flags say that the hash of the source is checked.
+        assert bytecode[:4] == importlib.util.MAGIC_NUMBER
+        assert int.from_bytes(bytecode[4:8], "little") == 0b11
+        assert bytecode[8:16] == importlib.util.source_hash(files[name]), name
+    assert compiled.stat().st_size < MIB
+
+
+def test_with_key_sets(tmp_path: Path) -> None:
+    """With the one package that key sets need, as docs/security.md has it, 8 MB are enough."""
+    project = Project(tmp_path / "clone")
+    requirements = project.folder / "requirements.txt"
+    line = re.search(r"^cryptography==\S+", (ROOT / "docs" / "security.md").read_text(), re.M)
+    assert line
+    requirements.write_text(f"{requirements.read_text()}{line[0]}\n")
+    archive = project.package() / "deployment.zip"
+    assert "cryptography/__init__.py" in contents(archive)
+    assert archive.stat().st_size < 8 * MIB
