@@ -82,7 +82,9 @@ def test_with_key_sets(tmp_path: Path) -> None:
     """With the one package that key sets need, as docs/security.md has it, 8 MB are enough."""
     project = Project(tmp_path / "clone")
     requirements = project.folder / "requirements.txt"
-    line = re.search(r"^cryptography==\S+", (ROOT / "docs" / "security.md").read_text(), re.M)
+    line = re.search(
+        r"^cryptography==\S+", (ROOT / "docs" / "security.md").read_text(), re.MULTILINE
+    )
     assert line
     requirements.write_text(f"{requirements.read_text()}{line[0]}\n")
     archive = project.package() / "deployment.zip"
