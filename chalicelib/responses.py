@@ -105,10 +105,6 @@ class Edge(Protocol):
     """What the edge needs of the wired broker."""
 
     @property
-    def allowed_origins(self) -> tuple[str, ...]:
-        """Origins that a browser may call from, or the one `*`."""
-
-    @property
     def authenticator(self) -> Authenticator:
         """Who tells callers from strangers."""
 
@@ -119,11 +115,16 @@ class Routes:
     Args:
         name: The blueprint's module.
         edge: Returns the wired broker; raises Misconfigured when there is none.
+        origins: Returns the origins that a browser may call from, or the one `*`; also when there
+            is no broker, so that a browser can read that there is none.
     """
 
-    def __init__(self, name: str, edge: Callable[[], Edge]) -> None:
+    def __init__(
+        self, name: str, edge: Callable[[], Edge], origins: Callable[[], tuple[str, ...]]
+    ) -> None:
         self._blueprint = Blueprint(name)
         self._edge = edge
+        self._origins = origins
         self.operations: list[Operation] = []
 
     def operation(
@@ -155,14 +156,15 @@ class Routes:
     def _serve(self, operation: Operation | None, methods: list[str]) -> Callable[..., Response]:
         def view(**params: str) -> Response:
             event = self._blueprint.current_request
-            return _respond(event, self._edge, operation, methods, params)
+            return _respond(event, self._edge, self._origins, operation, methods, params)
 
         return view
 
 
-def _respond(
+def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
     event: Any,
     edge: Callable[[], Edge],
+    origins: Callable[[], tuple[str, ...]],
     operation: Operation | None,
     methods: list[str],
     params: Mapping[str, str],
@@ -177,9 +179,13 @@ def _respond(
     observability.start(record)
     headers: dict[str, str | list[str]] = {"Vary": "Origin"}
     try:
-        broker = edge()
-        headers |= _cors(event.headers.get("origin"), broker.allowed_origins)
-        answer = _dispatch(event, broker, operation, methods, params)
+        granted = _cors(event.headers.get("origin"), origins())
+        headers |= granted
+        if operation is None and event.method == "OPTIONS":
+            # An origin that may not call is told nothing.
+            answer = Answer(204, None, dict(_PREFLIGHT) if granted else {})
+        else:
+            answer = _dispatch(event, edge(), operation, methods, params)
         # As ASCII: what sync. says may hold half of a character, which UTF-8 can't carry.
         text = "" if answer.body is None else json.dumps(answer.body)
         media_type = "application/json"
@@ -211,8 +217,6 @@ def _dispatch(
 ) -> Answer:
     allow = ", ".join([*methods, "OPTIONS"])
     if operation is None:
-        if event.method == "OPTIONS":
-            return Answer(204, None, dict(_PREFLIGHT))
         raise errors.MethodNotAllowed(f"Use one of {allow}.", headers={"Allow": allow})
     headers = {name.lower(): value for name, value in (event.headers or {}).items()}
     caller = _NOBODY

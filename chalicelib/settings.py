@@ -118,6 +118,14 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read the allowed origins alone; none where they can't be read."""
+    try:
+        return _origins(environ.get("ALLOWED_ORIGINS", ""))
+    except ValueError:
+        return ()
+
+
 def _contradictions(environ: Mapping[str, str]) -> list[str]:
     """Say which settings are missing beside others, or exclude each other."""
     is_set = {name for name, value in environ.items() if value}

@@ -52,11 +52,6 @@ class Broker:
     lifecycle: Lifecycle
     sweeper: Sweeper
 
-    @property
-    def allowed_origins(self) -> tuple[str, ...]:
-        """Origins that a browser may call from, or the one `*`."""
-        return self.settings.allowed_origins
-
 
 def build(
     environ: Mapping[str, str],
@@ -215,6 +210,12 @@ def broker() -> Broker:
     if _broker is None:
         raise Misconfigured("The operator finds the reason in the log.", retry_after=60)
     return _broker
+
+
+def allowed_origins() -> tuple[str, ...]:
+    """Return the origins that a browser may call from, whatever else is wrong with the settings."""
+    start(os.environ)
+    return _broker.settings.allowed_origins if _broker else settings.origins(os.environ)
 
 
 def start(environ: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from chalicelib.responses import Answer, Request, Routes
 # sync.'s ids are opaque; what can't be part of one need not be asked for.
 _ASSET_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
-routes = Routes(__name__, wiring.broker)
+routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 
 
 @routes.operation(

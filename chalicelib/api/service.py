@@ -4,7 +4,7 @@ from chalicelib import wiring
 from chalicelib.api import openapi, render
 from chalicelib.responses import Answer, Request, Routes
 
-routes = Routes(__name__, wiring.broker)
+routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 
 
 @routes.operation("GET", "/limits", {200: "limits"})

@@ -19,7 +19,7 @@ _SYNC = (
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _ENDED = (errors.UploadCancelled, errors.UploadExpired)
 
-routes = Routes(__name__, wiring.broker)
+routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 
 
 @routes.operation(

@@ -52,9 +52,10 @@ def test_methods(api: Api, path: str, method: str) -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])
 def test_other_origins(broker: RunningBroker, origin: str) -> None:
     """An origin that is not listed gets no permission."""
-    answer = requests.get(broker.url + "/health", headers={"Origin": origin}, timeout=9)
-    assert "Access-Control-Allow-Origin" not in answer.headers
-    assert answer.headers["Vary"] == "Origin"
+    for method, path in (("GET", "/health"), ("OPTIONS", "/uploads"), ("OPTIONS", "/health")):
+        answer = requests.request(method, broker.url + path, headers={"Origin": origin}, timeout=9)
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+        assert answer.headers["Vary"] == "Origin"
 
 
 def test_any_origin(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -164,6 +165,28 @@ def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -
         assert answer.json()["code"] == "misconfigured"
         assert "SYNC_API_KEY" not in answer.text
         assert answer.headers["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("origins", "granted"),
+    [(ORIGIN, ORIGIN), ("*", "*"), ("https://b.example", None), ("https://*.example.com", None)],
+)
+def test_misconfigured_under_cors(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, origins: str, granted: str | None
+) -> None:
+    """A browser of an allowed origin can read that the broker is misconfigured."""
+    for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALLOWED_ORIGINS", origins)
+    wiring.use(None)
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    asked = requests.options(broker.url + "/uploads", headers=headers, timeout=9)
+    assert asked.status_code == 204
+    assert ("Access-Control-Allow-Methods" in asked.headers) == (granted is not None)
+    answer = requests.post(broker.url + "/uploads", headers={"Origin": ORIGIN}, timeout=9)
+    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+    for one in (asked, answer):
+        assert one.headers.get("Access-Control-Allow-Origin") == granted
 
 
 @pytest.mark.parametrize("level", ["debug", "LOUD", "10"])
