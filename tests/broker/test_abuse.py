@@ -27,6 +27,24 @@ def raw(broker: RunningBroker, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
+    "names", [("Authorization", "Authorization"), ("authorization", "AUTHORIZATION")]
+)
+@pytest.mark.parametrize("other", ["Bearer x", "", "same"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_tokens_on_the_wire(
+    api: Api, broker: RunningBroker, names: tuple[str, str], other: str, order: int
+) -> None:
+    """Two `Authorization` headers are refused over real HTTP too, whichever of them holds."""
+    good = f"Bearer {api.token}"
+    values = [good, good if other == "same" else other][::order]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in zip(names, values, strict=True))
+    head = "GET /uploads HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    assert raw(broker, f"{head}{lines}\r\n".encode()).startswith(b"HTTP/1.1 401 ")
+    alone = f"{head}{names[0]}: {good}\r\n\r\n"
+    assert raw(broker, alone.encode()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         '{"fileName": "a.mp4", "fileName": "b.mp4", "contentType": "video/mp4", "size": 5}',
