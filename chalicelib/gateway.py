@@ -1,8 +1,9 @@
 """The door for API Gateway's events.
 
 Chalice takes an event at its word: a member that is missing, or of another type, raises before
-any route is asked. API Gateway sends all of them, but the console's test button, an invocation by
-hand and other event sources do not, and no caller should see a stack trace for it.
+any route is asked, and where none is named it answers 500 in a shape of its own. API Gateway sends
+all of them, but the console's test button, an invocation by hand and other event sources do not,
+and no caller should see a stack trace for it.
 """
 
 from collections import defaultdict
@@ -10,6 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalice import Chalice
+from chalice.app import Request
+
+from chalicelib import responses, wiring
 
 Json = dict[str, Any]
 
@@ -19,7 +23,12 @@ class App(Chalice):
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one request."""
-        answer: dict[str, Any] = super().__call__(regular(event), context)
+        made = regular(event)
+        asked = made["requestContext"]
+        if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
+            answer: Json = super().__call__(made, context)
+        else:
+            answer = responses.stray(Request(made), wiring.allowed_origins).to_dict()
         return answer
 
 
@@ -40,7 +49,7 @@ def regular(event: Any) -> Json:
         **given,
         "requestContext": {
             **context,
-            "resourcePath": route if isinstance(route, str) else None,
+            "resourcePath": route if isinstance(route, str) else "",
             "httpMethod": method if isinstance(method, str) else "",
         },
         "headers": {name: ", ".join(values) for name, values in (single | several).items()},

@@ -161,6 +161,15 @@ class Routes:
         return view
 
 
+def stray(event: Any, origins: Callable[[], tuple[str, ...]]) -> Response:
+    """Answer an event that names no route of the app."""
+
+    def nobody() -> Edge:
+        raise errors.NotFound("There is no such route.")
+
+    return _respond(event, nobody, origins, None, [], {})
+
+
 def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
     event: Any,
     edge: Callable[[], Edge],
@@ -173,7 +182,8 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
     record = observability.RequestRecord(
         request_id=_request_id(event.context.get("requestId")),
         method=event.method,
-        route=event.path,
+        # What no route has may be anything that a caller wrote.
+        route=event.path if methods else "",
         started=time.monotonic(),
     )
     observability.start(record)
@@ -181,7 +191,7 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
     try:
         granted = _cors(event.headers.get("origin"), origins())
         headers |= granted
-        if operation is None and event.method == "OPTIONS":
+        if methods and operation is None and event.method == "OPTIONS":
             # An origin that may not call is told nothing.
             answer = Answer(204, None, dict(_PREFLIGHT) if granted else {})
         else:
