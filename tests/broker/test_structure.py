@@ -18,6 +18,7 @@ from upstream_process import ROOT
 from app import app
 from chalicelib import api, errors, settings, uploads, validation
 from chalicelib.responses import Operation
+from sandbox import ports
 
 OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
 LEVELS = {"INFO", "DEBUG", "WARNING", "ERROR"}
@@ -61,6 +62,40 @@ def test_settings_documented() -> None:
     broker, sandbox = (ROOT / "docs" / "configuration.md").read_text().split("## The sandbox")
     assert set(re.findall(r"^\| `([A-Z_]+)`", broker, re.MULTILINE)) == read
     assert "SANDBOX_DIR" in sandbox
+
+
+def plain(value: Any) -> str | None:
+    """Write a setting's value as the page has it."""
+    if isinstance(value, tuple | frozenset):
+        return ",".join(value) or None
+    return None if value is None else str(value)
+
+
+def test_defaults_documented() -> None:
+    """Every default on the page is the one that the broker has, and what is required is so."""
+    needed = {"AUTH_MODE": "jwt", "JWT_SECRET": "s" * 32, "SYNC_API_KEY": "k", "UPLOADS_TABLE": "u"}
+    loaded = vars(settings.load(needed))
+    page = (ROOT / "docs" / "configuration.md").read_text().partition("## The sandbox")[0]
+    shown = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", page, re.MULTILINE))
+    with pytest.raises(errors.Misconfigured) as told:
+        settings.load({})
+    missing = set(re.findall(r"[A-Z_]{6,}", told.value.detail))
+    for name, default in shown.items():
+        is_needed = default == "required" or default.startswith("one of")
+        assert is_needed == (name in missing), name
+        if is_needed:
+            continue
+        words = default in {"none", "any"}
+        assert plain(loaded[name.lower()]) == (None if words else default.strip("`")), name
+        assert words or default.startswith("`"), name
+    assert {name.lower() for name in shown} == set(loaded)
+
+
+def test_sandbox_defaults_documented() -> None:
+    """The sandbox's ports and folder on the page are those that it has."""
+    shown = {row[0].strip("`"): row[1].strip("`") for row in rows("configuration.md")}
+    for name, port in vars(ports.read({})).items():
+        assert shown[f"{name.upper()}_PORT"] == str(port)
 
 
 def test_environment_read_once() -> None:
