@@ -57,14 +57,15 @@ def url_key(upload: Upload) -> str:
     return f"url#{hashlib.sha256(same.encode()).hexdigest()}"
 
 
-def enter(upload: Upload) -> Change:
-    """Say that an upload of a public URL is about to be registered."""
+def enter(upload: Upload) -> tuple[Change, ...]:
+    """Say that an upload of a public URL is about to be registered; nothing for a file."""
+    if upload.is_file:
+        return ()
     if upload.attempt is None:
         raise ValueError("this upload holds no lease")
     settle_at = upload.attempt.settle_at
-    return Change(
-        pk=url_key(upload), sets={upload.id: settle_at, "ttl": settle_at // 1000 + _KEEP_SECONDS}
-    )
+    sets = {upload.id: settle_at, "ttl": settle_at // 1000 + _KEEP_SECONDS}
+    return (Change(pk=url_key(upload), sets=sets),)
 
 
 def others_registering(table: Table, upload: Upload) -> dict[str, int]:

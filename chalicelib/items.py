@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.uploads import Attempt, Status, Target, Upload
+from chalicelib.attempts import Attempt
+from chalicelib.uploads import Status, Target, Upload
 
 Item = dict[str, Any]
 

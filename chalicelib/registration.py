@@ -10,17 +10,22 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalicelib import errors, observability
+from chalicelib.attempts import Attempt, Candidates, Walk
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Attempt, Json, Status, Upload, size_of
+from chalicelib.uploads import Json, Status, Upload, size_of
 from chalicelib.verdict import judge
 
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
-MORE_ADDRESSES_SECONDS = 5  # a further address is tried only this long after the first
+# API Gateway gives up after 29 s, and the slowest POST takes 18 s, the slowest look 7 s. So this
+# long after its beginning a call may still try a further address, or look at once.
+MORE_ADDRESSES_SECONDS = 9
+LOOK_BY_SECONDS = 20
+MOST_CARRIED = 10  # assets of one public URL that a look remembers until it comes to the end
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
 UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is being found out
 
@@ -60,11 +65,13 @@ class Registration:
         """Plan an attempt that starts now."""
         now = self._now()
         longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * 1000
+        name = secrets.token_hex(8)
         return Attempt(
-            id=secrets.token_hex(8),
+            id=name,
             lease_until=now + longest,
             first_post_at=now,
             settle_at=now + longest + self._settle_seconds * 1000,
+            post_id=name,
         )
 
     def complete(self, owner: str, upload_id: str) -> Outcome:
@@ -81,16 +88,17 @@ class Registration:
         if upload is None or upload.owner != owner:
             raise errors.NotFound("There is no such upload.")
         if claim.granted or _holds(upload, attempt):
+            self._store.enter(upload)
             return self.post(upload)
         if upload.attempt is not None and upload.attempt.lease_until < now:
             claim = self._store.lease_look(upload, attempt, now)
             upload = claim.upload or upload
             if claim.granted or _holds(upload, attempt):
-                return self.look(upload)
+                return self.look(upload, now)
         return standing(upload)
 
     def post(
-        self, upload: Upload, *, is_first_call: bool = False, look_after: bool = True
+        self, upload: Upload, *, is_first_call: bool = False, began: int | None = None
     ) -> Outcome:
         """Register an upload whose lease is held.
 
@@ -98,74 +106,87 @@ class Registration:
             upload: The upload, with the attempt that holds the lease.
             is_first_call: Whether the caller does not know the upload's id yet. Then nothing is
                 moved back to pending: `Lifecycle.register_url` takes the record back instead.
-            look_after: Whether there is time for a look-up after a lost answer.
+            began: When the call began, if not with the attempt.
 
         Raises:
             BrokerError: Nothing was made, or what was made could not be recorded.
         """
-        if not (upload.is_file or is_first_call):
-            self._store.enter(upload)  # A first call's record has entered it.
-        started = self._now()
-        refusal = errors.UpstreamRefused()
-        for address in upload.addresses:
-            if self._now() - started > MORE_ADDRESSES_SECONDS * 1000:
+        attempt = _attempt(upload)
+        began = attempt.first_post_at if began is None else began
+        tried = frozenset(upload.tried)
+        refusal: errors.UpstreamRefused | None = None
+        for place in upload.untried:
+            now = self._now()
+            # Whoever was frozen so long that its lease may be over must not POST any more.
+            if now > attempt.first_post_at + ATTEMPT_SECONDS * 1000:
+                self._store.reopen(upload, now, tried)
+                return Outcome(upload, BUSY_RETRY_AFTER)
+            if refusal is not None and now - began > MORE_ADDRESSES_SECONDS * 1000:
                 break
+            address = upload.address(place)
             try:
                 asset = self._upstream.register(
                     address, upload.type, upload.name, upload.project_id
                 )
             except errors.OutcomeUnknown as error:
-                observability.event(
-                    "outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=error.code
-                )
-                return self.look(upload) if look_after else self._keep_looking(upload)
+                _lost(upload, error.code)
+                has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
+                return self.look(upload, began) if has_time else self._keep_looking(upload)
             except errors.UpstreamRefused as error:
                 refusal = error
+                tried |= {place}
             except errors.RequestError as error:
                 raise self._fail(upload, error) from error
-            except errors.UpstreamError:
+            except errors.BrokerError:
+                # Nothing was sent, or sync. said that it did nothing.
                 if not is_first_call:
-                    self._store.reopen(upload, self._now())
+                    self._store.reopen(upload, self._now(), tried)
                 raise
             else:
                 return self._record(upload, asset, looked_up=False)
-        return self._refused(upload, refusal)
+        return self._refused(upload, refusal or errors.UpstreamRefused(), tried)
 
-    def look(self, upload: Upload) -> Outcome:
-        """Find out what became of a lost registration; the lease is held."""
-        attempt = upload.attempt
-        if attempt is None:
-            raise ValueError("an upload without an attempt has nothing to look for")
-        is_settled = self._now() > attempt.settle_at
+    def look(self, upload: Upload, began: int) -> Outcome:
+        """Find out what became of a lost registration; the lease is held.
+
+        Args:
+            upload: The upload, with the attempt that holds the lease.
+            began: When the call began.
+        """
+        attempt = _attempt(upload)
+        # What a list shows counts from when it was asked for, not from when it was read.
+        walk = Walk.read(attempt.walk, self._now())
+        since = attempt.first_post_at - LOOK_BACK_SECONDS * 1000
         try:
-            found = self._upstream.look(
-                upload.addresses,
-                upload.type,
-                upload.name,
-                upload.project_id,
-                attempt.first_post_at - LOOK_BACK_SECONDS * 1000,
-            )
+            found = self._upstream.look(upload, since, walk.cursor)
         except errors.BrokerError as error:
             observability.event(
                 "look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code
             )
-            return self._keep_looking(upload)
+            # A cursor that sync. does not take any more would never be taken.
+            is_refused = walk.cursor is None or isinstance(error, errors.UpstreamRefused)
+            return self._keep_looking(upload, None if is_refused else walk)
+        # What was found first is newer: oldest first, as in one look.
+        found = replace(found, matching=(*found.matching, *walk.matching))
+        is_settled = walk.began_at > attempt.settle_at
         verdict = judge(self._store, upload, found, self._now(), is_settled=is_settled)
         if verdict.asset is not None:
             return self._record(upload, verdict.asset, looked_up=True)
         if verdict.is_undecided:
             # The alarm: a person must see which asset is this upload's.
             observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
-        if verdict.is_undecided or verdict.may_come:
             return self._keep_looking(upload)
+        if verdict.may_come:
+            return self._keep_looking(upload, _goes_on(upload, walk, found))
         claim = self._store.lease_again(upload, self.plan())
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
-        return self.post(claim.upload, look_after=False)
+        self._store.enter(claim.upload)
+        return self.post(claim.upload, began=began)
 
-    def _keep_looking(self, upload: Upload) -> Outcome:
-        """Let go of the lease; the next call looks again."""
-        self._store.release(upload, self._now())
+    def _keep_looking(self, upload: Upload, walk: Walk | None = None) -> Outcome:
+        """Let go of the lease; the next call looks again, or goes on where this one stopped."""
+        self._store.release(upload, self._now(), walk)
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def discard(self, upload: Upload) -> None:
@@ -229,14 +250,16 @@ class Registration:
                 self.discard(claim.upload)
         return error
 
-    def _refused(self, upload: Upload, refusal: errors.UpstreamRefused) -> Outcome:
+    def _refused(
+        self, upload: Upload, refusal: errors.UpstreamRefused, tried: frozenset[int]
+    ) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
         reason = refusal.detail or "sync. gave no reason."
         if not upload.is_file:
             error = errors.FileRejected(reason)
             raise self._fail(upload, error) from refusal
         # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
-        self._store.reopen(upload, self._now())
+        self._store.reopen(upload, self._now(), tried)
         raise errors.FileNotUploaded(
             f"sync. does not see the file yet. It says: {reason}"
         ) from refusal
@@ -245,6 +268,25 @@ class Registration:
         self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
         observability.moved(upload.id, Status.FAILED, code=error.code)
         return error
+
+
+def _attempt(upload: Upload) -> Attempt:
+    if upload.attempt is None:
+        raise ValueError("this upload holds no lease")
+    return upload.attempt
+
+
+def _lost(upload: Upload, code: str) -> None:
+    """Say that nobody knows what became of a POST."""
+    observability.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
+
+
+def _goes_on(upload: Upload, walk: Walk, found: Candidates) -> Walk | None:
+    """Say where the next look goes on, if sync.'s list has more than this one could read."""
+    if found.next_cursor is None:
+        return None
+    observability.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
+    return Walk(walk.began_at, found.next_cursor, found.matching[-MOST_CARRIED:])
 
 
 def _holds(upload: Upload, attempt: Attempt) -> bool:
@@ -264,13 +306,24 @@ def standing(upload: Upload) -> Outcome:
         return Outcome(upload, BUSY_RETRY_AFTER)
     if upload.status is Status.FAILED and upload.error is not None:
         raise errors.by_code(upload.error["code"])(upload.error["detail"])
-    raise no_longer_pending(upload)
+    raise no_longer_pending(upload, 0)
 
 
-def no_longer_pending(upload: Upload) -> errors.BrokerError:
+def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
     """Say why what needs a pending upload can't be done."""
     if upload.status is Status.CANCELLED:
         return errors.UploadCancelled("The upload was cancelled; begin a new one.")
     if upload.status is Status.EXPIRED:
         return errors.UploadExpired("The upload has expired; begin a new one.")
+    if is_posting(upload, now):
+        return errors.UploadBusy(
+            "A registration is being tried; ask again when it is over.",
+            retry_after=BUSY_RETRY_AFTER,
+        )
     return errors.UploadNotPending(f"The upload is {upload.status}.")
+
+
+def is_posting(upload: Upload, now: int) -> bool:
+    """Say whether an attempt runs of which nothing is unknown yet: it may end as pending."""
+    attempt = upload.attempt
+    return attempt is not None and attempt.id == attempt.post_id and attempt.lease_until >= now

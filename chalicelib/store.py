@@ -19,23 +19,19 @@ The time-line that the conditions protect, for two completes A and B of one uplo
              never POSTs before settle_at. A, if it was only slow, finds B and writes nothing.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from chalicelib import claims, errors, idempotency, items, ledger
+from chalicelib import claims, errors, idempotency, items, ledger, moves
+from chalicelib.attempts import Attempt, Walk
 from chalicelib.ports import Binding, Claim, Claimed, Due
 from chalicelib.quotas import Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Attempt, Json, Page, Status, Target, Upload, next_look, sources
+from chalicelib.uploads import MINUTE, Json, Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
 DUE_INDEX = "by-due"
-_CLOSED_SECONDS = 30 * 86_400  # how long what ended without an asset is kept
-_UNFINISHED = ("dueShard", "dueAt")
-_HELD = "#status = :registering AND #attempt.#id = :attempt"
-_OWN_PENDING = "#owner = :owner AND #status = :pending"
 
 
 class Store:
@@ -60,16 +56,16 @@ class Store:
             pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
         more = [idempotency.bound(binding)] if binding else []
-        if not upload.is_file:
-            more.append(claims.enter(upload))
+        more += claims.enter(upload)
         if self._table.transact(new, ledger.settle(upload, used), *more) is not None:
             raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
 
     def discard(self, upload: Upload, binding: Binding | None = None) -> None:
         """Take back the record of a public URL that its caller was not told of."""
+        held, values = moves.held(upload)
         keys = [idempotency.unbound(binding)] if binding else []
         self._table.transact(
-            Change(pk=f"upload#{upload.id}", condition=_HELD, values=_held(upload), delete=True),
+            Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
             ledger.undo(upload),
             *claims.leave(upload),
             *keys,
@@ -93,20 +89,25 @@ class Store:
 
     def due(self, shard: int, now: int, limit: int) -> tuple[Due, ...]:
         """Read which uploads of a shard are due, the longest due first."""
-        answer = self._table.query(
-            DUE_INDEX,
-            "dueShard = :shard AND dueAt <= :now",
-            ExpressionAttributeValues=items.values({":shard": f"due#{shard}", ":now": now}),
-            Limit=limit,
-        )
-        found = [items.plain(item) for item in answer["Items"]]
-        return tuple(Due(one["id"], one["owner"], int(one["dueAt"])) for one in found)
+        answer = self._due(shard, now, Limit=limit)
+        return tuple(_due(row) for row in answer["Items"])
+
+    def backlog(self, now: int) -> int:
+        """Count what is due in all shards."""
+        count = 0
+        for shard in range(items.DUE_SHARDS):
+            answer = self._due(shard, now, Select="COUNT")
+            count += answer["Count"]
+            while last := answer.get("LastEvaluatedKey"):
+                answer = self._due(shard, now, Select="COUNT", ExclusiveStartKey=last)
+                count += answer["Count"]
+        return count
 
     def lease_post(self, upload_id: str, owner: str, attempt: Attempt, now: int) -> Claim:
         """Take the lease that allows to POST: only of a pending upload."""
         return self._move(
             upload_id,
-            _OWN_PENDING,
+            moves.OWN_PENDING,
             {"owner": owner, "pending": Status.PENDING.value},
             {
                 "status": Status.REGISTERING.value,
@@ -137,23 +138,31 @@ class Store:
         """Turn a held lease that found nothing into one that allows to POST."""
         return self._held(upload, {"attempt": asdict(attempt), "dueAt": attempt.lease_until})
 
-    def release(self, upload: Upload, now: int) -> Claim:
-        """Let go of the lease while the outcome stays unknown."""
-        due_at = next_look(upload.created_at, now)
-        return self._held(upload, {"attempt.lease_until": 0, "dueAt": due_at})
+    def release(self, upload: Upload, now: int, walk: Walk | None = None) -> Claim:
+        """Let go of the lease while the outcome stays unknown.
 
-    def reopen(self, upload: Upload, now: int) -> Claim:
-        """Move back to pending: the POST is known not to have made an asset."""
-        sets = {
-            "status": Status.PENDING.value,
-            "attempt": None,
-            "updatedAt": now,
-            "dueAt": next_look(upload.created_at, now),
-        }
+        Args:
+            upload: The upload whose lease is held.
+            now: The time.
+            walk: Where the next look goes on, which is soon; None if it begins anew.
+        """
+        due_at = now + MINUTE if walk else next_look(upload.created_at, now)
+        sets = {"attempt.lease_until": 0, "attempt.walk": walk and walk.write(), "dueAt": due_at}
+        return self._held(upload, sets)
+
+    def reopen(self, upload: Upload, now: int, tried: frozenset[int] = frozenset()) -> Claim:
+        """Move back to pending: the POST is known not to have made an asset.
+
+        Args:
+            upload: The upload whose lease is held.
+            now: The time.
+            tried: The places of the addresses that sync. refused in this round.
+        """
+        sets = moves.reopening(upload, now, tried)
         if upload.is_file:
             return self._held(upload, sets)
         refused = self._table.transact(
-            _change(upload.id, _HELD, _held(upload), sets), *claims.leave(upload)
+            moves.change(upload.id, *moves.held(upload), sets), *claims.leave(upload)
         )
         return Claim(granted=refused is None, upload=None)
 
@@ -167,20 +176,14 @@ class Store:
             oversize: The asset that sync. made although it is larger than its caller may upload.
                 It is marked to be deleted, unless another upload has recorded it.
         """
-        sets: Json = {
-            "status": Status.FAILED.value,
-            "attempt": None,
-            "error": json.dumps(problem),
-            "updatedAt": now,
-            "ttl": now // 1000 + _CLOSED_SECONDS,
-        }
-        closed = _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED)
+        sets = moves.failing(problem, now)
+        closed = moves.change(upload.id, *moves.held(upload), sets, moves.UNFINISHED)
         over = claims.leave(upload)
         if oversize is None:
             return self._end(closed, ledger.close(upload.owner), *over)
         charged = ledger.close(upload.owner, ledger.correction(upload, oversize))
-        marked = _change(
-            upload.id, _HELD, _held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
+        marked = moves.change(
+            upload.id, *moves.held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
         claim = claims.claim(upload, oversize)
         if self._table.transact(marked, claim, charged, *over) is None:
@@ -200,28 +203,16 @@ class Store:
         Returns:
             Not granted if the lease was lost or the asset belongs to another upload.
         """
-        done = replace(
-            upload,
-            status=Status.REGISTERED,
-            attempt=None,
-            asset=asset,
-            updated_at=now,
-            due_at=None,
-        )
-        pk = f"asset#{upload.owner}#{asset['id']}"
-        copy = items.from_upload(done, pk) | items.values(
-            items.list_place(f"assets#{upload.owner}", now, upload.id)
-        )
-        sets = {
-            "status": Status.REGISTERED.value,
-            "attempt": None,
-            "asset": json.dumps(asset),
-            "updatedAt": now,
-        }
+        done, sets, copy = moves.registering(upload, asset, now)
         claim = claims.claim(upload, asset)
         refused = self._table.transact(
-            _change(upload.id, _HELD, _held(upload), sets, _UNFINISHED),
-            Change(pk=pk, put=copy),
+            moves.change(
+                upload.id,
+                *(moves.held if looked_up else moves.posted)(upload),
+                sets,
+                moves.UNFINISHED,
+            ),
+            copy,
             claim if looked_up else replace(claim, condition="", values={}),
             ledger.close(upload.owner, ledger.correction(upload, asset)),
             *claims.leave(upload),
@@ -233,8 +224,9 @@ class Store:
         return claims.read(self._table, asset_ids)
 
     def enter(self, upload: Upload) -> None:
-        """Say that an upload of a public URL, whose lease is held, is about to be registered."""
-        self._table.write(claims.enter(upload))
+        """Say that an upload whose lease is held is about to be registered; nothing for a file."""
+        for change in claims.enter(upload):
+            self._table.write(change)
 
     def others_registering(self, upload: Upload) -> dict[str, int]:
         """Name the other uploads of a public URL, and until when sync. may be at each."""
@@ -254,9 +246,19 @@ class Store:
         """Move a pending upload to cancelled."""
         return self._close_pending(upload_id, owner, Status.CANCELLED, now)
 
-    def expire(self, upload: Upload, now: int) -> Claim:
-        """Move a pending upload, whose time is over, to expired."""
-        return self._close_pending(upload.id, upload.owner, Status.EXPIRED, now)
+    def expire(self, upload: Upload, ends_at: int, now: int) -> Claim:
+        """Move a pending upload to expired, if sync. refused it twice after its end.
+
+        One refusal may mean anything. A renewal in the same moment gives it a later end.
+        """
+        return self._close_pending(
+            upload.id,
+            upload.owner,
+            Status.EXPIRED,
+            now,
+            " AND size(#targets) = :count AND #refusedBefore > :end",
+            {"count": len(upload.targets), "end": ends_at},
+        )
 
     def postpone(self, upload_id: str, due_at: int) -> None:
         """Let the sweep look later after an upload that it could not deal with."""
@@ -273,18 +275,26 @@ class Store:
         self._table.write(
             Change(
                 pk=f"upload#{upload_id}",
-                condition="attribute_exists(#dueShard)",
-                removes=(*_UNFINISHED, "discarded"),
+                condition="attribute_exists(#discarded)",
+                removes=(*moves.UNFINISHED, "discarded"),
             )
         )
 
-    def _close_pending(self, upload_id: str, owner: str, status: Status, now: int) -> Claim:
-        move = _change(
+    def _close_pending(  # noqa: PLR0913, PLR0917 - the last two belong together
+        self,
+        upload_id: str,
+        owner: str,
+        status: Status,
+        now: int,
+        more: str = "",
+        values: Mapping[str, Any] = {},
+    ) -> Claim:
+        move = moves.change(
             upload_id,
-            _OWN_PENDING,
-            {"owner": owner, "pending": Status.PENDING.value},
-            {"status": status.value, "updatedAt": now, "ttl": now // 1000 + _CLOSED_SECONDS},
-            _UNFINISHED,
+            moves.OWN_PENDING + more,
+            {"owner": owner, "pending": Status.PENDING.value, **values},
+            moves.ending(status, now),
+            moves.UNFINISHED,
         )
         return self._end(move, ledger.close(owner))
 
@@ -295,10 +305,10 @@ class Store:
         return Claim(granted=refused is None, upload=items.to_upload(old) if old else None)
 
     def _held(self, upload: Upload, sets: Json) -> Claim:
-        return self._move(upload.id, _HELD, _held(upload), sets)
+        return self._move(upload.id, *moves.held(upload), sets)
 
     def _move(self, upload_id: str, condition: str, values: Mapping[str, Any], sets: Json) -> Claim:
-        written = self._table.write(_change(upload_id, condition, values, sets))
+        written = self._table.write(moves.change(upload_id, condition, values, sets))
         upload = items.to_upload(written.item) if written.item else None
         return Claim(written.granted, upload)
 
@@ -306,6 +316,11 @@ class Store:
         item = self._table.get(key)
         upload = items.to_upload(item) if item else None
         return upload if upload is not None and upload.owner == owner else None
+
+    def _due(self, shard: int, now: int, **request: Any) -> Json:
+        names = items.values({":shard": f"due#{shard}", ":now": now})
+        condition = "dueShard = :shard AND dueAt <= :now"
+        return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
 
     def _list(self, list_key: str, limit: int, cursor: str | None) -> Page:
         start = {} if cursor is None else {"ExclusiveStartKey": items.start_key(list_key, cursor)}
@@ -322,23 +337,7 @@ class Store:
         return Page(uploads, items.cursor(last) if last else None)
 
 
-def _change(
-    upload_id: str,
-    condition: str,
-    values: Mapping[str, Any],
-    sets: Mapping[str, Any],
-    removes: tuple[str, ...] = (),
-) -> Change:
-    """Build the move of an upload; one that `MOVES` does not have can't be built."""
-    if "status" in sets:
-        legal = {str(state) for state in sources(Status(sets["status"]))}
-        if not legal & {str(value) for value in values.values()}:
-            raise ValueError(f"no move leads to {sets['status']} under {condition!r}")
-    pk = f"upload#{upload_id}"
-    return Change(pk=pk, condition=condition, values=values, sets=sets, removes=removes)
-
-
-def _held(upload: Upload) -> Json:
-    if upload.attempt is None:
-        raise ValueError("this upload holds no lease")
-    return {"registering": Status.REGISTERING.value, "attempt": upload.attempt.id}
+def _due(row: items.Item) -> Due:
+    """Read a row of the sweep's index. Only its key is sure to be there."""
+    owner = row.get("owner", {}).get("S", "")
+    return Due(row["pk"]["S"].removeprefix("upload#"), owner, int(row["dueAt"]["N"]))

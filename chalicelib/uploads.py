@@ -3,9 +3,12 @@
 Times are whole milliseconds since 1970 (UTC), as they are stored.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypeGuard
+
+from chalicelib.attempts import Attempt
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -98,22 +101,6 @@ class Presigned:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What a look-up at sync. found.
-
-    Attributes:
-        matching: Assets with the same address, type, name and project, oldest first.
-        undecided: Assets that may be it: they tell no address, or have another name or project.
-        elsewhere: Assets with the same type, name and project and another address. Nobody
-            documents that sync. keeps the address, so each may be it.
-    """
-
-    matching: tuple[Json, ...]
-    undecided: tuple[Json, ...]
-    elsewhere: tuple[Json, ...]
-
-
-@dataclass(frozen=True)
 class Target:
     """A presigned address that was handed out for one upload.
 
@@ -121,7 +108,7 @@ class Target:
         upload_url: Where the browser PUTs the bytes.
         url: The object's address at sync.
         issued_at: When it was presigned.
-        expires_at: When storage stops accepting a new PUT.
+        expires_at: When storage stops accepting a new PUT, or the broker's own window ends.
     """
 
     upload_url: str
@@ -132,24 +119,6 @@ class Target:
     def is_fresh(self, now: int) -> bool:
         """Say whether more than half of its life is left."""
         return self.expires_at - now > (self.expires_at - self.issued_at) / 2
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try to register, or to find out what became of an earlier one.
-
-    Attributes:
-        id: Names the holder of the lease; a write that does not carry it is refused.
-        lease_until: Until when nobody else may try.
-        first_post_at: When the first POST of an unknown outcome was about to be sent.
-        settle_at: Until when that POST may still be carried out by sync., so that a look that
-            finds nothing proves nothing before.
-    """
-
-    id: str
-    lease_until: int
-    first_post_at: int
-    settle_at: int
 
 
 @dataclass(frozen=True)
@@ -176,6 +145,9 @@ class Upload:
         error: `code` and `detail` of the problem that a failed upload repeats.
         due_at: When the sweep looks after it, or None when nothing is left to do.
         discarded: Id of an asset that is to be deleted at sync., or None.
+        tried: Places in `targets` that sync. has refused, while some were not tried yet.
+        refused_at: When sync. had last refused every address, or None.
+        refused_before: When it had done so the time before.
     """
 
     id: str
@@ -197,6 +169,9 @@ class Upload:
     error: Json | None = None
     due_at: int | None = None
     discarded: str | None = None
+    tried: tuple[int, ...] = ()
+    refused_at: int | None = None
+    refused_before: int | None = None
 
     @property
     def is_file(self) -> bool:
@@ -210,20 +185,25 @@ class Upload:
             return (self.source_url,)
         return tuple(target.url for target in reversed(self.targets))
 
-    def ends_at(self, window: int) -> int:
-        """Say until when its bytes may still land.
+    @property
+    def untried(self) -> tuple[int, ...]:
+        """Places of the addresses to try next: always the newest, then those not refused yet."""
+        newest = len(self.addresses) - 1
+        older = (place for place in range(newest - 1, -1, -1) if place not in self.tried)
+        return (newest, *older)
 
-        Args:
-            window: The broker's own window in milliseconds, for each address that it hands out.
+    def address(self, place: int) -> str:
+        """Return the address at a place of `targets`, or the public URL."""
+        return self.source_url or self.targets[place].url
 
-        Returns:
-            The end of the last address's life or window, and the grace for a PUT that began in
-            time and is slow: the larger of an hour and what the size takes at 64 kB/s.
+    @property
+    def ends_at(self) -> int:
+        """Until when its bytes may still land.
+
+        The end of the last address's life, and the grace for a PUT that began in time and is slow:
+        the larger of an hour and what the size takes at 64 kB/s.
         """
-        last = max(
-            (min(target.expires_at, target.issued_at + window) for target in self.targets),
-            default=self.created_at,
-        )
+        last = max((target.expires_at for target in self.targets), default=self.created_at)
         return last + max(HOUR, (self.size or 0) * 1000 // SLOWEST_BYTES_PER_SECOND)
 
 
@@ -256,7 +236,9 @@ _ALWAYS = ("id", "createdAt", "type")  # those that no asset is without, as far 
 def asset_of(answer: Json) -> Json:
     """Keep an asset's documented members; one that is missing, or no plain value, is null."""
     found = {
-        name: value if isinstance(value, str | int | float) else None
+        name: value
+        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+        else None
         for name in ASSET_MEMBERS
         for value in (answer.get(name),)
     }

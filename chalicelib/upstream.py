@@ -23,12 +23,14 @@ from urllib3.exceptions import (
 )
 
 from chalicelib import errors, observability, replies
+from chalicelib.attempts import Candidates
 from chalicelib.keys import Secret
-from chalicelib.uploads import AssetType, Candidates, Json, Presigned, are_assets, asset_of
+from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
-MAX_LOOK_PAGES = 20
+MAX_LOOK_PAGES = 20  # in one call; the next one goes on
+MOST_WITNESSES = 100  # recorded assets among so many show whether sync. keeps addresses
 # A connection that rested longer may have been cut without a word, while the container was frozen.
 # A POST on it would end with its outcome unknown, so a new one is opened instead.
 IDLE_SECONDS = 20.0
@@ -125,44 +127,43 @@ class Upstream:
         path = f"/v2/assets/{quote(asset_id, safe='')}"
         return asset_of(self._call("GET", path, self._timeouts.read))
 
-    def look(
-        self,
-        addresses: tuple[str, ...],
-        asset_type: AssetType,
-        name: str | None,
-        project: str | None,
-        since: int,
-    ) -> Candidates:
-        """Look for the asset of a registration whose answer was lost.
+    def look(self, upload: Upload, since: int, cursor: str | None) -> Candidates:
+        """Look for the asset of a registration whose answer was lost, as far as time allows.
 
         Args:
-            addresses: Any of which may have been in the lost registration.
-            asset_type: Its type.
-            name: Its name.
-            project: Its project.
+            upload: The upload, any of whose addresses may have been in the lost registration.
             since: Milliseconds since 1970; older assets can't be it.
+            cursor: Where an earlier look stopped; None to begin with the newest asset.
 
         Raises:
-            BrokerError: The list could not be read to its end, so nothing is known.
+            BrokerError: Nothing of the list could be read, so nothing more is known.
         """
-        matching, undecided, elsewhere = [], [], []
-        for answer in self._newest_first(asset_type, project):
-            asset = asset_of(answer)
-            created = _milliseconds(asset["createdAt"])
-            if created is not None and created < since:
+        found: dict[str, list[Json]] = {"matching": [], "undecided": [], "elsewhere": []}
+        witnesses: dict[str, None] = {}
+        for page, next_cursor in self._newest_first(upload, cursor):
+            cursor = next_cursor
+            for asset in map(asset_of, page):
+                created = _milliseconds(asset["createdAt"])
+                is_over = created is not None and created < since
+                if is_over:
+                    cursor = None
+                    break
+                # The list may move on between two pages, and show one asset on both.
+                if asset["type"] == upload.type and asset["id"] not in witnesses:
+                    witnesses[asset["id"]] = None
+                    if kind := _kind(upload, asset):
+                        found[kind].append(asset)
+            # A file's address is its own, so there is nothing else to be found.
+            if cursor is None or (upload.is_file and found["matching"]):
+                cursor = None
                 break
-            if asset["type"] != asset_type:
-                continue
-            is_same = (asset["name"], asset["projectId"]) == (name, project)
-            # Nobody documents what sync. calls an asset that was registered without a name.
-            may_be = is_same or (name is None and asset["projectId"] == project)
-            if asset["url"] in addresses and is_same:
-                matching.append(asset)
-            elif asset["url"] in addresses or (not asset["url"] and may_be):
-                undecided.append(asset)
-            elif may_be:
-                elsewhere.append(asset)
-        return Candidates(tuple(reversed(matching)), tuple(undecided), tuple(elsewhere))
+        return Candidates(
+            tuple(reversed(found["matching"])),
+            tuple(found["undecided"]),
+            tuple(found["elsewhere"]),
+            tuple(witnesses)[:MOST_WITNESSES],
+            cursor,
+        )
 
     def delete(self, asset_id: str) -> None:
         """Delete an asset; one that is not there any more is as good as deleted.
@@ -176,25 +177,31 @@ class Upstream:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
 
-    def _newest_first(self, asset_type: AssetType, project: str | None) -> Iterator[Json]:
-        query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
-        if project is not None:
-            query["projectId"] = project
+    def _newest_first(
+        self, upload: Upload, cursor: str | None
+    ) -> Iterator[tuple[list[Json], str | None]]:
+        """Give pages of the list, each with where it goes on, until the time is over."""
+        query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": upload.type}
+        if upload.project_id is not None:
+            query["projectId"] = upload.project_id
         deadline = self._monotonic() + self._timeouts.look
-        for _ in range(MAX_LOOK_PAGES):
-            left = deadline - self._monotonic()
-            if left <= 0:
-                raise errors.UpstreamTimeout("sync.'s list of assets took too long.")
-            page = self._twice("GET", "/v2/assets", left, query=query)
-            items, cursor = page.get("items"), page.get("nextCursor")
-            # What can't be read may be the very asset that is sought: it must not be passed over.
-            if not are_assets(items) or not isinstance(cursor, str | None):
-                raise errors.UpstreamFault("sync. answered the list with something else.")
-            yield from items
-            if not cursor:
+        for number in range(MAX_LOOK_PAGES):
+            if cursor is not None:
+                query["cursor"] = cursor
+            try:
+                left = deadline - self._monotonic()
+                if left <= 0:
+                    return
+                page = self._twice("GET", "/v2/assets", left, query=query)
+                items, cursor = page.get("items"), page.get("nextCursor") or None
+                # What can't be read may be the very asset that is sought.
+                if not are_assets(items) or not isinstance(cursor, str | None):
+                    raise errors.UpstreamFault("sync. answered the list with something else.")
+            except errors.BrokerError:
+                if number == 0:
+                    raise
                 return
-            query["cursor"] = cursor
-        raise errors.UpstreamFault("sync.'s list of assets has no end.")
+            yield items, cursor
 
     def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send what may be repeated; the time limit is for both tries together."""
@@ -289,6 +296,19 @@ def _is_url(text: str) -> bool:
         return bool(urlsplit(text).hostname)
     except ValueError:
         return False
+
+
+def _kind(upload: Upload, asset: Json) -> str | None:
+    """Say what an asset of the upload's type may be to it, by the names of `Candidates`."""
+    is_same = (asset["name"], asset["projectId"]) == (upload.name, upload.project_id)
+    # Nobody documents what sync. calls an asset that was registered without a name.
+    may_be = is_same or (upload.name is None and asset["projectId"] == upload.project_id)
+    is_here = asset["url"] in upload.addresses
+    if is_here and is_same:
+        return "matching"
+    if is_here or (not asset["url"] and may_be):
+        return "undecided"
+    return "elsewhere" if may_be else None
 
 
 def _milliseconds(stamp: object) -> int | None:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from chalicelib.attempts import Candidates
 from chalicelib.ports import Store
-from chalicelib.uploads import Candidates, Json, Upload
+from chalicelib.uploads import Json, Upload
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ def judge(
     candidates = _candidates(store, upload, found)
     if candidates and any(until >= now for until in others.values()):
         return Verdict(may_come=True)  # It may be theirs, and their answer may still come.
-    if candidates and (upload.is_file or len(candidates) <= 1 + len(others)):
+    if candidates and upload.is_file:
         return Verdict(candidates[0])
-    if candidates or _not_taken(store, found.undecided):
-        return Verdict(is_undecided=True)
-    if not is_settled:
-        return Verdict(may_come=True)
-    return Verdict(is_undecided=_may_have_moved(store, found.elsewhere))
+    if candidates and found.next_cursor is None:
+        # Where nobody is told any more whose is whose, each takes the oldest that is left.
+        is_enough = len(candidates) <= 1 + len(others)
+        return Verdict(candidates[0]) if is_enough else Verdict(is_undecided=True)
+    is_undecided = bool(_not_taken(store, found.undecided)) or (
+        is_settled and _may_have_moved(store, upload, found)
+    )
+    is_early = not is_settled or found.next_cursor is not None
+    return Verdict(is_undecided=is_undecided, may_come=is_early and not is_undecided)
 
 
 def _candidates(store: Store, upload: Upload, found: Candidates) -> list[Json]:
@@ -66,13 +71,16 @@ def _not_taken(store: Store, assets: tuple[Json, ...]) -> list[Json]:
     return [asset for asset in assets if asset["id"] not in taken]
 
 
-def _may_have_moved(store: Store, elsewhere: tuple[Json, ...]) -> bool:
-    """Say whether one of these may be the asset, under an address that sync. gave it.
+def _may_have_moved(store: Store, upload: Upload, found: Candidates) -> bool:
+    """Say whether the asset may stand under an address that sync. gave it.
 
-    Where the assets that were recorded in the same time have kept theirs, sync. keeps them.
+    Where all files, or all public URLs, that were recorded in the same time have kept their
+    addresses, sync. keeps them.
     """
-    if not elsewhere:
+    if not found.elsewhere:
         return False
-    taken = store.claims([asset["id"] for asset in elsewhere])
-    keeps_addresses = bool(taken) and all(one.kept_address for one in taken.values())
-    return len(taken) < len(elsewhere) and not keeps_addresses
+    ids = [asset["id"] for asset in found.elsewhere]
+    taken = store.claims([*ids, *found.witnesses])
+    of_kind = [one.kept_address for one in taken.values() if one.is_file is upload.is_file]
+    keeps_addresses = bool(of_kind) and all(of_kind)
+    return not keeps_addresses and any(one not in taken for one in ids)

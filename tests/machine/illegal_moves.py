@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from surroundings import World
 
-from chalicelib.uploads import Attempt, Status, Target
+from chalicelib.attempts import Attempt
+from chalicelib.uploads import Status, Target
 
 
 def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
@@ -20,7 +21,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
     """
     before = world.look()
     record, store, now = before.uploads[upload_id], world.admin.store, world.now()
-    plan = Attempt("f" * 16, now + 60_000, now, now + 150_000)
+    plan = Attempt("f" * 16, now + 60_000, now, now + 150_000, "f" * 16)
     forged, asset = replace(record, attempt=plan), {"id": "forged", "url": None, "size": 1}
     problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)
     # Nobody moves what is somebody else's, or what another attempt holds.
@@ -40,7 +41,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         claims.append(store.lease_post(record.id, record.owner, plan, now))
         claims.append(store.renew(record, target, now))
         claims.append(store.cancel(record.id, record.owner, now))
-        claims.append(store.expire(record, now))
+        claims.append(store.expire(record, 0, now))
     if record.attempt is None or record.attempt.lease_until >= now:
         claims.append(store.lease_look(record, plan, now))
     assert not any(claim.granted for claim in claims)

@@ -1,0 +1,89 @@
+"""The moves of an upload as changes of its item: what each sets, and under which condition.
+
+A move that `MOVES` does not have can't be built, and each carries the state that it starts from.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from chalicelib import items
+from chalicelib.table import Change
+from chalicelib.uploads import Json, Status, Upload, next_look, sources
+
+UNFINISHED = ("dueShard", "dueAt")  # what holds an upload in the sweep's index
+OWN_PENDING = "#owner = :owner AND #status = :pending"
+_HELD = "#status = :registering AND #attempt.#id = :attempt"
+# What a 201 returned is taken even if a look holds the lease meanwhile, until the next POST.
+_POSTED = "#status = :registering AND #attempt.#post_id = :attempt"
+_CLOSED_SECONDS = 30 * 86_400  # how long what ended without an asset is kept
+
+
+def change(
+    upload_id: str,
+    condition: str,
+    values: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    removes: tuple[str, ...] = (),
+) -> Change:
+    """Build a move."""
+    if "status" in sets:
+        legal = {str(state) for state in sources(Status(sets["status"]))}
+        if not legal & {str(value) for value in values.values()}:
+            raise ValueError(f"no move leads to {sets['status']} under {condition!r}")
+    pk = f"upload#{upload_id}"
+    return Change(pk=pk, condition=condition, values=values, sets=sets, removes=removes)
+
+
+def held(upload: Upload) -> tuple[str, Json]:
+    """Say that the lease is still this attempt's."""
+    if upload.attempt is None:
+        raise ValueError("this upload holds no lease")
+    return _HELD, {"registering": Status.REGISTERING.value, "attempt": upload.attempt.id}
+
+
+def posted(upload: Upload) -> tuple[str, Json]:
+    """Say that nobody has POSTed since this attempt did."""
+    if upload.attempt is None:
+        raise ValueError("this upload holds no lease")
+    return _POSTED, {"registering": Status.REGISTERING.value, "attempt": upload.attempt.post_id}
+
+
+def reopening(upload: Upload, now: int, tried: frozenset[int]) -> Json:
+    """Say what the way back to pending sets; `Store.reopen` says what `tried` is."""
+    is_round_over = len(tried) >= len(upload.addresses)
+    sets: Json = {
+        "status": Status.PENDING.value,
+        "attempt": None,
+        "updatedAt": now,
+        "dueAt": next_look(upload.created_at, now),
+        "tried": [] if is_round_over else sorted(tried),
+    }
+    return sets | ({"refusedAt": now, "refusedBefore": upload.refused_at} if is_round_over else {})
+
+
+def registering(upload: Upload, asset: Json, now: int) -> tuple[Upload, Json, Change]:
+    """Return the registered upload, what the move to it sets, and its copy as an asset."""
+    done = replace(
+        upload, status=Status.REGISTERED, attempt=None, asset=asset, updated_at=now, due_at=None
+    )
+    sets = {
+        "status": Status.REGISTERED.value,
+        "attempt": None,
+        "asset": json.dumps(asset),
+        "updatedAt": now,
+    }
+    pk = f"asset#{upload.owner}#{asset['id']}"
+    place = items.list_place(f"assets#{upload.owner}", now, upload.id)
+    return done, sets, Change(pk=pk, put=items.from_upload(done, pk) | items.values(place))
+
+
+def failing(problem: Json, now: int) -> Json:
+    """Say what the move to failed sets."""
+    return ending(Status.FAILED, now) | {"attempt": None, "error": json.dumps(problem)}
+
+
+def ending(status: Status, now: int) -> Json:
+    """Say what a move to an end without an asset sets."""
+    return {"status": status.value, "updatedAt": now, "ttl": now // 1000 + _CLOSED_SECONDS}
