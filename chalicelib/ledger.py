@@ -74,6 +74,8 @@ class Ledger:
         pk = f"minute#{purpose}"
         item = self._table.get(pk)
         used = items.plain(item) if item else {"minute": 0, "used": 0}
+        if int(used["minute"]) == minute + 1:
+            minute += 1  # A clock that is ahead has begun it; it must not begin once more.
         spent = int(used["used"]) if int(used["minute"]) == minute else 0
         given = max(0, min(wanted, most - spent))
         written = self._table.write(

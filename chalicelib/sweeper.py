@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from chalicelib import errors, observability
 from chalicelib.items import DUE_SHARDS
@@ -10,8 +13,12 @@ from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
 from chalicelib.uploads import HOUR, MINUTE, Status, Upload, next_look
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 WORKERS = 8  # upstream calls at a time
-BATCH = 100  # uploads that are read from one shard at a time
+BATCH = 100  # uploads that are found in one shard at a time
+CHUNK = 40  # uploads that are read before the first of them is dealt with
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,20 @@ class Sweep:
     Attributes:
         found: Uploads that were due.
         settled: Those of which nothing is left to do.
-        oldest_seconds: For how long the oldest of them had been due.
+        oldest_seconds: Age of the oldest of them.
     """
 
     found: int
     settled: int
     oldest_seconds: float
+
+    def plus(self, other: "Sweep") -> "Sweep":
+        """Add what was done next."""
+        return Sweep(
+            self.found + other.found,
+            self.settled + other.settled,
+            max(self.oldest_seconds, other.oldest_seconds),
+        )
 
 
 class Sweeper:
@@ -37,24 +52,21 @@ class Sweeper:
         ledger: How much may be registered in a minute.
         registration: Registers.
         now: Milliseconds since 1970.
-        window: How long bytes may land at an address, in milliseconds.
         per_minute: Registrations that all sweeps together may try in a minute.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
+    def __init__(
         self,
         store: Store,
         ledger: Ledger,
         registration: Registration,
         now: Callable[[], int],
-        window: int,
         per_minute: int,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._registration = registration
         self._now = now
-        self._window = window
         self._per_minute = per_minute
 
     def run(self, seconds: float) -> Sweep:
@@ -67,32 +79,33 @@ class Sweeper:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
 
         ends = time.monotonic() + seconds
-        found = settled = 0
-        oldest: float = 0
+        done = Sweep(0, 0, 0.0)
         seen: set[str] = set()
+        is_all = True
         with ThreadPoolExecutor(WORKERS) as pool:
-            while time.monotonic() < ends:
+            while is_all:
                 # The index lags behind the table, so an upload may be read from it again.
                 due = [one for one in self._due() if one.id not in seen]
                 if not due:
                     break
-                now = self._now()
-                found += len(due)
-                oldest = max(oldest, (now - due[0].at) / 1000)
-                given = self._ledger.allow("sweep", now // MINUTE, len(due), self._per_minute)
-                settled += sum(pool.map(lambda one: self._deal(one, ends), due[:given]))
-                seen |= {one.id for one in due[:given]}
-                if given < len(due):
-                    break  # the rest is over the cap, and is the next minute's
-        if found:
+                for start in range(0, len(due), CHUNK):
+                    is_all = time.monotonic() < ends
+                    if is_all:
+                        some = due[start : start + CHUNK]
+                        seen |= {one.id for one in some}
+                        some_done, is_all = self._deal_with(some, pool, ends)
+                        done = done.plus(some_done)
+                    if not is_all:
+                        break
+        if done.found or not is_all:
             observability.event(
                 "sweep",
-                found=found,
-                settled=settled,
-                backlog=found - len(seen),
-                oldestSeconds=oldest,
+                found=done.found,
+                settled=done.settled,
+                backlog=0 if is_all else self._store.backlog(self._now()),
+                oldestSeconds=done.oldest_seconds,
             )
-        return Sweep(found, settled, oldest)
+        return done
 
     def _due(self) -> list[Due]:
         """Read some of what is due from every shard, the longest due first."""
@@ -100,19 +113,64 @@ class Sweeper:
         due = [one for shard in range(DUE_SHARDS) for one in self._store.due(shard, now, BATCH)]
         return sorted(due, key=lambda one: one.at)
 
-    def _deal(self, due: Due, ends: float) -> bool:
+    def _deal_with(
+        self, due: list[Due], pool: "ThreadPoolExecutor", ends: float
+    ) -> tuple[Sweep, bool]:
+        """Deal with some uploads, as far as the cap and the time allow.
+
+        Returns:
+            What was done, and whether it was all.
+        """
+        read = [one for one in pool.map(self._read, due) if one is not None]
+        # Only what may be registered is under the cap, with each address that may be tried.
+        costs = [
+            0 if one.status is Status.FAILED else min(len(one.untried), self._per_minute)
+            for one in read
+        ]
+        wanted = sum(costs)
+        given = (
+            self._ledger.allow("sweep", self._now() // MINUTE, wanted, self._per_minute)
+            if wanted
+            else 0
+        )
+        fits = [used <= given for used in accumulate(costs)]
+        chosen = [one for one, cost, fit in zip(read, costs, fits, strict=True) if fit or not cost]
+        settled = list(pool.map(lambda one: self._deal(one, ends), chosen))
+        oldest = max(((self._now() - one.created_at) / 1000 for one in read), default=0.0)
+        is_all = len(chosen) == len(read) and time.monotonic() < ends
+        return Sweep(len(due), sum(settled), oldest), is_all
+
+    def _read(self, due: Due) -> Upload | None:
+        """Read an upload; one that can't be read must not stop the others, nor stay the first."""
+        try:
+            upload = self._store.get(due.id, due.owner)
+        except errors.BrokerError as error:
+            observability.event("sweep_refused", uploadId=due.id, code=error.code)
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
+            upload = None
+            observability.failure("sweep_poisoned", error)
+        if upload is None:
+            self._postpone(due.id, self._now() + HOUR)
+        return upload
+
+    def _deal(self, upload: Upload, ends: float) -> bool:
         """Deal with one upload; one that is poisoned must not stop the others."""
         if time.monotonic() > ends:
             return False
         try:
-            upload = self._store.get(due.id, due.owner)
-            return upload is not None and self._settle(upload)
+            return self._settle(upload)
         except errors.BrokerError as error:
-            observability.event("sweep_refused", uploadId=due.id, code=error.code)
+            observability.event("sweep_refused", uploadId=upload.id, code=error.code)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
             observability.failure("sweep_poisoned", error)
-            self._store.postpone(due.id, self._now() + HOUR)
+            self._postpone(upload.id, self._now() + HOUR)
         return False
+
+    def _postpone(self, upload_id: str, due_at: int) -> None:
+        # What can't be pushed back now comes first again, and is pushed back then.
+        with suppress(errors.BrokerError):
+            self._store.postpone(upload_id, due_at)
 
     def _discard(self, upload: Upload) -> bool:
         """Try to delete what is too large; where sync. will not, not at every turn again."""
@@ -120,7 +178,7 @@ class Sweeper:
             self._registration.discard(upload)
         except errors.UpstreamError as error:
             # Left as it is, it would stay the longest due, and a few of them take the whole cap.
-            self._store.postpone(upload.id, next_look(upload.updated_at, self._now()))
+            self._postpone(upload.id, next_look(upload.updated_at, self._now()))
             observability.event(
                 "asset_not_deleted",
                 level=40,
@@ -140,12 +198,8 @@ class Sweeper:
         try:
             outcome = self._registration.complete(upload.owner, upload.id)
         except errors.FileNotUploaded:
-            # One refusal may mean anything. Only the second one after the end, when nothing can
-            # land any more, says that nothing has.
-            was_refused_after_the_end = upload.updated_at > upload.ends_at(self._window)
-            is_expired = (
-                was_refused_after_the_end and self._store.expire(upload, self._now()).granted
-            )
+            ends_at, now = upload.ends_at, self._now()
+            is_expired = now > ends_at and self._store.expire(upload, ends_at, now).granted
             if is_expired:
                 observability.moved(upload.id, Status.EXPIRED)
             return is_expired

@@ -94,13 +94,13 @@ def build(
             registration,
             now,
             chosen.sync_storage_hosts,
+            chosen.upload_window_seconds * 1000,
         ),
         sweeper=Sweeper(
             store,
             ledger,
             registration,
             now,
-            chosen.upload_window_seconds * 1000,
             chosen.sweep_registers_per_minute,
         ),
     )

@@ -65,7 +65,7 @@ class Bench:
         self.acknowledged: set[str] = set()
         self.url_uses: Counter[str] = Counter()
         self.lags_since: float | None = None
-        self.is_refused_oddly = False
+        self.odd_refusals = 0
         self.is_refused_for_good = self.is_shared = self.is_rewritten = self.is_slow = False
 
     def arm(self, order: Order, times: int, skip: int) -> None:
@@ -73,7 +73,7 @@ class Bench:
         method, path, fault = order
         self.is_slow |= fault["kind"] == "delay"
         self.is_refused_for_good |= fault is FINAL
-        self.is_refused_oddly |= fault is ODD
+        self.odd_refusals += times if fault is ODD else 0
         self.world.upstream.order(fault, method, path, times=times, skip=skip)
 
     def behave(self, name: str, value: Any) -> None:
@@ -123,8 +123,9 @@ class Bench:
         if what == "sweep":
             return self.sweep(broker, fate)
         check = {"complete": self.check_outcome, "renew": self.check_renewed}.get(what)
+        more = (None,) if what == "renew" else ()
         return self.perform(
-            lambda parts: getattr(parts.lifecycle, what)(caller, upload.id),
+            lambda parts: getattr(parts.lifecycle, what)(caller, upload.id, *more),
             broker,
             fate,
             lambda done: (check or self.check_cancelled)(done, upload.id),
@@ -274,8 +275,8 @@ class Bench:
                 continue
             if upload.id in self.promised:
                 ends = {Status.REGISTERED, Status.FAILED, Status.CANCELLED}
-                if self.is_refused_oddly:
-                    # When the time is over, it can't be told from "not uploaded".
+                if self.odd_refusals > 1:
+                    # Twice after the end, they can't be told from "not uploaded".
                     ends.add(Status.EXPIRED)
                 assert upload.status in ends, f"lost: {upload}"
             if upload.id not in self.landed:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from surroundings import WINDOW, Snapshot
+from surroundings import Snapshot
 from upstream_process import KEY
 
 from chalicelib.uploads import MOVES, Status, Upload
@@ -115,4 +115,4 @@ def is_promised(upload: Upload, now: int) -> bool:
 
     A minute before the end nothing is promised: the clocks may be that far apart.
     """
-    return upload.status in UNFINISHED and now < upload.ends_at(WINDOW) - 60_000
+    return upload.status in UNFINISHED and now < upload.ends_at - 60_000

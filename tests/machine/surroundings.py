@@ -19,10 +19,12 @@ from botocore.config import Config
 from upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 from chalicelib import items, keys, observability
+from chalicelib.admission import Budget
 from chalicelib.callers import Caller, Limits
 from chalicelib.idempotency import Bindings
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
+from chalicelib.line import Line
 from chalicelib.registration import Registration
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
@@ -36,6 +38,7 @@ from sandbox.ports import Ports
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
+PRESIGNS = 3000  # a minute: more than any run makes
 SETTLE_SECONDS = 90
 _MADE = re.compile(r"\basset ([0-9a-f-]{36})")
 _DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")
@@ -186,8 +189,11 @@ class World:
         upstream = gate(self.around.sync[broker])
         registration = Registration(store, upstream, now, SETTLE_SECONDS)
         bindings = Bindings(reached, now)
-        lifecycle = Lifecycle(store, ledger, bindings, upstream, registration, now, ())
-        sweeper = Sweeper(store, ledger, registration, now, WINDOW, 10_000)
+        line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
+        lifecycle = Lifecycle(
+            store, ledger, bindings, line, upstream, registration, now, (), WINDOW
+        )
+        sweeper = Sweeper(store, ledger, registration, now, 10_000)
         return Parts(store, ledger, lifecycle, sweeper)
 
     def look(self) -> Snapshot:

@@ -9,6 +9,7 @@ Hypothesis prints the shortest sequence that breaks a rule.
 """
 
 import os
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,7 +228,8 @@ class BrokerMachine(RuleBasedStateMachine):
         caller = self.world.callers[(upload.caller + other) % 3]
         lifecycle = self.world.admin.lifecycle
         before = self.world.look()
-        for act in (lifecycle.get, lifecycle.complete, lifecycle.renew, lifecycle.cancel):
+        renew = partial(lifecycle.renew, ticket=None)
+        for act in (lifecycle.get, lifecycle.complete, renew, lifecycle.cancel):
             with pytest.raises(errors.NotFound):
                 act(caller, upload.id)
         assert self.world.look().items == before.items
@@ -292,7 +294,10 @@ class BrokerMachine(RuleBasedStateMachine):
         who = self.world.callers[caller]
         file = NewFile("clip.mp4", "video/mp4", len(SMALL), "VIDEO", name)
         done = self.bench.perform(
-            lambda parts: parts.lifecycle.begin(who, file), broker, fate, self.bench.check_begun
+            lambda parts: parts.lifecycle.begin(who, file, None, None),
+            broker,
+            fate,
+            self.bench.check_begun,
         )
         return self.bench.told(done, caller)
 
