@@ -9,6 +9,7 @@ BrokerError
 │   ├── MethodNotAllowed         405 method_not_allowed
 │   ├── FileNotUploaded          409 file_not_uploaded, retryable
 │   ├── RequestInProgress        409 request_in_progress, retryable
+│   ├── UploadBusy               409 upload_busy, retryable
 │   ├── UploadNotPending         409 upload_not_pending
 │   ├── UploadCancelled          410 upload_cancelled
 │   ├── UploadExpired            410 upload_expired
@@ -141,6 +142,15 @@ class FileNotUploaded(RequestError):
     status = 409
     code = "file_not_uploaded"
     title = "The file has not been uploaded yet"
+    retryable = True
+
+
+class UploadBusy(RequestError):
+    """A registration is being tried in this moment; the upload may be pending again after it."""
+
+    status = 409
+    code = "upload_busy"
+    title = "The upload is being registered"
     retryable = True
 
 

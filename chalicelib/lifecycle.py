@@ -11,9 +11,11 @@ from chalicelib.callers import Caller
 from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.registration import (
+    BUSY_RETRY_AFTER,
     UNKNOWN_RETRY_AFTER,
     Outcome,
     Registration,
+    is_posting,
     no_longer_pending,
 )
 from chalicelib.uploads import (
@@ -28,6 +30,7 @@ from chalicelib.uploads import (
 )
 
 MAX_TARGETS = 5  # addresses for one upload
+_ENDED = (errors.UploadCancelled, errors.UploadExpired)
 
 
 class Lifecycle:
@@ -41,6 +44,7 @@ class Lifecycle:
         registration: Registers what has landed.
         now: Milliseconds since 1970.
         storage_hosts: Hosts of sync.'s storage; those seen in presigns are added.
+        window: How long bytes may land at an address, in milliseconds.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
@@ -52,6 +56,7 @@ class Lifecycle:
         registration: Registration,
         now: Callable[[], int],
         storage_hosts: tuple[str, ...],
+        window: int,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -60,6 +65,7 @@ class Lifecycle:
         self._registration = registration
         self._now = now
         self.storage_hosts = set(storage_hosts)
+        self._window = window
 
     def begin(
         self, caller: Caller, file: NewFile, key: RequestKey | None = None
@@ -99,7 +105,7 @@ class Lifecycle:
         """Give a pending upload a fresh address, or the old one while half its life is left."""
         upload = self.get(caller, upload_id)
         if upload.status is not Status.PENDING or not upload.is_file:
-            raise no_longer_pending(upload)
+            raise no_longer_pending(upload, self._now())
         if upload.targets[-1].is_fresh(self._now()):
             return upload
         if len(upload.targets) >= MAX_TARGETS:
@@ -112,7 +118,7 @@ class Lifecycle:
             raise errors.NotFound("There is no such upload.")
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
         if claim.upload.status is not Status.PENDING:
-            raise no_longer_pending(claim.upload)
+            raise no_longer_pending(claim.upload, self._now())
         return claim.upload
 
     def cancel(self, caller: Caller, upload_id: str) -> None:
@@ -123,7 +129,7 @@ class Lifecycle:
             return
         upload = _own(claim.upload, caller)
         if upload.status is not Status.CANCELLED:
-            raise no_longer_pending(upload)
+            raise no_longer_pending(upload, self._now())
 
     def get(self, caller: Caller, upload_id: str) -> Upload:
         """Read one of the caller's uploads."""
@@ -156,6 +162,12 @@ class Lifecycle:
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
             outcome = self._registration.complete(caller.id, upload_id)
+            if is_posting(outcome.upload, self._now()):
+                # The first request may yet take its record back, so no id may be told.
+                raise errors.RequestInProgress(
+                    "The first request with this key is still running.",
+                    retry_after=BUSY_RETRY_AFTER,
+                )
             return outcome, self._ledger.read(caller.id)
         try:
             used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
@@ -178,21 +190,24 @@ class Lifecycle:
         except errors.StoreUnavailable:
             # The record is there, and so may be the asset: the caller goes on by its id.
             return Outcome(upload, UNKNOWN_RETRY_AFTER)
-        except errors.UpstreamError:
+        except errors.RequestError:
+            self._release(binding, even_if_bound=True)
+            raise
+        except errors.BrokerError:
             # Nothing was made, and the caller knows no id: it is as if the request never came.
             # A lost answer does not get here; its record stays.
             with suppress(errors.StoreUnavailable):
                 self._store.discard(upload, binding)
-            raise
-        except errors.RequestError:
-            self._release(binding, even_if_bound=True)
             raise
 
     def _again(self, caller: Caller, upload_id: str) -> Upload:
         """Answer a repeated request: with a fresh address where the old one gets old."""
         upload = self.get(caller, upload_id)
         is_renewable = upload.status is Status.PENDING and len(upload.targets) < MAX_TARGETS
-        return self.renew(caller, upload_id) if is_renewable else upload
+        try:
+            return self.renew(caller, upload_id) if is_renewable else upload
+        except (errors.UploadBusy, errors.UploadNotPending, *_ENDED):
+            return self.get(caller, upload_id)  # Somebody completed it, or ended it, meanwhile.
 
     def _new(self, caller: Caller, upload_id: str, used: Standing, new: NewFile | NewUrl) -> Upload:
         """Make an upload's value at the moment of its reservation."""
@@ -240,9 +255,9 @@ class Lifecycle:
             raise errors.FileRejected(error.detail or "sync. gave no reason.") from error
         for address in (presigned.url, presigned.upload_url):
             self.storage_hosts.add(urlsplit(address).netloc.lower())
-        return Target(
-            presigned.upload_url, presigned.url, issued_at, issued_at + presigned.expires_in * 1000
-        )
+        # What the caller is told, and what the sweep waits for, must be the same.
+        life = min(presigned.expires_in * 1000, self._window)
+        return Target(presigned.upload_url, presigned.url, issued_at, issued_at + life)
 
 
 def _own(upload: Upload | None, caller: Caller) -> Upload:

@@ -75,7 +75,7 @@ def read(request: Request) -> Answer:
     "DELETE",
     "/uploads/{upload_id}",
     {204: None},
-    problems=(errors.NotFound, errors.UploadNotPending, errors.UploadExpired),
+    problems=(errors.NotFound, errors.UploadBusy, errors.UploadNotPending, errors.UploadExpired),
 )
 def cancel(request: Request) -> Answer:
     """Cancel a pending upload; repeatable."""
@@ -109,6 +109,7 @@ def complete(request: Request) -> Answer:
     {200: "pending-upload"},
     problems=(
         errors.NotFound,
+        errors.UploadBusy,
         errors.UploadNotPending,
         errors.FileRejected,
         *_ENDED,
