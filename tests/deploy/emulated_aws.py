@@ -46,6 +46,8 @@ class EmulatedAws:
                     "NO_PROXY": "*",
                     "no_proxy": "*",
                     "PYTHONPATH": str(Path(__file__).parent / "lambda_site"),
+                    # Where it unpacks the functions, and leaves them.
+                    "TMPDIR": str(folder),
                 },
                 cwd=folder,
                 stdout=log,
