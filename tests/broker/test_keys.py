@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jwt
 import pytest
@@ -12,6 +13,7 @@ from upstream_process import KEY, RunningUpstream, free_port
 
 from chalicelib import keys, settings
 from chalicelib.errors import Misconfigured, SecretsUnavailable
+from chalicelib.upstream import Upstream
 from chalicelib.wiring import ssm_client
 
 OTHER = "another-secret-that-is-long-enough-as-well"
@@ -117,6 +119,20 @@ def test_strangers_do_not_reach(broker: RunningBroker, upstream: RunningUpstream
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
     assert [status(broker, OTHER) for _ in range(30)] == [503] * 30
     assert len(broker.lines("secret_not_read")) <= 1 + keys.BURST + 1
+
+
+def test_no_proxy_sees_it(
+    upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither the machine's proxies nor its .netrc have a part in what carries the key."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    sync = Upstream(upstream.url, keys.fixed(KEY))
+    assert sync.presign("a.mp4", "video/mp4", 5).expires_in > 0
 
 
 def test_down_afterwards() -> None:
