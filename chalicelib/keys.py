@@ -136,6 +136,9 @@ def parameter(client: Callable[[], "SSMClient"], name: str, check: Callable[[str
             raise errors.SecretsUnavailable(f"SSM answered {code} for {name}.") from error
         except BotoCoreError as error:
             raise errors.SecretsUnavailable("SSM can't be reached.") from error
+        if answer["Parameter"].get("Type") != "SecureString":
+            # Whoever may read any parameter could read it, and it lies there in the clear.
+            raise ValueError("of the type SecureString")
         return check(answer["Parameter"]["Value"].strip())
 
     return Secret(load)

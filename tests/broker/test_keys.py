@@ -180,6 +180,26 @@ def test_bad_content(parameter: str) -> None:
     assert "too short" not in caught.value.detail
 
 
+def test_plain_string(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A parameter that is not encrypted is no place for a secret, and the log says so."""
+    name = f"/broker/{uuid.uuid4().hex}"
+    ssm_client().put_parameter(Name=name, Value=SECRET, Type="String")
+    broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER=name)
+    answer = Api(broker).call("GET", "/uploads")
+    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+    [line] = broker.lines("secret_not_valid")
+    assert line["reason"] == "it must be of the type SecureString"
+    ssm_client().delete_parameter(Name=name)
+
+
+def test_health_without_secret(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The container is healthy though a secret can't be read: a restart would not mend it."""
+    broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
+    api = Api(broker)
+    assert api.call("GET", "/health").json() == {"status": "ok"}
+    assert api.call("GET", "/uploads").json()["code"] == "secrets_unavailable"
+
+
 def test_token_secret_rotated(
     broker: RunningBroker, upstream: RunningUpstream, parameter: str
 ) -> None:
