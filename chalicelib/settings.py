@@ -287,7 +287,8 @@ def _url(value: str, forbidden: str = "#", words: str = "credentials and fragmen
             and parts.port != 0
             and value.isascii()
             and value.isprintable()
-            and not set(value) & set(' "\\@' + forbidden)
+            and "@" not in parts.netloc
+            and not set(value) & set(' "\\' + forbidden)
         )
     except ValueError:
         is_fine = False
