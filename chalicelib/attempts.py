@@ -39,23 +39,25 @@ class Walk:
         began_at: When its first page was asked for: what was registered later may not be seen.
         cursor: Where it goes on; None at the newest asset.
         matching: What has been found of a public URL so far.
+        signs: What else has been seen so far; the names are those of `verdict.py`.
     """
 
     began_at: int
     cursor: str | None = None
     matching: tuple[dict[str, Any], ...] = ()
+    signs: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, text: str | None, now: int) -> "Walk":
         """Read what `write` wrote; begin anew where there is nothing."""
         if text is None:
             return cls(now)
-        began_at, cursor, matching = json.loads(text)
-        return cls(began_at, cursor, tuple(matching))
+        began_at, cursor, matching, signs = json.loads(text)
+        return cls(began_at, cursor, tuple(matching), frozenset(signs))
 
     def write(self) -> str:
         """Write it as text, which an item can hold."""
-        return json.dumps([self.began_at, self.cursor, self.matching])
+        return json.dumps([self.began_at, self.cursor, self.matching, sorted(self.signs)])
 
 
 @dataclass(frozen=True)

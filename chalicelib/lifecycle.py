@@ -182,6 +182,7 @@ class Lifecycle:
         except errors.BrokerError:
             self._release(binding)
             raise
+        observability.moved(upload.id, Status.REGISTERING)
         return self._first_post(upload, binding), used
 
     def _first_post(self, upload: Upload, binding: Binding | None) -> Outcome:

@@ -10,10 +10,10 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chalicelib import errors, observability
-from chalicelib.attempts import Attempt, Candidates, Walk
+from chalicelib.attempts import Attempt, Walk
 from chalicelib.ports import Store, Upstream
 from chalicelib.uploads import Json, Status, Upload, size_of
 from chalicelib.verdict import judge
@@ -25,7 +25,6 @@ LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
 # long after its beginning a call may still try a further address, or look at once.
 MORE_ADDRESSES_SECONDS = 9
 LOOK_BY_SECONDS = 20
-MOST_CARRIED = 10  # assets of one public URL that a look remembers until it comes to the end
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
 UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is being found out
 
@@ -88,12 +87,16 @@ class Registration:
         if upload is None or upload.owner != owner:
             raise errors.NotFound("There is no such upload.")
         if claim.granted or _holds(upload, attempt):
+            observability.moved(upload.id, Status.REGISTERING)
             self._store.enter(upload)
             return self.post(upload)
         if upload.attempt is not None and upload.attempt.lease_until < now:
+            was_let_go = upload.attempt.lease_until == 0
             claim = self._store.lease_look(upload, attempt, now)
             upload = claim.upload or upload
             if claim.granted or _holds(upload, attempt):
+                if not was_let_go:
+                    _lost(upload, "interrupted")  # Whoever held the lease was killed.
                 return self.look(upload, now)
         return standing(upload)
 
@@ -119,7 +122,7 @@ class Registration:
             now = self._now()
             # Whoever was frozen so long that its lease may be over must not POST any more.
             if now > attempt.first_post_at + ATTEMPT_SECONDS * 1000:
-                self._store.reopen(upload, now, tried)
+                self._reopen(upload, tried)
                 return Outcome(upload, BUSY_RETRY_AFTER)
             if refusal is not None and now - began > MORE_ADDRESSES_SECONDS * 1000:
                 break
@@ -140,7 +143,7 @@ class Registration:
             except errors.BrokerError:
                 # Nothing was sent, or sync. said that it did nothing.
                 if not is_first_call:
-                    self._store.reopen(upload, self._now(), tried)
+                    self._reopen(upload, tried)
                 raise
             else:
                 return self._record(upload, asset, looked_up=False)
@@ -154,7 +157,6 @@ class Registration:
             began: When the call began.
         """
         attempt = _attempt(upload)
-        # What a list shows counts from when it was asked for, not from when it was read.
         walk = Walk.read(attempt.walk, self._now())
         since = attempt.first_post_at - LOOK_BACK_SECONDS * 1000
         try:
@@ -166,18 +168,16 @@ class Registration:
             # A cursor that sync. does not take any more would never be taken.
             is_refused = walk.cursor is None or isinstance(error, errors.UpstreamRefused)
             return self._keep_looking(upload, None if is_refused else walk)
-        # What was found first is newer: oldest first, as in one look.
-        found = replace(found, matching=(*found.matching, *walk.matching))
-        is_settled = walk.began_at > attempt.settle_at
-        verdict = judge(self._store, upload, found, self._now(), is_settled=is_settled)
+        verdict = judge(self._store, upload, found, walk, self._now())
         if verdict.asset is not None:
             return self._record(upload, verdict.asset, looked_up=True)
         if verdict.is_undecided:
             # The alarm: a person must see which asset is this upload's.
             observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
-            return self._keep_looking(upload)
-        if verdict.may_come:
-            return self._keep_looking(upload, _goes_on(upload, walk, found))
+        if verdict.goes_on is not None:
+            observability.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
+        if verdict.is_undecided or verdict.may_come or verdict.goes_on is not None:
+            return self._keep_looking(upload, verdict.goes_on)
         claim = self._store.lease_again(upload, self.plan())
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
@@ -259,10 +259,14 @@ class Registration:
             error = errors.FileRejected(reason)
             raise self._fail(upload, error) from refusal
         # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
-        self._store.reopen(upload, self._now(), tried)
+        self._reopen(upload, tried)
         raise errors.FileNotUploaded(
             f"sync. does not see the file yet. It says: {reason}"
         ) from refusal
+
+    def _reopen(self, upload: Upload, tried: frozenset[int]) -> None:
+        if self._store.reopen(upload, self._now(), tried).granted:
+            observability.moved(upload.id, Status.PENDING)
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
         self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
@@ -279,14 +283,6 @@ def _attempt(upload: Upload) -> Attempt:
 def _lost(upload: Upload, code: str) -> None:
     """Say that nobody knows what became of a POST."""
     observability.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
-
-
-def _goes_on(upload: Upload, walk: Walk, found: Candidates) -> Walk | None:
-    """Say where the next look goes on, if sync.'s list has more than this one could read."""
-    if found.next_cursor is None:
-        return None
-    observability.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
-    return Walk(walk.began_at, found.next_cursor, found.matching[-MOST_CARRIED:])
 
 
 def _holds(upload: Upload, attempt: Attempt) -> bool:

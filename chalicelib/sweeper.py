@@ -44,6 +44,15 @@ class Sweep:
         )
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A due upload, its age in seconds, and how many registrations it may take."""
+
+    upload: Upload
+    age: float
+    cost: int
+
+
 class Sweeper:
     """Looks after each unfinished upload, through the same `complete` that its caller uses.
 
@@ -122,37 +131,38 @@ class Sweeper:
             What was done, and whether it was all.
         """
         read = [one for one in pool.map(self._read, due) if one is not None]
-        # Only what may be registered is under the cap, with each address that may be tried.
-        costs = [
-            0 if one.status is Status.FAILED else min(len(one.untried), self._per_minute)
-            for one in read
+        wanted = sum(one.cost for one in read)
+        minute = self._now() // MINUTE
+        given = self._ledger.allow("sweep", minute, wanted, self._per_minute) if wanted else 0
+        spent = list(accumulate(one.cost for one in read))
+        chosen = [
+            one.upload
+            for one, used in zip(read, spent, strict=True)
+            if used <= given or not one.cost
         ]
-        wanted = sum(costs)
-        given = (
-            self._ledger.allow("sweep", self._now() // MINUTE, wanted, self._per_minute)
-            if wanted
-            else 0
-        )
-        fits = [used <= given for used in accumulate(costs)]
-        chosen = [one for one, cost, fit in zip(read, costs, fits, strict=True) if fit or not cost]
         settled = list(pool.map(lambda one: self._deal(one, ends), chosen))
-        oldest = max(((self._now() - one.created_at) / 1000 for one in read), default=0.0)
+        oldest = max((one.age for one in read), default=0.0)
         is_all = len(chosen) == len(read) and time.monotonic() < ends
         return Sweep(len(due), sum(settled), oldest), is_all
 
-    def _read(self, due: Due) -> Upload | None:
+    def _read(self, due: Due) -> _Read | None:
         """Read an upload; one that can't be read must not stop the others, nor stay the first."""
+        read = None
         try:
             upload = self._store.get(due.id, due.owner)
+            if upload is not None:
+                # Only what may be registered is under the cap, each address that may be tried.
+                is_over = upload.status is Status.FAILED
+                cost = 0 if is_over else min(len(upload.untried), self._per_minute)
+                read = _Read(upload, (self._now() - upload.created_at) / 1000, cost)
         except errors.BrokerError as error:
             observability.event("sweep_refused", uploadId=due.id, code=error.code)
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
-            upload = None
             observability.failure("sweep_poisoned", error)
-        if upload is None:
+        if read is None:
             self._postpone(due.id, self._now() + HOUR)
-        return upload
+        return read
 
     def _deal(self, upload: Upload, ends: float) -> bool:
         """Deal with one upload; one that is poisoned must not stop the others."""

@@ -1,10 +1,12 @@
 """What a look at sync.'s list says about a registration whose answer was lost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chalicelib.attempts import Candidates
+from chalicelib.attempts import Candidates, Walk
 from chalicelib.ports import Store
 from chalicelib.uploads import Json, Upload
+
+MOST_CARRIED = 10  # assets of one public URL that a look remembers until it comes to the end
 
 
 @dataclass(frozen=True)
@@ -15,25 +17,34 @@ class Verdict:
         asset: The upload's asset, if it was found.
         is_undecided: Whether a person must see which asset is the upload's.
         may_come: Whether it is too early to say that there is none.
+        goes_on: Where the next look goes on, if the list was not read to its end.
     """
 
     asset: Json | None = None
     is_undecided: bool = False
     may_come: bool = False
+    goes_on: Walk | None = None
 
 
-def judge(
-    store: Store, upload: Upload, found: Candidates, now: int, *, is_settled: bool
-) -> Verdict:
+# What a part of the list shows, and what counts when all of it was read.
+UNCLEAR = "unclear"  # an asset that may be it tells no address, or nobody knows its name
+STRANGE = "strange"  # an asset that may be it has another address
+KEPT = "kept"  # a recorded asset of the same kind has its address
+MOVED = "moved"  # a recorded asset of the same kind was given another address
+
+
+def judge(store: Store, upload: Upload, found: Candidates, walk: Walk, now: int) -> Verdict:
     """Say which of the assets that were found is the upload's.
 
     Args:
         store: Who has recorded what.
-        upload: The upload.
-        found: What the list showed.
+        upload: The upload, with the attempt whose outcome is unknown.
+        found: What this part of the list showed.
+        walk: What earlier parts showed, and when the first of them was asked for.
         now: The time.
-        is_settled: Whether sync. had finished the lost request before it was asked for the list.
     """
+    # What was found first is newer: oldest first, as in one look.
+    found = replace(found, matching=(*found.matching, *walk.matching))
     # Read before the claims: who has left since then has claimed what it had.
     is_shared = bool(found.matching) and not upload.is_file
     others = store.others_registering(upload) if is_shared else {}
@@ -42,15 +53,33 @@ def judge(
         return Verdict(may_come=True)  # It may be theirs, and their answer may still come.
     if candidates and upload.is_file:
         return Verdict(candidates[0])
-    if candidates and found.next_cursor is None:
+    signs = walk.signs | _signs(store, upload, found)
+    if found.next_cursor is not None:
+        carried = found.matching[-MOST_CARRIED:]
+        return Verdict(goes_on=Walk(walk.began_at, found.next_cursor, carried, signs))
+    if candidates:
         # Where nobody is told any more whose is whose, each takes the oldest that is left.
         is_enough = len(candidates) <= 1 + len(others)
         return Verdict(candidates[0]) if is_enough else Verdict(is_undecided=True)
-    is_undecided = bool(_not_taken(store, found.undecided)) or (
-        is_settled and _may_have_moved(store, upload, found)
-    )
-    is_early = not is_settled or found.next_cursor is not None
-    return Verdict(is_undecided=is_undecided, may_come=is_early and not is_undecided)
+    # What a list shows counts from when it was asked for, not from when it was read.
+    is_settled = upload.attempt is not None and walk.began_at > upload.attempt.settle_at
+    # Where all files, or all public URLs, that were recorded in the same time have kept their
+    # addresses, sync. keeps them.
+    may_have_moved = STRANGE in signs and not (KEPT in signs and MOVED not in signs)
+    is_undecided = UNCLEAR in signs or (is_settled and may_have_moved)
+    return Verdict(is_undecided=is_undecided, may_come=not (is_undecided or is_settled))
+
+
+def _signs(store: Store, upload: Upload, found: Candidates) -> frozenset[str]:
+    """Name what else this part of the list shows."""
+    signs = {UNCLEAR} if _not_taken(store, found.undecided) else set()
+    if found.elsewhere:
+        ids = [asset["id"] for asset in found.elsewhere]
+        taken = store.claims([*ids, *found.witnesses])
+        signs |= {STRANGE} if any(one not in taken for one in ids) else set()
+        of_kind = (one for one in taken.values() if one.is_file is upload.is_file)
+        signs |= {KEPT if one.kept_address else MOVED for one in of_kind}
+    return frozenset(signs)
 
 
 def _candidates(store: Store, upload: Upload, found: Candidates) -> list[Json]:
@@ -69,18 +98,3 @@ def _not_taken(store: Store, assets: tuple[Json, ...]) -> list[Json]:
         return []
     taken = store.claims([asset["id"] for asset in assets])
     return [asset for asset in assets if asset["id"] not in taken]
-
-
-def _may_have_moved(store: Store, upload: Upload, found: Candidates) -> bool:
-    """Say whether the asset may stand under an address that sync. gave it.
-
-    Where all files, or all public URLs, that were recorded in the same time have kept their
-    addresses, sync. keeps them.
-    """
-    if not found.elsewhere:
-        return False
-    ids = [asset["id"] for asset in found.elsewhere]
-    taken = store.claims([*ids, *found.witnesses])
-    of_kind = [one.kept_address for one in taken.values() if one.is_file is upload.is_file]
-    keeps_addresses = bool(of_kind) and all(of_kind)
-    return not keeps_addresses and any(one not in taken for one in ids)
