@@ -8,6 +8,10 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
+from chalicelib import idempotency, wiring
+from chalicelib.table import Table
+from chalicelib.uploads import RequestKey
+
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
 
@@ -88,6 +92,7 @@ def test_refused(api: Api, upstream: RunningUpstream, key: str) -> None:
     assert begin(api, key, size=0).status_code == 422
     upstream.order({"kind": "answer", "status": 429}, "POST", "/v2/assets/upload")
     assert begin(api, key).status_code == 503
+    api.broker.clock.advance(60)  # The line goes slower for a while.
     assert begin(api, key, size=6).status_code == 201
 
 
@@ -114,8 +119,6 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
     bindings = wired.lifecycle._bindings  # noqa: SLF001 - the kill leaves just this behind
-    from chalicelib.uploads import RequestKey  # noqa: PLC0415 - for this one test
-
     bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)
@@ -155,3 +158,49 @@ def test_url_refused(
     assert api.call("POST", "/assets", json=body, headers=headers).status_code >= 400
     other = {**body, "name": "another body"}
     assert api.call("POST", "/assets", json=other, headers=headers).status_code == 201
+
+
+def test_url_running(broker: RunningBroker, upstream: RunningUpstream, key: str) -> None:
+    """No id is told that the first request may yet take back."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api, other = Api(broker), Api(broker)
+    other.token = api.token
+    body, headers = {"url": url, "type": "VIDEO"}, {"Idempotency-Key": key}
+    busy = {"kind": "answer", "status": 429}
+    upstream.order([{"kind": "delay", "seconds": 0.6}, busy], "POST", "/v2/assets")
+    before = len(upstream.journal())
+    first: list[requests.Response] = []
+    thread = threading.Thread(
+        target=lambda: first.append(api.call("POST", "/assets", json=body, headers=headers))
+    )
+    thread.start()
+    while len(upstream.journal()) == before:
+        assert thread.is_alive()
+    again = other.call("POST", "/assets", json=body, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
+    assert again.headers["Retry-After"] == "2"
+    thread.join()
+    assert first[0].status_code == 503
+    assert other.call("POST", "/assets", json=body, headers=headers).status_code == 201
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+
+
+def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
+    """A key is kept for 24 hours, and is free some time later."""
+    first = begin(api, key).json()["id"]
+    broker.clock.advance(86_390)
+    assert begin(api, key).json()["id"] == first
+    broker.clock.advance(7200)
+    assert begin(api, key).json()["id"] != first
+
+
+def test_taken_over(broker: RunningBroker, key: str) -> None:
+    """A request that was so slow that another one took its key binds nothing any more."""
+    table = Table(wiring.dynamodb_client(), broker.table)
+    bindings = idempotency.Bindings(table, broker.clock)
+    first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
+    broker.clock.advance(121)
+    second = bindings.take("a caller", RequestKey(key, "a body"), "1" * 32)
+    assert table.transact(idempotency.bound(first)) is not None
+    assert table.transact(idempotency.bound(second)) is None

@@ -7,17 +7,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from paced_clock import paced
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
+
+from chalicelib import errors, keys
 
 if TYPE_CHECKING:
     import requests
 
 POST = ("POST", "/v2/assets")
+LIST = ("GET", "/v2/assets")
 LOST = [
     pytest.param({"kind": "cut", "when": "after"}, id="reset"),
     pytest.param({"kind": "delay", "seconds": 1.5, "when": "after"}, id="time-out"),
     pytest.param({"kind": "answer", "status": 500, "when": "after"}, id="500"),
+    pytest.param({"kind": "answer", "status": 408, "when": "after"}, id="408"),
     pytest.param({"kind": "answer", "status": 503, "body": "<html>", "when": "after"}, id="html"),
     pytest.param(
         {"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"}, id="half"
@@ -127,6 +132,39 @@ def test_not_moved(api: Api, broker: RunningBroker, upstream: RunningUpstream) -
     assert len(assets(upstream)) == 3
 
 
+def test_not_moved_by_others(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """That sync. keeps addresses is shown by files of any name, so no namesake is in the way."""
+    upload = api.landed(name="Intro")
+    upstream.order({"kind": "cut"}, *POST)
+    assert api.complete(upload).status_code == 202
+    upstream.asset(name="Intro")
+    api.registered(name="Outro")
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize("kept", ["url", "file"])
+def test_moved_in_part(broker: RunningBroker, upstream: RunningUpstream, kept: str) -> None:
+    """A public URL that kept its address proves nothing for files, nor does one file of two."""
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api = Api(broker)
+    if kept == "url":
+        body = {"url": upstream.upload(), "type": "VIDEO"}
+        assert api.call("POST", "/assets", json=body).status_code == 201
+    else:
+        api.registered()
+    upstream.behave(assetUrl="rewritten")
+    if kept == "file":
+        api.registered()
+    upload = api.landed()
+    before = posts(upstream)
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    for _ in range(3):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(1000)
+    assert posts(upstream) == before + 1
+
+
 def test_renamed(api: Api, upstream: RunningUpstream) -> None:
     """A file's asset is found by its address even if sync. gave it a name of its own."""
     upstream.behave(unnamedAsset="fileName")
@@ -152,16 +190,25 @@ def test_renamed_elsewhere(
     assert api.complete(upload).status_code == 200
 
 
-def test_many_pages(api: Api, upstream: RunningUpstream) -> None:
-    """The look goes through all pages, not only the first."""
-    upload = api.landed()
-    upstream.order({"kind": "cut", "when": "after"}, *POST)
-    upstream.order({"kind": "answer", "status": 500}, "GET", "/v2/assets", times=2)
-    assert api.complete(upload).status_code == 202
+def test_many_pages(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The look goes through all pages; where its time is over, the next one goes on there."""
+    uploads = [api.landed() for _ in range(2)]
+    api.registered()
+    for upload in uploads:
+        upstream.order({"kind": "cut", "when": "after"}, *POST)
+        upstream.order({"kind": "answer", "status": 500}, *LIST, times=2)
+        assert api.complete(upload).status_code == 202
     url = upstream.upload()
-    for _ in range(120):
-        assert upstream.register(url).status_code == 201
-    assert api.complete(upload).status_code == 200
+    for _ in range(250):
+        assert upstream.register(url, name="of another program").status_code == 201
+    assert api.complete(uploads[0]).status_code == 200, "three pages fit into one call"
+    broker.clock.advance(1000)
+    upstream.order({"kind": "delay", "seconds": 0.6}, *LIST, times=3)
+    before = posts(upstream)
+    assert api.complete(uploads[1]).status_code == 202
+    assert broker.lines("look_unfinished")
+    assert api.complete(uploads[1]).status_code == 200
+    assert posts(upstream) == before
 
 
 def test_project_look(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -428,3 +475,145 @@ def test_trickle(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> 
     broker.configure(upstream)
     broker.clock.advance(1000)
     assert api.complete(upload).status_code == 200
+
+
+def renewed(api: Api, upload: dict[str, Any]) -> dict[str, Any]:
+    """Get a fresh address, an hour later by the broker's clock."""
+    api.broker.clock.advance(3000)
+    answer = api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert answer.status_code == 200, answer.text
+    return {**upload, **answer.json()}
+
+
+def test_interrupted(api: Api, broker: RunningBroker) -> None:
+    """Who finds the lease of a process that was killed says that its outcome is unknown."""
+    upload, wired = api.landed(), broker.wired()
+    owner = wired.authenticator.caller(f"Bearer {api.token}").id
+    plan = wired.lifecycle._registration.plan()  # noqa: SLF001 - the kill leaves just this behind
+    store = wired.lifecycle._store  # noqa: SLF001 - as above
+    assert store.lease_post(upload["id"], owner, plan, broker.clock()).granted
+    broker.clock.advance(61)
+    assert api.complete(upload).status_code == 202
+    assert broker.lines("outcome_unknown")[0]["code"] == "interrupted"
+    broker.clock.advance(100)
+    assert api.complete(upload).status_code == 200
+
+
+def test_newest_first(api: Api, upstream: RunningUpstream) -> None:
+    """Of two addresses with bytes the newest is registered, and the other is not tried."""
+    upload = api.landed()
+    fresh = renewed(api, upload)
+    assert api.put(fresh, b"newer").status_code == 200
+    key = api.complete(upload).json()["asset"]["url"].split("/")[-2]
+    assert key in fresh["uploadUrl"]
+    assert key not in upload["uploadUrl"]
+    assert posts(upstream) == 1
+
+
+def test_unknown_stops(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """While the outcome on one address is unknown, nobody POSTs another one."""
+    upload = api.landed()
+    renewed(api, upload)
+    upstream.order({"kind": "cut"}, *POST)
+    assert api.complete(upload).status_code == 202
+    assert posts(upstream) == 1
+    broker.clock.advance(1000)
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 3
+
+
+def test_settle_anew(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The repetition has a settle time of its own, and is looked for at once if it is lost."""
+    upload = api.landed()
+    upstream.order({"kind": "cut"}, *POST, times=2)
+    assert api.complete(upload).status_code == 202
+    broker.clock.advance(200)
+    for _ in range(2):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(100)
+    assert posts(upstream) == 2
+    upstream.order({"kind": "cut", "when": "after"}, *POST)
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 3
+
+
+def test_settled_meanwhile(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A look that began before the settle time was over proves nothing after it."""
+    upload = api.landed()
+    upstream.order({"kind": "cut"}, *POST)
+    assert api.complete(upload).status_code == 202
+    upstream.order({"kind": "delay", "seconds": 0.7}, *LIST)
+    looks = [one["path"] for one in upstream.journal() if one["method"] == "GET"].count(LIST[1])
+    thread = threading.Thread(target=api.complete, args=(upload,))
+    thread.start()
+    while [one["method"] for one in upstream.journal()].count("GET") == looks:
+        assert thread.is_alive()
+    broker.clock.advance(1000)
+    thread.join()
+    assert posts(upstream) == 1
+
+
+def test_frozen(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A container that was frozen between its lease and its POST does not send it any more."""
+    upload = api.landed()
+    clock = paced(broker, upstream, 40)
+    assert api.complete(upload).status_code == 202
+    assert posts(upstream) == 0
+    clock.seconds = 0
+    assert api.complete(upload).status_code == 200
+
+
+def test_no_key(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where the key can't be read nothing is sent, and nothing is unknown."""
+    upload = api.landed()
+
+    def unreadable() -> str:
+        raise errors.SecretsUnavailable("SSM is away.")
+
+    sync = broker.wired().lifecycle._upstream  # noqa: SLF001 - SSM fails in this moment
+    readable, sync._api_key = sync._api_key, keys.Secret(unreadable)  # type: ignore[attr-defined] # noqa: SLF001 - as above
+    answer = api.complete(upload)
+    assert (answer.status_code, answer.json()["code"]) == (503, "secrets_unavailable")
+    assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
+    body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    assert api.call("POST", "/assets", json=body).status_code == 503
+    assert len(api.call("GET", "/uploads").json()["items"]) == 1
+    sync._api_key = readable  # type: ignore[attr-defined] # noqa: SLF001 - as above
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 1
+
+
+def test_tried_now(api: Api, upstream: RunningUpstream) -> None:
+    """Who cancels or renews while a registration is tried is told to ask again."""
+    upload = api.begin()
+    upstream.order({"kind": "delay", "seconds": 0.7}, *POST)
+    other = Api(api.broker)
+    other.token = api.token
+    thread = threading.Thread(target=other.complete, args=(upload,))
+    thread.start()
+    while not posts(upstream):
+        assert thread.is_alive()
+    path = f"/uploads/{upload['id']}"
+    for answer in (api.call("POST", f"{path}/renew"), api.call("DELETE", path)):
+        assert (answer.status_code, answer.json()["code"]) == (409, "upload_busy")
+        assert answer.json()["retryable"] is True
+        assert answer.headers["Retry-After"] == "2"
+    thread.join()
+    assert api.call("DELETE", path).status_code == 204
+
+
+def test_window(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where sync.'s addresses live longer than the broker's window, the window is told."""
+    upstream.behave(expiresIn=604_800)
+    broker.configure(upstream, UPLOAD_WINDOW_SECONDS="3600")
+    assert 3500 < Api(broker).begin()["expiresIn"] <= 3600
+
+
+def test_size_without_end(api: Api, upstream: RunningUpstream) -> None:
+    """A number that no JSON can hold is none."""
+    upload = api.landed()
+    body = '{"id": "a1", "createdAt": "2026-01-01T00:00:00Z", "type": "VIDEO", "size": 1e999, '
+    body += '"durationSeconds": 1e999}'
+    upstream.order({"kind": "answer", "status": 201, "body": body}, *POST)
+    asset = api.complete(upload).json()["asset"]
+    assert (asset["size"], asset["durationSeconds"]) == (None, None)
