@@ -18,19 +18,14 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import errors, settings, wiring
+from chalicelib import errors, settings, validation, wiring
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
-# What is not provoked here, but in tests of its own; none of them says more than fixed words.
-ELSEWHERE = {
-    "upload_expired",
-    "request_in_progress",
-    "secrets_unavailable",  # below, where the secrets lie in SSM
-    "upstream_refused",  # inside the broker only: each route has a better word for it
-}
+# What is provoked elsewhere: below, where the secrets lie in SSM.
+ELSEWHERE = {"secrets_unavailable"}
 
 
 def spellings(secret: str) -> list[bytes]:
@@ -156,6 +151,28 @@ def _go_wrong(api: Watched) -> None:
         api.call("GET", "/limits", headers={"Authorization": authorization})
 
 
+def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
+    """Meet what is over, what still runs, and what sync. refuses without a word of its own."""
+    broker: Any = api.broker.wired()
+    caller = broker.authenticator.caller(f"Bearer {api.token}")
+    record = broker.lifecycle.get(caller, api.begin()["id"])
+    assert broker.lifecycle._store.expire(record, api.broker.clock()).granted  # noqa: SLF001 - what the sweep does
+    assert api.call("POST", f"/uploads/{record.id}/complete").json()["code"] == "upload_expired"
+    # As a first request leaves it while it runs.
+    headers = {"idempotency-key": f"still-running-{record.id}"}
+    key = validation.request_key(headers, "POST /uploads", GOOD)
+    broker.lifecycle._bindings.take(caller.id, key, "0" * 32)  # noqa: SLF001 - as above
+    running = api.call("POST", "/uploads", json=GOOD, headers=headers)
+    assert running.json()["code"] == "request_in_progress"
+    # Each route has a better word for this one, so it is in the log and in exceptions alone.
+    echo = {"message": f"{KEY} may not", "errorCode": KEY, "error": KEY}
+    upstream.order({"kind": "answer", "status": 418, "body": echo}, "DELETE", "/v2/*", times=None)
+    watch.catch(broker.lifecycle._upstream.delete, "an-asset")  # noqa: SLF001 - as above
+    assert any("UpstreamRefused" in text for text in watch.raised)
+    upstream.call("DELETE", "/_sandbox/faults")
+    watch.codes.add(errors.UpstreamRefused.code)
+
+
 def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet every fault of sync. that is known, and such as say the key back."""
     lifecycle = api.broker.wired().lifecycle
@@ -245,6 +262,7 @@ def test_nothing_leaks(
     _go_through(api)
     _go_wrong(api)
     _spoil(api)
+    _go_late(api, marked_upstream, watch)
     _go_down(api, marked_upstream, watch)
     _configure(broker, marked_upstream, level, MAX_OPEN_UPLOADS="1")
     for _ in range(2):
