@@ -1,40 +1,8 @@
 """Every failure that a caller can meet. `docs/errors.md` lists the same codes.
 
-BrokerError
-├── RequestError                 the caller can mend it
-│   ├── InvalidJson              400 invalid_json
-│   ├── InvalidIdempotencyKey    400 invalid_idempotency_key
-│   ├── Unauthorized             401 unauthorized
-│   ├── NotFound                 404 not_found
-│   ├── MethodNotAllowed         405 method_not_allowed
-│   ├── FileNotUploaded          409 file_not_uploaded, retryable
-│   ├── RequestInProgress        409 request_in_progress, retryable
-│   ├── UploadBusy               409 upload_busy, retryable
-│   ├── UploadNotPending         409 upload_not_pending
-│   ├── UploadCancelled          410 upload_cancelled
-│   ├── UploadExpired            410 upload_expired
-│   ├── BodyTooLarge             413 body_too_large
-│   ├── FileTooLarge             413 file_too_large
-│   ├── UnsupportedMediaType     415 unsupported_media_type
-│   ├── InvalidInput             422 invalid_input
-│   ├── ContentTypeNotAccepted   422 content_type_not_accepted
-│   ├── ProjectNotFound          422 project_not_found
-│   ├── FileRejected             422 file_rejected
-│   ├── IdempotencyKeyReused     422 idempotency_key_reused
-│   └── QuotaExceeded            429 quota_exceeded, retryable
-├── UpstreamError                sync. failed; nothing that the caller can mend
-│   ├── UpstreamRefused          an answer with a 4xx that no other class covers
-│   │                            502 upstream_refused
-│   ├── UpstreamUnauthorized     502 upstream_unauthorized: the operator's trouble
-│   ├── UpstreamBusy             503 upstream_busy, retryable
-│   ├── UpstreamUnreachable      502 upstream_unreachable, retryable: nothing was sent
-│   └── OutcomeUnknown           sent, and nobody knows whether it was carried out
-│       ├── UpstreamTimeout      504 upstream_timeout, retryable
-│       └── UpstreamFault        502 upstream_fault, retryable
-├── StoreUnavailable             503 store_unavailable, retryable
-├── SecretsUnavailable           503 secrets_unavailable, retryable
-├── Misconfigured                503 misconfigured
-└── InternalError                500 internal_error
+A `RequestError` is the caller's to mend. An `UpstreamError` is sync.'s failure; an
+`OutcomeUnknown` among them was sent, and nobody knows whether it was carried out. The others are
+the broker's own.
 """
 
 from typing import ClassVar
@@ -53,6 +21,7 @@ class BrokerError(Exception):
             and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
         headers: Further headers of the answer.
+        members: Further members of the problem.
     """
 
     status: ClassVar[int] = 500
@@ -67,12 +36,14 @@ class BrokerError(Exception):
         errors: tuple[dict[str, str], ...] = (),
         retry_after: float | None = None,
         headers: dict[str, str] | None = None,
+        members: dict[str, str | int] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
         self.headers = headers or {}
+        self.members = members or {}
 
 
 class RequestError(BrokerError):
@@ -240,6 +211,24 @@ class QuotaExceeded(RequestError):
     status = 429
     code = "quota_exceeded"
     title = "Your quota is used up"
+    retryable = True
+
+
+class WaitingInLine(RequestError):
+    """Others are before the caller, who is promised a turn."""
+
+    status = 429
+    code = "waiting_in_line"
+    title = "It is not your turn yet"
+    retryable = True
+
+
+class LineFull(RequestError):
+    """So many wait that the caller can't be promised a turn in reasonable time."""
+
+    status = 503
+    code = "line_full"
+    title = "Too many are waiting"
     retryable = True
 
 

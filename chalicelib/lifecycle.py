@@ -8,7 +8,16 @@ from urllib.parse import urlsplit
 
 from chalicelib import errors, observability
 from chalicelib.callers import Caller
-from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
+from chalicelib.ports import (
+    Binding,
+    Bindings,
+    Ledger,
+    Line,
+    LineStanding,
+    Opening,
+    Store,
+    Upstream,
+)
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.registration import (
     BUSY_RETRY_AFTER,
@@ -40,6 +49,7 @@ class Lifecycle:
         store: The records.
         ledger: The quotas.
         bindings: The keys of requests that may be sent again.
+        line: The places for presigns.
         upstream: sync.
         registration: Registers what has landed.
         now: Milliseconds since 1970.
@@ -52,6 +62,7 @@ class Lifecycle:
         store: Store,
         ledger: Ledger,
         bindings: Bindings,
+        line: Line,
         upstream: Upstream,
         registration: Registration,
         now: Callable[[], int],
@@ -61,6 +72,7 @@ class Lifecycle:
         self._store = store
         self._ledger = ledger
         self._bindings = bindings
+        self._line = line
         self._upstream = upstream
         self._registration = registration
         self._now = now
@@ -68,26 +80,33 @@ class Lifecycle:
         self._window = window
 
     def begin(
-        self, caller: Caller, file: NewFile, key: RequestKey | None = None
-    ) -> tuple[Upload, Standing]:
-        """Reserve a place, presign an address and write the upload.
+        self, caller: Caller, file: NewFile, key: RequestKey | None, ticket: str | None
+    ) -> tuple[Upload, Standing, LineStanding | None]:
+        """Find a place in the line, reserve in the quota, presign and write the upload.
 
         Args:
             caller: Who uploads.
             file: What.
             key: The request's `Idempotency-Key`, if there is one.
+            ticket: The request's `Upload-Ticket`, if there is one.
 
         Returns:
             The pending upload, whose last target is what the browser gets, or for a key that was
-            used before its upload as it stands; and what the caller has used.
+            used before its upload as it stands; what the caller has used; and how the line stood
+            if a place was needed.
         """
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
-            return self._again(caller, upload_id), self._ledger.read(caller.id)
+            return self._again(caller, upload_id, ticket), self._ledger.read(caller.id), None
         try:
+            # In this order a caller over the quota takes no place, and one without a place has
+            # nothing reserved.
+            opening = self._line.enter(caller.id, ticket)
             used = self._ledger.reserve(caller.id, caller.limits, upload_id, file.size)
             try:
-                target = self._presign(file.file_name, file.content_type, file.size)
+                target = self._presign(
+                    caller, opening, file.file_name, file.content_type, file.size
+                )
             except errors.BrokerError:
                 self._give_back(caller, upload_id, used)
                 raise
@@ -99,10 +118,13 @@ class Lifecycle:
             self._release(binding)
             raise
         observability.moved(upload.id, Status.PENDING)
-        return upload, used
+        return upload, used, opening.standing
 
-    def renew(self, caller: Caller, upload_id: str) -> Upload:
-        """Give a pending upload a fresh address, or the old one while half its life is left."""
+    def renew(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
+        """Give a pending upload a fresh address, or the old one while half its life is left.
+
+        A fresh address takes a place in the line, as the first one did.
+        """
         upload = self.get(caller, upload_id)
         if upload.status is not Status.PENDING or not upload.is_file:
             raise no_longer_pending(upload, self._now())
@@ -112,7 +134,10 @@ class Lifecycle:
             raise errors.UploadNotPending(
                 f"The upload has had {MAX_TARGETS} addresses; begin a new upload."
             )
-        target = self._presign(upload.file_name or "", upload.content_type or "", upload.size or 0)
+        opening = self._line.enter(caller.id, ticket)
+        target = self._presign(
+            caller, opening, upload.file_name or "", upload.content_type or "", upload.size or 0
+        )
         claim = self._store.renew(upload, target, self._now())
         if claim.upload is None:
             raise errors.NotFound("There is no such upload.")
@@ -150,6 +175,10 @@ class Lifecycle:
     def complete(self, caller: Caller, upload_id: str) -> Outcome:
         """Register an upload whose bytes are there; repeatable for ever with the same answer."""
         return self._registration.complete(caller.id, upload_id)
+
+    def line_standing(self, caller: Caller) -> LineStanding:
+        """Say how long the line for presigns is."""
+        return self._line.standing(caller.id)
 
     def used(self, caller: Caller) -> Standing:
         """Read what the caller has used of the quotas."""
@@ -201,12 +230,12 @@ class Lifecycle:
                 self._store.discard(upload, binding)
             raise
 
-    def _again(self, caller: Caller, upload_id: str) -> Upload:
+    def _again(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
         """Answer a repeated request: with a fresh address where the old one gets old."""
         upload = self.get(caller, upload_id)
         is_renewable = upload.status is Status.PENDING and len(upload.targets) < MAX_TARGETS
         try:
-            return self.renew(caller, upload_id) if is_renewable else upload
+            return self.renew(caller, upload_id, ticket) if is_renewable else upload
         except (errors.UploadBusy, errors.UploadNotPending, *_ENDED):
             return self.get(caller, upload_id)  # Somebody completed it, or ended it, meanwhile.
 
@@ -248,12 +277,24 @@ class Lifecycle:
         with suppress(errors.StoreUnavailable):
             self._ledger.give_back(caller.id, _reservation(upload_id, used))
 
-    def _presign(self, file_name: str, content_type: str, size: int) -> Target:
+    def _presign(
+        self, caller: Caller, opening: Opening, file_name: str, content_type: str, size: int
+    ) -> Target:
+        found = [opening]
+
+        def admit() -> None:
+            # What is sent again, after a lost answer or with another key, needs its own place.
+            self._line.take(found.pop() if found else self._line.enter(caller.id, ""))
+
         issued_at = self._now()
         try:
-            presigned = self._upstream.presign(file_name, content_type, size)
+            presigned = self._upstream.presign(file_name, content_type, size, admit)
         except errors.UpstreamRefused as error:
             raise errors.FileRejected(error.detail or "sync. gave no reason.") from error
+        except errors.UpstreamBusy as error:
+            with suppress(errors.StoreUnavailable):
+                self._line.slow_down(error.retry_after or 0)
+            raise
         for address in (presigned.url, presigned.upload_url):
             self.storage_hosts.add(urlsplit(address).netloc.lower())
         # What the caller is told, and what the sweep waits for, must be the same.

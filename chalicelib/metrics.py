@@ -54,6 +54,8 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "sweep": (
         Group({"found": COUNT, "settled": COUNT, "backlog": COUNT, "oldestSeconds": SECONDS}),
     ),
+    "line_slower": _SEEN,
+    "line_unavailable": _SEEN,
     "upstream_error": (_count("upstreamErrors", "code"),),
     # Each of these needs a person.
     "outcome_undecided": _SEEN,

@@ -1,5 +1,7 @@
 """What the use cases need of the records and of sync.: the shapes that both sides keep to."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +70,51 @@ class Binding:
     is_done: bool
 
 
+@dataclass(frozen=True)
+class LineStanding:
+    """How the line for presigns stands for one caller.
+
+    Attributes:
+        budget: Presigns in a minute, for all callers.
+        free: How many the caller could begin at once.
+        waiting: Turns that are promised to anybody.
+        wait_seconds: How long a new request of the caller would wait.
+    """
+
+    budget: int
+    free: int
+    waiting: int
+    wait_seconds: float
+
+    def headers(self) -> dict[str, str]:
+        """Write it as headers (draft-ietf-httpapi-ratelimit-headers)."""
+        left = "" if self.free else f";t={max(1, math.ceil(self.wait_seconds))}"
+        return {
+            "RateLimit-Policy": f'"presigns";q={self.budget};w=60',
+            "RateLimit": f'"presigns";r={self.free}{left}',
+        }
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A place in the line that was found free.
+
+    Attributes:
+        standing: How the line stood just before.
+    """
+
+    standing: LineStanding
+
+
+class Line(Protocol):
+    """What the use cases need of the line for presigns; `line.Line` says what each call does."""
+
+    def enter(self, caller_id: str, ticket: str | None) -> Opening: ...
+    def take(self, opening: Opening) -> None: ...
+    def standing(self, caller_id: str) -> LineStanding: ...
+    def slow_down(self, retry_after: float) -> None: ...
+
+
 class Bindings(Protocol):
     """What the use cases need of the keys; `idempotency.Bindings` says what each call does."""
 
@@ -117,7 +164,9 @@ class Store(Protocol):
 class Upstream(Protocol):
     """What the use cases need of sync.; `upstream.Upstream` says what each call does."""
 
-    def presign(self, file_name: str, content_type: str, size: int) -> Presigned: ...
+    def presign(
+        self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
+    ) -> Presigned: ...
     def register(
         self, url: str, asset_type: AssetType, name: str | None, project: str | None
     ) -> Json: ...

@@ -82,6 +82,7 @@ class Operation:
         problems: What can go wrong here, beside what can go wrong everywhere.
         is_public: Whether no token is needed.
         is_list: Whether it takes `limit` and `cursor`.
+        is_in_line: Whether it may have to wait for its turn, and takes `Upload-Ticket`.
     """
 
     method: str
@@ -92,6 +93,7 @@ class Operation:
     problems: tuple[type[errors.BrokerError], ...] = ()
     is_public: bool = False
     is_list: bool = False
+    is_in_line: bool = False
 
 
 class Authenticator(Protocol):
@@ -318,7 +320,7 @@ def problem(error: errors.BrokerError) -> Json:
     }
     if error.errors:
         body["errors"] = list(error.errors)
-    return body
+    return body | error.members
 
 
 class _Nobody:

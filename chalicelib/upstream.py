@@ -75,14 +75,24 @@ class Upstream:
         # machine, which might see or replace the key.
         self._pools = PoolManager(num_pools=2, maxsize=32)
 
-    def presign(self, file_name: str, content_type: str, size: int) -> Presigned:
+    def presign(
+        self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
+    ) -> Presigned:
         """Ask for an address to PUT a file to.
 
+        Args:
+            file_name: The file's name.
+            content_type: Its media type.
+            size: Its bytes.
+            admit: Called before each request that is sent, since each counts for sync.'s limit;
+                it raises where there is no place in the line.
+
         Raises:
-            BrokerError: By the table of this module.
+            BrokerError: By the table of this module, or by `admit`.
         """
         body = {"fileName": file_name, "contentType": content_type, "size": size}
-        answer = self._twice("POST", "/v2/assets/upload", self._timeouts.presign, body=body)
+        path, seconds = "/v2/assets/upload", self._timeouts.presign
+        answer = self._twice("POST", path, seconds, body=body, admit=admit)
         upload_url, url = answer.get("uploadUrl"), answer.get("url")
         expires_in = answer.get("expiresIn")
         if (
@@ -239,6 +249,8 @@ class Upstream:
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
+        if admit := request.get("admit"):
+            admit()
         started = self._monotonic()
         if started - self._last_used > IDLE_SECONDS:
             self._pools.clear()

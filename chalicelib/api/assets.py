@@ -51,7 +51,9 @@ def register(request: Request) -> Answer:
     outcome, used = broker.lifecycle.register_url(request.caller, new, key)
     observability.note(uploadId=outcome.upload.id)
     answer = render.outcome(outcome, request, 201)
-    return replace(answer, headers=answer.headers | render.rate_limit(used, request.caller.limits))
+    return replace(
+        answer, headers=answer.headers | render.rate_limit(used, request.caller.limits, None)
+    )
 
 
 @routes.operation(

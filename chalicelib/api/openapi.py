@@ -44,6 +44,14 @@ _KEY_PARAMETER: Json = {
 }
 
 
+_TICKET_PARAMETER: Json = {
+    "name": "Upload-Ticket",
+    "in": "header",
+    "description": "The `ticket` that came with a turn in the line.",
+    "schema": {"type": "string", "maxLength": 64},
+}
+
+
 def document(operations: Iterable[Operation], prefix: str) -> Json:
     """Write the document.
 
@@ -87,6 +95,7 @@ def _operation(operation: Operation) -> Json:
               for name in re.findall(r"{(\w+)}", _camel(operation.path))),
             *(_LIST_PARAMETERS if operation.is_list else ()),
             *((_KEY_PARAMETER,) if operation.body else ()),
+            *((_TICKET_PARAMETER,) if operation.is_in_line else ()),
         ],
         "responses": _responses(operation),
     }  # fmt: skip

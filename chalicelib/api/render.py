@@ -1,11 +1,13 @@
 """An Upload as the browser sees it: `schemas/upload.json` and `schemas/pending-upload.json`."""
 
+import math
 import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from chalicelib import errors, quotas
 from chalicelib.callers import Limits
+from chalicelib.ports import LineStanding
 from chalicelib.quotas import Standing
 from chalicelib.registration import Outcome
 from chalicelib.responses import Answer, Request, problem
@@ -92,9 +94,25 @@ def _left(limit: int, used: int) -> Json:
     return {"limit": limit, "left": max(0, limit - used)}
 
 
-def rate_limit(used: Standing, limits: Limits, now: float | None = None) -> dict[str, str]:
-    """Tell what is left of a caller's quotas."""
-    return quotas.rate_limit(used, limits, int((time.time() if now is None else now) * 1000))
+def line(standing: LineStanding) -> Json:
+    """Write how long the line for presigns is, as `schemas/limits.json` has it."""
+    return {
+        "perMinute": standing.budget,
+        "free": standing.free,
+        "waiting": standing.waiting,
+        "waitSeconds": math.ceil(standing.wait_seconds),
+    }
+
+
+def rate_limit(
+    used: Standing, limits: Limits, line: LineStanding | None, now: float | None = None
+) -> dict[str, str]:
+    """Tell what is left of a caller's quotas, and of the line's places."""
+    moment = int((time.time() if now is None else now) * 1000)
+    headers = quotas.rate_limit(used, limits, moment)
+    if line is None:
+        return headers
+    return {name: f"{headers[name]}, {value}" for name, value in line.headers().items()}
 
 
 def _time(milliseconds: int) -> str:

@@ -11,15 +11,17 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 def limits(request: Request) -> Answer:
     """Read what you may upload, to refuse early in the browser."""
     allowed = request.caller.limits
-    used = wiring.broker().lifecycle.used(request.caller)
+    lifecycle = wiring.broker().lifecycle
+    used, line = lifecycle.used(request.caller), lifecycle.line_standing(request.caller)
     return Answer(
         200,
         {
             "maxUploadBytes": allowed.max_upload_bytes,
             "contentTypes": list(allowed.content_types),
             **render.quota(used, allowed),
+            "line": render.line(line),
         },
-        render.rate_limit(used, allowed),
+        render.rate_limit(used, allowed, line),
     )
 
 

@@ -17,6 +17,7 @@ _SYNC = (
     errors.UpstreamFault,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
+_LINE = (errors.WaitingInLine, errors.LineFull)
 _ENDED = (errors.UploadCancelled, errors.UploadExpired)
 
 routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
@@ -36,8 +37,10 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.ProjectNotFound,
         errors.QuotaExceeded,
         *_KEY,
+        *_LINE,
         *_SYNC,
     ),
+    is_in_line=True,
 )
 def begin(request: Request) -> Answer:
     """Begin an upload and get the address to PUT its bytes to."""
@@ -45,9 +48,10 @@ def begin(request: Request) -> Answer:
     document = validation.parse(request.body, request.headers.get("content-type"))
     file = validation.new_file(document, request.caller.limits)
     key = validation.request_key(request.headers, "POST /uploads", document)
-    upload, used = broker.lifecycle.begin(request.caller, file, key)
+    ticket = request.headers.get("upload-ticket")
+    upload, used, line = broker.lifecycle.begin(request.caller, file, key, ticket)
     observability.note(uploadId=upload.id)
-    headers = render.rate_limit(used, request.caller.limits)
+    headers = render.rate_limit(used, request.caller.limits, line)
     headers["Location"] = render.location(request, upload)
     is_pending = upload.status is Status.PENDING
     body = render.pending(upload) if is_pending else render.upload(upload)
@@ -113,12 +117,15 @@ def complete(request: Request) -> Answer:
         errors.UploadNotPending,
         errors.FileRejected,
         *_ENDED,
+        *_LINE,
         *_SYNC,
     ),
+    is_in_line=True,
 )
 def renew(request: Request) -> Answer:
     """Get a fresh address for a pending upload whose address is about to expire."""
-    upload = wiring.broker().lifecycle.renew(request.caller, _upload_id(request))
+    ticket = request.headers.get("upload-ticket")
+    upload = wiring.broker().lifecycle.renew(request.caller, _upload_id(request), ticket)
     return Answer(200, render.pending(upload))
 
 

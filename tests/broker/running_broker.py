@@ -5,11 +5,13 @@ import json
 import threading
 import time
 import uuid
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import jwt
 import requests
+from botocore.exceptions import EndpointConnectionError
 from jsonschema import Draft202012Validator
 from upstream_process import KEY, RunningUpstream, free_port
 
@@ -22,6 +24,7 @@ from sandbox.broker import serve
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ORIGIN = "https://app.example.com"
+LINE = {"pk": {"S": "line#presign"}}
 SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
 
 
@@ -58,6 +61,7 @@ class RunningBroker:
         self._thread.start()
         self.log = io.StringIO()
         self.clock = Clock()
+        self._environment: dict[str, str] = {}
 
     def environment(self, upstream: RunningUpstream, **settings: str) -> dict[str, str]:
         """Return the settings of a broker in front of an upstream."""
@@ -69,6 +73,8 @@ class RunningBroker:
             "SYNC_BASE_URL": upstream.url,
             "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}",
             "ALLOWED_ORIGINS": ORIGIN,
+            # What is not about the line must not stand in it.
+            "PRESIGNS_PER_MINUTE": "600",
             **settings,
         }
 
@@ -76,9 +82,16 @@ class RunningBroker:
         """Put a new broker in place: new settings, an empty log, the real time."""
         self.clock = Clock()
         self.log = io.StringIO()
-        environment = self.environment(upstream, **settings)
+        self._environment = environment = self.environment(upstream, **settings)
+        with suppress(EndpointConnectionError):  # some tests have it so
+            wiring.dynamodb_client().delete_item(TableName=self.table, Key=LINE)
         wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
         observability.configure("INFO", self.log)
+
+    def configure_again(self, **settings: str) -> None:
+        """Put a broker with other settings in place, over the same records."""
+        environment = {**self._environment, **settings}
+        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
 
     def wired(self) -> wiring.Broker:
         """Return the objects behind the gateway."""

@@ -66,7 +66,7 @@ def test_open(narrow: Api, upstream: RunningUpstream) -> None:
     assert refused.json()["retryable"] is True
     assert refused.headers["Retry-After"] == "60"
     assert '"open";r=0' in refused.headers["RateLimit"]
-    assert narrow.line(refused)["dynamodbCalls"] == 1
+    assert narrow.line(refused)["dynamodbCalls"] == 2
     assert upstream.outcomes() == ["presigned"] * 3
     assert left(narrow) == (0, 2)
 
@@ -306,7 +306,8 @@ def test_headers_everywhere(api: Api) -> None:
     """What is left is told on the answer to `/limits` too."""
     answer = api.call("GET", "/limits")
     assert '"open";r=1000, "day";r=10000;t=' in answer.headers["RateLimit"]
-    assert answer.headers["RateLimit-Policy"] == '"open";q=1000, "day";q=10000;w=86400'
+    expected = '"open";q=1000, "day";q=10000;w=86400, "presigns";q=600;w=60'
+    assert answer.headers["RateLimit-Policy"] == expected
 
 
 @given(

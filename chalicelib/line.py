@@ -1,0 +1,304 @@
+"""The line for presigns in DynamoDB: `admission.py` decides, this makes it so.
+
+One item, `line#presign`, holds all that the containers share: a slot's grant and promised turns in
+an attribute of its own, so that two requests get into each other's way only when they want the
+same slot; what is left of a slow-down; and the secret that tickets are signed with. Each write
+names the slots as they were read. Where somebody else was faster, the refusal brings the item as
+it is now, and the decision is made anew.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from chalicelib import admission, errors, items, observability
+from chalicelib.admission import Budget, Full, Place, Turn
+from chalicelib.ports import LineStanding, Opening
+from chalicelib.slots import Slot, Slowdown, caller_number
+from chalicelib.table import Change, Table, Written
+
+PK = "line#presign"
+TRIES = 24
+MAX_SPREAD = 32
+LAG = 500  # milliseconds between a grant's time and its write, beyond which it is written anew
+KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
+_MAX_KNOWN = 1000  # callers
+_SIGNATURE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The item as it was read."""
+
+    raw: Mapping[int, bytes]
+    line: admission.Line
+
+
+@dataclass(frozen=True)
+class _Entered(Opening):
+    """An opening with all that is needed to take it."""
+
+    caller_id: str
+    turn: int | None
+    seen: _Seen
+    place: Place
+
+
+class Line:
+    """Hands out the budget's places.
+
+    Args:
+        table: The broker's table.
+        budget: The budget, and how long anybody may have to wait.
+        now: Milliseconds since 1970.
+        sleep: Waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        budget: Budget,
+        now: Callable[[], int],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._budget = budget
+        self._now = now
+        self._sleep = sleep
+        self._secret: bytes | None = None
+        self._known_full: dict[int, tuple[int, int]] = {}
+        self._full_but_for: tuple[int, int, frozenset[int]] = (0, 0, frozenset())
+
+    def enter(self, caller_id: str, ticket: str | None) -> Opening:
+        """Find a place, or promise a turn.
+
+        Args:
+            caller_id: Who wants to presign.
+            ticket: What the caller was given with a turn, if it knows of tickets: one that is not
+                valid counts as none.
+
+        Returns:
+            What `take` makes a place of. Nothing is taken yet.
+
+        Raises:
+            WaitingInLine: There is no place now; a turn is promised.
+            LineFull: Not even a turn can be promised.
+            StoreUnavailable: Nobody knows; then nobody is let through, because each container
+                alone would let the whole budget through.
+        """
+        caller = caller_number(caller_id)
+        turn = self._read_ticket(caller_id, ticket)
+        if not turn:
+            self._refuse_known(caller)
+        self._refuse_early(caller_id, turn)
+        with _counted():
+            seen = self._seen(self._table.get(PK) or {})
+            # A container that has just started could not read the ticket before.
+            turn = self._read_ticket(caller_id, ticket)
+            self._refuse_early(caller_id, turn)
+            return self._decide(caller_id, turn, seen)
+
+    def take(self, opening: Opening) -> None:
+        """Take a place, held until it is free. Whoever returns from here sends one presign at once.
+
+        Raises:
+            WaitingInLine: Others were faster.
+            LineFull: As above.
+            StoreUnavailable: As for `enter`.
+        """
+        if not isinstance(opening, _Entered):
+            raise TypeError("an opening comes from enter")
+        caller = caller_number(opening.caller_id)
+        with _counted():
+            for _ in range(TRIES):
+                wait = opening.place.at - self._now()
+                if wait > 0:
+                    self._sleep(wait / 1000)
+                stamp = self._now()
+                changed = opening.seen.line.with_grant(opening.place, caller, stamp)
+                written = self._write(opening.seen.raw, changed)
+                if written.granted:
+                    self._stamp_anew(opening.place.slot, changed[opening.place.slot])
+                    return
+                seen = self._seen(written.item or {})
+                opening = self._decide(opening.caller_id, opening.turn, seen)
+            raise errors.StoreUnavailable("Too many want the same place.", retry_after=1)
+
+    def standing(self, caller_id: str) -> LineStanding:
+        """Say how long the line is, and what it means for a caller."""
+        with _counted():
+            seen = self._seen(self._table.get(PK) or {})
+        return self._standing(seen.line, caller_number(caller_id))
+
+    def slow_down(self, retry_after: float) -> None:
+        """Slow the line down for all containers, since sync. answered 429.
+
+        Args:
+            retry_after: Seconds for which sync. wants to be left alone.
+        """
+        item = self._table.get(PK) or {}
+        line = self._seen(item).line
+        slower = line.slower(int(retry_after * 1000))
+        before = items.plain({"slow": item["slow"]})["slow"] if "slow" in item else None
+        # Another container may have been told the same in the same moment: once is enough.
+        condition = "attribute_not_exists(#slow)" if before is None else "#slow = :slow"
+        values = {} if before is None else {"slow": before}
+        sets = {"slow": asdict(slower)}
+        self._table.write(Change(pk=PK, condition=condition, values=values, sets=sets))
+        observability.event("line_slower", level=30, until=slower.until, floor=slower.floor)
+
+    def _decide(self, caller_id: str, turn: int | None, seen: _Seen) -> _Entered:
+        """Find a place in what was read, or write a turn down and raise it."""
+        caller = caller_number(caller_id)
+        for number in range(TRIES):
+            line = seen.line
+            decision = line.decide(caller, turn, min(4 << number, MAX_SPREAD))
+            if isinstance(decision, Place):
+                standing = self._standing(line, caller)
+                return _Entered(standing, caller_id, turn, seen, decision)
+            if isinstance(decision, Full):
+                self._remember_full(caller, line, decision)
+                raise self._full(decision.opens_at)
+            written = self._write(seen.raw, line.with_turn(decision, caller))
+            if written.granted:
+                observability.note(lineLength=len(line.waiting) + 1)
+                raise self._waiting(caller_id, decision.at, decision)
+            seen = self._seen(written.item or {})
+        raise errors.StoreUnavailable("Too many want the same turn.", retry_after=1)
+
+    def _seen(self, item: items.Item) -> _Seen:
+        """Read the item; the first container of all writes the secret."""
+        raw = {
+            int(name[1:]): bytes(value["B"])
+            for name, value in item.items()
+            if name[:1] == "s" and name[1:].isdigit()
+        }
+        if self._secret is None:
+            self._secret = self._read_secret(item)
+        slow = items.plain({"slow": item["slow"]})["slow"] if "slow" in item else None
+        line = admission.Line(
+            budget=self._budget,
+            slots={number: Slot.decode(value) for number, value in raw.items()},
+            now=self._now(),
+            slowdown=Slowdown(int(slow["since"]), int(slow["until"]), int(slow["floor"]))
+            if slow
+            else None,
+        )
+        return _Seen(raw, line)
+
+    def _read_secret(self, item: items.Item) -> bytes:
+        if "secret" not in item:
+            new = secrets.token_bytes(32)
+            change = Change(pk=PK, condition="attribute_not_exists(#secret)", sets={"secret": new})
+            item = self._table.write(change).item or {}
+        return bytes(item["secret"]["B"])
+
+    def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> Written:
+        """Write slots, if they are still as they were read."""
+        conditions, values, sets = [], {}, {}
+        for number, slot in changed.items():
+            if number in raw:
+                conditions.append(f"#s{number} = :seen{number}")
+                values[f"seen{number}"] = raw[number]
+            else:
+                conditions.append(f"attribute_not_exists(#s{number})")
+            sets[f"s{number}"] = slot.encode()
+        return self._table.write(
+            Change(pk=PK, condition=" AND ".join(conditions), values=values, sets=sets)
+        )
+
+    def _stamp_anew(self, number: int, slot: Slot) -> None:
+        """Move a grant to where it belongs, if writing it took long: its presign goes out now."""
+        while self._now() - slot.granted.at > LAG:
+            later = Slot(slot.granted._replace(at=self._now()), slot.turns)
+            if not self._write({number: slot.encode()}, {number: later}).granted:
+                raise errors.StoreUnavailable("The place is lost.", retry_after=1)
+            slot = later
+
+    def _refuse_known(self, caller: int) -> None:
+        """Refuse without asking DynamoDB, where it has just been asked."""
+        now = self._now()
+        known_at, opens_at, waiting = self._full_but_for
+        if now - known_at > KNOWN_FULL or caller in waiting:
+            known_at, opens_at = self._known_full.get(caller, (0, 0))
+        if 0 <= now - known_at <= KNOWN_FULL:
+            raise self._full(opens_at)
+
+    def _refuse_early(self, caller_id: str, turn: int | None) -> None:
+        """Send back who comes long before the turn that the ticket proves."""
+        if turn and turn > self._now() + admission.EARLY:
+            raise self._waiting(caller_id, turn, None)
+
+    def _remember_full(self, caller: int, line: admission.Line, full: Full) -> None:
+        if len(self._known_full) >= _MAX_KNOWN:
+            self._known_full.clear()
+        self._known_full[caller] = (line.now, full.opens_at)
+        waiting = frozenset(turn.caller for turn in line.waiting)
+        if line.is_full:
+            self._full_but_for = (line.now, full.opens_at, waiting)
+
+    def _standing(self, line: admission.Line, caller: int) -> LineStanding:
+        return LineStanding(
+            budget=self._budget.places,
+            free=line.free_places(caller),
+            waiting=len(line.waiting),
+            wait_seconds=line.wait(caller) / 1000,
+        )
+
+    def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
+        seconds = (at - admission.LEAD - self._now()) / 1000
+        members: dict[str, str | int] = {"ticket": self._ticket(caller_id, at)}
+        if turn is not None:
+            members["position"] = turn.position
+        return errors.WaitingInLine(
+            "Come back in time, with the ticket in the header Upload-Ticket.",
+            retry_after=seconds,
+            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
+            members=members,
+        )
+
+    def _full(self, opens_at: int) -> errors.LineFull:
+        seconds = (opens_at - self._now()) / 1000
+        return errors.LineFull(
+            "More uploads are waiting than can be begun in reasonable time.",
+            retry_after=seconds,
+            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
+        )
+
+    def _ticket(self, caller_id: str, at: int) -> str:
+        """Write the proof of a turn: its moment, and a signature over it and the caller."""
+        return f"{at:x}.{self._signature(caller_id, at)}"
+
+    def _signature(self, caller_id: str, at: int) -> str:
+        digest = hmac.new(self._secret or b"", f"{caller_id}#{at}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest.digest()[:_SIGNATURE_BYTES]).decode()
+
+    def _read_ticket(self, caller_id: str, ticket: str | None) -> int | None:
+        """Return the moment of the turn that a ticket proves."""
+        if ticket is None:
+            return None
+        moment, _, signature = ticket.partition(".")
+        try:
+            at = int(moment[:16], 16)
+        except ValueError:
+            return admission.NO_TURN
+        is_valid = self._secret is not None and hmac.compare_digest(
+            signature.encode(errors="replace"), self._signature(caller_id, at).encode()
+        )
+        return at if is_valid else admission.NO_TURN
+
+
+class _counted:  # noqa: N801 - reads as a statement
+    """Counts each time that DynamoDB does not answer for the line."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Count, and let the failure go on."""
+        if isinstance(error, errors.StoreUnavailable):
+            observability.event("line_unavailable", level=40)

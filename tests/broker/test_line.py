@@ -1,0 +1,242 @@
+"""The line through the real app: several containers, one table, and a sync. that counts."""
+
+import threading
+from collections import Counter
+
+import pytest
+import requests
+from botocore.exceptions import EndpointConnectionError
+from running_broker import LINE, SHORT, Api, RunningBroker
+from upstream_process import RunningUpstream, free_port
+
+from chalicelib import wiring
+
+FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+PRESIGN = ("POST", "/v2/assets/upload")
+
+
+def begin(api: Api, ticket: str | None = None) -> requests.Response:
+    """Try to begin an upload."""
+    headers = {} if ticket is None else {"Upload-Ticket": ticket}
+    return api.call("POST", "/uploads", json=FILE, headers=headers)
+
+
+@pytest.fixture
+def six(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
+    """A broker with six presigns in a minute: two of them for one caller in ten seconds."""
+    upstream.behave(presignsPerMinute=6)
+    broker.configure(upstream, PRESIGNS_PER_MINUTE="6", MAX_WAIT_SECONDS="90")
+    begin(Api(broker))  # the first request of a table writes the secret of the tickets
+    return broker
+
+
+def fill(broker: RunningBroker, places: int = 5) -> None:
+    """Take places, each by a caller of its own."""
+    for _ in range(places):
+        assert begin(Api(broker)).status_code == 201
+
+
+def test_turn(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """Who comes to a full minute is told when to come back, and is let through with its ticket."""
+    fill(six)
+    api = Api(six)
+    sent_away = begin(api, "")
+    problem = sent_away.json()
+    assert (sent_away.status_code, problem["code"]) == (429, "waiting_in_line")
+    assert problem["position"] == 1
+    seconds = int(sent_away.headers["Retry-After"])
+    assert 55 <= seconds <= 62
+    assert sent_away.headers["RateLimit"] == f'"presigns";r=0;t={seconds}'
+    assert api.line(sent_away)["dynamodbCalls"] == 2
+    assert api.line(sent_away)["lineLength"] == 1
+    six.clock.advance(seconds - 10)
+    early = begin(api, problem["ticket"])
+    assert early.status_code == 429
+    assert early.json()["ticket"] == problem["ticket"]
+    assert early.headers["Retry-After"] in {"9", "10", "11"}
+    assert api.line(early)["dynamodbCalls"] == 0
+    six.clock.advance(int(early.headers["Retry-After"]))
+    upstream.call("POST", "/_sandbox/reset")  # the broker's minute is over, sync.'s is not
+    admitted = begin(api, problem["ticket"])
+    assert admitted.status_code == 201
+    assert api.line(admitted)["dynamodbCalls"] == 4
+
+
+def test_plain_client(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """Who knows nothing of tickets, and comes back in time, is let through too."""
+    fill(six)
+    api = Api(six)
+    sent_away = begin(api)
+    six.clock.advance(int(sent_away.headers["Retry-After"]))
+    upstream.call("POST", "/_sandbox/reset")
+    assert begin(api).status_code == 201
+
+
+@pytest.mark.parametrize("kind", ["forged", "shared", "used", "nonsense", "other moment"])
+def test_bad_ticket(six: RunningBroker, upstream: RunningUpstream, kind: str) -> None:
+    """A ticket that is not the caller's own, or was used, counts as none."""
+    fill(six)
+    owner, stranger = Api(six), Api(six)
+    sent_away = begin(owner, "")
+    ticket = sent_away.json()["ticket"]
+    rivals = [begin(Api(six), "") for _ in range(5)]
+    assert {one.status_code for one in rivals} == {429}
+    six.clock.advance(int(sent_away.headers["Retry-After"]))
+    upstream.call("POST", "/_sandbox/reset")
+    moment, _, signature = ticket.partition(".")
+    if kind == "used":
+        assert begin(owner, ticket).status_code == 201
+    sent = {
+        "forged": f"{moment}.{signature[::-1]}",
+        "nonsense": "\u00e9.\u00e9",
+        "other moment": f"{int(moment, 16) + 1:x}.{signature}",
+    }.get(kind, ticket)
+    api = stranger if kind == "shared" else owner
+    answer = begin(api, sent.encode("latin-1"))  # type: ignore[arg-type] - a header of any bytes
+    assert (answer.status_code, answer.json()["code"]) == (429, "waiting_in_line")
+    assert answer.json()["ticket"] != ticket
+
+
+def test_full(six: RunningBroker) -> None:
+    """Beyond the longest wait everybody is refused at once, soon without asking the table."""
+    six.configure_again(MAX_WAIT_SECONDS="20", PRESIGNS_PER_MINUTE="6")
+    fill(six)
+    first, second = Api(six), Api(six)
+    refused = begin(first)
+    assert (refused.status_code, refused.json()["code"]) == (503, "line_full")
+    assert 50 <= int(refused.headers["Retry-After"]) <= 62
+    assert first.line(refused)["dynamodbCalls"] == 1
+    again = begin(second)
+    assert again.status_code == 503
+    assert second.line(again)["dynamodbCalls"] == 0
+    assert begin(first, "1.nonsense").status_code == 503
+    six.clock.advance(2)
+    asked = begin(second)
+    assert second.line(asked)["dynamodbCalls"] == 1
+
+
+def test_limits(six: RunningBroker) -> None:
+    """`GET /limits` tells how long the line is."""
+    api = Api(six)
+    line = api.call("GET", "/limits").json()["line"]
+    assert line == {"perMinute": 6, "free": 2, "waiting": 0, "waitSeconds": 0}
+    fill(six)
+    begin(api)
+    line = api.call("GET", "/limits").json()["line"]
+    assert (line["free"], line["waiting"]) == (0, 1)
+    assert 55 <= line["waitSeconds"] <= 62
+
+
+def test_burst(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """From idle a whole budget of parallel requests is let through, and sync. refuses none."""
+    upstream.behave(presignsPerMinute=60)
+    broker.configure(upstream, PRESIGNS_PER_MINUTE="60")
+    statuses: list[int] = []
+
+    def one(api: Api) -> None:
+        caller = Api(broker)
+        caller.token = api.token
+        statuses.append(begin(caller).status_code)
+
+    callers = [Api(broker) for _ in range(4)]
+    threads = [threading.Thread(target=one, args=(callers[n % 4],)) for n in range(72)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(statuses) == {201: 60, 429: 12}
+    assert {one["status"] for one in upstream.journal() if one["path"] == PRESIGN[1]} == {201}
+
+
+def test_two_containers(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """Another container, whose clock is a second off, keeps to the same budget."""
+    fill(six, 2)
+    clock = six.clock
+    ahead = wiring.build(
+        six.environment(upstream, PRESIGNS_PER_MINUTE="6"),
+        now=lambda: clock() + 1000,
+        timeouts=SHORT,
+    )
+    wiring.use(ahead)
+    fill(six, 3)
+    assert begin(Api(six)).status_code == 429
+
+
+def test_sent_again(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """What is sent again takes a place of its own, and so does a renewal."""
+    broker.configure(upstream, PRESIGNS_PER_MINUTE="9")
+    api = Api(broker)
+    upstream.order({"kind": "cut", "when": "after"}, *PRESIGN, times=1)
+    upload = api.begin()
+    assert api.call("GET", "/limits").json()["line"]["free"] == 1
+    broker.clock.advance(1801)
+    assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
+    assert api.call("GET", "/limits").json()["line"]["free"] == 2
+    upstream.order({"kind": "cut", "when": "after"}, *PRESIGN, times=1)
+    assert begin(api).status_code == 201
+    refused = begin(api)
+    assert refused.status_code == 429, "the caller's third is used up"
+    assert int(refused.headers["Retry-After"]) <= 10
+
+
+def test_quota_first(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """Who is over the quota takes no place; who has to wait leaves no reservation."""
+    six.configure_again(PRESIGNS_PER_MINUTE="6", UPLOADS_PER_DAY="1")
+    api = Api(six)
+    assert begin(api).status_code == 201
+    assert begin(api).json()["code"] == "quota_exceeded"
+    assert len([one for one in upstream.journal() if one["path"] == PRESIGN[1]]) == 2
+    fill(six, 4)
+    waiting = Api(six)
+    assert begin(waiting).status_code == 429
+    assert waiting.call("GET", "/limits").json()["uploadsPerDay"]["left"] == 1
+
+
+@pytest.mark.parametrize("retry_after", ["20", None])
+def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: str | None) -> None:
+    """When sync. says 429 all the same, every container waits, and two minutes later none does."""
+    broker.configure(upstream, PRESIGNS_PER_MINUTE="30")
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    upstream.order({"kind": "answer", "status": 429, "headers": headers}, *PRESIGN, times=1)
+    refused = begin(Api(broker))
+    assert (refused.status_code, refused.json()["code"]) == (503, "upstream_busy")
+    assert broker.lines("line_slower")
+    clock = broker.clock
+    environment = broker.environment(upstream, PRESIGNS_PER_MINUTE="30")
+    wiring.use(wiring.build(environment, now=clock, timeouts=SHORT))
+    waiting = begin(Api(broker))
+    assert waiting.status_code == 429
+    pause = int(retry_after or 10)
+    assert pause - 2 <= int(waiting.headers["Retry-After"]) <= pause + 1
+    clock.advance(pause)
+    assert begin(Api(broker)).status_code == 201
+    assert Api(broker).call("GET", "/limits").json()["line"]["free"] == 10
+    clock.advance(100)
+    fill(broker, 20)
+
+
+def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """A request whose turn has come is held until the place is free."""
+    fill(six)
+    api = Api(six)
+    sent_away = begin(api, "")
+    seconds = int(sent_away.headers["Retry-After"])
+    six.clock.advance(seconds - 0.9)
+    upstream.call("POST", "/_sandbox/reset")
+    admitted = begin(api, sent_away.json()["ticket"])
+    assert admitted.status_code == 201
+    assert api.line(admitted)["durationMs"] > 100
+
+
+def test_store_down(
+    broker: RunningBroker, upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its item the line is closed, and that is counted."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    broker.configure(upstream)
+    answer = begin(Api(broker))
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert broker.lines("line_unavailable")
+    assert upstream.journal() == []
+    with pytest.raises(EndpointConnectionError):
+        wiring.dynamodb_client().get_item(TableName=broker.table, Key=LINE)
