@@ -17,16 +17,16 @@ const MEGABYTE = 1e6;
 
 /** Uploads the chosen file by the client, and gives the PUT's seconds. */
 async function byClient() {
-  const { harness } = globalThis;
-  const before = harness.told().length;
-  harness.start();
-  for (;;) {
-    const told = harness.told()[before];
-    if (told.error) throw new Error(told.error.message);
-    const at = (phase) => told.events.find((event) => event.phase === phase)?.at;
-    if (at("done")) return (at("finishing") - at("uploading")) / 1000;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const { createUploader } = await import("/client/index.js");
+  const query = new URLSearchParams(location.search);
+  const { token } = await (await fetch(query.get("token"))).json();
+  const uploader = createUploader({ endpoint: query.get("broker"), getToken: token });
+  const at = {};
+  const onProgress = ({ phase }) => {
+    at[phase] ??= performance.now();
+  };
+  await uploader.upload(document.querySelector("#files").files[0], { onProgress });
+  return (at.finishing - at.uploading) / 1000;
 }
 
 /** Uploads the chosen file by nothing but an XMLHttpRequest, and gives its seconds. */
@@ -45,6 +45,8 @@ async function byHand() {
     request.open("PUT", uploadUrl);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     const start = performance.now();
+    // WebKit sends more slowly to whoever wants to know the progress, which every uploader does.
+    request.upload.onprogress = () => {};
     request.onload = () => resolve((performance.now() - start) / 1000);
     request.onerror = () => reject(new Error("The PUT failed."));
     request.send(file);
@@ -131,10 +133,15 @@ async function measure(name, system, network, folder) {
     await page.close();
     const large = await engine.open(String(address));
     await large.choose([await sparse(join(folder, "memory.mp4"), MEMORY_BYTES)]);
-    const { before, peak } = await peakDuring(large.evaluate(byClient));
-    console.log(
-      `${name}: 1 GiB took ${((peak - before) / MEGABYTE).toFixed(0)} MB more than the ${(before / MEGABYTE).toFixed(0)} MB before`,
-    );
+    // What the tool that drives a browser keeps of a request shows in both.
+    for (const [who, work] of [
+      ["the client", byClient],
+      ["a bare XMLHttpRequest", byHand],
+    ]) {
+      const { before, peak } = await peakDuring(large.evaluate(work));
+      const more = ((peak - before) / MEGABYTE).toFixed(0);
+      console.log(`${name}: 1 GiB by ${who} took ${more} MB more than before`);
+    }
   } finally {
     await engine.stop();
   }
