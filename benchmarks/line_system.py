@@ -1,0 +1,244 @@
+"""Overload real brokers: `python benchmarks/line_system.py [seconds] [sliding|fixed]`.
+
+Several broker processes share the DynamoDB emulator and a sync. that holds its documented limit,
+120 presigns a minute. For three minutes unless told otherwise, callers begin more uploads than
+that, each with several requests at once; they come back when `Retry-After` says, with their
+ticket. sync. must answer 429 to none of the presigns.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import requests
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "sandbox")]
+
+from crowd import jain, most_in_a_minute  # noqa: E402 - it needs the path above
+from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - as above
+
+from chalicelib import wiring  # noqa: E402 - as above
+from ops import table  # noqa: E402 - as above
+from sandbox import environment  # noqa: E402 - as above
+from sandbox.ports import Ports  # noqa: E402 - as above
+
+HOST = "127.0.0.1"
+SECRET = "a-secret-of-the-line-that-is-long-enough"  # noqa: S105 - it guards nothing
+TABLE = "line"
+BROKERS = 4
+CALLERS, AT_ONCE = 24, 5  # callers, and requests that each of them has under way
+PER_MINUTE = 120  # the documented limit
+MAX_WAIT = 40  # seconds; shorter than the line that so many requests make, so that some are refused
+START = 12  # seconds in which all of the callers come
+WARM_UP = 60  # seconds that are not counted for the use of the budget: the first burst is in them
+FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+
+
+@dataclass
+class Overload:
+    """What the callers do, and what they saw.
+
+    Attributes:
+        ports: The brokers'.
+        ends: When to stop, by the monotonic clock.
+        statuses: How many answers there were, by status and code.
+        got: How many addresses each caller got.
+        waits: How long each upload waited for its address, in seconds.
+    """
+
+    ports: list[int]
+    ends: float
+    statuses: Counter[str] = field(default_factory=Counter)
+    got: Counter[int] = field(default_factory=Counter)
+    waits: list[float] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def demand(self, caller: int, number: int) -> None:
+        """Begin one upload after the other, as a client that obeys does."""
+        claims = {"sub": f"caller {caller}", "exp": int(time.time()) + 10**6}
+        token = jwt.encode(claims, SECRET)
+        url = f"http://{HOST}:{self.ports[number % len(self.ports)]}/uploads"
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers["Authorization"] = f"Bearer {token}"
+            while time.monotonic() < self.ends:
+                self._begin(session, url, caller)
+
+    def _begin(self, session: requests.Session, url: str, caller: int) -> None:
+        asked, ticket = time.monotonic(), ""
+        while time.monotonic() < self.ends:
+            headers = {"Upload-Ticket": ticket}
+            answer = session.post(url, json=FILE, headers=headers, timeout=60)
+            body = answer.json()
+            code = body.get("code", "") if answer.status_code >= requests.codes.bad_request else ""
+            with self._lock:
+                detail = f": {body['detail']}" if code == "store_unavailable" else ""
+                self.statuses[f"{answer.status_code} {code}{detail}".strip()] += 1
+                if answer.ok:
+                    self.got[caller] += 1
+                    self.waits.append(time.monotonic() - asked)
+            if answer.ok:
+                return
+            ticket = body.get("ticket", "")
+            pause = float(answer.headers.get("Retry-After", "1"))
+            time.sleep(max(0, min(pause, self.ends - time.monotonic())))
+
+
+def is_open(port: int) -> bool:
+    """Say whether somebody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def listens(port: int) -> bool:
+    """Say whether a broker answers."""
+    try:
+        return requests.get(f"http://{HOST}:{port}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def start(folder: Path, number: int, port: int, upstream: RunningUpstream) -> Any:
+    """Start a broker, which writes its log into the folder."""
+    with (folder / f"broker-{number}.log").open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "AUTH_MODE": "jwt",
+                "JWT_SECRET": SECRET,
+                "SYNC_API_KEY": KEY,
+                "SYNC_BASE_URL": upstream.url,
+                "SYNC_STORAGE_HOSTS": f"{HOST}:{upstream.port}",
+                "UPLOADS_TABLE": TABLE,
+                "PRESIGNS_PER_MINUTE": str(PER_MINUTE),
+                "MAX_WAIT_SECONDS": str(MAX_WAIT),
+                "BROKER_PORT": str(port),
+                "CLOCK_FILE": str(folder / "clock"),
+            },
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def requests_logged(folder: Path) -> list[dict[str, Any]]:
+    """Read what the brokers wrote of each `POST /uploads`, and how often DynamoDB was away."""
+    lines = [
+        json.loads(line)
+        for path in sorted(folder.glob("broker-*.log"))
+        for line in path.read_text().splitlines()
+        if line.startswith('{"')
+    ]
+    away = sum(line.get("event") == "line_unavailable" for line in lines)
+    slower = sum(line.get("event") == "line_slower" for line in lines)
+    print(f"line_unavailable {away}, line_slower {slower}")
+    return [
+        line for line in lines
+        if line.get("event") == "request"
+        and (line["method"], line["route"]) == ("POST", "/uploads")
+    ]  # fmt: skip
+
+
+def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
+    """Print what happened, and say whether sync. answered 429 to nothing."""
+    presigns = [
+        one for one in upstream.journal()
+        if (one["method"], one["path"]) == ("POST", "/v2/assets/upload")
+    ]  # fmt: skip
+    refused = sum(one["status"] == requests.codes.too_many_requests for one in presigns)
+    times = sorted(one["time"] for one in presigns)
+    span = times[-1] - times[0] - WARM_UP
+    counted = sum(one > times[0] + WARM_UP for one in times)
+    print("answers:", dict(overload.statuses.most_common()))
+    print(f"presigns at sync. {len(presigns)}, of them 429: {refused}")
+    most = most_in_a_minute(one * 1000 for one in times)
+    print(f"most in any 60 s: {most} of {PER_MINUTE}")
+    if span > 0:
+        use = counted / (PER_MINUTE * span / 61)
+        print(f"use of what the margin leaves, after the first minute: {use:.1%}")
+    shares = [overload.got[caller] for caller in range(CALLERS)]
+    print(f"Jain's index {jain(shares):.3f}; each caller got {min(shares)} to {max(shares)}")
+    waits = sorted(overload.waits)
+    at = [waits[int(part * (len(waits) - 1))] for part in (0.5, 0.95, 1)]
+    print(f"wait for an address: median {at[0]:.1f} s, 95 % {at[1]:.1f} s, longest {at[2]:.1f} s")
+    calls: dict[str, list[int]] = defaultdict(list)
+    for line in requests_logged(folder):
+        calls[f"{line['status']} {line.get('code', '')}".strip()].append(line["dynamodbCalls"])
+    print("DynamoDB calls by answer (201: one more for the quota, one for the upload's record):")
+    for kind, found in sorted(calls.items()):
+        mean = sum(found) / len(found)
+        print(f"  {kind:22} mean {mean:.2f}   {dict(sorted(Counter(found).items()))}")
+    return refused == 0
+
+
+def run(folder: Path, upstream: RunningUpstream, seconds: float) -> bool:
+    """Start the brokers, overload them, and look at what came of it."""
+    ports = [free_port() for _ in range(BROKERS)]
+    with ExitStack() as stack:
+        for number, port in enumerate(ports):
+            broker = start(folder, number, port, upstream)
+            stack.callback(broker.stdin.close)
+            stack.callback(broker.wait)
+            stack.callback(broker.kill)
+        while not all(map(listens, ports)):
+            time.sleep(0.2)
+        overload = Overload(ports, time.monotonic() + seconds)
+        threads = [
+            threading.Thread(target=overload.demand, args=(number % CALLERS, number))
+            for number in range(CALLERS * AT_ONCE)
+        ]
+        for thread in threads:
+            thread.start()
+            time.sleep(START / len(threads))
+        for thread in threads:
+            thread.join()
+        return report(folder, overload, upstream)
+
+
+def main() -> None:
+    """Start everything, overload it, and stop it."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 180
+    window = sys.argv[2] if len(sys.argv) > 2 else "sliding"  # noqa: PLR2004 - the second argument
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "clock").write_text("0")
+        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
+        emulator = subprocess.Popen(  # noqa: S603 - our own program
+            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
+            env=environment.for_dynamodb(os.environ, ports, folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        stack.callback(emulator.wait)
+        stack.callback(emulator.terminate)
+        parts = environment.for_parts({}, ports, folder)
+        os.environ.update(
+            {name: parts[name] for name in parts if name[:4] == "AWS_" or name[:2] in {"NO", "no"}}
+        )
+        while not is_open(ports.dynamodb):
+            time.sleep(0.1)
+        table.create(wiring.dynamodb_client(), TABLE)
+        upstream = RunningUpstream(folder / "upstream")
+        stack.callback(upstream.stop)
+        upstream.behave(presignsPerMinute=PER_MINUTE, rateWindow=window)
+        print(f"{seconds:.0f} s, {window} window, {BROKERS} brokers, {CALLERS} callers")
+        fine = run(folder, upstream, seconds)
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()
