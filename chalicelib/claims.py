@@ -2,8 +2,8 @@
 
     claim#<assetId>     which upload recorded an asset, of which kind, and whether it kept its
                         address
-    url#<hash>          the uploads of one public URL, type, name and project whose registration
-                        is under way, each with the time until when sync. may still be at it
+    url#<hash>          the uploads of one public URL, type and project whose registration is
+                        under way, each with the time until when sync. may still be at it
 
 Assets of one public URL look alike, so whose they are can't be told while somebody else's answer
 may still come. An upload enters before it POSTs, and leaves in the transaction that ends its
@@ -53,7 +53,8 @@ def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
 
 def url_key(upload: Upload) -> str:
     """Name the item of all uploads whose assets look alike."""
-    same = json.dumps([upload.source_url, upload.type, upload.name, upload.project_id])
+    # Without the name, since nobody documents that sync. keeps it.
+    same = json.dumps([upload.source_url, upload.type, upload.project_id])
     return f"url#{hashlib.sha256(same.encode()).hexdigest()}"
 
 

@@ -46,10 +46,10 @@ def judge(store: Store, upload: Upload, found: Candidates, walk: Walk, now: int)
     # What was found first is newer: oldest first, as in one look.
     found = replace(found, matching=(*found.matching, *walk.matching))
     # Read before the claims: who has left since then has claimed what it had.
-    is_shared = bool(found.matching) and not upload.is_file
+    is_shared = bool(found.matching or found.undecided) and not upload.is_file
     others = store.others_registering(upload) if is_shared else {}
     candidates = _candidates(store, upload, found)
-    if candidates and any(until >= now for until in others.values()):
+    if any(until >= now for until in others.values()):
         return Verdict(may_come=True)  # It may be theirs, and their answer may still come.
     if candidates and upload.is_file:
         return Verdict(candidates[0])

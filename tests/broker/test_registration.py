@@ -249,9 +249,10 @@ def test_same_url_twice(broker: RunningBroker, upstream: RunningUpstream) -> Non
     assert len(assets(upstream)) == 2
 
 
+@pytest.mark.parametrize("name", [{}, {"name": "another"}], ids=["same-name", "other-name"])
 @pytest.mark.parametrize("most", [None, 3], ids=["any-size", "too-large"])
 def test_same_url_at_once(
-    broker: RunningBroker, upstream: RunningUpstream, most: int | None
+    broker: RunningBroker, upstream: RunningUpstream, most: int | None, name: dict[str, str]
 ) -> None:
     """A look takes, or deletes, no asset whose maker is about to be told of it."""
     url = upstream.upload()
@@ -267,8 +268,9 @@ def test_same_url_at_once(
     slow.start()
     while not assets(upstream):
         assert slow.is_alive()
-    lost = alice.call("POST", "/assets", json=body)
+    lost = alice.call("POST", "/assets", json=body | name)
     assert lost.status_code == 202
+    assert not broker.lines("outcome_undecided"), "nobody is needed for this"
     slow.join()
     assert answers[0].status_code == 201
     broker.clock.advance(1000)
