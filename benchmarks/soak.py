@@ -2,13 +2,14 @@
 
 Several real broker processes stand between a faulty DynamoDB and a faulty sync.; every few seconds
 one of them is killed with SIGKILL and started again. A part of the browsers closes its tab after
-the PUT. In the end everything heals, sweeps run, and each file must have exactly one asset, which
-is recorded. The brokers' clocks run ten times as fast as ours, so that leases and settle times
-end within seconds; times are printed as the brokers' clocks measure them.
+the PUT, another part renews its address before, and some register a public URL, which all of them
+share, with an Idempotency-Key. In the end everything heals, sweeps run, and each file must have
+exactly one asset, which is recorded. The brokers' clocks run ten times as fast as ours, so that
+leases and settle times end within seconds; times are printed as the brokers' clocks measure them.
 """
 
 import os
-import socket
+import random
 import subprocess
 import sys
 import tempfile
@@ -25,14 +26,17 @@ from soak_system import (
     BROWSERS,
     HOST,
     LONGEST_DELAY,
+    PUBLIC,
     ROOT,
     SPEED,
+    URL_LIFE,
     Browser,
     FaultyDynamoDB,
     File,
     RunningUpstream,
     System,
     free_port,
+    listens,
     trouble,
 )
 
@@ -101,6 +105,9 @@ def report(system: System, browsers: list[Browser], files: list[list[File]]) -> 
     open_ones = [one for one in everything if one["status"] in {"pending", "registering"}]
     left = [browser.call("GET", "/limits") for browser in browsers]
     kept = sum(1000 - one.json()["openUploads"]["left"] for one in left if one is not None)
+    public = sum(bool(file.url) for file in by_name.values())
+    renewed = sum(browser.renewed for browser in browsers)
+    print(f"public URLs {public}, renewed addresses {renewed}")
     print(f"uploads {len(by_name)}, landed {len(landed)}, assets {sum(map(len, made.values()))}")
     print(f"faults {system.faults}, kills {system.kills}, acknowledged {len(told)}")
     print(
@@ -118,20 +125,21 @@ def report(system: System, browsers: list[Browser], files: list[list[File]]) -> 
     return not (duplicates or lost or stray or broken or open_ones)
 
 
-def listens(port: int) -> bool:
-    """Say whether somebody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
-
-
 def run(system: System, seed: int, count: int) -> bool:
     """Upload in trouble, heal, and look at what is left."""
     system.brokers = [system.start(number) for number in range(BROKERS)]
     while not all(map(listens, system.ports)):
         time.sleep(0.1)
     browsers = [Browser(system, number, seed) for number in range(BROWSERS)]
+    chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
+    shared = system.upstream.upload().replace(HOST, "localhost")
+
+    def file(number: int, browser: int) -> File:
+        url = shared if chance.random() < PUBLIC else ""
+        return File(f"file {number} of {browser}", url=url)
+
     files = [
-        [File(f"file {number} of {browser}") for number in range(browser, count, BROWSERS)]
+        [file(number, browser) for number in range(browser, count, BROWSERS)]
         for browser in range(BROWSERS)
     ]
     ended = threading.Event()
@@ -189,7 +197,7 @@ def main() -> None:
         table.create(wiring.dynamodb_client(), "soak")
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
-        upstream.behave(presignsPerMinute=1_000_000)
+        upstream.behave(presignsPerMinute=1_000_000, expiresIn=URL_LIFE)
         system = System(folder, proxy, upstream)
         try:
             fine = run(system, seed, count)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,8 @@ FAULT_CHANCE = 0.15  # each twentieth of a second, for sync. and for DynamoDB
 MOST_WAITING = 6
 LONGEST_DELAY = 3.0  # seconds
 CLOSED, NEVER_PUT = 0.25, 0.08  # parts of the uploads
+PUBLIC, RENEWED = 0.15, 0.05  # as above; the rest are files with one address
+URL_LIFE = 120  # seconds of the brokers' clocks that an address lives, so that renewals are made
 UPSTREAM_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "cut"},
     {"kind": "cut", "when": "after"},
@@ -60,12 +63,14 @@ class File:
         id: Of its upload.
         landed: Whether its bytes are in storage.
         closed: When its tab was closed, by the brokers' clocks; None if it was not.
+        url: Its public URL, if it is none of the browser's files.
     """
 
     name: str
     id: str = ""
     landed: bool = False
     closed: float | None = None
+    url: str = ""
 
 
 @dataclass
@@ -116,6 +121,9 @@ class System:
                     "SYNC_STORAGE_HOSTS": f"{HOST}:{self.upstream.port}",
                     "UPLOADS_TABLE": "soak",
                     "SWEEP_REGISTERS_PER_MINUTE": "600",
+                    "PRESIGNS_PER_MINUTE": "3000",
+                    # Under another name, since what lies in sync.'s storage is no public URL.
+                    "PUBLIC_URL_EXCEPTIONS": f"http://localhost:{self.upstream.port}",
                     "BROKER_PORT": str(self.ports[number]),
                     "CLOCK_FILE": str(self.folder / "clock"),
                     "CLOCK_SPEED": str(SPEED),
@@ -138,23 +146,36 @@ class System:
         self.kills += 1
 
 
+def listens(port: int) -> bool:
+    """Say whether somebody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _open_faults(system: System) -> int:
+    """Count what sync. has not met yet."""
+    answer = system.upstream.call("GET", "/_sandbox/faults").json()
+    return len(answer if isinstance(answer, list) else answer["faults"])
+
+
 def trouble(system: System, seed: int, ended: threading.Event) -> None:
     """Make trouble until told to stop."""
     chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
     last_kill = time.monotonic()
     while not ended.wait(0.05):
-        if chance.random() < FAULT_CHANCE:
+        # What nothing has met yet must not pile up with its like, or nothing is done in peace.
+        if chance.random() < FAULT_CHANCE and _open_faults(system) < MOST_WAITING:
             step, action = chance.choice(UPSTREAM_STEPS), chance.choice(UPSTREAM_FAULTS)
             order = {"match": {"method": step[0], "path": step[1]}, "do": action}
             system.upstream.call("POST", "/_sandbox/faults", json=order)
             system.faults += 1
-        # A rule that nothing has met yet must not pile up with its like.
         waiting = sum(not rule.reached.is_set() for rule in list(system.dynamodb.rules))
         if chance.random() < FAULT_CHANCE and waiting < MOST_WAITING:
             step_of_table, kind = chance.choice(DYNAMODB_STEPS), chance.choice(DYNAMODB_FAULTS)
             system.dynamodb.order(kind, step_of_table, lasting=False)
             system.faults += 1
-        if time.monotonic() - last_kill > KILL_SECONDS:
+        # On a busy machine a broker takes a while to come up; some must be there to be in trouble.
+        if time.monotonic() - last_kill > KILL_SECONDS and all(map(listens, system.ports)):
             system.kill(chance.randrange(BROKERS))
             last_kill = time.monotonic()
 
@@ -169,19 +190,24 @@ class Browser:
         claims = {"sub": f"browser {number}", "exp": int(time.time()) + 10**6}
         self.headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
         self.told: dict[str, str] = {}
+        self.renewed = 0
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response | None:
         """Send a request to any broker; None if it broke off."""
         port = self._chance.choice(self._system.ports)
         url = f"http://{HOST}:{port}{path}"
+        headers = self.headers | arguments.pop("headers", {})
         try:
-            return self._session.request(method, url, headers=self.headers, timeout=40, **arguments)
+            return self._session.request(method, url, headers=headers, timeout=40, **arguments)
         except requests.RequestException:
             time.sleep(0.1)
             return None
 
     def upload(self, file: File) -> None:
         """Take a file as far as its tab lives."""
+        if file.url:
+            self._register_url(file)
+            return
         body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": file.name}
         for _ in range(30):
             answer = self.call("POST", "/uploads", json=body)
@@ -194,19 +220,53 @@ class Browser:
         file.id = upload["id"]
         if self._chance.random() < NEVER_PUT:
             return
+        if self._chance.random() < RENEWED:
+            upload = self._renew(upload)
         put = requests.put(upload["uploadUrl"], b"hello", headers=upload["headers"], timeout=40)
         file.landed = put.ok
         if self._chance.random() < CLOSED:
             file.closed = self._system.now()
             return
+        self._complete(file)
+
+    def _complete(self, file: File) -> None:
         for _ in range(6):
-            answer = self.call("POST", f"/uploads/{upload['id']}/complete")
+            answer = self.call("POST", f"/uploads/{file.id}/complete")
             if answer is not None and answer.status_code == requests.codes.ok:
                 # What was acknowledged once must be true for ever.
                 self.told[file.name] = answer.json()["asset"]["id"]
                 return
             time.sleep(0.3)
         file.closed = self._system.now()
+
+    def _renew(self, upload: dict[str, Any]) -> dict[str, Any]:
+        """Wait until half of the address's life is over, and PUT to a fresh one."""
+        time.sleep(URL_LIFE / 2 / SPEED + 0.5)
+        for _ in range(30):
+            answer = self.call("POST", f"/uploads/{upload['id']}/renew")
+            if answer is not None and answer.status_code == requests.codes.ok:
+                self.renewed += answer.json()["uploadUrl"] != upload["uploadUrl"]
+                fresh: dict[str, Any] = answer.json()
+                return fresh
+            time.sleep(0.1)
+        return upload
+
+    def _register_url(self, file: File) -> None:
+        """Register a public URL; the key makes all repetitions one."""
+        body = {"url": file.url, "type": "VIDEO", "name": file.name}
+        key = {"Idempotency-Key": file.name.replace(" ", "-")}
+        for _ in range(60):
+            answer = self.call("POST", "/assets", json=body, headers=key)
+            if answer is not None and answer.status_code in {201, 202}:
+                file.id, file.landed = answer.json()["id"], True
+                if answer.status_code == requests.codes.created:
+                    self.told[file.name] = answer.json()["asset"]["id"]
+                elif self._chance.random() < CLOSED:
+                    file.closed = self._system.now()
+                else:
+                    self._complete(file)
+                return
+            time.sleep(0.2)
 
     def records(self) -> list[dict[str, Any]]:
         """Read all uploads at the end, when everything has healed."""
