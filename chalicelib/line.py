@@ -25,6 +25,8 @@ PK = "line#presign"
 TRIES = 24
 MAX_SPREAD = 32
 LAG = 500  # milliseconds between a grant's time and its write, beyond which it is written anew
+FURTHEST = 3_000  # milliseconds that such a grant's time may lie ahead
+STAMPS = 5
 KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
 _MAX_KNOWN = 1000  # callers
 _SIGNATURE_BYTES = 12
@@ -212,12 +214,28 @@ class Line:
         )
 
     def _stamp_anew(self, number: int, slot: Slot) -> None:
-        """Move a grant to where it belongs, if writing it took long: its presign goes out now."""
-        while self._now() - slot.granted.at > LAG:
-            later = Slot(slot.granted._replace(at=self._now()), slot.turns)
-            if not self._write({number: slot.encode()}, {number: later}).granted:
-                raise errors.StoreUnavailable("The place is lost.", retry_after=1)
+        """Move a grant to where it belongs, if writing it took long: its presign goes out now.
+
+        The new time is as far ahead as the last write took, so that a slow table is not asked
+        again and again, and is waited for if the write was faster.
+        """
+        for _ in range(STAMPS):
+            now = self._now()
+            late = now - slot.granted.at
+            if late <= LAG:
+                if late < 0:
+                    self._sleep(-late / 1000)
+                return
+            moved = slot.granted._replace(at=now + min(late, FURTHEST))
+            later = Slot(moved, slot.turns)
+            written = self._write({number: slot.encode()}, {number: later})
+            if not written.granted:
+                # A turn was promised meanwhile, or the answer to the same write was lost.
+                later = Slot.decode(bytes((written.item or {})[f"s{number}"]["B"]))
+                if later.granted not in {slot.granted, moved}:
+                    break
             slot = later
+        raise errors.StoreUnavailable("The place is lost.", retry_after=1)
 
     def _refuse_known(self, caller: int) -> None:
         """Refuse without asking DynamoDB, where it has just been asked."""

@@ -9,7 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 from running_broker import LINE, SHORT, Api, RunningBroker
 from upstream_process import RunningUpstream, free_port
 
-from chalicelib import wiring
+from chalicelib import errors, line, wiring
+from chalicelib.admission import Budget
+from chalicelib.slots import Slot
+from chalicelib.table import Table
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -240,3 +243,37 @@ def test_store_down(
     assert upstream.journal() == []
     with pytest.raises(EndpointConnectionError):
         wiring.dynamodb_client().get_item(TableName=broker.table, Key=LINE)
+
+
+@pytest.mark.parametrize("slow_writes", [1, 3])
+def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
+    """A grant whose writes take long is stamped anew, also if its slot is promised meanwhile."""
+    table = Table(wiring.dynamodb_client(), broker.table)
+    clock, sleeps, reads = [1_800_000_000_000], [], []
+
+    def promise() -> None:
+        other = line.Line(table, Budget(1, 300_000), now=lambda: clock[0])
+        with pytest.raises(errors.WaitingInLine):
+            other.enter("2" * 32, None)
+
+    def now() -> int:
+        reads.append(clock[0])
+        if len(reads) == 3:  # the grant is written
+            promise()
+        if 3 <= len(reads) < 3 + slow_writes:
+            clock[0] += 900
+        return clock[0]
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        clock[0] += round(seconds * 1000)
+
+    slow = line.Line(table, Budget(1, 300_000), now, sleep)
+    opening = slow.enter("1" * 32, None)
+    reads.clear()
+    slow.take(opening)
+    item = table.get(line.PK) or {}
+    slot = Slot.decode(bytes(item["s0"]["B"]))
+    assert 0 <= clock[0] - slot.granted.at <= line.LAG
+    assert len(slot.turns) == 1
+    assert len(reads) <= 2 + line.STAMPS
