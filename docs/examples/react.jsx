@@ -1,0 +1,41 @@
+// An upload in React: progress, cancel, another try, and the asset's id.
+import { createUploader } from "sync-upload-broker-client";
+import { useUpload } from "sync-upload-broker-client/react";
+
+const uploader = createUploader({
+  endpoint: import.meta.env.VITE_BROKER,
+  getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
+});
+
+export function Upload({ onAsset }) {
+  const upload = useUpload({ uploader, onSuccess: ({ asset }) => onAsset?.(asset) });
+
+  return (
+    <section>
+      <input
+        type="file"
+        accept="video/*,audio/*"
+        aria-label="Media"
+        disabled={upload.isPending}
+        onChange={({ target }) => target.files[0] && upload.mutate(target.files[0])}
+      />
+      {upload.isPending && (
+        <>
+          <progress max="100" value={upload.progress?.percentage ?? 0} />
+          <button type="button" onClick={() => upload.abort()}>
+            Cancel
+          </button>
+        </>
+      )}
+      {upload.isError && (
+        <p role="alert">
+          {upload.error.message}{" "}
+          <button type="button" onClick={() => upload.mutate(upload.variables)}>
+            Try again
+          </button>
+        </p>
+      )}
+      {upload.isSuccess && <output>{upload.data.asset.id}</output>}
+    </section>
+  );
+}

@@ -1,0 +1,77 @@
+import { after, afterEach, before } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { launchBrowser } from "../browser/browser.js";
+import { goodScripts, startServer } from "./server.js";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Bundles a module as an app would, which has the client installed. */
+export async function bundle(contents) {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: `${ROOT}/docs/examples`, loader: "jsx" },
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    jsx: "automatic",
+    loader: { ".css": "empty" },
+    alias: { "sync-upload-broker-client": `${ROOT}/client` },
+    define: {
+      "import.meta.env.VITE_BROKER": "location.origin",
+      "process.env.NODE_ENV": '"development"',
+    },
+    write: false,
+    outdir: "/",
+  });
+  return outputFiles[0].text;
+}
+
+/**
+ * Opens pages in Chromium, one for each test, from a server that also plays their broker and storage.
+ * `open(contents, overrides)` gives the page and the server, whose routes the overrides change.
+ */
+export function setPages() {
+  let browser;
+  let running = [];
+  before(async () => {
+    browser = await launchBrowser();
+  });
+  afterEach(async () => {
+    await Promise.all(running.map((stop) => stop()));
+    running = [];
+  });
+  after(() => browser?.close());
+
+  return async (contents, overrides = {}) => {
+    const scripts = {};
+    const server = await startServer(scripts);
+    const html = '<!doctype html><title>Test</title><div id="app"></div>';
+    Object.assign(scripts, goodScripts(server.url), overrides, {
+      "GET /": [
+        {
+          headers: { "Content-Type": "text/html" },
+          body: `${html}<script type="module" src="/page.js"></script>`,
+        },
+      ],
+      "GET /page.js": [
+        { headers: { "Content-Type": "text/javascript" }, body: await bundle(contents) },
+      ],
+      "GET /token": [{ body: "token-1" }],
+    });
+    const page = await browser.newPage();
+    running.push(() => page.close().then(() => server.stop()));
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(error));
+    await page.goto(server.url);
+    return { page, server, errors };
+  };
+}
+
+/** A promise that is kept by hand. */
+export const gate = () => {
+  let open;
+  const opened = new Promise((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+};
