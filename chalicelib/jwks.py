@@ -8,11 +8,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
+import requests
 from jwt import PyJWTError, algorithms
-from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from chalicelib import errors, observability
@@ -118,7 +117,7 @@ class Jwks:
         """Replace the keys; where that fails, keep them."""
         try:
             found = _parse(self._download())
-        except (HTTPError, OSError, ValueError, RecursionError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
             self._has_failed = True
             self._due = self._monotonic() + RETRY_SECONDS
             observability.event("jwks_not_read", level=40, reason=type(error).__name__)
@@ -134,28 +133,25 @@ class Jwks:
 
     def _download(self) -> bytes:
         deadline = self._monotonic() + self._seconds
-        # Neither proxies nor .netrc of the machine have a part in this: urllib3 knows neither.
-        with (
-            PoolManager() as pools,
-            pools.request(
-                "GET",
+        with requests.Session() as session:
+            # Neither proxies nor .netrc of the machine have a part in this.
+            session.trust_env = False
+            with session.get(
                 self._url,
                 headers={"accept": "application/json", "accept-encoding": "identity"},
-                timeout=Timeout(connect=min(CONNECT_SECONDS, self._seconds), read=self._seconds),
+                timeout=(min(CONNECT_SECONDS, self._seconds), self._seconds),
                 # What the operator set is where the keys are; nobody may point elsewhere.
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            ) as response,
-        ):
-            if response.status != HTTPStatus.OK:
-                raise ValueError(f"status {response.status}")
-            content = bytearray()
-            # A read that waited for a full block would let a trickle outlast the deadline.
-            while chunk := response.read1(16384):
-                content += chunk
-                if len(content) > MAX_BYTES or self._monotonic() > deadline:
-                    raise ValueError("the answer has no end")
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code != requests.codes.ok:
+                    raise ValueError(f"status {response.status_code}")
+                content = bytearray()
+                # A read that waited for a full block would let a trickle outlast the deadline.
+                while chunk := response.raw.read1(16384):
+                    content += chunk
+                    if len(content) > MAX_BYTES or self._monotonic() > deadline:
+                        raise ValueError("the answer has no end")
         return bytes(content)
 
 

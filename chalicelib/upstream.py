@@ -5,29 +5,24 @@ sync. knows no idempotency key there. A presign makes nothing that lasts, and a 
 reads: both are repeated once after a failure that may pass.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from chalicelib import errors, observability, replies
 from chalicelib.attempts import Candidates
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of
 
-CONNECT_SECONDS = 3.05  # a little over one TCP retransmission
+CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
 MOST_WITNESSES = 100  # recorded assets among so many show whether sync. keeps addresses
@@ -71,9 +66,12 @@ class Upstream:
         self._timeouts = timeouts
         self._monotonic = monotonic
         self._last_used = monotonic()
-        # botocore has loaded urllib3 anyway, and it looks at neither proxies nor .netrc of the
-        # machine, which might see or replace the key.
-        self._pools = PoolManager(num_pools=2, maxsize=32)
+        self._session = requests.Session()
+        # Neither proxies nor .netrc of the machine may see or replace the key.
+        self._session.trust_env = False
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
 
     def presign(
         self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
@@ -253,34 +251,27 @@ class Upstream:
             admit()
         started = self._monotonic()
         if started - self._last_used > IDLE_SECONDS:
-            self._pools.clear()
-        query, body = request.get("query"), request.get("body")
-        headers = {
-            "x-api-key": key,
-            "accept": "application/json",
-            "accept-encoding": "identity",  # an answer is small, and its size is bounded
-        }
-        if body is not None:
-            headers["content-type"] = "application/json"
+            self._session.close()
         try:
-            with self._pools.request(
+            with self._session.request(
                 method,
-                f"{self._base_url}{path}{'?' + urlencode(query) if query else ''}",
-                body=None if body is None else json.dumps(body).encode(),
-                headers=headers,
-                timeout=Timeout(
-                    connect=min(CONNECT_SECONDS, seconds),
-                    read=max(seconds - CONNECT_SECONDS, 1.0),
-                ),
+                self._base_url + path,
+                params=request.get("query"),
+                json=request.get("body"),
+                headers={
+                    "x-api-key": key,
+                    "accept": "application/json",
+                    "accept-encoding": "identity",  # an answer is small, and its size is bounded
+                },
+                timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
                 # A redirect would carry the key to wherever it points.
-                redirect=False,
-                retries=False,
-                preload_content=False,
+                allow_redirects=False,
+                stream=True,
             ) as response:
                 # What is said back of the key goes no further: it could reach a browser or a log.
                 content = self._read(response, started + seconds).replace(key.encode(), b"***")
-        except (ConnectTimeoutError, NewConnectionError) as error:
-            raise errors.UpstreamUnreachable("No connection to sync.") from error
+        except requests.RequestException as error:
+            raise _failure(error) from error
         except ReadTimeoutError as error:
             raise errors.UpstreamTimeout("sync. did not answer in time.") from error
         except HTTPError as error:
@@ -288,13 +279,13 @@ class Upstream:
         finally:
             self._last_used = self._monotonic()
             observability.count_upstream(self._last_used - started)
-        return replies.read(response.status, response.headers.get("Retry-After"), content)
+        return replies.read(response.status_code, response.headers.get("Retry-After"), content)
 
-    def _read(self, response: BaseHTTPResponse, deadline: float) -> bytes:
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
         content = bytearray()
         # The time-out is for each packet, and a read that waited for a full block would wait for
         # many of them: so a trickle is measured packet by packet.
-        while chunk := response.read1(65536):
+        while chunk := response.raw.read1(65536, decode_content=True):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
                 raise errors.UpstreamFault("sync.'s answer has no end.")
@@ -321,6 +312,24 @@ def _kind(upload: Upload, asset: Json) -> str | None:
     if is_here or (not asset["url"] and may_be):
         return "undecided"
     return "elsewhere" if may_be else None
+
+
+def _failure(error: requests.RequestException) -> errors.UpstreamError:
+    """Map an exception of requests: was anything sent?"""
+    if isinstance(error, requests.ConnectTimeout):
+        return errors.UpstreamUnreachable("No connection to sync.")
+    if isinstance(error, requests.Timeout):
+        return errors.UpstreamTimeout("sync. did not answer in time.")
+    if isinstance(error, requests.ConnectionError) and _never_connected(error):
+        return errors.UpstreamUnreachable("No connection to sync.")
+    return errors.UpstreamFault("The connection to sync. broke off.")
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    """Tell a refused connection from one that broke off: urllib3 names the cause."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
 
 
 def _milliseconds(stamp: object) -> int | None:
