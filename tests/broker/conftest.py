@@ -88,6 +88,21 @@ def api(broker: RunningBroker) -> Api:
 
 
 @pytest.fixture
+def nothing_due(broker: RunningBroker) -> None:
+    """Let no other test's upload be due."""
+    client = wiring.dynamodb_client()
+    for shard in range(8):
+        query = {
+            "TableName": broker.table,
+            "IndexName": "by-due",
+            "KeyConditionExpression": "dueShard = :shard",
+            "ExpressionAttributeValues": {":shard": {"S": f"due#{shard}"}},
+        }
+        for item in client.query(**query)["Items"]:
+            client.delete_item(TableName=broker.table, Key={"pk": item["pk"]})
+
+
+@pytest.fixture
 def samples() -> Path:
     """The folder of real media files."""
     return ROOT / "sandbox" / "samples"

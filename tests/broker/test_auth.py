@@ -63,7 +63,7 @@ def test_no_token(broker: RunningBroker, authorization: str | None) -> None:
         pytest.param("a.b.c", id="garbage"),
         pytest.param("x" * 8000, id="long garbage"),
         pytest.param(token(exp=int(time.time()) - 60), id="expired"),
-        pytest.param(token(nbf=int(time.time()) + 60), id="not yet valid"),
+        pytest.param(token(nbf=2**33), id="not yet valid"),
         pytest.param(token(sub=""), id="empty sub"),
         pytest.param(token(aud="somebody else"), id="for somebody else"),
         pytest.param(jwt.encode({"sub": "a", "exp": 2**40}, "x" * 40), id="another secret"),

@@ -132,7 +132,7 @@ def test_no_proxy_sees_it(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     sync = Upstream(upstream.url, keys.fixed(KEY))
-    assert sync.presign("a.mp4", "video/mp4", 5).expires_in > 0
+    assert sync.presign("a.mp4", "video/mp4", 5, lambda: None).expires_in > 0
 
 
 def test_down_afterwards() -> None:

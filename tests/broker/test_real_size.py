@@ -6,6 +6,8 @@ from upstream_process import RunningUpstream
 
 from chalicelib.callers import Caller
 
+pytestmark = pytest.mark.usefixtures("nothing_due")
+
 
 @pytest.fixture
 def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:

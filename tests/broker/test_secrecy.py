@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from running_broker import Api, RunningBroker
+from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
 from chalicelib import errors, settings, validation, wiring
@@ -155,11 +155,21 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet what is over, what still runs, and what sync. refuses without a word of its own."""
     broker: Any = api.broker.wired()
     caller = broker.authenticator.caller(f"Bearer {api.token}")
-    record = broker.lifecycle.get(caller, api.begin()["id"])
-    assert broker.lifecycle._store.expire(record, api.broker.clock()).granted  # noqa: SLF001 - what the sweep does
-    assert api.call("POST", f"/uploads/{record.id}/complete").json()["code"] == "upload_expired"
-    # As a first request leaves it while it runs.
-    headers = {"idempotency-key": f"still-running-{record.id}"}
+    upload_id = api.begin()["id"]
+    wiring.dynamodb_client().update_item(
+        TableName=api.broker.table,
+        Key={"pk": {"S": f"upload#{upload_id}"}},
+        UpdateExpression="SET #status = :expired",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":expired": {"S": "expired"}},
+    )
+    assert api.call("POST", f"/uploads/{upload_id}/complete").json()["code"] == "upload_expired"
+    # As a complete, and a first request with a key, leave it while they run.
+    tried = api.begin()["id"]
+    plan = broker.lifecycle._registration.plan()  # noqa: SLF001 - no request leaves just this
+    broker.lifecycle._store.lease_post(tried, caller.id, plan, api.broker.clock())  # noqa: SLF001 - as above
+    assert api.call("DELETE", f"/uploads/{tried}").json()["code"] == "upload_busy"
+    headers = {"idempotency-key": f"still-running-{upload_id}"}
     key = validation.request_key(headers, "POST /uploads", GOOD)
     broker.lifecycle._bindings.take(caller.id, key, "0" * 32)  # noqa: SLF001 - as above
     running = api.call("POST", "/uploads", json=GOOD, headers=headers)
@@ -188,6 +198,8 @@ def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     faults += [{"kind": "answer", "status": 200, "body": {"url": KEY, "uploadUrl": KEY}}]
     faults += [{"kind": "delay", "seconds": 2}]
     for fault in faults:
+        # Each presign that sync. answers with 429 slows the line down.
+        wiring.dynamodb_client().delete_item(TableName=api.broker.table, Key=LINE)
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
@@ -267,6 +279,11 @@ def test_nothing_leaks(
     _configure(broker, marked_upstream, level, MAX_OPEN_UPLOADS="1")
     for _ in range(2):
         api.call("POST", "/uploads", json=GOOD)
+    for most in ("300", "10"):
+        line = {"PRESIGNS_PER_MINUTE": "1", "MAX_WAIT_SECONDS": most}
+        _configure(broker, marked_upstream, level, **line)
+        for _ in range(2):
+            api.call("POST", "/uploads", json=GOOD)
     written = broker.log.getvalue()
     _configure(broker, marked_upstream, level, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
     api.call("POST", "/uploads", json=GOOD)

@@ -17,20 +17,7 @@ from chalicelib.table import Table
 POST = ("POST", "/v2/assets")
 
 
-@pytest.fixture(autouse=True)
-def empty(broker: RunningBroker) -> None:
-    """Let no other test's upload be due."""
-    broker.clock.advance(0)
-    client = wiring.dynamodb_client()
-    for shard in range(8):
-        query = {
-            "TableName": broker.table,
-            "IndexName": "by-due",
-            "KeyConditionExpression": "dueShard = :shard",
-            "ExpressionAttributeValues": {":shard": {"S": f"due#{shard}"}},
-        }
-        for item in client.query(**query)["Items"]:
-            client.delete_item(TableName=broker.table, Key={"pk": item["pk"]})
+pytestmark = pytest.mark.usefixtures("nothing_due")
 
 
 def status(api: Api, upload: dict[str, str]) -> str:
