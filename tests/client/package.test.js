@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const CLIENT = fileURLToPath(new URL("../../client", import.meta.url));
+const MODULES = fileURLToPath(new URL("../../node_modules", import.meta.url));
 const TYPESCRIPT = fileURLToPath(new URL("../../node_modules/.bin/tsc", import.meta.url));
 const run = promisify(execFile);
 let folder;
@@ -47,6 +48,30 @@ test("the package depends on nothing and runs nothing", async () => {
     [undefined, undefined, false, "module"],
   );
   assert.deepEqual(Object.keys(manifest.exports), [".", "./uppy", "./react", "./package.json"]);
+});
+
+test("whatever is exported is there, and is for those who have its peer alone", async () => {
+  const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+  const packed = await readdir(installed, { recursive: true });
+  for (const entry of Object.values(manifest.exports).flatMap((one) =>
+    Object.values(one.types ? one : [one]),
+  ))
+    assert.ok(packed.includes(entry.slice(2)), `${entry} is missing`);
+  const peers = Object.keys(manifest.peerDependencies);
+  assert.deepEqual(peers, Object.keys(manifest.peerDependenciesMeta));
+  for (const peer of peers) {
+    assert.equal(manifest.peerDependenciesMeta[peer].optional, true);
+    const target = join(folder, "node_modules", peer);
+    await mkdir(join(target, ".."), { recursive: true });
+    await symlink(join(MODULES, peer), target);
+  }
+  const code = `
+    import { useUpload } from "sync-upload-broker-client/react";
+    import { SyncUpload } from "sync-upload-broker-client/uppy";
+    console.log(typeof useUpload, typeof SyncUpload);`;
+  await writeFile(join(folder, "app/entries.mjs"), code);
+  const { stdout } = await run("node", ["entries.mjs"], { cwd: join(folder, "app") });
+  assert.equal(stdout, "function function\n");
 });
 
 test("an app on Node can import it, and use what sends no file", async () => {

@@ -1,0 +1,89 @@
+import { BasePlugin } from "@uppy/core";
+import { AbortError, RefusedError } from "../index.js";
+
+/** @typedef {import("@uppy/core").UppyFile<any, any>} UppyFile */
+
+/** @extends {BasePlugin<import("./index.js").SyncUploadOptions<any, any>, any, any>} */
+export class SyncUpload extends BasePlugin {
+  /** @type {Map<string, AbortController>} What is being uploaded, by the file's id. */
+  #running = new Map();
+
+  /**
+   * @param {import("@uppy/core").Uppy<any, any>} uppy
+   * @param {import("./index.js").SyncUploadOptions<any, any>} options
+   */
+  constructor(uppy, options) {
+    super(uppy, options);
+    this.type = "uploader";
+    this.id = options.id ?? "SyncUpload";
+  }
+
+  install() {
+    this.uppy.addUploader(this.#uploadAll);
+    // "Cancel all" removes each file too.
+    this.uppy.on("file-removed", this.#abort);
+  }
+
+  uninstall() {
+    this.uppy.removeUploader(this.#uploadAll);
+    this.uppy.off("file-removed", this.#abort);
+    for (const controller of this.#running.values()) controller.abort();
+  }
+
+  #abort = (/** @type {{ id: string }} */ { id }) => this.#running.get(id)?.abort();
+
+  #uploadAll = async (/** @type {string[]} */ ids) => {
+    // Uppy hands over what is there already once more when other files are retried.
+    const files = this.uppy
+      .getFilesByIds(ids)
+      .filter(({ error, progress }) => !error && !progress.uploadComplete);
+    this.uppy.emit("upload-start", files);
+    await Promise.all(files.map(this.#upload));
+  };
+
+  #upload = async (/** @type {UppyFile} */ file) => {
+    const { uploader, labels = ({ meta }) => ({ name: meta.name }) } = this.opts;
+    const controller = new AbortController();
+    this.#running.set(file.id, controller);
+    try {
+      const upload = await uploader.upload(contentOf(file), {
+        ...labels(file),
+        signal: controller.signal,
+        onProgress: ({ loaded, total }) =>
+          this.uppy.emit("upload-progress", file, {
+            uploadStarted: file.progress.uploadStarted ?? Date.now(),
+            // Uppy takes all bytes for the end, yet the asset is not recorded before "upload-success".
+            bytesUploaded: Math.min(loaded, Math.floor(total * 0.99)),
+            bytesTotal: total,
+          }),
+      });
+      const { url } = upload.asset;
+      this.uppy.emit("upload-success", file, {
+        status: 200,
+        body: upload,
+        ...(url && { uploadURL: url }),
+      });
+    } catch (/** @type {any} */ error) {
+      if (!(error instanceof AbortError))
+        this.uppy.emit("upload-error", file, error, { status: error.status ?? 0 });
+    } finally {
+      this.#running.delete(file.id);
+    }
+  };
+}
+
+/**
+ * The file under the name that Uppy knows, which a Blob has not.
+ *
+ * @param {UppyFile} file
+ * @returns {File}
+ */
+function contentOf({ data, name, type, isRemote }) {
+  if (isRemote || !(data instanceof Blob))
+    throw new RefusedError(`${name} is not on this device: only local files can be uploaded.`, {
+      code: "not_a_local_file",
+    });
+  if (data instanceof File && data.name === name) return data;
+  // This refers to the bytes, and copies none.
+  return new File([data], name, { type: data.type || type });
+}

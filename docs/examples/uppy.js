@@ -1,0 +1,20 @@
+// Uppy's Dashboard uploads through the broker: progress, cancel, retry, and the asset's id.
+import Uppy from "@uppy/core";
+import Dashboard from "@uppy/dashboard";
+import { createUploader } from "sync-upload-broker-client";
+import { SyncUpload } from "sync-upload-broker-client/uppy";
+import "@uppy/core/css/style.min.css";
+import "@uppy/dashboard/css/style.min.css";
+
+const uploader = createUploader({
+  endpoint: import.meta.env.VITE_BROKER,
+  getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
+});
+
+export const uppy = new Uppy({ restrictions: { allowedFileTypes: ["video/*", "audio/*"] } })
+  .use(Dashboard, { target: "#app", inline: true })
+  .use(SyncUpload, { uploader });
+
+uppy.on("upload-success", (file, { body }) => {
+  console.log(`${file.name} is asset ${body.asset.id}`);
+});
