@@ -200,7 +200,12 @@ class Line:
         return bytes(item["secret"]["B"])
 
     def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> Written:
-        """Write slots, if they are still as they were read."""
+        """Write slots, if they are still as they were read.
+
+        boto3 repeats a write whose answer was lost, and is then refused because of itself. It
+        counts as refused: what was written is a place, or a turn, that nobody takes, which costs a
+        minute of one slot. To take it for granted would let two requests use one slot.
+        """
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
             if number in raw:

@@ -71,7 +71,7 @@ def used(
     clients.session.cache_clear()
     wiring.ssm_client.cache_clear()
     table.create(wiring.dynamodb_client(), TABLE)
-    events = clients.session().get_component("event_emitter")
+    events: Any = clients.session().events
     events.register("provide-client-params.*.*", record)
     upstream.call("POST", "/_sandbox/reset")
     yield seen
