@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gate, setPages } from "./page.js";
+import { problem, target } from "./server.js";
+
+const BEGIN = "POST /uploads";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const CANCEL = "DELETE /uploads/upload-1";
+const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+const REFUSAL = problem(422, "invalid_request", { retryable: false });
+const open = setPages();
+
+/** Opens the example in a form, with a file that is given to it, and the form's values to read. */
+async function openPond(overrides) {
+  const html = '<form><input type="file"></form>';
+  const opened = await open(
+    `document.querySelector("#app").innerHTML = ${JSON.stringify(html)};
+     const { pond } = await import("./filepond.js");
+     // The field's own file is empty, and not an id.
+     const values = () => new FormData(document.querySelector("form")).getAll("asset");
+     const ids = () => values().filter((value) => typeof value === "string");
+     window.pond = Object.assign(pond, { ids });`,
+    overrides,
+  );
+  const { page } = opened;
+  await page.waitForFunction(() => window.pond);
+  await page.evaluate(() => {
+    window.pond.addFile(new File(["01234"], "take.mp4", { type: "video/mp4" }));
+  });
+  return opened;
+}
+
+const says = (page, words) =>
+  page.waitForFunction(
+    (wanted) => document.querySelector(".filepond--file-status")?.textContent.includes(wanted),
+    {},
+    words,
+  );
+
+test("a file arrives, and the form gets the asset's id", async () => {
+  const { page, server, errors } = await openPond();
+  await page.waitForFunction(() => window.pond.getFile().serverId);
+  assert.equal(await page.evaluate(() => window.pond.getFile().serverId), "asset-1");
+  await page.waitForFunction(() => window.pond.ids()[0] === "asset-1");
+  assert.equal(server.at(PUT)[0].body.toString(), "01234");
+  assert.ok(server.at("GET /token").length > 0);
+  assert.deepEqual(errors, []);
+});
+
+test("undo empties the field", async () => {
+  const { page } = await openPond();
+  await page.waitForFunction(() => window.pond.ids()[0] === "asset-1");
+  const undo = await page.waitForSelector(".filepond--action-revert-item-processing:enabled");
+  await undo.evaluate((button) => button.click());
+  await page.waitForFunction(() => window.pond.ids().length === 0);
+});
+
+test("a refusal is shown in the broker's words, and another try uploads", async () => {
+  const good = { status: 201 };
+  const { page, server } = await openPond({ [BEGIN]: [REFUSAL, good] });
+  good.body = target(server.url);
+  await says(page, "The server's own words.");
+  assert.equal(server.at(PUT).length, 0);
+  await page.evaluate(() => void window.pond.processFile());
+  await page.waitForFunction(() => window.pond.getFile().serverId === "asset-1");
+});
+
+test("a cancelled file is cancelled at the broker", async () => {
+  const { opened, open: release } = gate();
+  const { page, server } = await openPond({ [PUT]: [{ before: () => opened, body: "" }] });
+  await server.arrival(PUT);
+  const cancel = await page.waitForSelector(".filepond--action-abort-item-processing");
+  await cancel.evaluate((button) => button.click());
+  await server.arrival(CANCEL);
+  assert.equal(server.at(COMPLETE).length, 0);
+  release();
+});
