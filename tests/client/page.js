@@ -6,10 +6,30 @@ import { goodScripts, startServer } from "./server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Bundles a module as an app would, which has the client installed. */
-export async function bundle(contents) {
+const RESOLVE = `${ROOT}/docs/examples`;
+
+/** Lets esbuild find modules that are no files, by the names they are imported by. */
+const given = (modules) => ({
+  name: "given",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^\.\// }, ({ path, importer }) =>
+      importer === "<stdin>" && modules[path] ? { path, namespace: "given" } : undefined,
+    );
+    onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({
+      contents: modules[path],
+      loader: "jsx",
+      resolveDir: RESOLVE,
+    }));
+  },
+});
+
+/** Bundles a module as an app would, which has the client installed; an import of nothing fails. */
+export async function bundle(contents, modules = {}) {
   const { outputFiles } = await build({
-    stdin: { contents, resolveDir: `${ROOT}/docs/examples`, loader: "jsx" },
+    stdin: { contents, resolveDir: RESOLVE, loader: "jsx" },
+    plugins: [given(modules)],
+    external: ["vue"],
+    logLevel: "silent",
     bundle: true,
     format: "esm",
     target: "es2022",
@@ -28,7 +48,7 @@ export async function bundle(contents) {
 
 /**
  * Opens pages in Chromium, one for each test, from a server that also plays their broker and storage.
- * `open(contents, overrides)` gives the page and the server, whose routes the overrides change.
+ * `open(contents, overrides, modules, body)` gives the page and the server, whose routes the overrides change.
  */
 export function setPages() {
   let browser;
@@ -42,10 +62,10 @@ export function setPages() {
   });
   after(() => browser?.close());
 
-  return async (contents, overrides = {}) => {
+  return async (contents, overrides = {}, modules = {}, body = '<div id="app"></div>') => {
     const scripts = {};
     const server = await startServer(scripts);
-    const html = '<!doctype html><title>Test</title><div id="app"></div>';
+    const html = `<!doctype html><title>Test</title>${body}`;
     Object.assign(scripts, goodScripts(server.url), overrides, {
       "GET /": [
         {
@@ -54,7 +74,7 @@ export function setPages() {
         },
       ],
       "GET /page.js": [
-        { headers: { "Content-Type": "text/javascript" }, body: await bundle(contents) },
+        { headers: { "Content-Type": "text/javascript" }, body: await bundle(contents, modules) },
       ],
       "GET /token": [{ body: "token-1" }],
     });

@@ -1,0 +1,71 @@
+// Measures what each client adds to an app: `node benchmarks/client_bytes.js`.
+//
+// Each is imported by its uploading function alone, then bundled and minified by the same esbuild for the
+// same browsers, and gzipped. React is left out where a client brings hooks, since an app has it anyway.
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** What an app writes to upload a file, by the package whose version is told. */
+const CLIENTS = [
+  ["the core", "../client", `export { createUploader } from "./client/index.js";`],
+  [
+    "with useUpload",
+    "../client",
+    `export * from "./client/index.js"; export * from "./client/react/index.js";`,
+  ],
+  ["better-upload", "@better-upload/client", `export { uploadFile } from "@better-upload/client";`],
+  [
+    "better-upload, hook",
+    "@better-upload/client",
+    `export { useUploadFile } from "@better-upload/client";`,
+  ],
+  ["UploadThing", "uploadthing", `export { genUploader } from "uploadthing/client";`],
+  ["@vercel/blob/client", "@vercel/blob", `export { upload } from "@vercel/blob/client";`],
+  [
+    "Uppy and aws-s3",
+    "@uppy/aws-s3",
+    `export { default as Uppy } from "@uppy/core"; export { default as AwsS3 } from "@uppy/aws-s3";`,
+  ],
+  [
+    "Uppy and SyncUpload",
+    "@uppy/core",
+    `export { default as Uppy } from "@uppy/core"; export * from "./client/index.js"; export * from "./client/uppy/index.js";`,
+  ],
+];
+
+/** Gives the bytes of a bundle, minified and then gzipped too. */
+async function measure(contents) {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: ROOT },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    platform: "browser",
+    external: ["react"],
+    define: { "process.env.NODE_ENV": '"production"' },
+    legalComments: "none",
+    logLevel: "error",
+    write: false,
+  });
+  const minified = outputFiles[0].contents;
+  return { minified: minified.length, gzipped: gzipSync(minified, { level: 9 }).length };
+}
+
+async function versionOf(name) {
+  const folder = name.startsWith("../") ? `${ROOT}client` : `${ROOT}node_modules/${name}`;
+  return JSON.parse(await readFile(`${folder}/package.json`, "utf8")).version;
+}
+
+console.log("| client | version | minified | gzipped | beside the core |\n|---|---|---|---|---|");
+let core;
+for (const [title, name, contents] of CLIENTS) {
+  const { minified, gzipped } = await measure(contents);
+  core ??= gzipped;
+  const cells = [title, await versionOf(name), minified, gzipped, (gzipped / core).toFixed(1)];
+  console.log(`| ${cells.join(" | ")} |`);
+}

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdir, readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { bundle, setPages } from "./page.js";
+import { problem } from "./server.js";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+const page = await readFile(`${ROOT}/docs/client.md`, "utf8");
+const types = await readFile(`${ROOT}/client/index.d.ts`, "utf8");
+const open = setPages();
+
+/** The page's code, each block with its language and what is said behind that; on the test's own origin. */
+const blocks = [...page.matchAll(/^```(\w+)(.*)\n([\s\S]*?)^```$/gm)].map(
+  ([, language, role, code]) => ({
+    language,
+    role: role.trim(),
+    code: code.replace('"https://uploads.example.com"', "location.origin"),
+  }),
+);
+const section = (title) => page.split(`# ${title}\n`)[1].split(/^#/m)[0];
+const blockOf = (title) => section(title).match(/^```\w+.*\n([\s\S]*?)^```$/m)[1];
+
+/** The rows of a section's tables, by the name in the first cell. */
+const rows = (title) =>
+  Object.fromEntries(
+    [...section(title).matchAll(/^\| `(.*?)` \| (.*?) \|/gm)].map(([, name, second]) => [
+      name,
+      second,
+    ]),
+  );
+
+const uploader = {
+  "./uploader.js": blocks.find(({ code }) => /export const uploader/.test(code)).code,
+};
+
+/** The names of an interface's members, as the types have them. */
+function members(name) {
+  const body = types
+    .split(`interface ${name} `)[1]
+    .split("\n}")[0]
+    .replace(/\/\*\*.*?\*\//gs, "");
+  return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member]) => member);
+}
+
+/** Chooses a file of five bytes in the page's first file input. */
+async function choose(target) {
+  const input = await target.waitForSelector("input[type=file]");
+  await input.evaluate((element) => {
+    const files = new DataTransfer();
+    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
+    element.files = files.files;
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
+
+test("every option of createUploader is told with its default", async () => {
+  const told = rows("Options of `createUploader`");
+  assert.deepEqual(Object.keys(told), members("UploaderOptions"));
+  const source = await readFile(`${ROOT}/client/uploader.js`, "utf8");
+  const [, defaults] = source.match(/let \{(.*)\} = options/);
+  const found = [...defaults.matchAll(/(\w+)(?:: \w+)? = (\d+)/g)];
+  assert.equal(found.length, 3);
+  for (const [, name, value] of found) assert.equal(told[name], `\`${value}\``);
+});
+
+test("every option of upload is told", () => {
+  const names = [...members("Labels"), ...members("UploadOptions")];
+  assert.deepEqual(Object.keys(rows("Options of `upload(file, options)`")).sort(), names.sort());
+});
+
+test("every class of errors, and every code of the client, is told", async () => {
+  const told = Object.keys(rows("Errors"));
+  const source = await Promise.all(
+    (await readdir(`${ROOT}/client`, { recursive: true }))
+      .filter((name) => name.endsWith(".js"))
+      .map((name) => readFile(`${ROOT}/client/${name}`, "utf8")),
+  ).then((modules) => modules.join("\n"));
+  const classes = [...source.matchAll(/export class (\w+Error)/g)].map(([, name]) => name);
+  assert.equal(classes.length, 6);
+  for (const name of classes) assert.ok(told.includes(name), name);
+  const codes = [...source.matchAll(/\bcode: ([^\n]*)/g)].flatMap(([, value]) =>
+    [...value.matchAll(/"(\w+)"/g)].map(([, code]) => code),
+  );
+  const members = ["code", "status", "retryable", "requestId", "retryAfter", "errors", "cause"];
+  const rest = told.filter((name) => !classes.includes(name) && !members.includes(name));
+  assert.deepEqual(rest.sort(), [...new Set(codes)].sort());
+});
+
+test("the quick start has ten lines, and uploads", async () => {
+  const { code } = blocks.find(({ role }) => role === "quick-start");
+  assert.equal(code.trim().split("\n").length, 10);
+  const html = '<input type="file"><output></output>';
+  const opened = await open(code, {}, {}, html);
+  await choose(opened.page);
+  await opened.page.waitForFunction(
+    () => document.querySelector("output").textContent === "asset-1",
+  );
+  assert.equal(opened.server.at(PUT)[0].body.toString(), "01234");
+});
+
+for (const [index, { language, code }] of blocks.entries()) {
+  test(`block ${index + 1}, in ${language}, imports what there is`, async () => {
+    const script = code.match(/<script.*?>\n([\s\S]*)<\/script>/)?.[1] ?? code;
+    assert.ok((await bundle(script, uploader)).length > 0);
+  });
+}
+
+test("a block that imports what is not there would fail", async () => {
+  const wrong = 'import { upload } from "sync-upload-broker-client"; upload();';
+  await assert.rejects(bundle(wrong), /No matching export/);
+});
+
+test("the plain recipe uploads, and tells the asset's id", async () => {
+  const html = '<input type="file" multiple><progress max="100"></progress>';
+  const listen = "window.lines = []; console.log = (line) => window.lines.push(line);";
+  const opened = await open(`${listen}\n${blockOf("Plain")}`, {}, uploader, html);
+  await choose(opened.page);
+  await opened.page.waitForFunction(() => window.lines.length > 0);
+  assert.deepEqual(await opened.page.evaluate(() => window.lines), ["asset-1"]);
+  assert.equal(await opened.page.evaluate(() => document.querySelector("progress").value), 100);
+});
+
+test("the React recipe uploads, and shows the asset's id", async () => {
+  const code = `${blockOf("React")}
+    import { createRoot } from "react-dom/client";
+    createRoot(document.querySelector("#app")).render(<Upload />);`;
+  const opened = await open(code, {}, uploader);
+  await choose(opened.page);
+  const output = await opened.page.waitForSelector("output");
+  assert.equal(await output.evaluate((element) => element.textContent), "asset-1");
+});
+
+test("the Uppy recipe uploads, and tells the asset's id", async () => {
+  const opened = await open(`${blockOf("Uppy")}\nwindow.uppy = uppy;`, {}, uploader);
+  const { page: tab } = opened;
+  const lines = [];
+  tab.on("console", (message) => lines.push(message.text()));
+  await tab.waitForFunction(() => window.uppy);
+  await tab.evaluate(() => {
+    const data = new File(["01234"], "take.mp4", { type: "video/mp4" });
+    window.uppy.addFile({ name: data.name, type: data.type, data });
+    return window.uppy.upload();
+  });
+  assert.ok(lines.includes("take.mp4 asset-1"), `${lines}`);
+});
+
+for (const [how, overrides, last] of [
+  ["uploads, and posts the asset", {}, { asset: { id: "asset-1", type: "VIDEO" } }],
+  [
+    "posts what went wrong",
+    { "POST /uploads": [problem(422, "invalid_request", { retryable: false })] },
+    { error: { code: "invalid_request", message: "The server's own words." } },
+  ],
+]) {
+  test(`the web worker ${how}`, async () => {
+    const { code } = blocks.find(({ role }) => role === "worker");
+    const script = { headers: { "Content-Type": "text/javascript" }, body: await bundle(code) };
+    const opened = await open("", { ...overrides, "GET /worker.js": [script] });
+    const told = await opened.page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const worker = new Worker("/worker.js", { type: "module" });
+          const answers = [];
+          worker.onmessage = ({ data }) => {
+            answers.push(data);
+            if (data.asset || data.error) resolve(answers);
+          };
+          const file = new File(["01234"], "take.mp4", { type: "video/mp4" });
+          worker.postMessage({ endpoint: location.origin, token: "token-1", file });
+        }),
+    );
+    assert.deepEqual(told.at(-1), last);
+    assert.equal(told[0].phase, "waiting");
+  });
+}
+
+test("the own interface tells pauses, speed and place, and goes on with what was left", async () => {
+  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, goOn, LineError });`;
+  const left = { id: "upload-1", status: "pending", fileName: "take.mp4", size: 5, asset: null };
+  const opened = await open(
+    code,
+    {
+      "GET /uploads?limit=100": [{ body: { items: [left] } }],
+      "POST /uploads/upload-1/complete": [
+        problem(409, "file_not_uploaded", { retryable: false }),
+        problem(409, "file_not_uploaded", { retryable: false }),
+        { body: { ...left, status: "registered", asset: { id: "asset-1" } } },
+      ],
+    },
+    uploader,
+  );
+  await opened.page.waitForFunction(() => window.goOn);
+  const told = await opened.page.evaluate(async () => {
+    const say = window.narrator();
+    const base = { total: 1000, phase: "uploading" };
+    const error = new window.LineError("Full.", { code: "line_full", position: 7 });
+    const words = [say({ phase: "waiting", loaded: 0, total: 1000, wait: 2, error })];
+    words.push(say({ phase: "waiting", loaded: 0, wait: 1.2, error: new Error("Gone.") }));
+    words.push(say({ ...base, loaded: 0 }));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    words.push(say({ ...base, loaded: 500 }));
+    const file = new File(["01234"], "take.mp4", { type: "video/mp4" });
+    const { asset } = await window.goOn(file);
+    return { words, id: asset.id };
+  });
+  assert.deepEqual(told.words.slice(0, 3), [
+    "Place 7 in the line",
+    "Gone. Next try in 2 s",
+    "uploading",
+  ]);
+  assert.match(told.words[3], /^\d+ s left$/);
+  assert.equal(told.id, "asset-1");
+  assert.equal(opened.server.at("POST /uploads").length, 0);
+});
+
+test("the sizes told are of the clients and versions that the benchmark measures", () => {
+  const read = (text) => [...text.matchAll(/^\| ([^|]+) \| ([\d.]+) \| (\d+) \| (\d+) \|/gm)];
+  const measured = read(
+    execFileSync("node", [`${ROOT}/benchmarks/client_bytes.js`], { encoding: "utf8" }),
+  );
+  const told = read(page);
+  assert.equal(measured.length, 8);
+  const names = (found) => found.map(([, title, version]) => [title, version]);
+  assert.deepEqual(names(told), names(measured));
+  for (const [index, row] of measured.entries()) {
+    // The core changes by some bytes from time to time.
+    const ratio = Number(row[4]) / Number(told[index][4]);
+    assert.ok(Math.abs(ratio - 1) < 0.05, `${row[1]} has ${row[4]} bytes`);
+  }
+});
