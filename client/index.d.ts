@@ -169,9 +169,9 @@ export declare class UploadError extends Error {
   constructor(message: string, facts: Partial<UploadError> & { code: string });
   /**
    * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`,
-   * `content_type_not_accepted`, `different_file`, `file_too_large`, `still_registering`,
-   * `storage_refused`, `storage_unreachable`, `token_failed`, `unexpected_answer`,
-   * `unknown_content_type`, `url_expired`.
+   * `content_type_not_accepted`, `different_file`, `file_too_large`, `not_a_local_file` (Uppy),
+   * `still_registering`, `storage_refused`, `storage_unreachable`, `token_failed`,
+   * `unexpected_answer`, `unknown_content_type`, `url_expired`.
    */
   readonly code: string;
   /** Whether the same call may succeed later. */

@@ -87,6 +87,7 @@ test("every class of errors, and every code of the client, is told", async () =>
   const members = ["code", "status", "retryable", "requestId", "retryAfter", "errors", "cause"];
   const rest = told.filter((name) => !classes.includes(name) && !members.includes(name));
   assert.deepEqual(rest.sort(), [...new Set(codes)].sort());
+  for (const code of codes) assert.ok(types.includes(`\`${code}\``), `${code} is not in the types`);
 });
 
 test("the quick start has ten lines, and uploads", async () => {

@@ -95,8 +95,11 @@ for (const resolution of ["bundler", "nodenext"]) {
   test(`its types are found by an app with the module resolution "${resolution}"`, async () => {
     const code = `
       import { createUploader, type Progress } from "sync-upload-broker-client";
+      import { useUpload } from "sync-upload-broker-client/react";
       const phase: Progress["phase"] = "done";
-      createUploader({ endpoint: phase, getToken: "x" }).pending().then(([one]) => one?.fileName);`;
+      const uploader = createUploader({ endpoint: phase, getToken: "x" });
+      uploader.pending().then(([one]) => one?.fileName);
+      useUpload({ uploader }).data?.asset.id satisfies string | undefined;`;
     await writeFile(join(folder, "app/main.mts"), code);
     const module = resolution === "bundler" ? "esnext" : "nodenext";
     const options = ["--noEmit", "--strict", "--target", "es2022", "--types", ""];
