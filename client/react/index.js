@@ -14,6 +14,55 @@ const IDLE = {
   progress: undefined,
 };
 
+/**
+ * Uploads the file, and shows how it stands for as long as no other upload is shown.
+ *
+ * @param {{
+ *   latest: { current: import("./index.js").UseUploadOptions },
+ *   running: { current: Set<AbortController> },
+ *   shown: { current: AbortController | undefined },
+ *   setState: (change: (last: import("./index.js").UploadState) => any) => void,
+ * }} hook
+ * @param {Blob} file
+ * @param {import("../index.js").UploadOptions} [options]
+ */
+async function uploadShown(hook, file, { signal, onProgress, ...rest } = {}) {
+  const controller = new AbortController();
+  hook.running.current.add(controller);
+  hook.shown.current = controller;
+  /** @param {object} change */
+  const show = (change) => {
+    if (hook.shown.current === controller) hook.setState((last) => ({ ...last, ...change }));
+  };
+  show({ ...IDLE, status: "pending", isIdle: false, isPending: true, variables: file });
+  let data;
+  /** @type {any} */
+  let error = null;
+  try {
+    data = await hook.latest.current.uploader.upload(file, {
+      ...rest,
+      signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
+      onProgress: (progress) => {
+        show({ progress });
+        onProgress?.(progress);
+      },
+    });
+    show({ status: "success", isPending: false, isSuccess: true, data });
+  } catch (/** @type {any} */ cause) {
+    error = cause;
+    // The user knows of an abort: it is no failure to show.
+    const isAbort = error instanceof AbortError;
+    show(isAbort ? IDLE : { status: "error", isPending: false, isError: true, error });
+  }
+  hook.running.current.delete(controller);
+  const { onSuccess, onError, onSettled } = hook.latest.current;
+  if (data) onSuccess?.(data, file);
+  else if (!(error instanceof AbortError)) onError?.(error, file);
+  onSettled?.(data, error, file);
+  if (data) return data;
+  throw error;
+}
+
 /** @type {typeof import("./index.js").useUpload} */
 export function useUpload(options) {
   const [state, setState] = useState(IDLE);
@@ -27,42 +76,7 @@ export function useUpload(options) {
 
   const mutateAsync = useCallback(
     /** @type {import("./index.js").Mutate<Promise<import("../index.js").RegisteredUpload>>} */
-    async (file, { signal, onProgress, ...rest } = {}) => {
-      const controller = new AbortController();
-      running.current.add(controller);
-      shown.current = controller;
-      /** @param {object} change */
-      const show = (change) => {
-        if (shown.current === controller) setState((last) => ({ ...last, ...change }));
-      };
-      show({ ...IDLE, status: "pending", isIdle: false, isPending: true, variables: file });
-      let data;
-      /** @type {any} */
-      let error = null;
-      try {
-        data = await latest.current.uploader.upload(file, {
-          ...rest,
-          signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
-          onProgress: (progress) => {
-            show({ progress });
-            onProgress?.(progress);
-          },
-        });
-        show({ status: "success", isPending: false, isSuccess: true, data });
-      } catch (/** @type {any} */ cause) {
-        error = cause;
-        // The user knows of an abort: it is no failure to show.
-        const isAbort = error instanceof AbortError;
-        show(isAbort ? IDLE : { status: "error", isPending: false, isError: true, error });
-      }
-      running.current.delete(controller);
-      const { onSuccess, onError, onSettled } = latest.current;
-      if (data) onSuccess?.(data, file);
-      else if (!(error instanceof AbortError)) onError?.(error, file);
-      onSettled?.(data, error, file);
-      if (data) return data;
-      throw error;
-    },
+    (file, more) => uploadShown({ latest, running, shown, setState }, file, more),
     [],
   );
 
