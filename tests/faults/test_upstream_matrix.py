@@ -113,6 +113,7 @@ def test_presign_step(stand: Stand, fault: Fault) -> None:
     assert_told(caller.call("POST", "/uploads", json=body), fault)
     assert caller.uploads() == []
     stand.heal()
+    stand.clock.advance(60)  # After a 429 the line lets nobody through for a while.
     assert caller.call("GET", "/limits").json()["openUploads"]["left"] == 1000
     caller.complete(caller.land("second"))
     assert_settled(stand, [caller])
@@ -128,6 +129,7 @@ def test_renew_step(stand: Stand, fault: Fault) -> None:
     assert_told(caller.call("POST", f"/uploads/{upload['id']}/renew"), fault)
     assert caller.status(upload) == "pending"
     stand.heal()
+    stand.clock.advance(60)  # As above.
     again = caller.call("POST", f"/uploads/{upload['id']}/renew")
     assert again.status_code == 200
     assert again.json()["uploadUrl"] != upload["uploadUrl"]
