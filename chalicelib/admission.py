@@ -38,6 +38,7 @@ LATE = 400  # how late a turn is taken as a rule: `Retry-After` counts whole sec
 SHIFT = 6_000  # how much later than promised a slot may be free, because of those before
 HOLD = 7_000  # how long a caller whose turn has come may be held
 NEXT = 3_000  # how much later than it could be a turn may be, so that no slot is idle before it
+SOON = 20_000  # a line that opens within this time is short
 NO_TURN = 0
 STRANGERS = 8  # callers who are expected to come, when turns beyond the next window are promised
 LONGEST_PAUSE = 120_000
@@ -105,9 +106,12 @@ class Full:
 
     Attributes:
         opens_at: When there will be a place, if nobody else comes.
+        by_share: Whether the line is short, and the caller has only had its share of turns: it
+            may take what is free when it comes again.
     """
 
     opens_at: int
+    by_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,10 +266,15 @@ class Line:
                 break
         else:
             return Full(self._earliest(caller, max(self.now + 1000, tails[0][0]), by_share=False))
+        if at > self.now + SOON >= tails[0][0] and not instead:
+            # Who has had its share would wait for a turn while there is room all the same.
+            opens_at = self._earliest(caller, max(self.now + 1000, tails[0][0]), by_share=False)
+            return Full(opens_at, by_share=True)
         # An opening soon after that moment leaves no slot idle in between. Without one it is the
         # slot that is free last, which leaves the others for those who are ready earlier.
         after = bisect_left(tails, (at, 0))
-        if after < len(tails) and tails[after][0] <= at + NEXT:
+        latest = min(at + NEXT, self.now + self.budget.max_wait)
+        if after < len(tails) and tails[after][0] <= latest:
             at = tails[after][0]
         last = bisect_right(tails, at, key=lambda one: one[0]) - 1
         fitting = [number for tail, number in tails[: last + 1] if tail == tails[last][0]]

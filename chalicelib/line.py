@@ -24,7 +24,7 @@ from chalicelib.table import Change, Table, Written
 PK = "line#presign"
 TRIES = 24
 MAX_SPREAD = 32
-LAG = 500  # milliseconds between a grant's time and its write, beyond which it is written anew
+LAG = 200  # milliseconds between a grant's time and its write, beyond which it is written anew
 FURTHEST = 3_000  # milliseconds that such a grant's time may lie ahead
 STAMPS = 5
 KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
@@ -150,7 +150,9 @@ class Line:
         condition = "attribute_not_exists(#slow)" if before is None else "#slow = :slow"
         values = {} if before is None else {"slow": before}
         sets = {"slow": asdict(slower)}
-        self._table.write(Change(pk=PK, condition=condition, values=values, sets=sets))
+        written = self._table.write(Change(pk=PK, condition=condition, values=values, sets=sets))
+        if not written.granted and slower.until > self._until(written.item):
+            self._table.write(Change(pk=PK, sets=sets))
         observability.event("line_slower", level=30, until=slower.until, floor=slower.floor)
 
     def _decide(self, caller_id: str, turn: int | None, seen: _Seen) -> _Entered:
@@ -162,6 +164,8 @@ class Line:
             if isinstance(decision, Place):
                 standing = self._standing(line, caller)
                 return _Entered(standing, caller_id, turn, seen, decision)
+            if isinstance(decision, Full) and decision.by_share:
+                raise self._come_again(decision.opens_at)
             if isinstance(decision, Full):
                 self._remember_full(caller, line, decision)
                 raise self._full(decision.opens_at)
@@ -259,8 +263,9 @@ class Line:
     def _remember_full(self, caller: int, line: admission.Line, full: Full) -> None:
         if len(self._known_full) >= _MAX_KNOWN:
             self._known_full.clear()
-        self._known_full[caller] = (line.now, full.opens_at)
         waiting = frozenset(turn.caller for turn in line.waiting)
+        if caller not in waiting:
+            self._known_full[caller] = (line.now, full.opens_at)
         if line.is_full:
             self._full_but_for = (line.now, full.opens_at, waiting)
 
@@ -282,6 +287,19 @@ class Line:
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
             members=members,
+        )
+
+    @staticmethod
+    def _until(item: items.Item | None) -> int:
+        slow = items.plain({"slow": item["slow"]})["slow"] if item and "slow" in item else None
+        return int(slow["until"]) if slow else 0
+
+    def _come_again(self, opens_at: int) -> errors.WaitingInLine:
+        seconds = (opens_at - self._now()) / 1000
+        return errors.WaitingInLine(
+            "You have had your share of turns. Come back in time for what is free then.",
+            retry_after=seconds,
+            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )
 
     def _full(self, opens_at: int) -> errors.LineFull:

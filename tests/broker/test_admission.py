@@ -62,6 +62,14 @@ def test_one_caller() -> None:
     assert len(crowd.grants) == 120
 
 
+@pytest.mark.parametrize(("callers", "files"), [(1, 80), (1, 120), (2, 60)])
+def test_many_files(callers: int, files: int) -> None:
+    """One or two people with many files use an idle line at once, not a share of it for minutes."""
+    crowd = Crowd(BUDGET)
+    crowd.run([(number, 1 + number % callers) for number in range(callers * files)], 30)
+    assert len(crowd.grants) == callers * files
+
+
 @pytest.mark.parametrize("greedy_at", [0, 5_000])
 def test_greedy(greedy_at: int) -> None:
     """Thirty callers with two files each are served beside one with a thousand."""

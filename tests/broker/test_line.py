@@ -118,6 +118,20 @@ def test_full(six: RunningBroker) -> None:
     assert second.line(asked)["dynamodbCalls"] == 1
 
 
+def test_own_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Who has had a share of a short line comes again for what is free, and needs no ticket."""
+    upstream.behave(presignsPerMinute=12)
+    broker.configure(upstream, PRESIGNS_PER_MINUTE="12")
+    api = Api(broker)
+    answers = [begin(api, "") for _ in range(9)]
+    assert [one.status_code for one in answers] == [201] * 4 + [429] * 5
+    without = [one for one in answers[4:] if "ticket" not in one.json()]
+    assert without
+    assert {one.json()["code"] for one in without} == {"waiting_in_line"}
+    broker.clock.advance(max(int(one.headers["Retry-After"]) for one in without))
+    assert begin(api, "").status_code == 201
+
+
 def test_limits(six: RunningBroker) -> None:
     """`GET /limits` tells how long the line is."""
     api = Api(six)
