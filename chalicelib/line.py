@@ -124,6 +124,7 @@ class Line:
                 changed = opening.seen.line.with_grant(opening.place, caller, stamp)
                 written = self._write(opening.seen.raw, changed)
                 if written.granted:
+                    self._mind_slowdown(written)
                     self._stamp_anew(opening.place.slot, changed[opening.place.slot])
                     return
                 seen = self._seen(written.item or {})
@@ -206,9 +207,8 @@ class Line:
     def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> Written:
         """Write slots, if they are still as they were read.
 
-        boto3 repeats a write whose answer was lost, and is then refused because of itself. It
-        counts as refused: what was written is a place, or a turn, that nobody takes, which costs a
-        minute of one slot. To take it for granted would let two requests use one slot.
+        boto3 repeats a write whose answer was lost, and is refused because of itself. That costs a
+        minute of one slot; to take it for granted might let two requests use one slot.
         """
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
@@ -245,6 +245,12 @@ class Line:
                     break
             slot = later
         raise errors.StoreUnavailable("The place is lost.", retry_after=1)
+
+    def _mind_slowdown(self, written: Written) -> None:
+        """Keep back whose place was found before another container was told to slow down."""
+        slowdown = self._seen(written.item or {}).line.slowdown
+        if slowdown and slowdown.until > self._now():
+            raise self._come_again(slowdown.until)
 
     def _refuse_known(self, caller: int) -> None:
         """Refuse without asking DynamoDB, where it has just been asked."""
@@ -291,13 +297,12 @@ class Line:
 
     @staticmethod
     def _until(item: items.Item | None) -> int:
-        slow = items.plain({"slow": item["slow"]})["slow"] if item and "slow" in item else None
-        return int(slow["until"]) if slow else 0
+        return int(items.plain(item["slow"]["M"])["until"]) if item and "slow" in item else 0
 
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:
         seconds = (opens_at - self._now()) / 1000
         return errors.WaitingInLine(
-            "You have had your share of turns. Come back in time for what is free then.",
+            "Nothing is kept for you. Come back in time for what is free then.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )

@@ -232,6 +232,27 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
     fill(broker, 20)
 
 
+def test_slower_meanwhile(six: RunningBroker) -> None:
+    """A place that was found before sync. said 429 is not taken after it."""
+    line = six.wired().lifecycle._line  # noqa: SLF001 - two requests, one between the other's steps
+    opening = line.enter("0" * 32, "")
+    line.slow_down(20)
+    with pytest.raises(errors.WaitingInLine) as raised:
+        line.take(opening)
+    assert 18 < (raised.value.retry_after or 0) <= 20
+
+
+def test_longer_pause(six: RunningBroker) -> None:
+    """Of two pauses that are written in one moment, the longer one counts."""
+    line = six.wired().lifecycle._line  # noqa: SLF001 - as above
+    threads = [threading.Thread(target=line.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 58 < line.standing("0" * 32).wait_seconds <= 60
+
+
 def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
     """A request whose turn has come is held until the place is free."""
     fill(six)
