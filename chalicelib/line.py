@@ -146,14 +146,14 @@ class Line:
         item = self._table.get(PK) or {}
         line = self._seen(item).line
         slower = line.slower(int(retry_after * 1000))
-        before = items.plain({"slow": item["slow"]})["slow"] if "slow" in item else None
-        # Another container may have been told the same in the same moment: once is enough.
-        condition = "attribute_not_exists(#slow)" if before is None else "#slow = :slow"
-        values = {} if before is None else {"slow": before}
-        sets = {"slow": asdict(slower)}
-        written = self._table.write(Change(pk=PK, condition=condition, values=values, sets=sets))
-        if not written.granted and slower.until > self._until(written.item):
-            self._table.write(Change(pk=PK, sets=sets))
+        # Another container may have been told the same in the same moment: the longer pause counts.
+        change = Change(
+            pk=PK,
+            condition="attribute_not_exists(#slow) OR #slow.#until < :until",
+            values={"until": slower.until},
+            sets={"slow": asdict(slower)},
+        )
+        self._table.write(change)
         observability.event("line_slower", level=30, until=slower.until, floor=slower.floor)
 
     def _decide(self, caller_id: str, turn: int | None, seen: _Seen) -> _Entered:
@@ -294,10 +294,6 @@ class Line:
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
             members=members,
         )
-
-    @staticmethod
-    def _until(item: items.Item | None) -> int:
-        return int(items.plain(item["slow"]["M"])["until"]) if item and "slow" in item else 0
 
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:
         seconds = (opens_at - self._now()) / 1000
