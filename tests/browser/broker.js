@@ -14,7 +14,8 @@ export class OwnBroker {
     const self = new OwnBroker();
     const [port] = await freePorts(1);
     self.url = `http://127.0.0.1:${port}`;
-    self.#environment = { ...system.environment, BROKER_PORT: port };
+    // What a kill leaves unknown is settled within a minute, not within three.
+    self.#environment = { ...system.environment, BROKER_PORT: port, SETTLE_SECONDS: "1" };
     await self.start();
     return self;
   }

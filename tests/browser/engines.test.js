@@ -13,7 +13,7 @@ import { sampleNamed } from "./stage.js";
 import { startSystem } from "./system.js";
 import { TroubledNetwork } from "./troubled-network.js";
 
-const PATIENCE = 60_000; // milliseconds
+const PATIENCE = 150_000; // milliseconds
 
 /** What a scenario has: a page of one engine, behind a network of its own, as a user of its own. */
 class Stage {
