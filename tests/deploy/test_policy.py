@@ -75,6 +75,10 @@ def used(
     events.register("provide-client-params.*.*", record)
     upstream.call("POST", "/_sandbox/reset")
     yield seen
+    # The stack of the other tests makes a table of the same name, and must find none.
+    dynamodb = wiring.dynamodb_client()
+    dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=TABLE)
     clients.session.cache_clear()
     wiring.ssm_client.cache_clear()
 
