@@ -56,10 +56,16 @@ def allowed(stage: str) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """An upstream with its minute unspent; that of the stack holds files which wait for a sweep."""
+    started = RunningUpstream(tmp_path_factory.mktemp("own-upstream"))
+    yield started
+    assert started.stop() == 0
+
+
 @pytest.fixture
-def used(
-    aws: EmulatedAws, upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[set[tuple[str, str]]]:
+def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, str]]]:
     """The actions that the broker's own clients send, and a broker with its secrets in SSM."""
     seen: set[tuple[str, str]] = set()
 
@@ -73,7 +79,6 @@ def used(
     table.create(wiring.dynamodb_client(), TABLE)
     events: Any = clients.session().events
     events.register("provide-client-params.*.*", record)
-    upstream.call("POST", "/_sandbox/reset")
     yield seen
     # The stack of the other tests makes a table of the same name, and must find none.
     dynamodb = wiring.dynamodb_client()

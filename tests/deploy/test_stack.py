@@ -133,7 +133,7 @@ def test_log_kept_for_a_while(stack: Stack, caller: Caller, aws: EmulatedAws) ->
     assert {one["retentionInDays"] for one in mine} == {30}
 
 
-def test_sweep_by_its_schedule(abandoned: str, stack: Stack) -> None:
+def test_sweep_by_its_schedule(abandoned: str, stack: Stack, aws: EmulatedAws) -> None:
     """The upload of the closed tab is registered by the rule that runs every minute."""
     caller = Caller(stack.url, "left-for-the-schedule")
 
@@ -144,7 +144,13 @@ def test_sweep_by_its_schedule(abandoned: str, stack: Stack) -> None:
         return upload if upload["status"] == "registered" else None
 
     # An attempt that the emulator cut off is found out about by a later run.
-    assert wait_until(registered, 330)["asset"]["id"]
+    try:
+        found = wait_until(registered, 330)
+    except AssertionError:
+        print(caller.call("GET", f"/uploads/{abandoned}").text)
+        print(*aws.lines(stack.resource("SweepLogs")), sep="\n")
+        raise
+    assert found["asset"]["id"]
 
 
 class Traffic:
