@@ -13,7 +13,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from chalicelib import admission, errors, items, observability
 from chalicelib.admission import Budget, Full, Place, Turn
@@ -163,7 +163,8 @@ class Line:
             line = seen.line
             decision = line.decide(caller, turn, min(4 << number, MAX_SPREAD))
             if isinstance(decision, Place):
-                standing = self._standing(line, caller)
+                taken = line.with_grant(decision, caller, line.now)
+                standing = self._standing(replace(line, slots={**line.slots, **taken}), caller)
                 return _Entered(standing, caller_id, turn, seen, decision)
             if isinstance(decision, Full) and decision.by_share:
                 raise self._come_again(decision.opens_at)
@@ -186,14 +187,11 @@ class Line:
         }
         if self._secret is None:
             self._secret = self._read_secret(item)
-        slow = items.plain({"slow": item["slow"]})["slow"] if "slow" in item else None
         line = admission.Line(
             budget=self._budget,
             slots={number: Slot.decode(value) for number, value in raw.items()},
             now=self._now(),
-            slowdown=Slowdown(int(slow["since"]), int(slow["until"]), int(slow["floor"]))
-            if slow
-            else None,
+            slowdown=_slowdown(item),
         )
         return _Seen(raw, line)
 
@@ -248,7 +246,7 @@ class Line:
 
     def _mind_slowdown(self, written: Written) -> None:
         """Keep back whose place was found before another container was told to slow down."""
-        slowdown = self._seen(written.item or {}).line.slowdown
+        slowdown = _slowdown(written.item or {})
         if slowdown and slowdown.until > self._now():
             raise self._come_again(slowdown.until)
 
@@ -276,11 +274,12 @@ class Line:
             self._full_but_for = (line.now, full.opens_at, waiting)
 
     def _standing(self, line: admission.Line, caller: int) -> LineStanding:
+        free = line.free_places(caller)
         return LineStanding(
             budget=self._budget.places,
-            free=line.free_places(caller),
+            free=free,
             waiting=len(line.waiting),
-            wait_seconds=line.wait(caller) / 1000,
+            wait_seconds=0 if free else line.wait(caller) / 1000,
         )
 
     def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
@@ -332,6 +331,11 @@ class Line:
             signature.encode(errors="replace"), self._signature(caller_id, at).encode()
         )
         return at if is_valid else admission.NO_TURN
+
+
+def _slowdown(item: items.Item) -> Slowdown | None:
+    """Read what is left of a 429 of sync."""
+    return Slowdown(**items.plain(item["slow"]["M"])) if "slow" in item else None
 
 
 class _counted:  # noqa: N801 - reads as a statement

@@ -100,7 +100,7 @@ class Opening:
     """A place in the line that was found free.
 
     Attributes:
-        standing: How the line stood just before.
+        standing: How the line stands for the caller when the place is taken.
     """
 
     standing: LineStanding

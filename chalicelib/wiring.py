@@ -238,6 +238,8 @@ def start(environ: Mapping[str, str]) -> str | None:
             observability.event("misconfigured", level=40, problems=error.detail.split("; "))
         else:
             observability.configure(_broker.settings.log_level, table=table)
+        finally:
+            gc.enable()
     return _trouble
 
 

@@ -1,5 +1,6 @@
 """What every answer has in common: CORS, errors, request ids, one log line."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,14 @@ def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -
         assert answer.json()["code"] == "misconfigured"
         assert "SYNC_API_KEY" not in answer.text
         assert answer.headers["Retry-After"] == "60"
+
+
+def test_garbage_collected(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A container looks for garbage again when it has started, whether it could or not."""
+    for environment in ({}, broker.environment(upstream)):
+        wiring.use(None)
+        wiring.start(environment)
+        assert gc.isenabled()
 
 
 @pytest.mark.parametrize(

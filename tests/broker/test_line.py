@@ -1,5 +1,6 @@
 """The line through the real app: several containers, one table, and a sync. that counts."""
 
+import re
 import threading
 from collections import Counter
 
@@ -137,7 +138,11 @@ def test_limits(six: RunningBroker) -> None:
     api = Api(six)
     line = api.call("GET", "/limits").json()["line"]
     assert line == {"perMinute": 6, "free": 2, "waiting": 0, "waitSeconds": 0}
-    fill(six)
+    spender = Api(six)
+    left = [begin(spender).headers["RateLimit"].rpartition(", ")[2] for _ in range(2)]
+    assert left[0] == '"presigns";r=1'
+    assert re.fullmatch(r'"presigns";r=0;t=([1-9]|10)', left[1])
+    fill(six, 3)
     begin(api)
     line = api.call("GET", "/limits").json()["line"]
     assert (line["free"], line["waiting"]) == (0, 1)
