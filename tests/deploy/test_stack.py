@@ -146,9 +146,9 @@ def test_sweep_by_its_schedule(abandoned: str, stack: Stack, aws: EmulatedAws) -
     # An attempt that the emulator cut off is found out about by a later run.
     try:
         found = wait_until(registered, 330)
-    except AssertionError:
-        print(caller.call("GET", f"/uploads/{abandoned}").text)
-        print(*aws.lines(stack.resource("SweepLogs")), sep="\n")
+    except AssertionError as error:
+        error.add_note(caller.call("GET", f"/uploads/{abandoned}").text)
+        error.add_note("\n".join(aws.lines(stack.resource("SweepLogs"))))
         raise
     assert found["asset"]["id"]
 
