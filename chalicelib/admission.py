@@ -16,19 +16,20 @@ promised up to the caller's share of a window: the budget, divided by the caller
 more, who may come yet. And a wait beyond the limit is refused, and costs nobody a place.
 
 Times are milliseconds since 1970. The containers' clocks, together with the way to sync., may
-differ by `MARGIN`.
+differ by `MARGIN`, and a presign may leave up to `LAG` after the moment of its grant.
 """
 
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from chalicelib.slots import MINUTE, RECOVERY, UNUSED, Event, Slot, Slowdown
+from chalicelib.slots import MINUTE, NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
 
 MARGIN = 1_000
-WINDOW = MINUTE + MARGIN  # between two grants of one slot
+LAG = 200  # what writing a grant takes, at most
+WINDOW = MINUTE + MARGIN + LAG  # between two grants of one slot
 BURST = 10_000
 BURST_PARTS = 3  # one caller gets one such part of the budget in a burst
 LEAD = 700  # how long before its moment a caller is asked to be there, and held until it comes
@@ -240,10 +241,8 @@ class Line:
     def _open_place(self, turn: tuple[int, Event] | None) -> Place | None:
         """Choose any slot that is free, best one that nobody waits for."""
         numbers = [number for number in self._numbers if self._is_open(number)]
-        unpromised = [number for number in numbers if not self._turns[number]]
-        if not numbers:
-            return None
-        return Place(self._choose.choice(unpromised or numbers), self.now, turn)
+        best = [number for number in numbers if not self._turns[number]] or numbers
+        return Place(self._choose.choice(best), self.now, turn) if best else None
 
     def _redeem(self, own: tuple[int, Event]) -> Place | None:
         """Let a turn that has come through: by its own slot, by another, or in a moment."""
@@ -314,25 +313,26 @@ class Line:
         """Return the slots that change when a place is taken."""
         granted = self._without(place.turn)
         turns = granted.get(place.slot, self._kept(place.slot)).turns
-        return granted | {place.slot: Slot(Event(at, caller), turns)}
+        nonce = self._choose.randrange(1, 1 << NONCE_BITS)
+        return granted | {place.slot: Slot(Event(at, caller), turns, nonce)}
 
     def with_turn(self, turn: Turn, caller: int) -> dict[int, Slot]:
         """Return the slots that change when a turn is promised."""
         changed = self._without(turn.instead)
         slot = changed.get(turn.slot, self._kept(turn.slot))
         turns = tuple(sorted((*slot.turns, Event(turn.at, caller))))
-        return changed | {turn.slot: Slot(slot.granted, turns)}
+        return changed | {turn.slot: replace(slot, turns=turns)}
 
     def _kept(self, number: int) -> Slot:
         """Return a slot without the turns that are lost."""
-        return Slot(self._slot(number).granted, self._turns[number])
+        return replace(self._slot(number), turns=self._turns[number])
 
     def _without(self, turn: tuple[int, Event] | None) -> dict[int, Slot]:
         if turn is None:
             return {}
-        number, event = turn
-        slot = self._kept(number)
-        return {number: Slot(slot.granted, tuple(one for one in slot.turns if one != event))}
+        slot = self._kept(turn[0])
+        turns = tuple(one for one in slot.turns if one != turn[1])
+        return {turn[0]: replace(slot, turns=turns)}
 
     def slower(self, pause: int) -> Slowdown:
         """Slow down, since sync. answered 429.

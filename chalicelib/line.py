@@ -7,9 +7,6 @@ names the slots as they were read. Where somebody else was faster, the refusal b
 it is now, and the decision is made anew.
 """
 
-import base64
-import hashlib
-import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -18,18 +15,18 @@ from dataclasses import asdict, dataclass, replace
 from chalicelib import admission, errors, items, observability
 from chalicelib.admission import Budget, Full, Place, Turn
 from chalicelib.ports import LineStanding, Opening
-from chalicelib.slots import Slot, Slowdown, caller_number
+from chalicelib.slots import UNUSED, Slot, Slowdown, caller_number
 from chalicelib.table import Change, Table, Written
+from chalicelib.tickets import Tickets
 
 PK = "line#presign"
 TRIES = 24
 MAX_SPREAD = 32
-LAG = 200  # milliseconds between a grant's time and its write, beyond which it is written anew
-FURTHEST = 3_000  # milliseconds that such a grant's time may lie ahead
+FURTHEST = 3_000  # milliseconds that a grant which is written anew may lie ahead
 STAMPS = 5
+SECRET_BYTES = 32
 KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
 _MAX_KNOWN = 1000  # callers
-_SIGNATURE_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,9 @@ class Line:
         self._budget = budget
         self._now = now
         self._sleep = sleep
-        self._secret: bytes | None = None
+        # Until the table's own secret has been read, no ticket proves anything.
+        self._tickets = Tickets(secrets.token_bytes(SECRET_BYTES))
+        self._has_secret = False
         self._known_full: dict[int, tuple[int, int]] = {}
         self._full_but_for: tuple[int, int, frozenset[int]] = (0, 0, frozenset())
 
@@ -123,9 +122,12 @@ class Line:
                 stamp = self._now()
                 changed = opening.seen.line.with_grant(opening.place, caller, stamp)
                 written = self._write(opening.seen.raw, changed)
-                if written.granted:
+                number = opening.place.slot
+                slot = _slot(written, number)
+                # boto3 repeats a write whose answer was lost, and is refused because of itself.
+                if slot.nonce == changed[number].nonce:
                     self._mind_slowdown(written)
-                    self._stamp_anew(opening.place.slot, changed[opening.place.slot])
+                    self._stamp_anew(number, slot)
                     return
                 seen = self._seen(written.item or {})
                 opening = self._decide(opening.caller_id, opening.turn, seen)
@@ -185,8 +187,9 @@ class Line:
             for name, value in item.items()
             if name[:1] == "s" and name[1:].isdigit()
         }
-        if self._secret is None:
-            self._secret = self._read_secret(item)
+        if not self._has_secret:
+            self._tickets = Tickets(self._read_secret(item))
+            self._has_secret = True
         line = admission.Line(
             budget=self._budget,
             slots={number: Slot.decode(value) for number, value in raw.items()},
@@ -197,17 +200,13 @@ class Line:
 
     def _read_secret(self, item: items.Item) -> bytes:
         if "secret" not in item:
-            new = secrets.token_bytes(32)
+            new = secrets.token_bytes(SECRET_BYTES)
             change = Change(pk=PK, condition="attribute_not_exists(#secret)", sets={"secret": new})
             item = self._table.write(change).item or {}
         return bytes(item["secret"]["B"])
 
     def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> Written:
-        """Write slots, if they are still as they were read.
-
-        boto3 repeats a write whose answer was lost, and is refused because of itself. That costs a
-        minute of one slot; to take it for granted might let two requests use one slot.
-        """
+        """Write slots, if they are still as they were read."""
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
             if number in raw:
@@ -229,18 +228,16 @@ class Line:
         for _ in range(STAMPS):
             now = self._now()
             late = now - slot.granted.at
-            if late <= LAG:
+            if late <= admission.LAG:
                 if late < 0:
                     self._sleep(-late / 1000)
                 return
             moved = slot.granted._replace(at=now + min(late, FURTHEST))
-            later = Slot(moved, slot.turns)
-            written = self._write({number: slot.encode()}, {number: later})
-            if not written.granted:
-                # A turn was promised meanwhile, or the answer to the same write was lost.
-                later = Slot.decode(bytes((written.item or {})[f"s{number}"]["B"]))
-                if later.granted not in {slot.granted, moved}:
-                    break
+            written = self._write({number: slot.encode()}, {number: replace(slot, granted=moved)})
+            # It is refused if a turn was promised meanwhile.
+            later = _slot(written, number)
+            if later.nonce != slot.nonce:
+                break
             slot = later
         raise errors.StoreUnavailable("The place is lost.", retry_after=1)
 
@@ -284,7 +281,7 @@ class Line:
 
     def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
         seconds = (at - admission.LEAD - self._now()) / 1000
-        members: dict[str, str | int] = {"ticket": self._ticket(caller_id, at)}
+        members: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
         if turn is not None:
             members["position"] = turn.position
         return errors.WaitingInLine(
@@ -303,34 +300,27 @@ class Line:
         )
 
     def _full(self, opens_at: int) -> errors.LineFull:
-        seconds = (opens_at - self._now()) / 1000
+        # They must not all come back in one moment.
+        later = secrets.randbelow(self._budget.max_wait // 10 + 1)
+        seconds = (opens_at + later - self._now()) / 1000
         return errors.LineFull(
             "More uploads are waiting than can be begun in reasonable time.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )
 
-    def _ticket(self, caller_id: str, at: int) -> str:
-        """Write the proof of a turn: its moment, and a signature over it and the caller."""
-        return f"{at:x}.{self._signature(caller_id, at)}"
-
-    def _signature(self, caller_id: str, at: int) -> str:
-        digest = hmac.new(self._secret or b"", f"{caller_id}#{at}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest.digest()[:_SIGNATURE_BYTES]).decode()
-
     def _read_ticket(self, caller_id: str, ticket: str | None) -> int | None:
-        """Return the moment of the turn that a ticket proves."""
+        """Return the moment of the turn that a ticket proves, if the caller knows of tickets."""
         if ticket is None:
             return None
-        moment, _, signature = ticket.partition(".")
-        try:
-            at = int(moment[:16], 16)
-        except ValueError:
-            return admission.NO_TURN
-        is_valid = self._secret is not None and hmac.compare_digest(
-            signature.encode(errors="replace"), self._signature(caller_id, at).encode()
-        )
-        return at if is_valid else admission.NO_TURN
+        at = self._tickets.read(caller_id, ticket)
+        return admission.NO_TURN if at is None else at
+
+
+def _slot(written: Written, number: int) -> Slot:
+    """Read what a slot is now, whether it was written or the write was refused."""
+    stored = (written.item or {}).get(f"s{number}")
+    return Slot.decode(bytes(stored["B"])) if stored else UNUSED
 
 
 def _slowdown(item: items.Item) -> Slowdown | None:

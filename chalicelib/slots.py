@@ -9,6 +9,8 @@ from typing import NamedTuple
 MINUTE = 60_000
 RECOVERY = 60_000  # how long it takes to get back to the whole budget after sync. said 429
 _EVENT_BYTES = 10
+_NONCE_BYTES = 4
+NONCE_BITS = 8 * _NONCE_BYTES
 
 
 class Event(NamedTuple):
@@ -28,24 +30,28 @@ class Slot:
     Attributes:
         granted: Its last grant; at 0 if there was none.
         turns: What is promised, the next one first.
+        nonce: Tells the request that it is granted to from every other one.
     """
 
     granted: Event = NEVER
     turns: tuple[Event, ...] = ()
+    nonce: int = 0
 
     @classmethod
     def decode(cls, raw: bytes | None) -> "Slot":
         """Read a slot as it is stored; None for one that was never used."""
         if not raw:
             return UNUSED
-        parts = [raw[at : at + _EVENT_BYTES] for at in range(0, len(raw), _EVENT_BYTES)]
+        nonce, rest = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+        parts = [rest[at : at + _EVENT_BYTES] for at in range(0, len(rest), _EVENT_BYTES)]
         events = [Event(int.from_bytes(one[:6]), int.from_bytes(one[6:])) for one in parts]
-        return cls(events[0], tuple(events[1:]))
+        return cls(events[0], tuple(events[1:]), int.from_bytes(nonce))
 
     def encode(self) -> bytes:
-        """Write a slot: ten bytes for the grant, and ten for each turn."""
+        """Write a slot: four bytes for the nonce, ten for the grant, and ten for each turn."""
         events = (self.granted, *self.turns)
-        return b"".join(one.at.to_bytes(6) + one.caller.to_bytes(4) for one in events)
+        encoded = (one.at.to_bytes(6) + one.caller.to_bytes(4) for one in events)
+        return self.nonce.to_bytes(_NONCE_BYTES) + b"".join(encoded)
 
 
 UNUSED = Slot()

@@ -191,7 +191,7 @@ def test_wrong_clock() -> None:
 )
 def test_stored(events: list[tuple[int, int]]) -> None:
     """A slot is read as it was written."""
-    slot = Slot(Event(*events[0]), tuple(Event(*one) for one in events[1:]))
+    slot = Slot(Event(*events[0]), tuple(Event(*one) for one in events[1:]), events[0][1])
     assert Slot.decode(slot.encode()) == slot
-    assert len(slot.encode()) == 10 * len(events)
+    assert len(slot.encode()) == 4 + 10 * len(events)
     assert Slot.decode(None) == Slot()

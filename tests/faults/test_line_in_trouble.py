@@ -1,0 +1,23 @@
+"""The line, when DynamoDB's answers get lost."""
+
+import pytest
+from stand import Caller, Stand
+
+BODY = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+
+
+def free(caller: Caller) -> int:
+    """How many uploads a caller could begin now."""
+    places: int = caller.call("GET", "/limits").json()["line"]["free"]
+    return places
+
+
+@pytest.mark.parametrize("kind", ["cut-after", "cut-before", "slow-after"])
+def test_lost_grant(stand: Stand, kind: str) -> None:
+    """A grant whose answer was lost is the request's own, and takes one place, not two."""
+    caller = Caller(stand)
+    before = free(caller)
+    fault = stand.dynamodb.order(kind, "UpdateItem", "line#presign", "ReturnValues", lasting=False)
+    assert caller.call("POST", "/uploads", json=BODY).status_code == 201
+    assert fault.reached.is_set()
+    assert free(caller) == before - 1
