@@ -3,23 +3,19 @@
 `docs/configuration.md` lists every variable with its default and unit.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from chalicelib import addresses
 from chalicelib.errors import Misconfigured
 
 T = TypeVar("T")
 
 GIB = 1024**3
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
-_PORTS = {"https": 443, "http": 80}  # which browsers leave out
-_NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
 # PyJWT takes no such key for a shared secret: whoever knows the public one could sign with it.
 _ASYMMETRIC = re.compile(r"----[- ]BEGIN |^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp)")
 _MAX_DIGITS = 20
@@ -50,6 +46,7 @@ class Settings:
     limits_claim: str
     sync_base_url: str
     sync_storage_hosts: tuple[str, ...]
+    storage_relay: str | None
     allowed_origins: tuple[str, ...]
     allowed_project_ids: frozenset[str]
     max_upload_bytes: int
@@ -84,25 +81,26 @@ def load(environ: Mapping[str, str]) -> Settings:
         sync_api_key_parameter=reader.value("SYNC_API_KEY_PARAMETER", _optional(_exact), ""),
         jwt_secret=reader.value("JWT_SECRET", _optional(jwt_secret), ""),
         jwt_secret_parameter=reader.value("JWT_SECRET_PARAMETER", _optional(_exact), ""),
-        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(_url), ""),
+        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(addresses.url), ""),
         jwt_issuer=reader.value("JWT_ISSUER", _optional(_exact), ""),
         jwt_audience=reader.value("JWT_AUDIENCE", _optional(_exact), ""),
         jwt_audience_claim=reader.value("JWT_AUDIENCE_CLAIM", _exact, "aud"),
         limits_claim=reader.value("LIMITS_CLAIM", _exact, "upload"),
-        sync_base_url=reader.value("SYNC_BASE_URL", _base_url, "https://api.sync.so"),
+        sync_base_url=reader.value("SYNC_BASE_URL", addresses.base_url, "https://api.sync.so"),
         sync_storage_hosts=reader.value(
-            "SYNC_STORAGE_HOSTS", _hosts, "assets.sync.so,uploads.sync.so"
+            "SYNC_STORAGE_HOSTS", addresses.hosts, "assets.sync.so,uploads.sync.so"
         ),
-        allowed_origins=reader.value("ALLOWED_ORIGINS", _origins, ""),
+        storage_relay=reader.value("STORAGE_RELAY", _optional(addresses.secure_origin), ""),
+        allowed_origins=reader.value("ALLOWED_ORIGINS", addresses.origins, ""),
         allowed_project_ids=reader.value(
-            "ALLOWED_PROJECT_IDS", lambda value: frozenset(_items(value)), ""
+            "ALLOWED_PROJECT_IDS", lambda value: frozenset(addresses.items(value)), ""
         ),
         max_upload_bytes=reader.whole("MAX_UPLOAD_BYTES", 1, 5 * GIB, 5 * GIB),
         allowed_content_types=reader.value(
             "ALLOWED_CONTENT_TYPES", _content_types, "video/*,audio/*,image/*"
         ),
         public_url_exceptions=reader.value(
-            "PUBLIC_URL_EXCEPTIONS", lambda value: frozenset(_exact_origins(value)), ""
+            "PUBLIC_URL_EXCEPTIONS", lambda value: frozenset(addresses.exact_origins(value)), ""
         ),
         max_open_uploads=reader.whole("MAX_OPEN_UPLOADS", 1, 10**6, 1000),
         uploads_per_day=reader.whole("UPLOADS_PER_DAY", 1, 10**9, 10_000),
@@ -125,7 +123,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 def origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Read the allowed origins alone; none where they can't be read."""
     try:
-        return _origins(environ.get("ALLOWED_ORIGINS", ""))
+        return addresses.origins(environ.get("ALLOWED_ORIGINS", ""))
     except ValueError:
         return ()
 
@@ -155,7 +153,7 @@ def _open_mode(environ: Mapping[str, str], is_set: set[str]) -> list[str]:
         host = urlsplit(environ.get("SYNC_BASE_URL", "")).hostname
     except ValueError:
         host = None
-    if "AWS_LAMBDA_FUNCTION_NAME" in is_set or host not in _LOOPBACK:
+    if "AWS_LAMBDA_FUNCTION_NAME" in is_set or host not in addresses.LOOPBACK:
         problems.append("AUTH_MODE is not valid: it must be jwt outside the sandbox")
     return problems
 
@@ -264,10 +262,6 @@ def _optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     return lambda value: parse(value) if value else None
 
 
-def _items(value: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
 def _exact(value: str) -> str:
     if value != value.strip() or not value.isprintable():
         raise ValueError("a text without spaces around it")
@@ -281,70 +275,8 @@ def _whole(value: str, low: int, high: int) -> int:
     return int(value)
 
 
-def _url(value: str, forbidden: str = "#", words: str = "credentials and fragment") -> str:
-    try:
-        parts = urlsplit(value)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        is_fine = (
-            (parts.scheme == "https" or local)
-            and _is_host(parts.hostname or "")
-            and parts.port != 0
-            and value.isascii()
-            and value.isprintable()
-            and "@" not in parts.netloc
-            and not set(value) & set(' "\\' + forbidden)
-        )
-    except ValueError:
-        is_fine = False
-    if not is_fine:
-        raise ValueError(f"an https URL without {words} (http is accepted on loopback)")
-    return value
-
-
-def _base_url(value: str) -> str:
-    return _url(value, "?#", "credentials, query and fragment").rstrip("/")
-
-
-def _is_host(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _NAME.fullmatch(host) is not None
-    return True
-
-
-def _hosts(value: str) -> tuple[str, ...]:
-    hosts = tuple(item.lower() for item in _items(value))
-    if not hosts or any("/" in host for host in hosts):
-        raise ValueError("a comma list of host names, each with a port if it is not the usual one")
-    return hosts
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    return ("*",) if value.strip() == "*" else _exact_origins(value)
-
-
-def _exact_origins(value: str) -> tuple[str, ...]:
-    origins = _items(value)
-    if not all(map(_is_origin, origins)):
-        raise ValueError(
-            "a comma list of origins as browsers write them, such as https://app.example.com:"
-            " lower case, no path, no port where it is the usual one"
-        )
-    return origins
-
-
-def _is_origin(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        is_fine = _is_host(parts.hostname or "") and parts.port != _PORTS.get(parts.scheme)
-    except ValueError:
-        return False
-    return is_fine and _ORIGIN.fullmatch(text) is not None
-
-
 def _content_types(value: str) -> tuple[str, ...]:
-    types = tuple(item.lower() for item in _items(value))
+    types = tuple(item.lower() for item in addresses.items(value))
     if not types or not all(_TYPE.fullmatch(item) for item in types):
         raise ValueError("a comma list of content types such as video/*,audio/mpeg")
     return types

@@ -1,6 +1,7 @@
 """An Upload as the browser sees it: `schemas/upload.json` and `schemas/pending-upload.json`."""
 
 import math
+import re
 import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -35,22 +36,30 @@ def upload(one: Upload) -> Json:
     }
 
 
-def pending(one: Upload, now: float | None = None) -> Json:
+def pending(one: Upload, relay: str | None = None, now: float | None = None) -> Json:
     """Write a pending Upload with all that the PUT needs.
 
     Args:
         one: The upload.
+        relay: The origin that relays to storage, or None. The signature stays good: it covers
+            storage's host, to which the relay sends path and query as they are.
         now: Seconds since 1970, of which `expiresIn` counts.
     """
     target = one.targets[-1]
     left = target.expires_at / 1000 - (time.time() if now is None else now)
     return upload(one) | {
-        "uploadUrl": target.upload_url,
+        "uploadUrl": _by(relay, target.upload_url),
         "method": "PUT",
         "headers": {"Content-Type": one.content_type},
         "expiresIn": max(0, int(left)),
         "expiresAt": _time(target.expires_at),
     }
+
+
+def _by(relay: str | None, upload_url: str) -> str:
+    # Not taken apart and put together: what is signed must stay as it is, byte for byte.
+    rest = re.sub(r"^https?://[^/?#]+", "", upload_url, flags=re.IGNORECASE)
+    return upload_url if relay is None else relay + rest
 
 
 def outcome(one: Outcome, request: Request, status: int) -> Answer:

@@ -54,7 +54,8 @@ def begin(request: Request) -> Answer:
     headers = render.rate_limit(used, request.caller.limits, line)
     headers["Location"] = render.location(request, upload)
     is_pending = upload.status is Status.PENDING
-    body = render.pending(upload) if is_pending else render.upload(upload)
+    relay = broker.settings.storage_relay
+    body = render.pending(upload, relay) if is_pending else render.upload(upload)
     return Answer(201, body, headers)
 
 
@@ -125,8 +126,9 @@ def complete(request: Request) -> Answer:
 def renew(request: Request) -> Answer:
     """Get a fresh address for a pending upload whose address is about to expire."""
     ticket = request.headers.get("upload-ticket")
-    upload = wiring.broker().lifecycle.renew(request.caller, _upload_id(request), ticket)
-    return Answer(200, render.pending(upload))
+    broker = wiring.broker()
+    upload = broker.lifecycle.renew(request.caller, _upload_id(request), ticket)
+    return Answer(200, render.pending(upload, broker.settings.storage_relay))
 
 
 def _upload_id(request: Request) -> str:

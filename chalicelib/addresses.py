@@ -1,0 +1,105 @@
+"""How an operator writes down addresses: URLs, hosts, and origins as browsers write them. Pure.
+
+Each function checks one setting's text and raises ValueError with what would be right.
+"""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+_PORTS = {"https": 443, "http": 80}  # which browsers leave out
+_NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
+
+
+def items(value: str) -> tuple[str, ...]:
+    """Split a comma list, without what is empty."""
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def url(value: str, forbidden: str = "#", words: str = "credentials and fragment") -> str:
+    """Check a URL.
+
+    Args:
+        value: The URL.
+        forbidden: The characters that it may not hold.
+        words: What they would begin, for people.
+    """
+    try:
+        parts = urlsplit(value)
+        is_fine = (
+            (parts.scheme == "https" or _is_local(value))
+            and _is_host(parts.hostname or "")
+            and parts.port != 0
+            and value.isascii()
+            and value.isprintable()
+            and "@" not in parts.netloc
+            and not set(value) & set(' "\\' + forbidden)
+        )
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise ValueError(f"an https URL without {words} (http is accepted on loopback)")
+    return value
+
+
+def base_url(value: str) -> str:
+    """Check a URL that paths are put behind."""
+    return url(value, "?#", "credentials, query and fragment").rstrip("/")
+
+
+def hosts(value: str) -> tuple[str, ...]:
+    """Check a comma list of hosts."""
+    found = tuple(item.lower() for item in items(value))
+    if not found or any("/" in host for host in found):
+        raise ValueError("a comma list of host names, each with a port if it is not the usual one")
+    return found
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Check a comma list of origins; `*` stands for all of them."""
+    return ("*",) if value.strip() == "*" else exact_origins(value)
+
+
+def exact_origins(value: str) -> tuple[str, ...]:
+    """Check a comma list of origins."""
+    found = items(value)
+    if not all(map(_is_origin, found)):
+        raise ValueError(
+            "a comma list of origins as browsers write them, such as https://app.example.com:"
+            " lower case, no path, no port where it is the usual one"
+        )
+    return found
+
+
+def secure_origin(value: str) -> str:
+    """Check one origin that bytes may be sent to."""
+    if not _is_origin(value) or not (value.startswith("https:") or _is_local(value)):
+        raise ValueError(
+            "an https origin such as https://uploads.example.com: lower case, no path, no port"
+            " where it is the usual one (http is accepted on loopback)"
+        )
+    return value
+
+
+def _is_local(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _NAME.fullmatch(host) is not None
+    return True
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_fine = _is_host(parts.hostname or "") and parts.port != _PORTS.get(parts.scheme)
+    except ValueError:
+        return False
+    return is_fine and _ORIGIN.fullmatch(text) is not None
