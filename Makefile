@@ -15,6 +15,7 @@ run: setup ## Start the whole system on this machine: no account, no key
 
 test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run every test, the browser's included
 	@scripts/browser
+	@scripts/nginx > /dev/null
 	.venv/bin/python -m pytest
 	node --test $$(find tests -name '*.test.js')
 
@@ -34,7 +35,7 @@ bytecode: .venv/.sandbox ## Compile what is deployed, so that a cold start takes
 	.venv/bin/python scripts/bytecode.py
 
 clean: ## Delete what setup installed and what the sandbox stored
-	rm -rf .venv .venv-ministack vendor node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-ministack .nginx vendor node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
