@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ import pytest
 import requests
 from emulated_aws import wait_until
 from relay import Relay, certificate
-from upstream_process import RunningUpstream, free_port
+from upstream_process import ROOT, RunningUpstream, free_port
 
 APP = "https://app.example.com"
 STRANGER = "https://elsewhere.example.com"
@@ -293,3 +294,13 @@ def exchange(relay: Relay, request: str) -> str:
         while received := sender.recv(65_536):
             answer += received
     return answer.decode()
+
+
+def test_page_fills_in_all() -> None:
+    """The page's commands set, and fill in, every name in the file's braces and no other."""
+    folder = ROOT / "docs"
+    block = (folder / "relay.md").read_text().partition("```sh\nexport")[2].partition("```")[0]
+    named = set(re.findall(r"\$\{(\w+)\}", (folder / "examples" / "relay.conf").read_text()))
+    assert set(re.findall(r"([A-Z_]+)=", block)) == named
+    (filled,) = re.findall(r"printf '\S+ ' ([A-Z_ ]+)\)", block)
+    assert set(filled.split()) == named
