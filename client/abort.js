@@ -1,6 +1,3 @@
-/** Node 20 has none, and a page without https has no locks. */
-export const navigator = /** @type {Partial<Navigator>} */ (globalThis.navigator ?? {});
-
 /**
  * Settles like the promise; resolves earlier when the time is over or the browser finds the network
  * again; rejects at once when the signal aborts, whether the promise's work knows signals or not.
@@ -13,16 +10,30 @@ export const navigator = /** @type {Partial<Navigator>} */ (globalThis.navigator
 export const within = (seconds, signal, promise) => {
   // One signal may serve many uploads, so that listeners left behind would pile up on it.
   const end = new AbortController();
+  /** @type {any} */
+  let timer;
   const early = new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    end.signal.onabort = () => clearTimeout(timer);
+    timer = setTimeout(resolve, seconds * 1000);
     signal?.addEventListener("abort", resolve, end);
     // Node has no such event.
     globalThis.addEventListener?.("online", resolve, end);
     if (signal?.aborted) resolve(0);
   });
   return Promise.race([early, promise ?? early]).finally(() => {
+    clearTimeout(timer);
     end.abort();
     signal?.throwIfAborted();
   });
+};
+
+/**
+ * What the tabs of this browser hold, as text that names each lock; nothing where locks can't be had: in
+ * Node, without https, in a sandboxed frame, or where the browser blocks all cookies.
+ */
+export const knownLocks = async () => {
+  try {
+    return JSON.stringify(await navigator.locks.query());
+  } catch {
+    return "";
+  }
 };

@@ -1,23 +1,39 @@
 import { within } from "./abort.js";
 import { failure, UploadError } from "./errors.js";
 
-/** @typedef {(route: string, body?: object, ticket?: string, key?: string) => Promise<any>} Call */
+/**
+ * @typedef {(
+ *   method: string, path: string, body?: object, ticket?: string, key?: string
+ * ) => Promise<any>} Call
+ */
 
 /**
  * The only way to the broker: JSON in and out, a token on each request, each refusal an UploadError.
  *
- * @param {import("./index.js").UploaderOptions} options
+ * @param {any} options Those of the uploader.
  * @param {AbortSignal} [signal]
- * @returns {Call} Takes routes such as `GET /limits`.
+ * @returns {Call}
  */
 export const connect =
   ({ endpoint, getToken }, signal) =>
-  async (route, body, ticket, key) => {
-    const [method, path] = /** @type {[string, string]} */ (route.split(" "));
-
-    /** @param {boolean} refresh */
+  async (method, path, body, ticket, key) => {
+    /**
+     * @param {boolean} refresh
+     * @returns {Promise<any[]>} The response and what it says, or why that can't be read.
+     */
     const request = async (refresh) => {
-      const token = await authorize(getToken, signal, refresh);
+      let token;
+      try {
+        token = await (getToken.call ? getToken({ signal, refresh }) : getToken);
+      } catch (/** @type {any} */ cause) {
+        throw new UploadError(cause?.message ?? cause, {
+          code: "token_failed",
+          // What fetch throws for a lost connection; any other TypeError is a defect of the app.
+          retryable: /^TypeError.*(fetch|network|load)/i.test(cause),
+          cause,
+        });
+      }
+
       let response;
       try {
         response = await fetch(endpoint.replace(/\/*$/, path), {
@@ -31,22 +47,22 @@ export const connect =
           body: body && JSON.stringify(body),
           signal,
         });
-        return { response, answer: await response.json() };
+        return [response, await response.json()];
       } catch (cause) {
-        return { response, cause };
+        return [response, null, cause];
       }
     };
 
     for (let refresh = false; ; refresh = true) {
       // A connection that says nothing any more would end by itself only after many minutes. No gateway
       // waits so long for its function.
-      const { response, answer, cause } = (await within(60, signal, request(refresh))) ?? {};
-      const { status = 0, headers, ok } = response ?? {};
-      const isFinal = status !== 202;
-      if (ok && answer && isFinal) return answer;
+      let [{ status = 0, headers, ok } = /** @type {any} */ ({}), answer, cause] =
+        (await within(60, signal, request(refresh))) ?? [];
+      if (status === 202) answer = { code: "still_registering" };
+      else if (ok && answer) return answer;
       const wait = headers?.get("Retry-After");
       if (status !== 401 || refresh)
-        throw failure(status, isFinal ? answer : { code: "still_registering" }, {
+        throw failure(status, answer, {
           // It is in seconds, or a date.
           retryAfter: Math.max(0, +wait || (Date.parse(wait) - Date.now()) / 1000 || 0),
           requestId: headers?.get("X-Request-Id"),
@@ -54,21 +70,3 @@ export const connect =
         });
     }
   };
-
-/**
- * @param {any} getToken
- * @param {AbortSignal | undefined} signal
- * @param {boolean} refresh
- */
-const authorize = async (getToken, signal, refresh) => {
-  try {
-    return await (getToken.call ? getToken({ signal, refresh }) : getToken);
-  } catch (/** @type {any} */ cause) {
-    throw new UploadError(cause?.message ?? cause, {
-      code: "token_failed",
-      // What fetch throws for a lost connection; any other TypeError is a defect of the app.
-      retryable: /^TypeError.*(fetch|network|load)/i.test(cause),
-      cause,
-    });
-  }
-};

@@ -94,5 +94,7 @@ export function storageFailure(status, xml) {
     detail:
       `The storage answered ${status || "nothing"}. ${read("Code")} ${read("Message")}`.trim(),
     requestId: read("RequestId"),
+    // With another address it may be taken.
+    ...(status === 403 && { retryable: true }),
   });
 }

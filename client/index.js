@@ -1,6 +1,3 @@
-import { putWithXhr } from "./transport.js";
-import { createUploaderWith } from "./uploader.js";
-
 export {
   AbortError,
   ExpiredError,
@@ -10,5 +7,4 @@ export {
   UploadError,
 } from "./errors.js";
 
-/** @type {typeof import("./index.js").createUploader} */
-export const createUploader = (options) => createUploaderWith(putWithXhr, options);
+export { createUploader } from "./uploader.js";

@@ -1,4 +1,4 @@
-import { navigator, within } from "./abort.js";
+import { within } from "./abort.js";
 
 /**
  * @typedef {<T>(
@@ -27,9 +27,10 @@ export const retrying =
       } catch (/** @type {any} */ error) {
         if (!error?.retryable || signal?.aborted) throw error;
         // Half a minute is the longest pause that nobody asked for.
-        const isOffline = navigator.onLine === false;
-        const jitter = Math.random() * Math.min(30, 2 ** tries);
-        const wait = isOffline ? 30 : Math.max(error.retryAfter || 0, jitter);
+        const isOffline = globalThis.navigator?.onLine === false;
+        const wait = isOffline
+          ? 30
+          : Math.max(error.retryAfter || 0, Math.random() * Math.min(30, 2 ** tries));
         if (error.ticket) {
           ticket = error.ticket;
           tries = -1;

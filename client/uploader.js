@@ -1,8 +1,9 @@
-import { navigator, within } from "./abort.js";
+import { knownLocks, within } from "./abort.js";
 import { connect } from "./broker.js";
 import { AbortError, RefusedError, storageFailure } from "./errors.js";
 import { contentTypeOf } from "./media-type.js";
 import { retrying } from "./retry.js";
+import { putWithXhr } from "./transport.js";
 
 /**
  * @typedef {import("./broker.js").Call} Call
@@ -11,14 +12,14 @@ import { retrying } from "./retry.js";
  */
 
 /**
- * @param {import("./transport.js").Transport} put
  * @param {import("./index.js").UploaderOptions} options
+ * @param {import("./transport.js").Transport} [put]
  * @returns {import("./index.js").Uploader}
  */
-export function createUploaderWith(put, options) {
-  let { concurrency: places = 3, patience = 300, stallTimeout = 30 } = options;
-  /** @type {((value?: unknown) => void)[]} */
-  const queue = [];
+export function createUploader(options, put = putWithXhr) {
+  const { concurrency = 3, patience = 300, stallTimeout = 30 } = options;
+  /** @type {Set<Promise<unknown>>} Each settles when its file has been sent. */
+  const sending = new Set();
   /** @type {any} */
   let limits;
 
@@ -60,7 +61,7 @@ export function createUploaderWith(put, options) {
         const begin = async () => {
           const contentType = contentTypeOf(file);
           // What can't be had now is no obstacle: the broker itself refuses too.
-          limits ??= await call("GET /limits").catch(() => {});
+          limits ??= await call("GET", "/limits").catch(() => {});
           if (limits) {
             const { maxUploadBytes, contentTypes } = limits;
             // What this lets through by mistake, the broker refuses.
@@ -76,46 +77,40 @@ export function createUploaderWith(put, options) {
             }
           }
           const body = { fileName, contentType, size, ...labels };
-          return retry((ticket) => call("POST /uploads", body, ticket, key), report);
+          return retry((ticket) => call("POST", "/uploads", body, ticket, key), report);
         };
 
         /** @type {any} What the broker answered to the presign, or an upload of an earlier page. */
         let target = resume;
-        /** @type {any} */
-        let refusal;
-        const complete = () => call(`POST /uploads/${target.id}/complete`);
+        /** @type {any} Why the last PUT failed; anything at all, if there may have been one. */
+        let failed = resume;
+        const complete = () => call("POST", `/uploads/${target.id}/complete`);
 
         /** @type {Parameters<Retry>[0]} */
         const send = async (ticket, tries) => {
-          if (isUsed) {
+          if (failed) {
             // The bytes may have landed though the answer was lost.
-            const isThere = await complete().catch((error) => {
+            try {
+              return await complete();
+            } catch (/** @type {any} */ error) {
               if (error.code !== "file_not_uploaded") throw error;
-            });
-            if (isThere) return;
+            }
             // This gives the same address while most of its time is left.
-            const next = await call(`POST /uploads/${target.id}/renew`, undefined, ticket);
-            if (refusal && next.uploadUrl === target.uploadUrl) {
-              refusal.retryable = false;
-              throw refusal;
+            const next = await call("POST", `/uploads/${target.id}/renew`, undefined, ticket);
+            if (failed.status === 403 && next.uploadUrl === target.uploadUrl) {
+              failed.retryable = false;
+              throw failed;
             }
             target = next;
-            refusal = null;
           }
-          isUsed = true;
           // A slow link may need longer than it seemed to get rid of what is buffered.
           const stall = stallTimeout * (tries + 1);
           const { status, responseText } = await put(target, file, stall, signal, (loaded) =>
             report("uploading", loaded),
           );
-          if (status > 199 && status < 300) return;
-          const error = storageFailure(status, responseText);
-          if (status === 403) {
-            // The broker can give another address.
-            refusal = error;
-            refusal.retryable = true;
-          }
-          throw error;
+          if (/^2/.test(`${status}`)) return;
+          failed = storageFailure(status, responseText);
+          throw failed;
         };
 
         const work = async () => {
@@ -129,30 +124,28 @@ export function createUploaderWith(put, options) {
           } catch (/** @type {any} */ error) {
             // Best effort: what stays behind expires at the broker.
             if (signal?.aborted || !error.retryable)
-              connect(options)(`DELETE /uploads/${target.id}`).catch(() => {});
+              connect(options)("DELETE", `/uploads/${target.id}`).catch(() => {});
             throw error;
           }
         };
 
         report("waiting", 0);
-        /** @type {any} */
-        let isUsed = resume;
         if (resume && (resume.size !== size || resume.fileName !== fileName))
           throw new RefusedError(`This is not ${resume.fileName}.`, { code: "different_file" });
-        // All are woken, in their order, since the first of them may have given up meanwhile.
-        while (!places) await within(60, signal, new Promise((wake) => queue.push(wake)));
-        places--;
-        let mine = 1;
-        const leave = () => {
-          places += mine;
-          mine = 0;
-          for (const wake of queue.splice(0)) wake();
-        };
+        // Whoever waits is woken whenever a file has been sent, in the order in which they came.
+        while (sending.size >= concurrency) await within(1e6, signal, Promise.race(sending));
+        /** @type {any} */
+        let leave;
+        const sent = new Promise((resolve) => {
+          leave = () => resolve(sending.delete(sent));
+        });
+        sending.add(sent);
         try {
           target ??= await begin();
-          // Other tabs see by the lock that the upload is being worked on. Node has no locks, nor has
-          // a page without https.
-          return await (navigator.locks?.request(target.id, { signal }, work) ?? work());
+          // Other tabs see by the lock that the upload is being worked on.
+          return await ((await knownLocks())
+            ? navigator.locks.request(target.id, { signal }, work)
+            : work());
         } finally {
           leave();
         }
@@ -160,30 +153,29 @@ export function createUploaderWith(put, options) {
 
     pending: ({ signal } = {}) =>
       run(signal, async (call, retry) => {
-        const { items } = await retry(() => call("GET /uploads?limit=100"));
+        const { items } = await retry(() => call("GET", "/uploads?limit=100"));
         // Asked after the list, so that what another tab has ended meanwhile is not taken up.
-        const locks = await navigator.locks?.query();
+        const locks = await knownLocks();
         return Promise.all(
           items
             .filter(
-              (/** @type {any} */ { id, status }) =>
-                /ing$/.test(status) && !locks?.held?.some(({ name }) => name === id),
+              (/** @type {any} */ { id, status }) => /ing$/.test(status) && !locks.includes(id),
             )
             .map((/** @type {any} */ one) =>
-              call(`POST /uploads/${one.id}/complete`).catch(() => one),
+              call("POST", `/uploads/${one.id}/complete`).catch(() => one),
             ),
         );
       }),
 
     registerUrl: ({ signal, ...body }) =>
-      run(signal, (call, retry, key) => retry(() => call("POST /assets", body, "", key))),
+      run(signal, (call, retry, key) => retry(() => call("POST", "/assets", body, "", key))),
 
     assets: ({ signal, ...query } = {}) =>
       run(signal, (call) =>
         // As JSON, what is undefined is left out.
-        call(`GET /assets?${new URLSearchParams(JSON.parse(JSON.stringify(query)))}`),
+        call("GET", `/assets?${new URLSearchParams(JSON.parse(JSON.stringify(query)))}`),
       ),
 
-    limits: ({ signal } = {}) => run(signal, (call) => call("GET /limits")),
+    limits: ({ signal } = {}) => run(signal, (call) => call("GET", "/limits")),
   };
 }

@@ -243,12 +243,21 @@ export const SCENARIOS = {
     assert.deepEqual(stage.network.passed, []);
   },
 
-  async "a web worker"(stage) {
-    const path = stage.sample("sample.png");
-    await stage.page.choose([path]);
-    const { asset, phases } = await stage.page.evaluate(() => harness.inWorker());
-    assert.deepEqual(phases, ["waiting", "uploading", "finishing", "done"]);
-    await stage.stored([path]);
-    assert.equal((await stage.assets())[0].asset.id, asset);
-  },
+  ...Object.fromEntries(
+    [
+      ["a web worker", () => harness.inWorker()],
+      ["a frame without an origin", () => harness.inSandboxedFrame()],
+    ].map(([where, run]) => [
+      where,
+      async (stage) => {
+        const path = stage.sample("sample.png");
+        await stage.page.choose([path]);
+        const { asset, phases, left } = await stage.page.evaluate(run);
+        assert.deepEqual(phases, ["waiting", "uploading", "finishing", "done"]);
+        assert.deepEqual(left, []);
+        await stage.stored([path]);
+        assert.equal((await stage.assets())[0].asset.id, asset);
+      },
+    ]),
+  ),
 };

@@ -214,7 +214,11 @@ export class TroubledNetwork {
       ? join(ROOT, pathname)
       : join(ROOT, "tests/browser/harness", pathname === "/" ? "index.html" : pathname);
     const body = await readFile(path).catch(() => null);
-    outgoing.writeHead(body ? 200 : 404, { "Content-Type": TYPES[path.split(".").at(-1)] });
+    outgoing.writeHead(body ? 200 : 404, {
+      // A frame without an origin is strange to its own page's server.
+      ...READABLE,
+      "Content-Type": TYPES[path.split(".").at(-1)],
+    });
     outgoing.end(body);
   }
 }

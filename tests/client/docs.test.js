@@ -60,8 +60,8 @@ test("every option of createUploader is told with its default", async () => {
   const told = rows("Options of `createUploader`");
   assert.deepEqual(Object.keys(told), members("UploaderOptions"));
   const source = await readFile(`${ROOT}/client/uploader.js`, "utf8");
-  const [, defaults] = source.match(/let \{(.*)\} = options/);
-  const found = [...defaults.matchAll(/(\w+)(?:: \w+)? = (\d+)/g)];
+  const [, defaults] = source.match(/const \{(.*)\} = options/);
+  const found = [...defaults.matchAll(/(\w+) = (\d+)/g)];
   assert.equal(found.length, 3);
   for (const [, name, value] of found) assert.equal(told[name], `\`${value}\``);
 });

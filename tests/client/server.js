@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach } from "node:test";
-import { createUploaderWith } from "../../client/uploader.js";
+import { createUploader } from "../../client/uploader.js";
 import { putWithNode } from "./transport.js";
 
 /**
@@ -120,11 +120,10 @@ export function setBench() {
     running.push(server);
     const own = typeof overrides === "function" ? overrides(server.url) : overrides;
     Object.assign(scripts, goodScripts(server.url, own));
-    const uploader = createUploaderWith(putWithNode, {
-      endpoint: server.url,
-      getToken: "token-1",
-      ...options,
-    });
+    const uploader = createUploader(
+      { endpoint: server.url, getToken: "token-1", ...options },
+      putWithNode,
+    );
     return { server, uploader };
   };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { UploadError } from "../../client/index.js";
-import { createUploaderWith } from "../../client/uploader.js";
+import { createUploader } from "../../client/uploader.js";
 import { failureOf, problem, setBench } from "./server.js";
 import { putWithNode } from "./transport.js";
 
@@ -52,11 +52,8 @@ test("complete is asked without a body", async () => {
 
 test("a slash at the end of the endpoint changes nothing", async () => {
   const { server } = await start();
-  const uploader = createUploaderWith(putWithNode, {
-    endpoint: `${server.url}/`,
-    getToken: "token-1",
-  });
-  await uploader.upload(file);
+  const options = { endpoint: `${server.url}/`, getToken: "token-1" };
+  await createUploader(options, putWithNode).upload(file);
   assert.equal(server.at(BEGIN).length, 1);
 });
 

@@ -50,12 +50,30 @@ globalThis.harness = {
   make: (name, type, size) => send(new File([new Uint8Array(size).fill(7)], name, { type })),
   abort: (index) => told[index].abort(),
   told: () => told.map(({ abort, ...entry }) => entry),
-  /** Uploads the chosen file in a worker, and gives the asset's id. */
-  inWorker: () =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker("/worker.js", { type: "module" });
-      worker.onmessage = ({ data }) => (data.asset ? resolve(data) : reject(new Error(data.error)));
-      worker.onerror = (event) => reject(new Error(event.message));
-      worker.postMessage({ search: location.search, file: chosen()[0] });
-    }),
+  /** Uploads the chosen file in a worker, and gives what it told. */
+  inWorker: () => {
+    const worker = new Worker("/guest.js", { type: "module" });
+    return outcomeOf(worker, worker);
+  },
+  /** The same in a frame that has no origin, and so neither locks nor storage. */
+  inSandboxedFrame: () => {
+    const frame = document.createElement("iframe");
+    frame.sandbox = "allow-scripts";
+    frame.src = "/frame.html";
+    document.body.append(frame);
+    return outcomeOf(globalThis, frame.contentWindow);
+  },
 };
+
+/** Hands the chosen file over as soon as the guest is ready, and waits for how it went. */
+function outcomeOf(source, guest) {
+  return new Promise((resolve, reject) => {
+    const message = { search: location.search, file: chosen()[0] };
+    source.addEventListener("message", ({ data }) => {
+      if (data.isReady) guest.postMessage(message, ...(guest === source ? [] : ["*"]));
+      else if (data.asset) resolve(data);
+      else reject(new Error(data.error));
+    });
+    source.addEventListener("error", (event) => reject(new Error(event.message)));
+  });
+}
