@@ -67,6 +67,8 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "misconfigured": _SEEN,
     "secret_not_read": _SEEN,
     "secret_not_valid": _SEEN,
+    "jwks_not_read": _SEEN,
+    "jwks_without_keys": _SEEN,
     "sweep_poisoned": _SEEN,
     "unexpected": _SEEN,
 }

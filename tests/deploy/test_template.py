@@ -21,7 +21,8 @@ ALARMS = {
     for name, resource in STACK.items()
     if resource.get("Type") == "AWS::CloudWatch::Alarm"
 }
-NEEDS_A_PERSON = {"outcome_undecided", "asset_orphaned", "misconfigured", "secret_not_read"}
+# What sync.'s 429 and a table that can't be reached are told by already.
+TOLD_OTHERWISE = {"line_slower", "line_unavailable"}
 
 
 def emitted() -> dict[str, set[str]]:
@@ -59,7 +60,25 @@ def test_alarms_on_what_is_counted() -> None:
     codes = {kind.code for kind in errors.all_kinds()}
     watched = {dimension["Value"] for one in own.values() for dimension in one["Dimensions"]}
     assert watched - codes - {"Uploads"} <= set(metrics.GROUPS)
-    assert watched >= NEEDS_A_PERSON | {"upstream_unauthorized", "upstream_busy"}
+    seen = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
+    assert watched >= (seen - TOLD_OTHERWISE) | {"upstream_unauthorized", "upstream_busy"}
+
+
+def test_events_exist() -> None:
+    """Every event that is counted is written somewhere, and every event is documented."""
+    code = "".join(path.read_text() for path in (ROOT / "chalicelib").rglob("*.py"))
+    written = set(re.findall(r"\b(?:event|failure)\(\s*\"(\w+)\"", code))
+    assert set(metrics.GROUPS) <= written
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## What the log tells")[2]
+    documented = set(re.findall(r"`(\w+)`", page.partition("## The table")[0]))
+    assert written <= documented
+
+
+def test_dimensions_are_few() -> None:
+    """No metric is told apart by anything that grows with callers, uploads or requests."""
+    assert {group.by for groups in metrics.GROUPS.values() for group in groups} == {
+        *(None, "event", "state", "code")
+    }
 
 
 def test_alarms_tell_somebody() -> None:
