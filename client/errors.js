@@ -24,7 +24,8 @@ export class UploadError extends Error {
    */
   constructor(message, facts) {
     super(message, facts);
-    Object.assign(this, facts);
+    // A gateway's answer may have a message too, and it may be null.
+    Object.assign(this, facts, { message });
   }
 }
 

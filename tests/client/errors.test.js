@@ -74,6 +74,11 @@ test("a gateway's own words reach the developer", async () => {
   assert.deepEqual([error.message, error.code], ["Forbidden", "unexpected_answer"]);
 });
 
+test("a gateway that says null leaves the error its own words", async () => {
+  const error = await errorOf({ [BEGIN]: [{ status: 502, body: { message: null } }] });
+  assert.equal(error.message, "The broker answered 502.");
+});
+
 for (const code of ["upload_expired", "upload_cancelled"]) {
   test(`${code} is an ExpiredError`, async () => {
     const error = await errorOf({ [COMPLETE]: [problem(410, code)] });
