@@ -7,9 +7,6 @@ ticket. sync. must answer 429 to none of the presigns.
 """
 
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,20 +19,21 @@ from typing import Any
 
 import jwt
 import requests
+from parts import (
+    HOST,
+    SECRET,
+    RunningUpstream,
+    end_broker,
+    free_port,
+    running_dynamodb,
+    start_broker,
+)
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "sandbox")]
+# The import above lets these be found.
+from crowd import jain, most_in_a_minute  # isort: skip
+from chalicelib import wiring  # isort: skip
+from ops import table  # isort: skip
 
-from crowd import jain, most_in_a_minute  # noqa: E402 - it needs the path above
-from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - as above
-
-from chalicelib import wiring  # noqa: E402 - as above
-from ops import table  # noqa: E402 - as above
-from sandbox import environment  # noqa: E402 - as above
-from sandbox.ports import Ports  # noqa: E402 - as above
-
-HOST = "127.0.0.1"
-SECRET = "a-secret-of-the-line-that-is-long-enough"  # noqa: S105 - it guards nothing
 TABLE = "line"
 BROKERS = 4
 CALLERS, AT_ONCE = 24, 3  # callers, and requests that each of them has under way
@@ -96,43 +94,12 @@ class Overload:
             time.sleep(max(0, min(pause, self.ends - time.monotonic())))
 
 
-def is_open(port: int) -> bool:
-    """Say whether somebody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def listens(port: int) -> bool:
+def answers(port: int) -> bool:
     """Say whether a broker answers."""
     try:
         return requests.get(f"http://{HOST}:{port}/health", timeout=5).ok
     except requests.RequestException:
         return False
-
-
-def start(folder: Path, number: int, port: int, upstream: RunningUpstream) -> Any:
-    """Start a broker, which writes its log into the folder."""
-    with (folder / f"broker-{number}.log").open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "AUTH_MODE": "jwt",
-                "JWT_SECRET": SECRET,
-                "SYNC_API_KEY": KEY,
-                "SYNC_BASE_URL": upstream.url,
-                "SYNC_STORAGE_HOSTS": f"{HOST}:{upstream.port}",
-                "UPLOADS_TABLE": TABLE,
-                "PRESIGNS_PER_MINUTE": str(PER_MINUTE),
-                "MAX_WAIT_SECONDS": str(MAX_WAIT),
-                "BROKER_PORT": str(port),
-                "CLOCK_FILE": str(folder / "clock"),
-            },
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-        )
 
 
 def requests_logged(folder: Path) -> list[dict[str, Any]]:
@@ -190,11 +157,17 @@ def run(folder: Path, upstream: RunningUpstream, seconds: float) -> bool:
     ports = [free_port() for _ in range(BROKERS)]
     with ExitStack() as stack:
         for number, port in enumerate(ports):
-            broker = start(folder, number, port, upstream)
-            stack.callback(broker.stdin.close)
-            stack.callback(broker.wait)
-            stack.callback(broker.kill)
-        while not all(map(listens, ports)):
+            broker = start_broker(
+                folder,
+                number,
+                port,
+                upstream,
+                UPLOADS_TABLE=TABLE,
+                PRESIGNS_PER_MINUTE=str(PER_MINUTE),
+                MAX_WAIT_SECONDS=str(MAX_WAIT),
+            )
+            stack.callback(end_broker, broker)
+        while not all(map(answers, ports)):
             time.sleep(0.2)
         overload = Overload(ports, time.monotonic() + seconds)
         threads = [
@@ -216,21 +189,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "clock").write_text("0")
-        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-        emulator = subprocess.Popen(  # noqa: S603 - our own program
-            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-            env=environment.for_dynamodb(os.environ, ports, folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(emulator.wait)
-        stack.callback(emulator.terminate)
-        parts = environment.for_parts({}, ports, folder)
-        os.environ.update(
-            {name: parts[name] for name in parts if name[:4] == "AWS_" or name[:2] in {"NO", "no"}}
-        )
-        while not is_open(ports.dynamodb):
-            time.sleep(0.1)
+        stack.enter_context(running_dynamodb(folder))
         table.create(wiring.dynamodb_client(), TABLE)
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)

@@ -10,7 +10,6 @@ leases and settle times end within seconds; times are printed as the brokers' cl
 
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,13 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
 
+from parts import HOST, end_broker, listens, running_dynamodb, use_dynamodb
 from soak_system import (
     BROKERS,
     BROWSERS,
-    HOST,
     LONGEST_DELAY,
     PUBLIC,
-    ROOT,
     SPEED,
     URL_LIFE,
     Browser,
@@ -35,16 +33,12 @@ from soak_system import (
     File,
     RunningUpstream,
     System,
-    free_port,
-    listens,
     trouble,
 )
 
 # The import above lets these be found.
 from chalicelib import wiring  # isort: skip
 from ops import table  # isort: skip
-from sandbox import environment  # isort: skip
-from sandbox.ports import Ports  # isort: skip
 
 
 def assets(upstream: RunningUpstream) -> dict[str, list[str]]:
@@ -176,24 +170,9 @@ def main() -> None:
             os.environ.get("SOAK_DIR") or stack.enter_context(tempfile.TemporaryDirectory())
         )
         (folder / "clock").write_text("0")
-        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-        emulator = subprocess.Popen(  # noqa: S603 - our own program
-            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-            env=environment.for_dynamodb(os.environ, ports, folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(emulator.wait)
-        stack.callback(emulator.terminate)
-        while not listens(ports.dynamodb):
-            time.sleep(0.1)
-        proxy = FaultyDynamoDB(ports.dynamodb)
+        proxy = FaultyDynamoDB(stack.enter_context(running_dynamodb(folder)))
         stack.callback(proxy.refuse)
-        behind = Ports(broker=0, upstream=0, dynamodb=proxy.port, demo=0)
-        parts = environment.for_parts({}, behind, folder)
-        os.environ.update(
-            {name: parts[name] for name in parts if name[:4] == "AWS_" or name[:2] in {"NO", "no"}}
-        )
+        use_dynamodb(proxy.port, folder)
         table.create(wiring.dynamodb_client(), "soak")
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
@@ -203,9 +182,7 @@ def main() -> None:
             fine = run(system, seed, count)
         finally:
             for process in system.brokers:
-                process.kill()
-                process.wait()
-                process.stdin.close()
+                end_broker(process)
     sys.exit(0 if fine else 1)
 
 

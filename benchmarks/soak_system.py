@@ -1,10 +1,7 @@
 """What is soaked: brokers of their own processes, browsers, and the trouble between them."""
 
-import os
 import random
-import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,15 +10,12 @@ from typing import Any
 
 import jwt
 import requests
+from parts import HOST, SECRET, end_broker, free_port, listens, start_broker
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "sandbox")]
+# The import above lets these be found.
+from faulty_dynamodb import FaultyDynamoDB  # isort: skip - the tests' own proxy
+from upstream_process import RunningUpstream  # isort: skip
 
-from faulty_dynamodb import FaultyDynamoDB  # noqa: E402 - the tests' own proxy
-from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - as above
-
-HOST = "127.0.0.1"
-SECRET = "a-secret-of-the-soak-that-is-long-enough"  # noqa: S105 - it guards nothing
 BROKERS, BROWSERS = 3, 12
 SPEED = 10  # seconds of the brokers' clocks in one of ours
 KILL_SECONDS = 3.0
@@ -108,48 +102,26 @@ class System:
 
     def start(self, number: int) -> subprocess.Popen[bytes]:
         """Start a broker."""
-        with (self.folder / f"broker-{number}.log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "AUTH_MODE": "jwt",
-                    "JWT_SECRET": SECRET,
-                    "SYNC_API_KEY": KEY,
-                    "SYNC_BASE_URL": self.upstream.url,
-                    "SYNC_STORAGE_HOSTS": f"{HOST}:{self.upstream.port}",
-                    "UPLOADS_TABLE": "soak",
-                    "SWEEP_REGISTERS_PER_MINUTE": "600",
-                    "PRESIGNS_PER_MINUTE": "3000",
-                    # Under another name, since what lies in sync.'s storage is no public URL.
-                    "PUBLIC_URL_EXCEPTIONS": f"http://localhost:{self.upstream.port}",
-                    "BROKER_PORT": str(self.ports[number]),
-                    "CLOCK_FILE": str(self.folder / "clock"),
-                    "CLOCK_SPEED": str(SPEED),
-                    "CLOCK_ZERO": str(self.zero),
-                    "SWEEP_SECONDS": str(60 / SPEED),
-                },
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
+        return start_broker(
+            self.folder,
+            number,
+            self.ports[number],
+            self.upstream,
+            UPLOADS_TABLE="soak",
+            SWEEP_REGISTERS_PER_MINUTE="600",
+            PRESIGNS_PER_MINUTE="600",
+            # Under another name, since what lies in sync.'s storage is no public URL.
+            PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
+            CLOCK_SPEED=str(SPEED),
+            CLOCK_ZERO=str(self.zero),
+            SWEEP_SECONDS=str(60 / SPEED),
+        )
 
     def kill(self, number: int) -> None:
         """Kill a broker and start it again."""
-        victim = self.brokers[number]
-        victim.kill()
-        victim.wait()
-        if victim.stdin is not None:
-            victim.stdin.close()
+        end_broker(self.brokers[number])
         self.brokers[number] = self.start(number)
         self.kills += 1
-
-
-def listens(port: int) -> bool:
-    """Say whether somebody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
 
 
 def _open_faults(system: System) -> int:

@@ -5,26 +5,21 @@ one container sweeps, a minute's run after the other, until nothing is due. Emul
 stand-in and the sweep share this machine, so the figure is a lower bound.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from soak_system import HOST, KEY, ROOT, RunningUpstream, free_port
+from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 
 # The import above lets these be found.
 from chalicelib import items, observability, wiring  # isort: skip
 from chalicelib.uploads import Status, Target, Upload  # isort: skip
-from sandbox import environment  # isort: skip
-from sandbox.broker import create_table  # isort: skip
-from sandbox.ports import Ports  # isort: skip
+from ops import table  # isort: skip
 
 TABLE = "sweep"
 OWNER = "0" * 32
-SECRET = "a-secret-of-the-sweep-that-is-long-enough"  # noqa: S105 - it guards nothing
 RUN_SECONDS = 28  # of a Lambda function's minute, less its longest attempt
 BATCH = 25  # DynamoDB takes no more in one call
 
@@ -99,20 +94,8 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-        parts = environment.for_parts({}, ports, folder)
-        os.environ.update(
-            {name: parts[name] for name in parts if name[:4] == "AWS_" or name[:2] in {"NO", "no"}}
-        )
-        emulator = subprocess.Popen(  # noqa: S603 - our own program
-            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-            env=environment.for_dynamodb(os.environ, ports, folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(emulator.wait)
-        stack.callback(emulator.terminate)
-        create_table(TABLE)
+        stack.enter_context(running_dynamodb(folder))
+        table.create(wiring.dynamodb_client(), TABLE)
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         fine = measure(upstream, count)
