@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from provider import Jose, KeyServer
 from running_broker import Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
@@ -106,3 +107,20 @@ def nothing_due(broker: RunningBroker) -> None:
 def samples() -> Path:
     """The folder of real media files."""
     return ROOT / "sandbox" / "samples"
+
+
+@pytest.fixture(scope="session")
+def jose() -> Iterator[Jose]:
+    """Another library than the broker's, which makes an identity provider's keys and tokens."""
+    running = Jose()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def server(jose: Jose) -> Iterator[KeyServer]:
+    """A provider with one RSA and one EC key."""
+    running = KeyServer()
+    running.serve(jose.keys("rsa-1", "ec-1"))
+    yield running
+    running.stop()

@@ -3,16 +3,10 @@
 import base64
 import gzip
 import json
-import os
-import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,23 +18,6 @@ from upstream_process import ROOT, RunningUpstream
 from chalicelib.errors import SecretsUnavailable
 from chalicelib.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
 from chalicelib.keys import BURST, REFRESH_SECONDS
-
-
-@pytest.fixture(scope="module")
-def jose() -> Iterator[Jose]:
-    """The other library."""
-    running = Jose()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def server(jose: Jose) -> Iterator[KeyServer]:
-    """A provider with one RSA and one EC key."""
-    running = KeyServer()
-    running.serve(jose.keys("rsa-1", "ec-1"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -463,31 +440,3 @@ def test_without_cryptography() -> None:
     assert first == "32"
     assert "cryptography must be in requirements.txt" in told
     assert loaded == "['cryptography']"
-
-
-def test_zip_with_cryptography(tmp_path: Path) -> None:
-    """With the documented line in `requirements.txt` the zip holds it, and stays under 8 MB."""
-    (line,) = re.findall(
-        r"^cryptography==.*$", (ROOT / "docs/security.md").read_text(), re.MULTILINE
-    )
-    pinned = [one.partition(" ")[0] for one in (ROOT / "constraints.txt").read_text().splitlines()]
-    assert line in pinned
-    for name in ("chalicelib", ".chalice"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("deploy*"))
-    shutil.copy(ROOT / "app.py", tmp_path)
-    wanted = (ROOT / "requirements.txt").read_text()
-    assert "cryptography" not in wanted
-    (tmp_path / "requirements.txt").write_text(f"{wanted}{line}\n")
-    done = subprocess.run(
-        [f"{Path(sys.executable).parent}/chalice", "package", "out"],
-        cwd=tmp_path,
-        env={**os.environ, "AWS_DEFAULT_REGION": "us-east-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    archive = tmp_path / "out" / "deployment.zip"
-    with zipfile.ZipFile(archive) as opened:
-        assert "cryptography/__init__.py" in opened.namelist()
-    assert archive.stat().st_size < 8 * 1024 * 1024

@@ -6,7 +6,6 @@ their keys are served on loopback, under the very settings that the page gives.
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -85,23 +84,6 @@ def _filled(cell: str) -> str:
     for word, value in WORDS.items():
         text = re.sub(rf"\b{word}\b", value, text)
     return text
-
-
-@pytest.fixture(scope="module")
-def jose() -> Iterator[Jose]:
-    """The other library."""
-    running = Jose()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def server(jose: Jose) -> Iterator[KeyServer]:
-    """The provider's keys."""
-    running = KeyServer()
-    running.serve(jose.keys("rsa-1", "ec-1"))
-    yield running
-    running.stop()
 
 
 def test_all_rows() -> None:

@@ -86,6 +86,9 @@ def test_with_key_sets(tmp_path: Path) -> None:
         r"^cryptography==\S+", (ROOT / "docs" / "security.md").read_text(), re.MULTILINE
     )
     assert line
+    pinned = [one.partition(" ")[0] for one in (ROOT / "constraints.txt").read_text().splitlines()]
+    assert line[0] in pinned
+    assert "cryptography" not in requirements.read_text()
     requirements.write_text(f"{requirements.read_text()}{line[0]}\n")
     archive = project.package() / "deployment.zip"
     assert "cryptography/__init__.py" in contents(archive)
