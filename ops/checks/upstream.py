@@ -1,0 +1,150 @@
+"""sync.: whether it takes this key, what time it has, and whether its storage lets browsers in."""
+
+import hashlib
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from chalicelib import errors, keys, settings
+from chalicelib.admission import Budget
+from chalicelib.line import Line
+from chalicelib.registration import LOOK_BACK_SECONDS
+from chalicelib.settings import Settings
+from chalicelib.table import Table
+from chalicelib.upstream import Upstream
+from ops.checks import web
+from ops.checks.api import samples
+from ops.checks.findings import Finding, Patient, State, judged
+
+CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # a caller in the line like any other
+LONGEST_WAIT = 90.0  # seconds in the line
+# A registration whose answer was lost is looked for from so long before it on.
+MOST_SECONDS = LOOK_BACK_SECONDS / 3
+_RELAY = "Browsers can't upload. See docs/relay.md: a relay in front of storage, and STORAGE_RELAY."
+
+
+def key(patient: Patient) -> Iterator[Finding]:
+    """Send sync. the cheapest request there is, with the stage's key."""
+    value = patient.secrets.get("SYNC_API_KEY")
+    if value is None:
+        missing = "there is no key to try"
+        yield Finding("sync.", "key", State.UNKNOWN, missing, "Put the parameters right first.")
+        return
+    base = patient.environment.get("SYNC_BASE_URL") or "https://api.sync.so"
+    sent = patient.now()
+    headers = {"x-api-key": value, "accept": "application/json"}
+    answer = web.ask("GET", f"{base.rstrip('/')}/v2/assets?limit=1", headers)
+    yield _key_finding(patient, base, answer.status_code)
+    ahead = web.ahead(answer.headers.get("Date"), sent)
+    if ahead is not None:
+        # The broker lives by AWS's clocks.
+        ahead -= patient.aws_ahead or 0
+        yield judged(
+            "sync.",
+            "clock",
+            is_right=abs(ahead) <= MOST_SECONDS,
+            detail=f"sync.'s is {ahead:+.0f} s from AWS's",
+            advice="Lost registrations may not be found again. Tell sync., or look at your clock.",
+        )
+
+
+def _key_finding(patient: Patient, base: str, status: int) -> Finding:
+    detail = f"{base} answers {status}"
+    if status == HTTPStatus.OK:
+        return Finding("sync.", "key", State.OK, f"{base} takes it")
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}:
+        advice = f"Look at the key and the plan at sync. New: `{patient.provision}"
+        return Finding("sync.", "key", State.WRONG, detail, f"{advice} --replace-secrets`.")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Finding("sync.", "key", State.UNKNOWN, detail, "Try again in a minute.")
+    return Finding("sync.", "key", State.WRONG, detail, "Is SYNC_BASE_URL right?")
+
+
+def storage(patient: Patient) -> Iterator[Finding]:
+    """Ask storage, or the relay before it, what a browser asks before its PUT.
+
+    That takes one presign, and a place in the line like every presign.
+    """
+    value = patient.secrets.get("SYNC_API_KEY")
+    origins = samples(settings.origins(patient.environment))
+    if value is None or not origins:
+        missing = "there is no key" if value is None else "no origin is allowed"
+        advice = "Put that right first."
+        yield Finding("storage", "preflight", State.UNKNOWN, missing, advice)
+        return
+    try:
+        chosen = settings.load(patient.environment)
+        url = _presigned(patient, chosen, value)
+    except errors.BrokerError as error:
+        yield _no_address(patient, error)
+        return
+    patient.terminal.hide(url)
+    relay = chosen.storage_relay
+    # The broker does the same to an address that it hands out.
+    asked = url if relay is None else f"{relay}/{url.partition('://')[2].partition('/')[2]}"
+    host = asked.partition("://")[2].partition("/")[0]
+    what = "the relay" if relay else "storage"
+    advice = "Look at the relay's configuration, docs/relay.md." if relay else _RELAY
+    for origin in origins:
+        reason = web.preflight(asked, origin, "PUT", "content-type")
+        yield judged(
+            "storage",
+            f"preflight from {origin}",
+            is_right=not reason,
+            detail=f"{what}, {host}: {reason or 'a PUT is allowed'}",
+            advice=advice,
+        )
+
+
+def _presigned(patient: Patient, chosen: Settings, value: str) -> str:
+    client: Any = patient.account.client("dynamodb")
+    budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
+    line = Line(
+        Table(client, chosen.uploads_table),
+        budget,
+        lambda: int((patient.now() + (patient.aws_ahead or 0)) * 1000),
+        patient.sleep,
+    )
+    upstream = Upstream(chosen.sync_base_url, keys.fixed(value))
+    try:
+        presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
+    except errors.UpstreamBusy as error:
+        line.slow_down(error.retry_after or 0)  # as the broker does
+        raise
+    return presigned.upload_url
+
+
+def _admit(patient: Patient, line: Line) -> None:
+    """Take a place, and wait for it where others are before.
+
+    Raises:
+        BrokerError: There is none in reasonable time.
+    """
+    ticket, deadline = "", patient.now() + LONGEST_WAIT
+    while True:
+        try:
+            line.take(line.enter(CALLER, ticket))
+        except errors.WaitingInLine as error:
+            wait = max(error.retry_after or 0, 0.5)
+            if patient.now() + wait > deadline:
+                raise
+            ticket = str(error.members.get("ticket", ""))
+            patient.terminal.progress(f"  waiting in the line for a presign ({wait:.0f} s)")
+            patient.sleep(wait)
+        else:
+            return
+
+
+def _no_address(patient: Patient, error: errors.BrokerError) -> Finding:
+    """Say why there is no address to try."""
+    what = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
+    if isinstance(error, errors.UpstreamUnauthorized):
+        advice = f"Look at the key: `{patient.provision} --replace-secrets`."
+        return Finding("storage", "preflight", State.WRONG, what, advice)
+    if isinstance(error, errors.Misconfigured):
+        return Finding("storage", "preflight", State.UNKNOWN, what, "Put the settings right first.")
+    if isinstance(error, errors.UpstreamRefused):
+        advice = "sync. takes no presign of this key. Ask sync."
+        return Finding("storage", "preflight", State.WRONG, what, advice)
+    advice = "Try again in a minute; or --no-presign."
+    return Finding("storage", "preflight", State.UNKNOWN, what, advice)

@@ -1,0 +1,249 @@
+"""Decides about an upload whose registration's outcome the broker can't find out.
+
+The same conditional writes as the broker's: a lease first, so that no attempt of the broker is
+under way, and an asset only if no other upload has recorded it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib import errors, items, keys, settings
+from chalicelib.ports import Claimed
+from chalicelib.registration import LOOK_BACK_SECONDS, Registration
+from chalicelib.store import Store
+from chalicelib.table import Table
+from chalicelib.uploads import Json, Status, Upload, size_of
+from chalicelib.upstream import Upstream
+from ops import parameters
+from ops.account import Account
+from ops.terminal import UNREACHABLE, Problem, Terminal
+
+_PAGES = 20  # calls for sync.'s list, of up to 2,000 assets each
+_SHOWN = ("id", "createdAt", "type", "name", "projectId", "size", "url")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An asset at sync. that may be the upload's.
+
+    Attributes:
+        why: `same` address, name and project; `unclear`, since one of them is not told or another;
+            `elsewhere`, with another address.
+        asset: sync.'s asset, its telling members.
+        recorded_by: The upload that has recorded it, or None.
+    """
+
+    why: str
+    asset: Json
+    recorded_by: str | None
+
+
+class Settler:
+    """What an operator can see of such an upload, and do about it.
+
+    Args:
+        store: The records.
+        table: The same, for what is read without its caller.
+        upstream: sync.
+        now: Milliseconds since 1970.
+        settle_seconds: As the broker's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        table: Table,
+        upstream: Upstream,
+        now: Callable[[], int],
+        settle_seconds: int,
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._upstream = upstream
+        self._now = now
+        self._registration = Registration(store, upstream, now, settle_seconds)
+
+    def read(self, upload_id: str) -> Upload:
+        """Read an upload, whoever its caller is.
+
+        Raises:
+            Problem: There is none.
+        """
+        item = self._table.get(f"upload#{upload_id}")
+        if item is None:
+            raise Problem(f"There is no upload {upload_id}.", "Is it this stage's?")
+        return items.to_upload(item)
+
+    def candidates(self, upload: Upload) -> list[Candidate]:
+        """Look for what may be the upload's asset, as the broker does, to the end of the list."""
+        if upload.attempt is None:
+            return []
+        since = upload.attempt.first_post_at - LOOK_BACK_SECONDS * 1000
+        found: list[tuple[str, Json]] = []
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = self._upstream.look(upload, since, cursor)
+            found += [("same", one) for one in page.matching]
+            found += [("unclear", one) for one in page.undecided]
+            found += [("elsewhere", one) for one in page.elsewhere]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        claims = self._store.claims([one["id"] for _, one in found])
+        return [_candidate(why, one, claims) for why, one in found]
+
+    def register(self, upload: Upload, asset_id: str) -> None:
+        """Record an asset as the upload's.
+
+        Raises:
+            Problem: It can't be this upload's, or another upload's it is already.
+        """
+        leased = self._lease(upload)
+        try:
+            asset = self._upstream.read(asset_id)
+            self._check(leased, asset)
+        except (Problem, errors.BrokerError) as error:
+            self._store.release(leased, self._now())
+            raise _explained(error, asset_id) from error
+        claim = self._store.record(leased, asset, looked_up=True, now=self._now())
+        if not claim.granted:
+            self._store.release(leased, self._now())
+            raise Problem(
+                f"The asset {asset_id} is recorded as another upload's.",
+                f"`claim#{asset_id}` in the table says which.",
+            )
+
+    def fail(self, upload: Upload) -> None:
+        """Let the upload fail: there is no asset of it.
+
+        Raises:
+            Problem: sync. may still be at it.
+        """
+        attempt = upload.attempt
+        if attempt is not None and attempt.settle_at >= self._now():
+            until = _time(attempt.settle_at)
+            raise Problem(
+                f"sync. may still carry the registration out, until {until}.",
+                "Wait until then: what it makes later would be nobody's.",
+            )
+        leased = self._lease(upload)
+        problem = {
+            "code": errors.FileRejected.code,
+            "detail": "Nobody could find out what became of it. Upload it again.",
+        }
+        if not self._store.fail(leased, problem, self._now()).granted:
+            raise Problem("Somebody else moved the upload meanwhile.", "Look at it again.")
+
+    def _lease(self, upload: Upload) -> Upload:
+        if upload.status is not Status.REGISTERING:
+            raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
+        now = self._now()
+        claim = self._store.lease_look(upload, self._registration.plan(), now)
+        if not claim.granted or claim.upload is None:
+            raise Problem(
+                "The broker is looking at this upload right now.", "Try again in a minute."
+            )
+        return claim.upload
+
+    @staticmethod
+    def _check(upload: Upload, asset: Json) -> None:
+        if asset["type"] != upload.type:
+            raise Problem(f"It is of the type {asset['type']}, and the upload of {upload.type}.")
+        size = size_of(asset)
+        if size is not None and size > upload.max_bytes:
+            raise Problem(
+                f"It has {size} bytes, and its caller may upload {upload.max_bytes}.",
+                "Delete it at sync., and settle the upload with --failed.",
+            )
+        created = datetime.fromisoformat(asset["createdAt"]).timestamp() * 1000
+        attempt = upload.attempt
+        if attempt and created < attempt.first_post_at - LOOK_BACK_SECONDS * 1000:
+            raise Problem(f"It was made at {asset['createdAt']}, before the registration was sent.")
+
+
+def _explained(error: Exception, asset_id: str) -> Problem:
+    if isinstance(error, Problem):
+        return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
+    if isinstance(error, errors.UpstreamRefused):
+        return Problem(f"sync. knows no asset {asset_id} of this key.", "Look at its id again.")
+    detail = getattr(error, "detail", "")
+    return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
+
+
+def _candidate(why: str, asset: Json, claims: Mapping[str, Claimed]) -> Candidate:
+    claimed = claims.get(asset["id"])
+    shown = {name: asset.get(name) for name in _SHOWN}
+    return Candidate(why, shown, claimed.upload_id if claimed else None)
+
+
+def settler(
+    environment: Mapping[str, str], account: Account, terminal: Terminal, now: Callable[[], int]
+) -> Settler:
+    """Make a settler of a stage.
+
+    Raises:
+        Problem: The key can't be read, or the settings are wrong.
+    """
+    wanted = {one.variable: one for one in parameters.of(environment)}
+    parameter = wanted.get("SYNC_API_KEY")
+    found = parameters.read(account.client("ssm"), parameter) if parameter else None
+    if found is None or found.state is not parameters.State.FINE:
+        raise Problem("There is no key to ask sync. with.", "`python -m ops doctor` says why.")
+    terminal.hide(found.value or "")
+    try:
+        chosen = settings.load(environment)
+    except errors.Misconfigured as error:
+        raise Problem(error.detail, "Put .chalice/config.json right.") from error
+    client: Any = account.client("dynamodb")
+    table = Table(client, chosen.uploads_table)
+    upstream = Upstream(chosen.sync_base_url, keys.fixed(found.value or ""))
+    return Settler(Store(table), table, upstream, now, chosen.settle_seconds)
+
+
+def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:
+    """Write in words what is known."""
+    lines = [f"upload {upload.id}: {outcome or upload.status}"]
+    if outcome is not None:
+        return lines
+    about = {
+        "caller": upload.owner,
+        "type": upload.type,
+        "name": upload.name,
+        "project": upload.project_id,
+        "file": upload.file_name,
+        "size": upload.size,
+        "begun": _time(upload.created_at),
+        "first registration": _time(upload.attempt.first_post_at) if upload.attempt else None,
+        "addresses": ", ".join(upload.addresses),
+    }
+    lines += [f"  {name:19}{value}" for name, value in about.items() if value is not None]
+    lines.append(f"  {len(found)} assets at sync. may be its own:")
+    for one in found:
+        owner = f", of the upload {one.recorded_by}" if one.recorded_by else ", nobody's"
+        members = ", ".join(f"{name} {one.asset[name]}" for name in _SHOWN[1:])
+        lines.append(f"    {one.asset['id']} ({one.why}{owner}): {members}")
+    if upload.status is Status.REGISTERING:
+        lines.append("Settle it with --asset ID, or with --failed.")
+    return lines
+
+
+def document(upload: Upload, found: list[Candidate], outcome: str | None) -> dict[str, object]:
+    """Write the same for machines."""
+    return {
+        "command": "settle",
+        "uploadId": upload.id,
+        "status": outcome or upload.status,
+        "type": upload.type,
+        "name": upload.name,
+        "projectId": upload.project_id,
+        "addresses": list(upload.addresses),
+        "firstPostAt": _time(upload.attempt.first_post_at) if upload.attempt else None,
+        "candidates": [asdict(one) for one in found],
+        "settled": outcome,
+    }
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,120 @@
+"""A stage as `.chalice/config.json` describes it, read by Chalice's own rules."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chalice.config import Config
+from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+
+from chalicelib import settings
+from chalicelib.errors import Misconfigured
+from ops.terminal import USAGE, Problem
+
+API, SWEEP = "api_handler", "sweep"  # the functions, as Chalice calls them
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a Lambda function must be like.
+
+    Attributes:
+        memory: MB.
+        seconds: Its time-out.
+        architecture: `arm64` or `x86_64`.
+        is_traced: Whether X-Ray follows it.
+    """
+
+    memory: int
+    seconds: int
+    architecture: str
+    is_traced: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage.
+
+    Attributes:
+        name: Its name.
+        folder: The project's folder.
+        app: The app's name, with which Chalice begins the functions' names.
+        environment: The broker's settings.
+        functions: By Chalice's names.
+        policy_file: The policy of its roles; None where Chalice or somebody else makes it.
+    """
+
+    name: str
+    folder: Path
+    app: str
+    environment: Mapping[str, str]
+    functions: Mapping[str, Function]
+    policy_file: Path | None
+
+    @property
+    def table(self) -> str:
+        """The name of its table.
+
+        Raises:
+            Problem: It has none.
+        """
+        name = self.environment.get("UPLOADS_TABLE", "").strip()
+        if not name:
+            message = f"The stage {self.name} names no table."
+            raise Problem(message, "Set UPLOADS_TABLE in .chalice/config.json.", USAGE)
+        return name
+
+    @property
+    def record(self) -> Path:
+        """Where `chalice deploy` writes down what it made."""
+        return self.folder / ".chalice" / "deployed" / f"{self.name}.json"
+
+
+def read(folder: Path, name: str) -> Stage:
+    """Read a stage.
+
+    Raises:
+        Problem: There is no such file, or it has no such stage.
+    """
+    file = folder / ".chalice" / "config.json"
+    try:
+        content = json.loads(file.read_text())
+        stages = content["stages"]
+        names = sorted(stages)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = f"{file} can't be read as Chalice's configuration ({type(error).__name__})."
+        raise Problem(where, "Run this in the project's folder, or name it.", USAGE) from error
+    if name not in names:
+        message = f"There is no stage {name!r} in .chalice/config.json."
+        raise Problem(message, f"There are: {', '.join(names)}.", USAGE)
+    config: Any = Config(chalice_stage=name, config_from_disk=content)
+    policy = config.iam_policy_file or f"policy-{name}.json"
+    is_ours = config.manage_iam_role and not config.autogen_policy
+    return Stage(
+        name=name,
+        folder=folder,
+        app=config.app_name,
+        environment=config.scope(name, API).environment_variables,
+        functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
+        policy_file=folder / ".chalice" / policy if is_ours else None,
+    )
+
+
+def _function(config: Any) -> Function:
+    return Function(
+        memory=config.lambda_memory_size or DEFAULT_LAMBDA_MEMORY_SIZE,
+        seconds=config.lambda_timeout or DEFAULT_LAMBDA_TIMEOUT,
+        architecture=config.lambda_architecture,
+        is_traced=bool(config.xray_enabled),
+    )
+
+
+def problems(environment: Mapping[str, str]) -> list[str]:
+    """Say what is wrong with the settings, as the broker itself would in Lambda."""
+    try:
+        settings.load({**environment, "AWS_LAMBDA_FUNCTION_NAME": "broker"})
+    except Misconfigured as error:
+        return error.detail.split("; ")
+    return []

@@ -1,0 +1,109 @@
+"""An emulated account, sync. and a project of each module's own, and an operator's shell."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import requests
+from emulated_aws import EmulatedAws, emulated_aws
+from meddling_aws import MeddlingAws
+from project import Project
+from shell import KEY
+from upstream_process import RunningUpstream
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
+    """sync., as the sandbox plays it; it takes the marked key."""
+    started = RunningUpstream(tmp_path_factory.mktemp("upstream"), SYNC_API_KEY=KEY)
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
+    """An empty account."""
+    with emulated_aws(tmp_path_factory.mktemp("aws")) as account:
+        yield account
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
+    """A clone whose stages use the sandbox's upstream."""
+    made = Project(
+        tmp_path_factory.mktemp("project") / "clone",
+        SYNC_BASE_URL=upstream.url,
+        SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
+    )
+    vendor(made.folder)
+    return made
+
+
+def vendor(folder: Path) -> None:
+    """Let a project bring its libraries along as they are installed here.
+
+    `chalice deploy` otherwise asks pip for them, for a quarter of a minute; tests/deploy does it.
+    """
+    requirements = folder / "requirements.txt"
+    wanted = re.findall(r"^([A-Za-z][\w-]*)==", requirements.read_text(), re.MULTILINE)
+    requirements.write_text("")
+    found: set[str] = set()
+    while wanted:
+        name = wanted.pop().lower()
+        if name in found:
+            continue
+        found.add(name)
+        for needed in metadata.requires(name) or []:
+            if "extra ==" not in needed and "python_version <" not in needed:
+                wanted += re.findall(r"^[A-Za-z][\w-]*", needed)
+        for file in metadata.files(name) or []:
+            source, target = Path(str(file.locate())), folder / "vendor" / file
+            if ".." not in file.parts and source.suffix != ".pyc":
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
+
+
+@pytest.fixture
+def folder(project: Project) -> Path:
+    """The project's folder."""
+    return project.folder
+
+
+@pytest.fixture
+def shell(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
+    """The operator's environment, of this test."""
+    for name, value in aws.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return aws
+
+
+@pytest.fixture
+def empty(shell: EmulatedAws) -> EmulatedAws:
+    """The account with nothing in it."""
+    assert requests.post(f"{shell.url}/_ministack/reset", timeout=9).ok
+    return shell
+
+
+@pytest.fixture(scope="module")
+def proxy(aws: EmulatedAws) -> Iterator[MeddlingAws]:
+    """A proxy in front of the account."""
+    started = MeddlingAws(aws.port)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def meddler(
+    empty: EmulatedAws,  # noqa: ARG001 - it begins with nothing
+    proxy: MeddlingAws,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MeddlingAws:
+    """The empty account behind the proxy, which the shell calls."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    proxy.rules.clear()
+    proxy.calls.clear()
+    return proxy
