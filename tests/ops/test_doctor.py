@@ -1,0 +1,510 @@
+"""`python -m ops doctor` on a stage that `chalice deploy` made: each thing that may be wrong."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulated_aws import EmulatedAws
+from imported_api import ImportingGateway
+from meddling_aws import Answer, MeddlingAws
+from project import ORIGIN, Project
+from shell import KEY, SECRETS, known, run
+from upstream_process import RunningUpstream
+
+from ops import deployment, doctor
+from ops import stage as stages
+from ops.checks import api, functions, identity, storage, upstream
+from ops.checks.findings import Finding, Patient, State
+from ops.terminal import Terminal
+
+NAME = "sync-upload-broker-prod"
+SWEEP = f"{NAME}-sweep"
+LINE = {"pk": {"S": "line#presign"}}
+PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
+PARTS |= {"sync.", "storage"}
+
+
+def active(carry_out: Callable[[], Answer]) -> Answer:
+    """Say that a function is active; the emulator says so only once it was called."""
+    status, answer = carry_out()
+    return status, answer | ({"State": "Active"} if "State" in answer else {})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def url(aws: EmulatedAws, project: Project, proxy: MeddlingAws) -> str:
+    """Provision and deploy the stage, once."""
+    # boto3 looks every five seconds whether a function is active.
+    proxy.rules["GET ['functions']"] = active
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        piped = ("--secrets-from-stdin", "--json")
+        assert run(project.folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+        gateway = ImportingGateway(aws)
+        environment = {**aws.environment, "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url}
+        environment["AWS_ENDPOINT_URL_LAMBDA"] = proxy.url
+        project.chalice("deploy", "--stage", "prod", **environment)
+        gateway.stop()
+    record = json.loads((project.folder / ".chalice" / "deployed" / "prod.json").read_text())
+    (made,) = [one for one in record["resources"] if one["name"] == "rest_api"]
+    return aws.api(made["rest_api_id"])
+
+
+@pytest.fixture(autouse=True)
+def calm(shell: EmulatedAws, upstream: RunningUpstream) -> None:
+    """Nothing is ordered of sync., and nobody in the line."""
+    upstream.call("POST", "/_sandbox/reset", headers={"x-api-key": KEY})
+    shell.client("dynamodb").delete_item(TableName=NAME, Key=LINE)
+
+
+@pytest.fixture
+def patient(folder: Path, url: str) -> Patient:
+    """The deployed stage, with what earlier checks have found."""
+    stage = stages.read(folder, "prod")
+    terminal = Terminal(io.StringIO(), io.StringIO(), as_json=False)
+    known_secrets = {"SYNC_API_KEY": KEY}
+    found = deployment.plain(stage)
+    return Patient(stage, known(), terminal, found, url, known_secrets, aws_ahead=0)
+
+
+def other(patient: Patient, **settings: str) -> Patient:
+    """Take a stage with other settings."""
+    environment = {**patient.stage.environment, **settings}
+    assert patient.deployment is not None
+    return replace(
+        patient,
+        stage=replace(patient.stage, environment=environment),
+        deployment=replace(patient.deployment, environment=environment),
+    )
+
+
+def wrong(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> list[Finding]:
+    """Run a check, and return what is not fine; each of that comes with advice."""
+    found = [one for one in check(patient) if one.state is not State.OK]
+    assert all(one.advice for one in found), found
+    return found
+
+
+def test_fine(folder: Path, url: str) -> None:
+    """A stage that was provisioned and deployed is fine in every part."""
+    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
+    found = said.document["findings"]
+    assert [one for one in found if one["state"] != "ok"] == []
+    assert {one["check"] for one in found} == PARTS
+    assert said.code == said.document["exitCode"] == 0
+    assert "Checking: policy ..." in said.err
+
+
+def test_words(folder: Path, url: str) -> None:
+    """In words each part stands under its name, and the last line counts."""
+    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--no-presign")
+    assert said.code == 0, said.out
+    assert "\n  ok      deletion protection: on\n" in said.out
+    assert "\n  skipped preflight: by --no-presign\n" in said.out
+    assert said.out.splitlines()[-1].endswith(" ok, 1 skipped")
+
+
+def test_storage_refuses(folder: Path, url: str, upstream: RunningUpstream) -> None:
+    """Storage that lets no browser in is found, and the page about the relay is named."""
+    upstream.behave(storageCors=False)
+    said = run(folder, "doctor", "--stage", "prod", "--url", url)
+    assert said.code == 1
+    assert f"WRONG   preflight from {ORIGIN}: storage, 127.0.0.1:" in said.out
+    assert "docs/relay.md" in said.out
+    assert "STORAGE_RELAY" in said.out
+    assert upstream.outcomes().count("presigned") == 1
+    assert "X-Amz-Signature" not in said.out + said.err
+
+
+@pytest.fixture
+def relay() -> Iterator[str]:
+    """A relay's answer to a preflight: for one origin, and for PUT."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_OPTIONS(self) -> None:
+            self.send_response(204 if "X-Amz-Signature" in self.path else 404)
+            self.send_header("Access-Control-Allow-Origin", ORIGIN)
+            self.send_header("Access-Control-Allow-Methods", "PUT")
+            self.send_header("Access-Control-Allow-Headers", "content-type")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_relay(patient: Patient, relay: str, upstream_of: RunningUpstream) -> None:
+    """With a relay, the relay is asked in storage's place."""
+    upstream_of.behave(storageCors=False)
+    assert wrong(upstream.storage, other(patient, STORAGE_RELAY=relay)) == []
+    origins = f"{ORIGIN},https://other.example.com"
+    (found,) = wrong(upstream.storage, other(patient, STORAGE_RELAY=relay, ALLOWED_ORIGINS=origins))
+    assert found.subject == "preflight from https://other.example.com"
+    assert f"the relay, {relay[7:]}: it allows {ORIGIN}" in found.detail
+    assert "preflight" not in upstream_of.outcomes()
+
+
+@pytest.fixture
+def upstream_of(request: pytest.FixtureRequest) -> RunningUpstream:
+    """sync., where a module of that name is meant besides."""
+    found: RunningUpstream = request.getfixturevalue("upstream")
+    return found
+
+
+def grants(aws: EmulatedAws) -> int:
+    """Count the places that were taken in the line."""
+    item = aws.client("dynamodb").get_item(TableName=NAME, Key=LINE).get("Item", {})
+    return sum(name[:1] == "s" and name[1:].isdigit() for name in item)
+
+
+def test_place_in_line(patient: Patient, shell: EmulatedAws, upstream_of: RunningUpstream) -> None:
+    """The presign takes a place; where there is none, its turn is waited for."""
+    clock = [time.time()]
+    patient = replace(
+        other(patient, PRESIGNS_PER_MINUTE="1"),
+        now=lambda: clock[0],
+        sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds),
+    )
+    began = clock[0]
+    assert wrong(upstream.storage, patient) == []
+    assert grants(shell) == 1
+    assert wrong(upstream.storage, patient) == []
+    assert 60 < clock[0] - began < 75
+    assert upstream_of.outcomes().count("presigned") == 2
+    (found,) = wrong(
+        upstream.storage, other(patient, PRESIGNS_PER_MINUTE="1", MAX_WAIT_SECONDS="1")
+    )
+    assert (found.state, found.detail[:21]) == (State.UNKNOWN, "no presign: line_full")
+    assert upstream_of.outcomes().count("presigned") == 2
+
+
+def test_slows_the_line_down(
+    patient: Patient, shell: EmulatedAws, upstream_of: RunningUpstream
+) -> None:
+    """A 429 to the presign slows the line down for everybody, as the broker's own would."""
+    upstream_of.behave(presignsPerMinute=0)
+    (found,) = wrong(upstream.storage, patient)
+    assert found.state is State.UNKNOWN
+    item = shell.client("dynamodb").get_item(TableName=NAME, Key=LINE)["Item"]
+    assert "slow" in item
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        ({"status": 401}, State.WRONG, "--replace-secrets"),
+        ({"status": 402}, State.WRONG, "plan"),
+        ({"status": 429}, State.UNKNOWN, "again in a minute"),
+        ({"status": 503}, State.UNKNOWN, "again in a minute"),
+        ({"status": 404}, State.WRONG, "SYNC_BASE_URL"),
+        ({"status": 301, "headers": {"Location": "http://127.0.0.1:1/"}}, State.WRONG, "BASE_URL"),
+    ],
+)
+def test_key(
+    patient: Patient,
+    upstream_of: RunningUpstream,
+    answer: dict[str, Any],
+    state: State,
+    words: str,
+) -> None:
+    """What sync. says to the key is told with what to do; a redirect gets no key."""
+    upstream_of.order({"kind": "answer", "body": {}, **answer}, "GET", "/v2/assets")
+    found = [one for one in wrong(upstream.key, patient) if one.subject == "key"]
+    assert [one.state for one in found] == [state]
+    assert words in found[0].advice
+
+
+def test_no_sync(url: str, patient: Patient) -> None:
+    """Where sync. can't be reached, nothing is said to be wrong, and the exit code says so."""
+    lost = other(patient, SYNC_BASE_URL="http://127.0.0.1:9")
+    found = doctor.run(replace(lost, deployment=None, url=url), None, may_presign=True)
+    states = {one.subject: one.state for one in found if one.check in {"sync.", "storage"}}
+    assert set(states.values()) == {State.UNKNOWN}
+    assert doctor.exit_code([one for one in found if one.check in {"sync.", "storage"}]) == 3
+
+
+@pytest.mark.parametrize(("seconds", "is_wrong"), [(200, False), (-400, True)])
+def test_syncs_clock(
+    patient: Patient, upstream_of: RunningUpstream, seconds: int, *, is_wrong: bool
+) -> None:
+    """A clock of sync.'s that is off is found before it is too far off to find assets again."""
+    date = formatdate(time.time() + seconds, usegmt=True)
+    answer = {"kind": "answer", "status": 200, "body": {"items": []}, "headers": {"Date": date}}
+    upstream_of.order(answer, "GET", "/v2/assets")
+    assert bool(wrong(upstream.key, patient)) is is_wrong
+
+
+def test_own_clock(patient: Patient) -> None:
+    """This machine's clock is held against AWS's, and sync.'s too against AWS's."""
+    late = replace(patient, now=lambda: time.time() - 120)
+    (found,) = wrong(identity.account, late)
+    assert found.subject == "clock"
+    assert found.detail == "AWS's is +120 s from this machine's"
+    assert wrong(upstream.key, late) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        (None, "", "there is no such parameter"),
+        ("two words", "SecureString", "it must be sync.'s API key"),
+        (KEY, "String", "it is a String, no SecureString"),
+    ],
+)
+def test_parameters(
+    patient: Patient, shell: EmulatedAws, value: str | None, kind: str, words: str
+) -> None:
+    """A secret that is not there, is none, or lies in the clear is found by its name."""
+    ssm, name = shell.client("ssm"), "/sync-upload-broker/prod/api-key"
+    ssm.delete_parameter(Name=name)
+    if value is not None:
+        ssm.put_parameter(Name=name, Value=value, Type=kind)
+    try:
+        patient.secrets.clear()
+        (found,) = wrong(storage.secrets, patient)
+        assert "SYNC_API_KEY" not in patient.secrets
+        (blind,) = wrong(upstream.key, patient)
+        assert blind.state is State.UNKNOWN
+    finally:
+        if value is not None:
+            ssm.delete_parameter(Name=name)
+        ssm.put_parameter(Name=name, Value=KEY, Type="SecureString")
+    assert (found.subject, found.state) == (name, State.WRONG)
+    assert found.detail.startswith(words)
+    assert "python -m ops provision --stage prod" in found.advice
+
+
+def test_table(patient: Patient, shell: EmulatedAws) -> None:
+    """Each property of the table is looked at; one that is off is told with the command."""
+    client = shell.client("dynamodb")
+    client.update_table(TableName=NAME, DeletionProtectionEnabled=False)
+    recovery = {"PointInTimeRecoveryEnabled": False}
+    client.update_continuous_backups(TableName=NAME, PointInTimeRecoverySpecification=recovery)
+    found = wrong(storage.table, patient)
+    assert {one.subject for one in found} == {"deletion protection", "point-in-time recovery"}
+    assert {one.advice for one in found} == {"Run `python -m ops provision --stage prod`."}
+    assert run(patient.stage.folder, "provision", "--stage", "prod").code == 0
+    assert wrong(storage.table, patient) == []
+    (missing,) = wrong(storage.table, other(patient, UPLOADS_TABLE="nowhere"))
+    assert missing.detail == "there is no such table"
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "subject"),
+    [
+        ({"MemorySize": 256}, {"MemorySize": 512}, "memory"),
+        ({"Timeout": 3}, {"Timeout": 30}, "time-out"),
+        (
+            {"TracingConfig": {"Mode": "PassThrough"}},
+            {"TracingConfig": {"Mode": "Active"}},
+            "tracing",
+        ),
+    ],
+)
+def test_function(
+    patient: Patient,
+    shell: EmulatedAws,
+    change: dict[str, Any],
+    back: dict[str, Any],
+    subject: str,
+) -> None:
+    """What was changed by hand is found."""
+    client = shell.client("lambda")
+    client.update_function_configuration(FunctionName=NAME, **change)
+    found = wrong(functions.configuration, patient)
+    client.update_function_configuration(FunctionName=NAME, **back)
+    assert [one.subject for one in found] == [f"{NAME}: {subject}"]
+    assert "chalice deploy --stage prod" in found[0].advice
+
+
+def test_architecture(patient: Patient) -> None:
+    """Another architecture than that of the stage is found."""
+    wanted = {
+        name: replace(one, architecture="riscv") for name, one in patient.stage.functions.items()
+    }
+    elsewhere = replace(patient, stage=replace(patient.stage, functions=wanted))
+    found = wrong(functions.configuration, elsewhere)
+    assert [one.subject for one in found] == [f"{NAME}: architecture", f"{SWEEP}: architecture"]
+    assert found[0].detail.endswith(", not riscv")
+
+
+def environment_of(aws: EmulatedAws, **more: str) -> dict[str, Any]:
+    """Take the API function's environment, with more in it."""
+    client = aws.client("lambda")
+    found = client.get_function_configuration(FunctionName=NAME)["Environment"]["Variables"]
+    return {"FunctionName": NAME, "Environment": {"Variables": {**found, **more}}}
+
+
+def test_secret_in_environment(patient: Patient, shell: EmulatedAws) -> None:
+    """A secret in a function's environment is found under any name, and only that is said."""
+    client, before = shell.client("lambda"), environment_of(shell)
+    client.update_function_configuration(**environment_of(shell, NOTE=KEY))
+    found = wrong(functions.configuration, patient)
+    client.update_function_configuration(**before)
+    details = {one.subject: one.detail for one in found}
+    assert details == {
+        f"{NAME}: settings": "these are not as configured: NOTE",
+        f"{NAME}: secrets": "in the clear in NOTE",
+    }
+
+
+def test_schedule(patient: Patient, shell: EmulatedAws) -> None:
+    """A sweep that nothing calls is found, with the command that switches its rule on."""
+    events = shell.client("events")
+    (rule,) = [one["Name"] for one in events.list_rules()["Rules"] if NAME in one["Name"]]
+    assert wrong(functions.schedule, patient) == []
+    events.disable_rule(Name=rule)
+    (off,) = wrong(functions.schedule, patient)
+    assert (off.detail, off.advice) == (
+        "its rule is off",
+        f"Run `aws events enable-rule --name {rule}`.",
+    )
+    targets = events.list_targets_by_rule(Rule=rule)["Targets"]
+    events.remove_targets(Rule=rule, Ids=[one["Id"] for one in targets])
+    (gone,) = wrong(functions.schedule, patient)
+    events.put_targets(Rule=rule, Targets=targets)
+    events.enable_rule(Name=rule)
+    assert gone.detail == "nothing calls it"
+
+
+def test_policy(patient: Patient, shell: EmulatedAws) -> None:
+    """What a role may do beyond the policy, and what it may not, is found."""
+    iam, role = shell.client("iam"), f"{NAME}-sweep"
+    more = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [more]})
+    iam.put_role_policy(RoleName=role, PolicyName="by-hand", PolicyDocument=document)
+    (found,) = wrong(functions.policy, patient)
+    assert (found.subject, found.detail) == (role, "it may also s3:* on *")
+    iam.delete_role_policy(RoleName=role, PolicyName="by-hand")
+    made = iam.create_policy(PolicyName="wide", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=role, PolicyArn=made)
+    (found,) = wrong(functions.policy, patient)
+    assert found.detail == "it may also s3:* on *"
+    iam.detach_role_policy(RoleName=role, PolicyArn=made)
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    less = {**own, "Statement": own["Statement"][1:]}
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(less))
+    (found,) = wrong(functions.policy, patient)
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
+    assert f"dynamodb:UpdateItem on table/{NAME}" in found.detail
+    assert found.detail.startswith("it may not dynamodb:BatchGetItem")
+    assert wrong(functions.policy, patient) == []
+
+
+def test_cors(patient: Patient) -> None:
+    """An origin that the deployed API does not let in is found."""
+    (found,) = wrong(api.answers, other(patient, ALLOWED_ORIGINS=f"{ORIGIN},https://b.example.com"))
+    assert found.subject == "preflight from https://b.example.com"
+    assert found.detail == "it allows no origin"
+    assert "ALLOWED_ORIGINS" in found.advice
+
+
+def test_no_api(patient: Patient, url: str) -> None:
+    """An address that is not the broker's is found; one that nobody answers at is told apart."""
+    found = wrong(api.answers, replace(patient, url=f"{url}/elsewhere"))
+    assert {one.state for one in found} == {State.WRONG}
+    assert "Is this the broker's address?" in found[0].advice
+    lost = doctor.run(replace(patient, url="http://127.0.0.1:9"), None, may_presign=False)
+    (one,) = [one for one in lost if one.check == "api"]
+    assert one.state is State.UNKNOWN
+    assert "127.0.0.1:9 can't be reached" in one.detail
+
+
+def test_misconfigured(patient: Patient, shell: EmulatedAws) -> None:
+    """A broker that serves nobody is found, and where it says why."""
+    client, before = shell.client("lambda"), environment_of(shell)
+    client.update_function_configuration(**environment_of(shell, AUTH_MODE="open"))
+    found = wrong(api.answers, patient)
+    client.update_function_configuration(**before)
+    assert found[0].subject.endswith("/health")
+    assert found[0].detail == "it answers 503, misconfigured"
+    assert f"`misconfigured` or `secret_not_valid` in /aws/lambda/{NAME}" in found[0].advice
+
+
+def test_unreadable_secret(patient: Patient, shell: EmulatedAws) -> None:
+    """A broker that can't read the tokens' secret is found by a forged token."""
+    client, before = shell.client("lambda"), environment_of(shell)
+    name = "/sync-upload-broker/prod/jwt-secret"
+    elsewhere = environment_of(shell, JWT_SECRET_PARAMETER="/sync-upload-broker/prod/not-there")
+    client.update_function_configuration(**elsewhere)
+    found = wrong(api.answers, patient)
+    client.update_function_configuration(**before)
+    assert [one.subject for one in found] == ["a forged token"]
+    assert found[0].detail == "it answers 503, secrets_unavailable"
+    assert "secret_not_read" in found[0].advice
+    assert name not in found[0].advice
+
+
+def test_settings(patient: Patient) -> None:
+    """Settings that the broker would not take, or that let no browser in, are found."""
+    found = wrong(identity.settings, other(patient, AUTH_MODE="", ALLOWED_ORIGINS=""))
+    assert [one.subject for one in found] == ["AUTH_MODE", "ALLOWED_ORIGINS"]
+    assert "so no browser may call" in found[1].detail
+
+
+def test_no_credentials(
+    folder: Path, url: str, aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials what needs them is not said to be wrong, and the rest is checked."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
+    states = {
+        (one["check"], one["subject"]): (one["state"], one["detail"])
+        for one in said.document["findings"]
+    }
+    assert states["account", "credentials"] == ("wrong", "There are no credentials.")
+    assert states["table", "all"] == ("unknown", "not checked: AWS does not know you")
+    assert states["api", f"{url}/health"][0] == "ok"
+    assert said.code == 1
+    assert aws.url not in said.out.replace(url, "")
+
+
+def test_no_aws(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where AWS can't be reached, the exit code says that nothing is known."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    said = run(folder, "doctor", "--stage", "prod", "--url", url)
+    assert said.code == 3
+    assert "UNKNOWN credentials: AWS can't be reached" in said.out
+
+
+@pytest.mark.parametrize(("region", "words"), [("", "none is set"), ("eu-west-1", "us-east-1")])
+def test_region(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, region: str, words: str
+) -> None:
+    """A shell without a region, or with another one than the deployment's, is found."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json", "--no-presign")
+    found = [one for one in said.document["findings"] if one["subject"] == "region"]
+    assert words in found[-1]["detail"]
+    assert "AWS_DEFAULT_REGION" in found[-1]["advice"]
+    assert said.code == 1
+
+
+def test_not_deployed(folder: Path, patient: Patient) -> None:
+    """Between provision and deploy the doctor says what is still to be done."""
+    stage = stages.read(folder, "dev")
+    found = doctor.run(
+        replace(patient, stage=stage, deployment=None, url=None), None, may_presign=False
+    )
+    details = {one.check: one for one in found}
+    assert "`chalice deploy --stage dev`" in details["deployment"].advice
+    assert details["policy"].detail == "not checked: it is not deployed"
+    assert details["api"].state is State.UNKNOWN
+    assert doctor.exit_code(found) == 1
