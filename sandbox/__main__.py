@@ -1,9 +1,14 @@
 """`make run`: the whole system on this machine, without an account and without a key."""
 
+import signal
+
+# Nothing runs yet, so a signal may end this process at once. As an exception it can get lost while
+# modules are imported: the import system's own callbacks swallow it.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import ctypes
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
