@@ -1,0 +1,117 @@
+"""`python -m ops destroy`: the secrets go, and the table stays unless that was said twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+from emulated_aws import EmulatedAws
+from meddling_aws import MeddlingAws
+from shell import SECRETS, at_terminal, run
+
+TABLE = "sync-upload-broker-prod"
+DESTROY = ("destroy", "--stage", "prod", "--json")
+
+
+@pytest.fixture(autouse=True)
+def provisioned(empty: EmulatedAws, folder: Path) -> EmulatedAws:
+    """An account with what `provision` made."""
+    piped = ("--secrets-from-stdin", "--json")
+    assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+    return empty
+
+
+def left(aws: EmulatedAws) -> tuple[int, list[str]]:
+    """Count the secrets that are left, and name the tables."""
+    found = aws.client("ssm").describe_parameters()["Parameters"]
+    return len(found), aws.client("dynamodb").list_tables()["TableNames"]
+
+
+def test_keeps_the_table(provisioned: EmulatedAws, folder: Path) -> None:
+    """By itself it removes the secrets alone, and may be repeated."""
+    said = run(folder, *DESTROY)
+    assert said.code == 0, said.err
+    assert left(provisioned) == (0, [TABLE])
+    assert [one["outcome"] for one in said.document["steps"]] == ["done", "done", "kept"]
+    assert "it alone knows which asset is whose" in said.document["steps"][2]["detail"]
+    again = run(folder, *DESTROY)
+    assert (again.code, set(again.outcomes())) == (0, {"kept"})
+
+
+@pytest.mark.parametrize("more", [(), ("--yes-delete-the-table", TABLE), ("--delete-table",)])
+def test_dry_run(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
+    """With --dry-run it says what would go, and nothing goes."""
+    piped = ("--secrets-from-stdin", "--json")
+    assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+    meddler.calls.clear()
+    said = run(folder, *DESTROY, "--dry-run", *more)
+    assert said.code == 0, said.err
+    assert len(said.outcomes()["planned"]) == (3 if more else 2)
+    assert not [one for one in meddler.calls if one.startswith(("Delete", "Update", "Put"))]
+
+
+def test_named_at_once(provisioned: EmulatedAws, folder: Path) -> None:
+    """The second word may be said at once; then the protection is turned off, and all is gone."""
+    said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+    assert said.code == 0, said.err
+    assert left(provisioned) == (0, [])
+    assert "Turning the deletion protection" in said.err
+
+
+@pytest.mark.parametrize(
+    "more",
+    [("--yes-delete-the-table", "another"), ("--delete-table",)],
+    ids=["another name", "no terminal"],
+)
+def test_not_told_twice(provisioned: EmulatedAws, folder: Path, more: tuple[str, ...]) -> None:
+    """With another name, or nobody to ask, nothing is removed at all."""
+    said = run(folder, *DESTROY, *more)
+    assert said.code == 2
+    assert left(provisioned) == (2, [TABLE])
+
+
+@pytest.mark.parametrize(("typed", "code"), [(TABLE, 0), ("yes", 2), ("", 2)])
+def test_typed(provisioned: EmulatedAws, folder: Path, typed: str, code: int) -> None:
+    """At a terminal the table's name has to be typed."""
+    seen = at_terminal(
+        folder, "destroy", "--stage", "prod", "--delete-table", keys=[("delete it:", f"{typed}\n")]
+    )
+    assert seen.code == code, seen.screen
+    assert f"The table {TABLE} holds about 0 items" in seen.screen
+    assert left(provisioned) == ((0, []) if code == 0 else (2, [TABLE]))
+
+
+def test_still_deployed(provisioned: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """What is still deployed would break: `chalice delete` comes first."""
+    (tmp_path / ".chalice" / "deployed").mkdir(parents=True)
+    config = (folder / ".chalice" / "config.json").read_text()
+    (tmp_path / ".chalice" / "config.json").write_text(config)
+    record = tmp_path / ".chalice" / "deployed" / "prod.json"
+    record.write_text(json.dumps({"resources": [{"name": "api_handler"}]}))
+    said = run(tmp_path, *DESTROY)
+    assert said.code == 1
+    assert "Run `chalice delete --stage prod` first" in said.err
+    assert left(provisioned) == (2, [TABLE])
+    # What Chalice leaves when it has deleted everything.
+    record.write_text(json.dumps({"resources": [], "schema_version": "2.0", "backend": "api"}))
+    assert run(tmp_path, *DESTROY).code == 0
+
+
+def test_stack(provisioned: EmulatedAws, folder: Path) -> None:
+    """A stack that is there comes first too; the table that it leaves goes by its name."""
+    client = provisioned.client("cloudformation")
+    resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}
+    client.create_stack(StackName="made", TemplateBody=json.dumps({"Resources": {"One": resource}}))
+    said = run(folder, *DESTROY, "--stack", "made")
+    assert said.code == 1
+    assert "aws cloudformation delete-stack --stack-name made" in said.err
+    dynamodb = provisioned.client("dynamodb")
+    dynamodb.create_table(
+        TableName="made-Uploads-1",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    more = ("--stack", "gone", "--table", "made-Uploads-1")
+    said = run(folder, *DESTROY, *more, "--yes-delete-the-table", "made-Uploads-1")
+    assert said.code == 0, said.err
+    assert left(provisioned)[1] == [TABLE]
