@@ -47,7 +47,7 @@ export const connect =
           body: body && JSON.stringify(body),
           signal,
         });
-        return [response, await response.json()];
+        return [response, response.status === 204 || (await response.json())];
       } catch (cause) {
         return [response, null, cause];
       }

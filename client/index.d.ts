@@ -32,6 +32,11 @@ export interface Uploader {
    * what is `pending` ask for the same file, and give it to `upload` with the option `resume`.
    */
   pending(options?: { signal?: AbortSignal }): Promise<Upload[]>;
+  /**
+   * Gives an unfinished upload up, such as one out of `pending()`, whose file is not needed for it. What is
+   * registered, or just being so, is refused.
+   */
+  cancel(upload: Pick<Upload, "id">, options?: { signal?: AbortSignal }): Promise<unknown>;
   /** Registers media that is public on the web already. */
   registerUrl(options: RegisterUrlOptions): Promise<RegisteredUpload>;
   /** This user's registered uploads, newest first. */

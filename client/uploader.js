@@ -43,7 +43,12 @@ export function createUploader(options, put = putWithXhr) {
     }
   };
 
+  /** @type {import("./index.js").Uploader["cancel"]} */
+  const cancel = ({ id }, { signal } = {}) =>
+    run(signal, (call, retry) => retry(() => call("DELETE", `/uploads/${id}`)));
+
   return {
+    cancel,
     upload: (file, { resume, signal, onProgress, ...labels } = {}) =>
       run(signal, async (call, retry, key) => {
         const { size, name: fileName = "upload" } = /** @type {File} */ (file);
@@ -123,8 +128,7 @@ export function createUploader(options, put = putWithXhr) {
             return done;
           } catch (/** @type {any} */ error) {
             // Best effort: what stays behind expires at the broker.
-            if (signal?.aborted || !error.retryable)
-              connect(options)("DELETE", `/uploads/${target.id}`).catch(() => {});
+            if (signal?.aborted || !error.retryable) cancel(target).catch(() => {});
             throw error;
           }
         };

@@ -117,11 +117,23 @@ export function setBench() {
   return async (overrides = {}, options = {}) => {
     const scripts = {};
     const server = await startServer(scripts);
-    running.push(server);
+    let isOver = false;
+    running.push({
+      stop() {
+        isOver = true;
+        return server.stop();
+      },
+    });
+    const { getToken = "token-1", ...rest } = options;
+    // What an upload leaves to be done in the background has to end with its test.
+    const untilTheEnd = (context) => {
+      if (isOver) throw new Error("The test is over.");
+      return getToken.call ? getToken(context) : getToken;
+    };
     const own = typeof overrides === "function" ? overrides(server.url) : overrides;
     Object.assign(scripts, goodScripts(server.url, own));
     const uploader = createUploader(
-      { endpoint: server.url, getToken: "token-1", ...options },
+      { endpoint: server.url, getToken: untilTheEnd, ...rest },
       putWithNode,
     );
     return { server, uploader };

@@ -34,6 +34,12 @@ export async function goOn(file: File): Promise<Upload | undefined> {
   return uploader.upload(file, { resume: left, onProgress });
 }
 
+export async function giveUp(): Promise<void> {
+  for (const left of await uploader.pending())
+    if (left.status === "pending")
+      await uploader.cancel(left, { signal: AbortSignal.timeout(5000) });
+}
+
 export const patient = createUploader({
   endpoint: "https://uploads.example.com",
   getToken: ({ refresh }) => (refresh ? "new" : "kept"),
@@ -49,6 +55,8 @@ export async function misuse(file: File): Promise<void> {
   await uploader.upload(file, { type: "video" });
   // @ts-expect-error Only what the broker told of an upload lets it go on.
   await uploader.upload(file, { resume: "0123456789abcdef0123456789abcdef" });
+  // @ts-expect-error It takes what `pending()` gave.
+  await uploader.cancel(file);
   // @ts-expect-error A public URL needs its type.
   await uploader.registerUrl({ url: "https://media.example/talk.mp4" });
 }
