@@ -50,11 +50,43 @@ test("another file is refused for it, and the upload waits on", async () => {
   await demo.rowIn("done", path);
 });
 
+test("an unfinished upload can be given up without its file", async () => {
+  const { demo } = await reloadInMidPut();
+  await demo.press("Discard left.mp4");
+  await demo.page.waitForFunction(() => !document.querySelector(".row"));
+  assert.equal((await demo.focused()).id, "files");
+  const { items } = await stage.system.ask(demo.user, "/uploads");
+  assert.deepEqual(
+    items.map(({ status }) => status),
+    ["cancelled"],
+  );
+  const asked = demo.page.waitForResponse((response) => response.url().endsWith("?limit=100"));
+  await demo.visit(stage.system.demo);
+  await asked;
+  await demo.page.evaluate(() => {});
+  assert.deepEqual(await demo.rows(), []);
+});
+
+test("what another tab has finished can't be given up, and the row says so", async () => {
+  const { demo, path } = await reloadInMidPut();
+  const other = await stage.open({ user: demo.user });
+  await other.rowIn("unfinished", path);
+  await chooseFor(other, path);
+  await other.rowIn("done", path);
+  await demo.press("Discard left.mp4");
+  await demo.page.waitForSelector(".row .failure:not([hidden])");
+  const [row] = await demo.rows();
+  assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
+  assert.match(row.failure, /upload_not_pending · request \S+$/);
+  assert.equal((await stage.system.ask(demo.user, "/assets")).items.length, 1);
+});
+
 test("what had arrived before the tab was closed is an asset in the next one", async () => {
   await stage.system.arm({
     match: { method: "POST", path: "/v2/assets" },
     times: null,
-    do: { kind: "answer", status: 503, body: { message: "Busy" } },
+    // Other than after a 503, it is certain that nothing was registered.
+    do: { kind: "answer", status: 429, body: { message: "Busy" } },
   });
   const demo = await stage.open();
   const path = await stage.variant("arrived.mp4", "sample.mp4", "tail");

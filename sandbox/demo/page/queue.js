@@ -54,6 +54,19 @@ export function createQueue(uploader, onChange) {
     },
     /** Goes on with an unfinished upload. */
     resume: (entry, file) => send(Object.assign(entry, { file })),
+    /** Gives an unfinished upload up, which nobody has the file of; true if it is over by that. */
+    async discard(entry) {
+      try {
+        await uploader.cancel(entry.resume);
+      } catch (error) {
+        // What has expired meanwhile is over as well.
+        if (error.name !== "ExpiredError") {
+          change(entry, { error });
+          return false;
+        }
+      }
+      return true;
+    },
     retry: send,
     cancel: (entry) => entry.controller.abort(),
     isBusy: () => running > 0,

@@ -8,7 +8,7 @@ const template = document.querySelector("#row");
 const TICK = 500; // milliseconds
 
 const STATES = {
-  unfinished: { text: "Unfinished", buttons: ["resume", "remove"] },
+  unfinished: { text: "Unfinished", buttons: ["resume", "discard"] },
   waiting: { text: "Waiting", buttons: ["cancel"] },
   uploading: { text: "Uploading", buttons: ["cancel"] },
   // The bytes have landed: the broker registers them, whether this page waits for it or not.
@@ -20,7 +20,7 @@ const STATES = {
 
 let count = 0;
 
-/** One file's line. `actions` has the functions `cancel`, `retry` and `remove`. */
+/** One file's line. `actions` has the functions `resume`, `discard`, `cancel`, `retry` and `remove`. */
 export function createRow({ file }, actions) {
   const element = template.content.firstElementChild.cloneNode(true);
   const find = (selector) => element.querySelector(selector);
@@ -80,7 +80,7 @@ export function createRow({ file }, actions) {
       showProgress(entry);
       showPause(entry.pause);
       showButtons(entry);
-      // An unfinished upload has an error when it was given another file.
+      // An unfinished upload has an error when it was given another file, or can't be discarded.
       const hasFailed = ["failed", "unfinished"].includes(entry.state) && entry.error;
       find(".failure").hidden = !hasFailed;
       if (hasFailed) find(".failure").replaceChildren(...describeFailure(entry.error));

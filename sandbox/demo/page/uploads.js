@@ -24,6 +24,11 @@ export function createUploads(uploader, onRegistered) {
     const row = createRow(entry, {
       ...queue,
       remove: () => remove(entry),
+      discard: async () => {
+        if (!(await queue.discard(entry))) return;
+        remove(entry);
+        announce(`${entry.file.name} is cancelled`);
+      },
       resume: () => askForFile((file) => queue.resume(entry, file)),
     });
     rows.set(entry, row);
