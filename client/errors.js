@@ -24,8 +24,7 @@ export class UploadError extends Error {
    */
   constructor(message, facts) {
     super(message, facts);
-    // A gateway's answer may have a message too, and it may be null.
-    Object.assign(this, facts, { message });
+    Object.assign(this, facts);
   }
 }
 
@@ -74,10 +73,9 @@ export function failure(status, body, facts) {
           : retryable
             ? UploadError
             : RefusedError;
-  return new Kind(
-    detail || title || message || `The broker answered ${status || "nothing"}.`,
-    problem,
-  );
+  // A gateway's own message may be null, and the error takes over whatever the problem has.
+  problem.message = detail || title || message || `The broker answered ${status || "nothing"}.`;
+  return new Kind(problem.message, problem);
 }
 
 /**
@@ -95,7 +93,7 @@ export function storageFailure(status, xml) {
     detail:
       `The storage answered ${status || "nothing"}. ${read("Code")} ${read("Message")}`.trim(),
     requestId: read("RequestId"),
-    // With another address it may be taken.
-    ...(status === 403 && { retryable: true }),
+    // Another address may help against a 403; "RequestTimeout" is what S3 says with 400 after a stall.
+    ...(/^403|Timeout/.test(status + xml) && { retryable: true }),
   });
 }

@@ -70,6 +70,17 @@ test("a 4xx that the broker calls retryable is tried again", async () => {
   assert.equal((await uploader.upload(file)).asset.id, "asset-1");
 });
 
+test("a 400 by which S3 tells of a stall is tried again, and any other is final", async () => {
+  const answer = (code) => ({ status: 400, body: `<Error><Code>${code}</Code></Error>` });
+  const { server, uploader } = await start({
+    [PUT]: [answer("RequestTimeout"), answer("EntityTooLarge")],
+    [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
+  });
+  const error = await failureOf(uploader.upload(file));
+  assert.deepEqual([error.name, error.code], ["RefusedError", "storage_refused"]);
+  assert.equal(server.at(PUT).length, 2);
+});
+
 test("a lost connection is tried again at every step, and makes one upload", async () => {
   const { server, uploader } = await start((url) => ({
     "GET /limits": [{ cut: true }],
