@@ -3,7 +3,7 @@ import { failure, UploadError } from "./errors.js";
 
 /**
  * @typedef {(
- *   method: string, path: string, body?: object, ticket?: string, key?: string
+ *   method: string, path: string, body?: object | null, ticket?: string, key?: string
  * ) => Promise<any>} Call
  */
 

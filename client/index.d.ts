@@ -28,8 +28,9 @@ export interface Uploader {
   /**
    * What an earlier page of this user left unfinished, and no tab of this browser is working on now.
    *
-   * What had arrived already is `registered` by this. What is `registering` needs nobody any more. For
-   * what is `pending` ask for the same file, and give it to `upload` with the option `resume`.
+   * What had arrived already is `registered` by this, or has `failed`. What is `registering` needs nobody
+   * any more. For what is `pending` ask for the same file, and give it to `upload` with the option
+   * `resume`. It looks at the user's newest 100 uploads.
    */
   pending(options?: { signal?: AbortSignal }): Promise<Upload[]>;
   /**
@@ -59,7 +60,7 @@ export interface UploadOptions extends Labels {
   /** By default it follows from the content type. */
   type?: AssetType;
   onProgress?: (progress: Progress) => void;
-  /** An upload out of `pending()`, which goes on with this file; labels and type are as they were. */
+  /** An upload out of `pending()` or an error, which goes on with this file; labels and type are as they were. */
   resume?: Pick<Upload, "id" | "fileName" | "size">;
 }
 
@@ -89,6 +90,8 @@ export interface Progress {
   /** A whole number; 100 only when the asset is recorded. */
   percentage: number;
   phase: Phase;
+  /** The upload's id, once the broker has begun it. */
+  id?: string;
   /** While it pauses: seconds until the next try, which comes earlier if the browser gets online. */
   wait?: number;
   /** While it pauses: why. A `LineError` may know the place in the line. */
@@ -174,7 +177,7 @@ export declare class UploadError extends Error {
   constructor(message: string, facts: Partial<UploadError> & { code: string });
   /**
    * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`,
-   * `content_type_not_accepted`, `different_file`, `file_too_large`, `not_a_local_file` (Uppy),
+   * `content_type_not_accepted`, `different_file`, `file_too_large`, `file_unreadable`, `not_a_local_file` (Uppy),
    * `still_registering`, `storage_refused`, `storage_unreachable`, `token_failed`,
    * `unexpected_answer`, `unknown_content_type`, `url_expired`.
    */
@@ -187,6 +190,8 @@ export declare class UploadError extends Error {
   readonly requestId?: string | null;
   /** Seconds to wait before another try; 0 or absent, if the broker did not say. */
   readonly retryAfter?: number;
+  /** What was begun and may go on: another try takes it as the option `resume`, so that it is no second upload. */
+  readonly upload?: Upload;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];
 }

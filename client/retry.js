@@ -22,7 +22,6 @@ export const retrying =
   async (work, report, phase = "waiting", loaded = 0) => {
     for (let tries = 0, waited = 0, ticket; ; tries++) {
       try {
-        signal?.throwIfAborted();
         return await work(ticket, tries);
       } catch (/** @type {any} */ error) {
         if (!error?.retryable || signal?.aborted) throw error;

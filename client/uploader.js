@@ -34,8 +34,8 @@ export function createUploader(options, put = putWithXhr) {
   const run = async (signal, work) => {
     try {
       signal?.throwIfAborted();
-      // Other than randomUUID, this works on a page without https too.
-      const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+      // Keys are each caller's own, for a day: they have to be unlike each other, but need not be secret.
+      const key = `${Math.random()}-${Math.random()}`;
       return await work(connect(options, signal), retrying(patience, signal), key);
     } catch (error) {
       if (!signal?.aborted) throw error;
@@ -60,6 +60,7 @@ export function createUploader(options, put = putWithXhr) {
             total: size,
             percentage: phase === "done" ? 100 : Math.min(99, ((100 * loaded) / size) | 0),
             phase,
+            id: target?.id,
             ...more,
           });
 
@@ -101,13 +102,20 @@ export function createUploader(options, put = putWithXhr) {
               if (error.code !== "file_not_uploaded") throw error;
             }
             // This gives the same address while most of its time is left.
-            const next = await call("POST", `/uploads/${target.id}/renew`, undefined, ticket);
+            const next = await call("POST", `/uploads/${target.id}/renew`, null, ticket);
             if (failed.status === 403 && next.uploadUrl === target.uploadUrl) {
               failed.retryable = false;
               throw failed;
             }
             target = next;
           }
+          // A file that changed or went away since it was chosen would fail as a lost connection does.
+          await within(60, signal, file.slice(0, 1).arrayBuffer()).catch((cause) => {
+            throw new RefusedError(`${fileName} is unreadable.`, {
+              code: "file_unreadable",
+              cause,
+            });
+          });
           // A slow link may need longer than it seemed to get rid of what is buffered.
           const stall = stallTimeout * (tries + 1);
           const { status, responseText } = await put(target, file, stall, signal, (loaded) =>
@@ -129,6 +137,7 @@ export function createUploader(options, put = putWithXhr) {
           } catch (/** @type {any} */ error) {
             // Best effort: what stays behind expires at the broker.
             if (signal?.aborted || !error.retryable) cancel(target).catch(() => {});
+            else error.upload = target;
             throw error;
           }
         };
@@ -166,7 +175,9 @@ export function createUploader(options, put = putWithXhr) {
               (/** @type {any} */ { id, status }) => /ing$/.test(status) && !locks.includes(id),
             )
             .map((/** @type {any} */ one) =>
-              call("POST", `/uploads/${one.id}/complete`).catch(() => one),
+              call("POST", `/uploads/${one.id}/complete`).catch(() =>
+                retry(() => call("GET", `/uploads/${one.id}`)),
+              ),
             ),
         );
       }),

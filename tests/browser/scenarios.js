@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const MEGABYTE = 1_048_576;
@@ -218,6 +219,17 @@ export const SCENARIOS = {
     );
   },
 
+  async "a file that is deleted while it is sent"(stage) {
+    const path = await stage.file("deleted.mp4", 8 * MEGABYTE);
+    stage.network.order(PUT, { bytesPerSecond: 4 * MEGABYTE, cutAt: 0.5 });
+    await stage.start([path]);
+    await stage.until(([{ percentage }]) => percentage > 5);
+    await rm(path);
+    const [{ error }] = await stage.until(([told]) => told.error);
+    assert.deepEqual([error.code, error.name], ["file_unreadable", "RefusedError"]);
+    await stage.eventually(async () => (await stage.uploads())[0].status === "cancelled");
+  },
+
   async "an abort in the middle of the PUT"(stage) {
     const path = await stage.file("aborted.mp4", 4 * MEGABYTE);
     stage.network.order(PUT, { bytesPerSecond: MEGABYTE });
@@ -242,7 +254,7 @@ export const SCENARIOS = {
     await stage.page.evaluate(() => harness.make("data.unheardof", "", 10));
     const [{ error }] = await stage.until(([told]) => told.error);
     assert.deepEqual([error.code, error.name], ["unknown_content_type", "RefusedError"]);
-    assert.equal(error.message, "It is unknown what kind of media data.unheardof is.");
+    assert.equal(error.message, "data.unheardof is of no known kind.");
     assert.deepEqual(stage.network.passed, []);
   },
 

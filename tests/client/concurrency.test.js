@@ -102,7 +102,7 @@ test("whoever waits for a turn is told to be waiting", async () => {
     uploader.upload(second, { onProgress: (progress) => seen.push(progress) }),
   ];
   await server.arrival(PUT);
-  assert.deepEqual(seen, [{ loaded: 0, total: 7, percentage: 0, phase: "waiting" }]);
+  assert.deepEqual(seen, [{ loaded: 0, total: 7, percentage: 0, phase: "waiting", id: undefined }]);
   release();
   await Promise.all(uploads);
 });

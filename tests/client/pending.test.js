@@ -7,6 +7,7 @@ const LIST = "GET /uploads?limit=100";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/upload-1/complete";
+const READ = "GET /uploads/upload-1";
 const RENEW = "POST /uploads/upload-1/renew";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const missing = problem(409, "file_not_uploaded", { retryable: true });
@@ -37,25 +38,44 @@ test("an upload whose bytes are not there is given back as it is", async () => {
   const { uploader } = await start({
     [LIST]: [{ body: { items: [PENDING] } }],
     [COMPLETE]: [missing],
+    [READ]: [{ body: PENDING }],
   });
   assert.deepEqual(await uploader.pending(), [PENDING]);
 });
 
-test("one that is being registered is given back as such", async () => {
-  const { uploader } = await start({
-    [LIST]: list("registering"),
-    "POST /uploads/u0/complete": [{ status: 202, body: {}, headers: { "Retry-After": "5" } }],
+for (const [status, answer] of [
+  ["registering", { status: 202, body: {}, headers: { "Retry-After": "5" } }],
+  ["failed", problem(413, "file_too_large")],
+  ["expired", problem(410, "upload_expired")],
+]) {
+  test(`an upload that is ${status} now is given back as such, whatever the list said`, async () => {
+    const { uploader } = await start({
+      [LIST]: [{ body: { items: [PENDING] } }],
+      [COMPLETE]: [answer],
+      [READ]: [{ body: { ...PENDING, status } }],
+    });
+    assert.deepEqual(await uploader.pending(), [{ ...PENDING, status }]);
   });
-  const [one] = await uploader.pending();
-  assert.equal(one.status, "registering");
+}
+
+test("an abort while it looks ends it", async () => {
+  const controller = new AbortController();
+  const { uploader } = await start({
+    [LIST]: [{ body: { items: [PENDING] } }],
+    [COMPLETE]: [{ before: () => new Promise(() => controller.abort()) }],
+  });
+  const error = await failureOf(uploader.pending({ signal: controller.signal }));
+  assert.equal(error.code, "aborted");
 });
 
 test("the trouble of one does not hide another, and the order is the broker's", async () => {
   const { uploader } = await start({
     [LIST]: list("pending", "pending", "pending"),
     "POST /uploads/u0/complete": [{ cut: true }],
+    "GET /uploads/u0": [{ cut: true }, { body: { ...PENDING, id: "u0" } }],
     "POST /uploads/u1/complete": [{ body: { ...registered, id: "u1" } }],
     "POST /uploads/u2/complete": [missing],
+    "GET /uploads/u2": [{ body: { ...PENDING, id: "u2" } }],
   });
   const found = await uploader.pending();
   assert.deepEqual(

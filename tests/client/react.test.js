@@ -69,7 +69,13 @@ test("an upload goes from idle by pending to success, with its asset", async () 
   assert.equal(last.data.asset.id, "asset-1");
   assert.equal(last.name, "take.mp4");
   assert.equal(last.error, null);
-  assert.deepEqual(last.progress, { loaded: 5, total: 5, percentage: 100, phase: "done" });
+  assert.deepEqual(last.progress, {
+    loaded: 5,
+    total: 5,
+    percentage: 100,
+    phase: "done",
+    id: "upload-1",
+  });
   assert.deepEqual(calls, [
     ["onSuccess", 2],
     ["onSettled", 3],

@@ -72,12 +72,12 @@ test("progress grows through the phases, and is 100 only when the asset is recor
   });
   await uploader.upload(file, { onProgress: (progress) => seen.push(progress) });
   assert.deepEqual(seen, [
-    { loaded: 0, total: 10_000, percentage: 0, phase: "waiting" },
-    { loaded: 0, total: 10_000, percentage: 0, phase: "uploading" },
-    { loaded: 5_000, total: 10_000, percentage: 50, phase: "uploading" },
-    { loaded: 10_000, total: 10_000, percentage: 99, phase: "uploading" },
-    { loaded: 10_000, total: 10_000, percentage: 99, phase: "finishing" },
-    { loaded: 10_000, total: 10_000, percentage: 100, phase: "done" },
+    { loaded: 0, total: 10_000, percentage: 0, phase: "waiting", id: undefined },
+    { loaded: 0, total: 10_000, percentage: 0, phase: "uploading", id: "upload-1" },
+    { loaded: 5_000, total: 10_000, percentage: 50, phase: "uploading", id: "upload-1" },
+    { loaded: 10_000, total: 10_000, percentage: 99, phase: "uploading", id: "upload-1" },
+    { loaded: 10_000, total: 10_000, percentage: 99, phase: "finishing", id: "upload-1" },
+    { loaded: 10_000, total: 10_000, percentage: 100, phase: "done", id: "upload-1" },
   ]);
   assert.equal(seenBeforeTheAnswer, 5);
 });
@@ -99,7 +99,7 @@ test("each request to the broker is named by one key as long as it is repeated",
   controller.abort();
   await upload;
   const keys = server.at(BEGIN).map(({ headers }) => headers["idempotency-key"]);
-  assert.match(keys[0], /^\d+-\d+-\d+-\d+$/);
+  assert.match(keys[0], /^[\d.e-]{20,}$/);
   assert.equal(new Set(keys).size, 1);
 });
 
@@ -148,6 +148,28 @@ test("a registration that takes longer than the client's patience is an error th
   assert.ok(error instanceof UploadError);
   assert.deepEqual([error.code, error.status, error.retryable], ["still_registering", 202, true]);
 });
+
+test("what was given up goes on with another try, and is no second upload", async () => {
+  const { server, uploader } = await start(
+    { [COMPLETE]: [{ cut: true }, { body: { asset: { id: "asset-8" } } }] },
+    { patience: 0 },
+  );
+  const take = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+  const { upload: resume } = await failureOf(uploader.upload(take));
+  assert.equal(resume.id, "upload-1");
+  assert.equal((await uploader.upload(take, { resume })).asset.id, "asset-8");
+  assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
+});
+
+for (const [how, overrides] of [
+  ["before it was begun", { [BEGIN]: [{ status: 503, body: "" }] }],
+  ["for good", { [COMPLETE]: [problem(413, "file_too_large")] }],
+]) {
+  test(`what failed ${how} has nothing that could go on`, async () => {
+    const { uploader } = await start(overrides, { patience: 0 });
+    assert.equal((await failureOf(uploader.upload(file))).upload, undefined);
+  });
+}
 
 test("what the broker answers to a 202 never becomes part of the error", async () => {
   const { uploader } = await start(
