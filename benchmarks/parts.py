@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults"), str(ROOT / "tests" / "sandbox")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / one) for one in ("broker", "faults", "sandbox"))]
 
 from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - it needs the path above
 

@@ -26,13 +26,22 @@ class Stack:
         self.outputs: dict[str, str] = {}
         self._cloudformation = aws.client("cloudformation")
 
-    def deploy(self, packaged: Path) -> None:
-        """Create or update it, as `aws cloudformation package` and `deploy` do."""
+    def deploy(self, packaged: Path, **more: str) -> None:
+        """Create or update it, as `aws cloudformation package` and `deploy` do.
+
+        Args:
+            packaged: What `chalice package` made.
+            more: Parameters beside the origins.
+        """
+        parameters = {"AllowedOrigins": ORIGIN, **more}
         request = {
             "StackName": self.name,
             "TemplateURL": self._upload(packaged),
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            "Parameters": [{"ParameterKey": "AllowedOrigins", "ParameterValue": ORIGIN}],
+            "Parameters": [
+                {"ParameterKey": name, "ParameterValue": value}
+                for name, value in parameters.items()
+            ],
         }
         if self.outputs:
             self._cloudformation.update_stack(**request)

@@ -139,3 +139,10 @@ def test_no_aliases() -> None:
     """CloudFormation knows no aliases, so the template has none of its own."""
     text = Path(ROOT / ".chalice" / "template.yaml").read_text()
     assert not re.search(r"[:\s-]\s[&*][a-z]+\s*$", text, re.MULTILINE)
+
+
+def test_runbook_has_every_alarm() -> None:
+    """Each alarm has its place in the runbook, and no place is left of one that is gone."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    part = page.partition("## When an alarm rings")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^### (\w+)$", part, re.MULTILINE)) == sorted(ALARMS)

@@ -1,0 +1,124 @@
+"""The runbook's cost is what the calls cost, counted anew, by the rules of DynamoDB."""
+
+import re
+from collections.abc import Iterator
+
+import boto3
+import cost
+import pytest
+from emulated_aws import EmulatedAws
+from request_units import Index, read_units, weigh, write_units
+from running_broker import RunningBroker
+from upstream_process import ROOT, RunningUpstream
+
+from chalicelib import aws as clients
+from chalicelib import wiring
+from ops import table
+
+TABLE = "counted"
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+@pytest.fixture
+def tables(
+    aws: EmulatedAws,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[list[list[str]]]:
+    """The tables that the benchmark writes, over an emulator and an upstream of real processes."""
+    for name, value in aws.environment.items():
+        monkeypatch.setenv(name, value)
+    upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
+    clients.session.cache_clear()
+    table.create(wiring.dynamodb_client(), TABLE)
+    broker = RunningBroker(TABLE)
+    try:
+        beside = boto3.client("dynamodb")
+        calls = cost.count(broker, upstream, beside)
+        yield rows(cost.report(calls, cost.stored(TABLE, beside)))
+    finally:
+        broker.stop()
+        assert upstream.stop() == 0
+        wiring.dynamodb_client().delete_table(TableName=TABLE)
+        clients.session.cache_clear()
+
+
+def rows(text: str) -> list[list[str]]:
+    """Read the cells of all tables' rows, without the lines under the headings."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def test_page(tables: list[list[str]]) -> None:
+    """Every figure is on the page: the counts as they are, bytes and prices within a twentieth."""
+    part = PAGE.partition("## What it costs")[2].partition("\n## ")[0]
+    shown = {row[0]: row[1:] for row in rows(part)}
+    for name, *counted in tables:
+        figures = shown[name]
+        for mine, theirs in zip(counted, figures, strict=True):
+            if re.fullmatch(r"[\d,.]+", mine):
+                assert number(mine) == pytest.approx(number(theirs), rel=0.05, abs=0.02), name
+            else:
+                assert mine == theirs
+    for name, *counted in tables:
+        if len(counted) > 2 and counted[0].isdigit():
+            assert counted[:3] == shown[name][:3], name
+
+
+def number(text: str) -> float:
+    """Read a figure."""
+    return float(text.replace(",", ""))
+
+
+def test_weights() -> None:
+    """Items weigh what DynamoDB's documentation says."""
+    item = {
+        "pk": {"S": "ü"},
+        "n": {"N": "1764000000000"},
+        "b": {"B": b"123"},
+        "flag": {"BOOL": True},
+        "none": {"NULL": True},
+        "list": {"L": [{"S": "ab"}]},
+        "map": {"M": {"k": {"S": "v"}}},
+    }
+    assert weigh(item) == (2 + 2) + (1 + 3) + (1 + 3) + (4 + 1) + (4 + 1) + (4 + 6) + (3 + 6)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "factor", "units"),
+    [
+        (None, None, 1, 1),  # a refused write of what is not there
+        (None, {"pk": {"S": "x" * 100}}, 1, 1),
+        (None, {"pk": {"S": "x" * 1100}}, 2, 4),
+        ({"pk": {"S": "x" * 3000}}, None, 1, 3),
+        (None, {"pk": {"S": "a"}, "k": {"S": "1"}, "v": {"S": "1"}}, 2, 3),
+        ({"pk": {"S": "a"}, "k": {"S": "1"}}, {"pk": {"S": "a"}, "k": {"S": "1"}}, 1, 1),
+        ({"pk": {"S": "a"}, "k": {"S": "1"}}, {"pk": {"S": "a"}, "k": {"S": "2"}}, 1, 3),
+        (
+            {"pk": {"S": "a"}, "k": {"S": "1"}, "w": {"S": "1"}},
+            {"pk": {"S": "a"}, "k": {"S": "1"}, "w": {"S": "2"}},
+            *(1, 1),
+        ),
+        (
+            {"pk": {"S": "a"}, "k": {"S": "1"}, "v": {"S": "1"}},
+            {"pk": {"S": "a"}, "k": {"S": "1"}, "v": {"S": "2"}},
+            *(1, 2),
+        ),
+    ],
+)
+def test_write_units(
+    before: dict[str, dict[str, str]] | None,
+    after: dict[str, dict[str, str]] | None,
+    factor: int,
+    units: int,
+) -> None:
+    """A unit for each KB, twice in a transaction; an index entry costs when it changes."""
+    index = Index(("k",), ("v",))
+    assert write_units(before, after, [index], factor) == units
+
+
+def test_read_units() -> None:
+    """A unit for each 4 KB, half of it from an index; nothing is not free."""
+    assert read_units(0, is_consistent=True) == 1
+    assert read_units(4097, is_consistent=True) == 2
+    assert read_units(5000, is_consistent=False) == 1

@@ -1,0 +1,111 @@
+"""The runbook's commands do what it says, against the emulator."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from caller import Caller
+from emulated_aws import EmulatedAws, wait_until
+from stack import Stack
+from upstream_process import ROOT
+
+from ops import table
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+NAME = "sync-upload-broker-prod"
+
+
+def block(beginning: str) -> str:
+    """Find the page's shell block that begins so."""
+    (found,) = [one for one in re.findall(r"```sh\n(.+?)```", PAGE, re.DOTALL) if beginning in one]
+    return str(found)
+
+
+def run(commands: str, aws: EmulatedAws, **environ: str) -> str:
+    """Run shell commands as they stand on the page."""
+    command = shlex.join([sys.executable, str(Path(__file__).parent / "aws_command.py")])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'aws() {{ {command} "$@"; }}\n{commands}'],
+        env={**os.environ, **aws.environment, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_throttling(aws: EmulatedAws) -> None:
+    """A stage that `chalice deploy` made gets the throttling that a stack's has."""
+    gateway = aws.client("apigateway")
+    api = gateway.create_rest_api(name="plain")["id"]
+    (root,) = gateway.get_resources(restApiId=api)["items"]
+    where = {"restApiId": api, "resourceId": root["id"], "httpMethod": "GET"}
+    gateway.put_method(**where, authorizationType="NONE")
+    gateway.put_integration(**where, type="MOCK")
+    gateway.create_deployment(restApiId=api, stageName="api")
+    run(block("update-stage"), aws, API_ID=api)
+    # Another deployment to the stage, as a further `chalice deploy` makes it, leaves it so.
+    gateway.create_deployment(restApiId=api, stageName="api")
+    settings = gateway.get_stage(restApiId=api, stageName="api")["methodSettings"]["*/*"]
+    gateway.delete_rest_api(restApiId=api)
+    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (100, 200)
+
+
+def test_logs_expire(aws: EmulatedAws) -> None:
+    """Both functions' groups are told to forget, and Insights takes the queries' command."""
+    logs = aws.client("logs")
+    names = [f"/aws/lambda/{NAME}", f"/aws/lambda/{NAME}-sweep"]
+    before = {one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]}
+    for name in set(names) - before:
+        logs.create_log_group(logGroupName=name)
+    run(block("put-retention-policy"), aws)
+    groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{NAME}")["logGroups"]
+    kept = {one["logGroupName"]: one.get("retentionInDays") for one in groups}
+    assert {name: kept[name] for name in names} == dict.fromkeys(names, 30)
+    assert "queryId" in run(block("start-query"), aws, QUERY="fields event | limit 1")
+
+
+@pytest.fixture
+def backed_up(aws: EmulatedAws) -> Any:
+    """The table of a plain deployment, with point-in-time recovery, and with nothing in it left."""
+    dynamodb = aws.client("dynamodb")
+    table.create(dynamodb, NAME)
+    dynamodb.update_continuous_backups(
+        TableName=NAME,
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+    )
+    yield dynamodb
+    for name in (NAME, f"{NAME}-restored"):
+        if name in dynamodb.list_tables()["TableNames"]:
+            dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+            dynamodb.delete_table(TableName=name)
+
+
+def test_restored_table(aws: EmulatedAws, backed_up: Any, stack: Stack, packaged: Path) -> None:
+    """A stack that is given the restored table serves what lies there, with its own policy."""
+    caller = Caller(stack.url)
+    done = caller.registered()
+    own = stack.resource("Uploads")
+    # The upload is to be found in what is restored, and nowhere else.
+    item = backed_up.get_item(TableName=own, Key={"pk": {"S": f"upload#{done['id']}"}})["Item"]
+    backed_up.put_item(TableName=NAME, Item=item)
+    backed_up.delete_item(TableName=own, Key={"pk": item["pk"]})
+    assert caller.call("GET", f"/uploads/{done['id']}").status_code == 404
+    restored = f"{NAME}-restored"
+    run(
+        re.sub(r"--restore-date-time \S+", "--use-latest-restorable-time", block("restore-table")),
+        aws,
+    )
+    indexes = backed_up.describe_table(TableName=restored)["Table"]["GlobalSecondaryIndexes"]
+    assert {one["IndexName"] for one in indexes} == {"by-list", "by-due"}
+    stack.deploy(packaged, ExistingTable=restored)
+    wait_until(lambda: caller.call("GET", f"/uploads/{done['id']}").status_code == 200)
+    assert caller.call("GET", "/uploads").json()["items"][0]["id"] == done["id"]
+    stack.deploy(packaged)
+    wait_until(lambda: caller.call("GET", f"/uploads/{done['id']}").status_code == 404)
