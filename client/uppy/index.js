@@ -41,21 +41,42 @@ export class SyncUpload extends BasePlugin {
     await Promise.all(files.map(this.#upload));
   };
 
-  #upload = async (/** @type {UppyFile} */ file) => {
+  /**
+   * Remembers at the file what the broker has begun for it, or nothing more. Golden Retriever keeps it over
+   * a reload, with the file itself.
+   *
+   * @param {string} fileId
+   * @param {import("../index.js").UploadOptions["resume"]} [syncUpload]
+   */
+  #remember(fileId, syncUpload) {
+    // It may have been removed.
+    if (this.uppy.getFile(fileId)) this.uppy.setFileState(fileId, { syncUpload });
+  }
+
+  #upload = async (/** @type {UppyFile & { syncUpload?: any }} */ file) => {
     const { uploader, labels = ({ meta }) => ({ name: meta.name }) } = this.opts;
     const controller = new AbortController();
     this.#running.set(file.id, controller);
+    /** @type {string | undefined} */
+    let known;
     try {
-      const upload = await uploader.upload(contentOf(file), {
+      const content = contentOf(file);
+      const { name: fileName, size } = content;
+      const upload = await uploader.upload(content, {
         ...labels(file),
         signal: controller.signal,
-        onProgress: ({ loaded, total }) =>
+        // What an earlier try had begun, or an earlier page.
+        resume: file.syncUpload,
+        onProgress: ({ loaded, total, id }) => {
+          if (id && id !== known) this.#remember(file.id, { id, fileName, size });
+          known = id;
           this.uppy.emit("upload-progress", file, {
             uploadStarted: file.progress.uploadStarted ?? Date.now(),
             // Uppy takes all bytes for the end, yet the asset is not recorded before "upload-success".
             bytesUploaded: Math.min(loaded, Math.floor(total * 0.99)),
             bytesTotal: total,
-          }),
+          });
+        },
       });
       const { url } = upload.asset;
       this.uppy.emit("upload-success", file, {
@@ -64,6 +85,8 @@ export class SyncUpload extends BasePlugin {
         ...(url && { uploadURL: url }),
       });
     } catch (/** @type {any} */ error) {
+      // What can't go on is begun anew by another try.
+      if (!error.upload) this.#remember(file.id);
       if (!(error instanceof AbortError))
         this.uppy.emit("upload-error", file, error, { status: error.status ?? 0 });
     } finally {

@@ -8,14 +8,20 @@ const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const REFUSAL = problem(422, "invalid_request", { retryable: false });
+const DONE = { body: { status: "registered", asset: { id: "asset-2" } } };
 const open = setPages();
 
-const PLUGIN = `
+/** Uppy with the plugin; `options` are those of its uploader. */
+const plugin = (options = {}) => `
   import Uppy from "@uppy/core";
   import { createUploader } from "sync-upload-broker-client";
   import { SyncUpload } from "sync-upload-broker-client/uppy";
 
-  const uploader = createUploader({ endpoint: location.origin, getToken: "token-1" });
+  const uploader = createUploader({
+    endpoint: location.origin,
+    getToken: "token-1",
+    ...${JSON.stringify(options)},
+  });
   window.uppy = new Uppy().use(SyncUpload, { uploader });
   window.told = [];
   const names = ["upload-start", "upload-success", "upload-error"];
@@ -26,8 +32,8 @@ const PLUGIN = `
 const EXAMPLE = `import { uppy } from "./uppy.js"; window.uppy = uppy;`;
 
 /** Opens the page with Uppy on it, which has no interface. */
-async function openUppy(overrides) {
-  const opened = await open(PLUGIN, overrides);
+async function openUppy(overrides, options) {
+  const opened = await open(plugin(options), overrides);
   await opened.page.waitForFunction(() => window.take);
   return opened;
 }
@@ -111,6 +117,31 @@ test("a refusal is told in the broker's words, and a retry uploads", async () =>
   const again = await page.evaluate(() => window.uppy.retryUpload(window.id));
   assert.equal(again.successful[0].response.body.asset.id, "asset-1");
   assert.equal(server.at(PUT).length, 1);
+});
+
+test("a retry goes on with what was begun, and begins no second upload", async () => {
+  const { page, server } = await openUppy(
+    { [COMPLETE]: [{ status: 503, body: "" }, DONE] },
+    { patience: 0 },
+  );
+  const again = await page.evaluate(async () => {
+    window.id = window.take();
+    const { failed } = await window.uppy.upload();
+    if (failed.length !== 1) throw new Error("It did not fail.");
+    return window.uppy.retryUpload(window.id);
+  });
+  assert.equal(again.successful[0].response.body.asset.id, "asset-2");
+  assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
+});
+
+test("a retry of what can't go on begins anew", async () => {
+  const { page, server } = await openUppy({ [COMPLETE]: [problem(410, "upload_expired"), DONE] });
+  await page.evaluate(async () => {
+    window.id = window.take();
+    await window.uppy.upload();
+    await window.uppy.retryUpload(window.id);
+  });
+  assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [2, 2]);
 });
 
 test("a retry of all leaves alone what has arrived", async () => {
