@@ -5,6 +5,7 @@ under way, and an asset only if no other upload has recorded it.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -157,10 +158,11 @@ class Settler:
                 f"It has {size} bytes, and its caller may upload {upload.max_bytes}.",
                 "Delete it at sync., and settle the upload with --failed.",
             )
-        created = datetime.fromisoformat(asset["createdAt"]).timestamp() * 1000
-        attempt = upload.attempt
-        if attempt and created < attempt.first_post_at - LOOK_BACK_SECONDS * 1000:
-            raise Problem(f"It was made at {asset['createdAt']}, before the registration was sent.")
+        created, attempt = asset["createdAt"], upload.attempt
+        with suppress(TypeError, ValueError):  # a time that nobody can read says nothing
+            made_at = datetime.fromisoformat(created).timestamp() * 1000
+            if attempt and made_at < attempt.first_post_at - LOOK_BACK_SECONDS * 1000:
+                raise Problem(f"It was made at {created}, before the registration was sent.")
 
 
 def _explained(error: Exception, asset_id: str) -> Problem:
