@@ -20,7 +20,6 @@ _PARAMETERS = {
     "AllowedOrigins": "ALLOWED_ORIGINS",
     "ApiKeyParameter": "SYNC_API_KEY_PARAMETER",
     "JwtSecretParameter": "JWT_SECRET_PARAMETER",
-    "StorageRelay": "STORAGE_RELAY",
 }
 _FUNCTIONS = {API: "APIHandler", SWEEP: "Sweep"}
 _LOGS = {API: "APILogs", SWEEP: "SweepLogs"}
@@ -111,7 +110,7 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
     given = {one["ParameterKey"]: one["ParameterValue"] for one in description["Parameters"]}
     outputs = {one["OutputKey"]: one["OutputValue"] for one in description.get("Outputs", [])}
     try:
-        overrides = {"UPLOADS_TABLE": made["Uploads"]}
+        overrides = {"UPLOADS_TABLE": given.get("ExistingTable") or made["Uploads"]}
         functions = {one: made[logical] for one, logical in _FUNCTIONS.items()}
         log_groups = {one: made[logical] for one, logical in _LOGS.items()}
         url = outputs["EndpointURL"].rstrip("/")

@@ -98,7 +98,11 @@ def wait(  # noqa: PLR0913, PLR0917 - the last three are the world's
     began = said = monotonic()
     while True:
         found = describe(client, name) or {"TableStatus": "CREATING"}
-        busy = [one["IndexName"] for one in _indexes(found) if one.get("IndexStatus") != "ACTIVE"]
+        busy = [
+            one["IndexName"]
+            for one in _indexes(found)
+            if one.get("IndexStatus", "ACTIVE") != "ACTIVE"
+        ]
         if found["TableStatus"] == "ACTIVE" and not busy:
             return
         now = monotonic()
