@@ -36,8 +36,8 @@ export function setStage() {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Opens the demo page in a fresh profile, as a user who has nothing yet unless one is named. */
-  stage.open = async ({ user = `user-${randomUUID()}`, scheme = "light", width = 1200 } = {}) => {
+  /** Opens an empty page in a fresh profile. */
+  stage.newPage = async () => {
     const context = await browser.createBrowserContext();
     contexts.push(context);
     await context.overridePermissions(stage.system.demo, [
@@ -45,7 +45,12 @@ export function setStage() {
       "clipboard-write",
       "clipboard-sanitized-write",
     ]);
-    const page = await context.newPage();
+    return context.newPage();
+  };
+
+  /** Opens the demo page in a fresh profile, as a user who has nothing yet unless one is named. */
+  stage.open = async ({ user = `user-${randomUUID()}`, scheme = "light", width = 1200 } = {}) => {
+    const page = await stage.newPage();
     await page.setViewport({ width, height: 900 });
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
     const demo = new DemoPage(page, user);
