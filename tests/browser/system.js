@@ -133,10 +133,27 @@ function printed(child, text) {
   });
 }
 
+const LOWEST_PORT = 10_000;
+const PORTS = 22_000;
+let nextPort = process.pid * 1021;
+
+/**
+ * Gives ports that nobody listens on. They are none of those that the system gives to outgoing connections, and each
+ * test process begins elsewhere: so nobody takes one before the program that it is for.
+ */
 export async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => String(server.address().port));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports = [];
+  while (ports.length < count) {
+    const port = LOWEST_PORT + (nextPort++ % PORTS);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (isFree) {
+      ports.push(String(port));
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
   return ports;
 }

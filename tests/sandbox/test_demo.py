@@ -6,22 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import jwt
 import pytest
 import requests
+from upstream_process import ROOT, free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a secret for tests that is long enough for HS256"
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(port: int, overrides: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

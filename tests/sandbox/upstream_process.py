@@ -1,10 +1,12 @@
 """A real upstream process, and short ways to call it over real sockets."""
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,22 @@ ROOT = Path(__file__).parents[2]
 KEY = "test-key"
 
 
+_LOWEST, _PORTS = 10_000, 22_000
+_numbers = itertools.count(os.getpid() * 1021)
+
+
 def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a port that nobody listens on.
+
+    It is none of those that the system gives to outgoing connections, and each test process begins
+    elsewhere: so nobody takes it before the program that it is for.
+    """
+    for number in _numbers:
+        port = _LOWEST + number % _PORTS
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is always a next number")
 
 
 class RunningUpstream:
