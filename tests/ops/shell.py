@@ -79,21 +79,31 @@ class Typed:
 
 
 def at_terminal(folder: Path, *arguments: str, keys: list[tuple[str, str]]) -> Typed:
-    """Run a command as a program at a terminal of its own, and type.
+    """Run a command as a program at a terminal of its own, and type; `typed` says how."""
+    command = [sys.executable, "-m", "ops", arguments[0], "--project-dir", str(folder)]
+    return typed([*command, *arguments[1:]], ROOT, keys)
+
+
+def typed(
+    command: list[str],
+    folder: Path,
+    keys: list[tuple[str, str]],
+    environment: dict[str, str] | None = None,
+) -> Typed:
+    """Run a program at a terminal of its own, and type.
 
     Args:
-        folder: The project.
-        arguments: The command's.
+        command: The program.
+        folder: Where.
         keys: What to type, each after a text that is waited for.
+        environment: Its environment, if not the shell's.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         # A terminal of its own, as a login has: the question goes there, not to stderr.
-        [
-            *("setsid", "--ctty", "--wait", sys.executable, "-m", "ops", arguments[0]),
-            *("--project-dir", str(folder), *arguments[1:]),
-        ],
-        cwd=ROOT,
+        ["setsid", "--ctty", "--wait", *command],
+        cwd=folder,
+        env=environment,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -1,0 +1,191 @@
+"""docs/deploy.md: its commands do what it says, and it names all that there is."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+import yaml
+from emulated_aws import REGION, EmulatedAws
+from imported_api import ImportingGateway
+from meddling_aws import Answer, MeddlingAws
+from shell import KEY, TOKENS, typed
+from upstream_process import ROOT, RunningUpstream
+from vendored import vendor
+
+from ops import __main__ as ops
+
+PAGE = (ROOT / "docs" / "deploy.md").read_text()
+BLOCKS = dict(re.findall(r"^```sh (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+CLONED = ("Makefile", "constraints.txt", "requirements.txt", "app.py", "ops", "chalicelib")
+CLONED += (".chalice", "sandbox")
+TABLE = "sync-upload-broker-prod"
+# What the broker's own modules call of the table for the line, and for a settled upload.
+OF_THE_LINE = {"dynamodb:GetItem", "dynamodb:UpdateItem"}
+OF_THE_STORE = OF_THE_LINE | {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Path:
+    """A clone that has been set up, with the page's own setting in its configuration."""
+    folder = tmp_path_factory.mktemp("clone")
+    skipped = shutil.ignore_patterns("__pycache__", "deployments", "deployed", "samples")
+    for name in CLONED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=skipped)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    vendor(folder)
+    for name in ("constraints.txt", "requirements.txt", "sandbox/requirements.txt"):
+        os.utime(folder / name, (0, 0))  # older than what was installed by them
+    os.utime(folder / "sandbox" / "requirements-dynamodb.txt", (0, 0))
+    for name in (".venv", ".venv-ministack"):
+        (folder / name).symlink_to(ROOT / name)
+    file = folder / ".chalice" / "config.json"
+    config = json.loads(file.read_text())
+    (given,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    settings = config["stages"]["prod"]["environment_variables"]
+    settings |= json.loads(given)["stages"]["prod"]["environment_variables"]
+    # sync. is the sandbox's, and the emulator runs the functions on this machine.
+    settings |= {"SYNC_BASE_URL": upstream.url, "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}"}
+    config["lambda_architecture"] = "arm64" if platform.machine() == "aarch64" else "x86_64"
+    file.write_text(json.dumps(config))
+    return folder
+
+
+def _active(carry_out: Callable[[], Answer]) -> Answer:
+    status, answer = carry_out()
+    return status, answer | ({"State": "Active"} if "State" in answer else {})
+
+
+@pytest.fixture(scope="module")
+def environment(aws: EmulatedAws, proxy: MeddlingAws) -> Any:
+    """The operator's shell."""
+    # boto3 looks every five seconds whether a function is active.
+    proxy.rules["GET ['functions']"] = _active
+    gateway = ImportingGateway(aws)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    yield {
+        **kept,
+        **aws.environment,
+        "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url,
+        "AWS_ENDPOINT_URL_LAMBDA": proxy.url,
+        "NO_PROXY": "*",
+    }
+    gateway.stop()
+
+
+def test_from_clone_to_stage(clone: Path, environment: dict[str, str], aws: EmulatedAws) -> None:
+    """Three commands bring a stage up; the doctor finds it well; removing leaves the table."""
+    assert len(BLOCKS["first"].splitlines()) == 3
+    questions = [
+        ("API key (not shown): ", f"{KEY}\n"),
+        ("signed with (not shown): ", f"{TOKENS}\n"),
+    ]
+    first = typed(["bash", "-euc", BLOCKS["first"]], clone, questions, environment)
+    assert first.code == 0, first.screen
+    assert KEY not in first.screen
+    assert TOKENS not in first.screen
+    record = json.loads((clone / ".chalice" / "deployed" / "prod.json").read_text())
+    (api,) = [one["rest_api_id"] for one in record["resources"] if one["name"] == "rest_api"]
+    url = aws.api(api)
+    assert requests.get(f"{url}/health", timeout=30).json() == {"status": "ok"}
+    # On AWS the API is where the record says; in the emulator it is elsewhere.
+    doctor = BLOCKS["doctor"].replace("--stage prod", f"--stage prod --url {url}")
+    well = subprocess.run(
+        ["bash", "-euc", f". .venv/bin/activate; {doctor}"],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert well.returncode == 0, well.stdout + well.stderr
+    gone = subprocess.run(
+        ["bash", "-euc", f". .venv/bin/activate; {BLOCKS['remove']}"],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert aws.client("dynamodb").list_tables()["TableNames"] == [TABLE]
+    assert aws.client("ssm").describe_parameters()["Parameters"] == []
+    assert aws.client("lambda").list_functions()["Functions"] == []
+
+
+def test_stacks_parameters() -> None:
+    """Every parameter of the stack is on the page with its default, and the command's exist."""
+    text = re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
+    parameters = yaml.safe_load(text)["Parameters"]
+    defaults = {
+        name: f"`{one['Default']}`"
+        if one.get("Default")
+        else ("none" if "Default" in one else "required")
+        for name, one in parameters.items()
+    }
+    section = PAGE.split("## In a pipeline")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.MULTILINE)) == defaults
+    named = set(re.findall(r"(\w+)=", BLOCKS["stack"].partition("--parameter-overrides")[2]))
+    assert named <= set(parameters)
+    required = {name for name, words in defaults.items() if words == "required"}
+    assert required <= named
+
+
+def test_commands() -> None:
+    """Every command line can be understood, and the exit codes are those of the help."""
+    lines = re.findall(r"python -m ops ([a-z][^`\n|]*)", PAGE)
+    assert len(lines) >= 8
+    for line in lines:
+        given = ops.parser().parse_args(line.split())
+        assert given.stage == "prod"
+    told = dict(re.findall(r"^\| (\d) \| (.*) \|$", PAGE, re.MULTILINE))
+    helped = re.findall(r"^  (\d)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
+    assert told == {code: re.sub(r"\s+", " ", words) for code, words in helped}
+
+
+def operations(*modules: str) -> set[str]:
+    """Name the actions of the AWS calls that stand in modules' sources."""
+    source = "\n".join((ROOT / "ops" / f"{name}.py").read_text() for name in modules)
+    found = set()
+    for service in ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation"):
+        client = boto3.client(service, region_name=REGION)
+        for method, action in client.meta.method_to_api_mapping.items():
+            if re.search(rf"\.{method}\(|get_paginator\(\"{method}\"\)", source):
+                found.add(f"{service}:{action}")
+    return found - {"lambda:GetPolicy"}  # it is IAM's that is called
+
+
+LOOKING = {
+    "dynamodb:DescribeTable",
+    "dynamodb:DescribeContinuousBackups",
+    "dynamodb:DescribeTimeToLive",
+    "ssm:GetParameter",
+}
+CHECKS = [f"checks/{path.stem}" for path in (ROOT / "ops" / "checks").glob("*.py")]
+
+
+def test_actions() -> None:
+    """The actions on the page are those of the calls that the commands' sources make."""
+    rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
+    assert set(told) == {"provision", "doctor", "destroy", "settle"}
+    shape, secrets = operations("table_shape"), operations("parameters")
+    stack = operations("deployment")
+    assert stack == {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
+    assert told["provision"] == shape | secrets - {"ssm:DeleteParameter"}
+    assert told["doctor"] == operations(*CHECKS) | LOOKING | OF_THE_LINE | stack
+    assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | {
+        "dynamodb:DescribeTable",
+        "cloudformation:DescribeStacks",
+    }
+    assert told["settle"] == {"ssm:GetParameter"} | OF_THE_STORE | stack
