@@ -107,7 +107,9 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
         for one in page["StackResourceSummaries"]
         if "PhysicalResourceId" in one
     }
-    given = {one["ParameterKey"]: one["ParameterValue"] for one in description["Parameters"]}
+    given = {
+        one["ParameterKey"]: one["ParameterValue"] for one in description.get("Parameters", [])
+    }
     outputs = {one["OutputKey"]: one["OutputValue"] for one in description.get("Outputs", [])}
     try:
         overrides = {"UPLOADS_TABLE": given.get("ExistingTable") or made["Uploads"]}
