@@ -26,7 +26,7 @@ from ops import table  # isort: skip
 
 MILLION = 1_000_000
 GB = 1024**3
-# US dollars, us-east-1, AWS's public price lists, November 2026, without any free tier.
+# US dollars, us-east-1, as publicly known in November 2026, without any free tier.
 PRICES = {
     "API Gateway (REST), a million requests": 3.50,
     "Lambda, a million invocations": 0.20,
@@ -83,7 +83,8 @@ class Call:
         price = PRICES
         lambdas = self.milliseconds / 1000 * MEMORY_GB * price["Lambda (arm64), a GB second"]
         return {
-            "API Gateway": price["API Gateway (REST), a million requests"],
+            # The sweep answers nobody.
+            "API Gateway": price["API Gateway (REST), a million requests"] if self.out else 0,
             "Lambda": price["Lambda, a million invocations"] + MILLION * lambdas,
             "DynamoDB": self.spent.writes * price["DynamoDB on demand, a million writes"]
             + self.spent.reads * price["DynamoDB on demand, a million reads"],
