@@ -238,6 +238,7 @@ def main(
         code = UNREACHABLE if error.retryable else WRONG
         found = Problem(f"{error.title}: {error.detail or error.code}", advice, code)
     except (KeyboardInterrupt, EOFError):
+        terminal.progress("")  # behind a question
         found = Problem("Interrupted.", "Run it again: it goes on where it is.", _INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - Python would show its text, which may hold a secret
         terminal.progress(traceback.format_exc())

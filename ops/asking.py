@@ -42,7 +42,7 @@ def at_terminal(
     answers = {}
     for parameter in wanted:
         for number in range(TRIES):
-            value = ask(f"{parameter.title[0].upper()}{parameter.title[1:]} (not shown{keeps}): ")
+            value = ask(f"Type {parameter.title} (not shown{keeps}): ")
             value = value.strip()
             terminal.hide(value)
             if may_keep and not value:

@@ -36,7 +36,7 @@ ROUNDS = (
     Round("table", storage.table),
     Round("parameters", storage.secrets),
     Round("functions", functions.configuration, needs_deployment=True),
-    Round("functions", functions.schedule, needs_deployment=True),
+    Round("schedule", functions.schedule, needs_deployment=True),
     Round("policy", functions.policy, needs_deployment=True),
     Round("api", api.answers, needs_aws=False),
     Round("sync.", upstream.key),

@@ -146,6 +146,8 @@ def _table_plan(account: Account, name: str) -> list[Step]:
     found = table_shape.describe(client, name)
     if found is None:
         return [Step(name, "planned", "create the table, with everything that it needs")]
+    if found["TableStatus"] == "CREATING":  # by a run that was cut off
+        return [Step(name, "planned", "wait for the table, and look what it lacks")]
     lacking = _lacking(table_shape.properties(client, name, found), name)
     steps = [Step(name, "planned", f"{one.name}: now {one.state}") for one in lacking]
     return steps or [Step(name, "kept", "the table is as it must be")]
@@ -167,7 +169,7 @@ def _make_table(
         if not lacking:
             return steps or [Step(name, "kept", "the table is as it must be")]
         for one in lacking:
-            terminal.progress(f"Putting right of {name}: {one.name} (now {one.state}) ...")
+            terminal.progress(f"Putting {name} right: {one.name}, now {one.state} ...")
             table_shape.mend(client, one, sleep)
             table_shape.wait(client, name, terminal.progress, sleep)
             steps.append(Step(name, "done", one.name))

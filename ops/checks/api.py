@@ -1,5 +1,7 @@
 """The API as callers and browsers meet it."""
 
+import base64
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -30,10 +32,8 @@ def answers(patient: Patient) -> Iterator[Finding]:
         detail="ok" if is_up else _said(health),
         advice=_advice(patient, health),
     )
-    # Verifying takes the secret, or the provider's keys: so this shows that they can be read.
-    claims = {"sub": "doctor", "exp": int(time.time()) + 60}
-    forged = jwt.encode(claims, secrets.token_hex(32), algorithm="HS256")
-    refusal = web.ask("GET", f"{url}/limits", {"Authorization": f"Bearer {forged}"})
+    bearer = {"Authorization": f"Bearer {_forged(patient)}"}
+    refusal = web.ask("GET", f"{url}/limits", bearer)
     yield judged(
         "api",
         "a forged token",
@@ -42,6 +42,20 @@ def answers(patient: Patient) -> Iterator[Finding]:
         advice=_advice(patient, refusal),
     )
     yield from _cors(patient, url)
+
+
+def _forged(patient: Patient) -> str:
+    """Forge a token of the kind that the stage takes.
+
+    To refuse it the broker has to read the secret, or the provider's keys: so it shows whether
+    they can be read.
+    """
+    claims = {"sub": "doctor", "exp": int(time.time()) + 60}
+    if not patient.environment.get("JWT_JWKS_URL"):
+        return jwt.encode(claims, secrets.token_hex(32), algorithm="HS256")
+    head = {"alg": "RS256", "typ": "JWT", "kid": secrets.token_hex(8)}
+    parts = [json.dumps(head).encode(), json.dumps(claims).encode(), secrets.token_bytes(256)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
 def _cors(patient: Patient, url: str) -> Iterator[Finding]:

@@ -84,8 +84,8 @@ def schedule(patient: Patient) -> Iterator[Finding]:
     on = [events.describe_rule(Name=rule) for rule in rules]
     running = [one["ScheduleExpression"] for one in on if one["State"] == "ENABLED"]
     yield judged(
-        "functions",
-        f"{name}: schedule",
+        "schedule",
+        name,
         is_right=bool(running),
         detail=", ".join(running) or ("its rule is off" if rules else "nothing calls it"),
         advice=(

@@ -64,6 +64,6 @@ def account(patient: Patient) -> Iterator[Finding]:
             name,
             "clock",
             is_right=abs(patient.aws_ahead) <= MOST_SECONDS,
-            detail=f"AWS's is {patient.aws_ahead:+.0f} s from this machine's",
+            detail=f"AWS's is {round(patient.aws_ahead):+d} s from this machine's",
             advice="Set this machine's clock: AWS refuses what was signed at a wrong time.",
         )

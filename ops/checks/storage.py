@@ -25,6 +25,8 @@ def table(patient: Patient) -> Iterator[Finding]:
         detail=f"{name} is {found['TableStatus'].lower()}",
         advice="Wait for it.",
     )
+    if found["TableStatus"] not in {"ACTIVE", "UPDATING"}:
+        return
     for one in table_shape.properties(client, name, found):
         advice = run if one.mend else one.advice
         yield judged(check, one.name, is_right=one.is_right, detail=one.state, advice=advice)

@@ -43,7 +43,7 @@ def key(patient: Patient) -> Iterator[Finding]:
             "sync.",
             "clock",
             is_right=abs(ahead) <= MOST_SECONDS,
-            detail=f"sync.'s is {ahead:+.0f} s from AWS's",
+            detail=f"sync.'s is {round(ahead):+d} s from AWS's",
             advice="Lost registrations may not be found again. Tell sync., or look at your clock.",
         )
 

@@ -85,42 +85,42 @@ def environment(aws: EmulatedAws, proxy: MeddlingAws) -> Any:
 
 def test_from_clone_to_stage(clone: Path, environment: dict[str, str], aws: EmulatedAws) -> None:
     """Three commands bring a stage up; the doctor finds it well; removing leaves the table."""
-    assert len(BLOCKS["first"].splitlines()) == 3
+    set_up, provision, deploy = BLOCKS["first"].splitlines()
     questions = [
         ("API key (not shown): ", f"{KEY}\n"),
         ("signed with (not shown): ", f"{TOKENS}\n"),
     ]
-    first = typed(["bash", "-euc", BLOCKS["first"]], clone, questions, environment)
+    first = typed(["bash", "-euc", f"{set_up}\n{provision}"], clone, questions, environment)
     assert first.code == 0, first.screen
     assert KEY not in first.screen
     assert TOKENS not in first.screen
+    # Not at a terminal, which Chalice would ask for its colours, and wait ten seconds.
+    run_in(clone, environment, deploy)
     record = json.loads((clone / ".chalice" / "deployed" / "prod.json").read_text())
     (api,) = [one["rest_api_id"] for one in record["resources"] if one["name"] == "rest_api"]
     url = aws.api(api)
     assert requests.get(f"{url}/health", timeout=30).json() == {"status": "ok"}
     # On AWS the API is where the record says; in the emulator it is elsewhere.
     doctor = BLOCKS["doctor"].replace("--stage prod", f"--stage prod --url {url}")
-    well = subprocess.run(
-        ["bash", "-euc", f". .venv/bin/activate; {doctor}"],
-        cwd=clone,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert well.returncode == 0, well.stdout + well.stderr
-    gone = subprocess.run(
-        ["bash", "-euc", f". .venv/bin/activate; {BLOCKS['remove']}"],
-        cwd=clone,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert " ok" in run_in(clone, environment, doctor).splitlines()[-1]
+    run_in(clone, environment, BLOCKS["remove"])
     assert aws.client("dynamodb").list_tables()["TableNames"] == [TABLE]
     assert aws.client("ssm").describe_parameters()["Parameters"] == []
     assert aws.client("lambda").list_functions()["Functions"] == []
+
+
+def run_in(clone: Path, environment: dict[str, str], commands: str) -> str:
+    """Run commands in the clone's environment, and return what they say."""
+    done = subprocess.run(
+        ["bash", "-euc", f". .venv/bin/activate\n{commands}"],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_stacks_parameters() -> None:

@@ -16,9 +16,11 @@ from emulated_aws import EmulatedAws
 from imported_api import ImportingGateway
 from meddling_aws import Answer, MeddlingAws
 from project import ORIGIN, Project
+from running_broker import RunningBroker
 from shell import KEY, SECRETS, known, run
 from upstream_process import RunningUpstream
 
+from chalicelib import aws as clients
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import api, functions, identity, storage, upstream
@@ -29,7 +31,7 @@ NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"
 LINE = {"pk": {"S": "line#presign"}}
 PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
-PARTS |= {"sync.", "storage"}
+PARTS |= {"sync.", "storage", "schedule"}
 
 
 def active(carry_out: Callable[[], Answer]) -> Answer:
@@ -449,6 +451,22 @@ def test_unreadable_secret(patient: Patient, shell: EmulatedAws) -> None:
     assert found[0].detail == "it answers 503, secrets_unavailable"
     assert "secret_not_read" in found[0].advice
     assert name not in found[0].advice
+
+
+def test_unreadable_key_set(patient: Patient, upstream_of: RunningUpstream) -> None:
+    """A broker that can't get its identity provider's keys is found by a token of their kind."""
+    settings = {"JWT_JWKS_URL": "http://127.0.0.1:9/keys.json", "JWT_AUDIENCE": "app"}
+    settings |= {"JWT_ISSUER": "https://id.example.com"}
+    clients.session.cache_clear()
+    broker = RunningBroker(NAME)
+    try:
+        broker.configure(upstream_of, JWT_SECRET="", **settings)
+        (found,) = wrong(api.answers, replace(other(patient, **settings), url=broker.url))
+    finally:
+        broker.stop()
+        clients.session.cache_clear()
+    assert found.subject == "a forged token"
+    assert found.detail == "it answers 503, secrets_unavailable"
 
 
 def test_settings(patient: Patient) -> None:

@@ -227,6 +227,22 @@ def test_waits(meddler: MeddlingAws, folder: Path) -> None:
     assert meddler.calls.count("UpdateContinuousBackups") == 2
 
 
+def test_still_creating(meddler: MeddlingAws, folder: Path) -> None:
+    """A table that an earlier run has ordered is planned to be waited for, and not looked into."""
+    assert provision(folder).code == 0
+
+    def creating(carry_out: Callable[[], Answer]) -> Answer:
+        status, answer = carry_out()
+        answer["Table"]["TableStatus"] = "CREATING"
+        return status, answer
+
+    meddler.rules["DescribeTable"] = creating
+    meddler.refuse("DescribeContinuousBackups", "TableNotFoundException")
+    said = run(folder, *PROVISION, "--dry-run")
+    assert said.code == 0, said.err
+    assert said.outcomes()["planned"] == ["wait for the table, and look what it lacks"]
+
+
 def test_progress(meddler: MeddlingAws, folder: Path) -> None:
     """What takes long is told about every ten seconds, and given up after a time."""
     assert provision(folder).code == 0
