@@ -70,8 +70,11 @@ def in_pipe(
         stdin: Standard input.
 
     Raises:
-        Problem: A line is none of these, or one is missing or can't be a secret.
+        Problem: It is a terminal; a line is none of these; one is missing or can't be a secret.
     """
+    if stdin.isatty():  # which would show what is typed
+        advice = "Leave --secrets-from-stdin out, and they are asked for without being shown."
+        raise Problem("Standard input is a terminal, no pipe.", advice, USAGE)
     given: Answers = {}
     for number, line in enumerate(stdin.read().splitlines(), start=1):
         name, is_there, value = line.partition("=")

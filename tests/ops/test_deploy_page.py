@@ -141,6 +141,11 @@ def test_stacks_parameters() -> None:
     assert required <= named
 
 
+def test_readme() -> None:
+    """The README has the same three commands."""
+    assert f"```sh\n{BLOCKS['first']}```" in (ROOT / "README.md").read_text()
+
+
 def test_commands() -> None:
     """Every command line can be understood, and the exit codes are those of the help."""
     lines = re.findall(r"python -m ops ([a-z][^`\n|]*)", PAGE)

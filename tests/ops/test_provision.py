@@ -290,6 +290,14 @@ def test_no_terminal(meddler: MeddlingAws, folder: Path) -> None:
     assert writes(meddler) == []
 
 
+def test_no_pipe(empty: EmulatedAws, folder: Path) -> None:
+    """At a terminal nothing is read that would be shown while it is typed."""
+    seen = at_terminal(folder, *PROVISION[:3], "--secrets-from-stdin", keys=[])
+    assert seen.code == 2
+    assert "Standard input is a terminal" in seen.screen
+    assert stored(empty) == {}
+
+
 @pytest.mark.parametrize(
     ("stdin", "words"),
     [
