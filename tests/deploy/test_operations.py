@@ -31,6 +31,7 @@ def run(commands: str, aws: EmulatedAws, **environ: str) -> str:
     command = shlex.join([sys.executable, str(Path(__file__).parent / "aws_command.py")])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'aws() {{ {command} "$@"; }}\n{commands}'],
+        cwd=ROOT,
         env={**os.environ, **aws.environment, **environ},
         capture_output=True,
         text=True,
@@ -102,8 +103,15 @@ def test_restored_table(aws: EmulatedAws, backed_up: Any, stack: Stack, packaged
         re.sub(r"--restore-date-time \S+", "--use-latest-restorable-time", block("restore-table")),
         aws,
     )
-    indexes = backed_up.describe_table(TableName=restored)["Table"]["GlobalSecondaryIndexes"]
-    assert {one["IndexName"] for one in indexes} == {"by-list", "by-due"}
+    (provision,) = re.findall(r"`python -m (ops provision .+ --table \S+)`", PAGE)
+    assert provision.endswith(restored)
+    run(f"{shlex.quote(sys.executable)} -m {provision}", aws)
+    backups = backed_up.describe_continuous_backups(TableName=restored)
+    recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
+    ttl = backed_up.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
+    assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "ttl")
+    assert backed_up.describe_table(TableName=restored)["Table"]["DeletionProtectionEnabled"]
     stack.deploy(packaged, ExistingTable=restored)
     wait_until(lambda: caller.call("GET", f"/uploads/{done['id']}").status_code == 200)
     assert caller.call("GET", "/uploads").json()["items"][0]["id"] == done["id"]
