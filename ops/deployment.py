@@ -72,7 +72,10 @@ def plain(stage: Stage) -> Deployment:
         url = found["rest_api"]["rest_api_url"].rstrip("/")
     except KeyError as error:
         message = f"The stage {stage.name} was not deployed from this folder."
-        advice = f"Run `{command}`; for a CloudFormation stack say --stack NAME."
+        advice = (
+            f"Run `{command}`. If it was deployed elsewhere, or by Terraform, say --url URL;"
+            " if as a CloudFormation stack, --stack NAME."
+        )
         raise Problem(message, advice) from error
     functions = {one: arn.rpartition(":")[2] for one, arn in arns.items()}
     return Deployment(
@@ -83,6 +86,21 @@ def plain(stage: Stage) -> Deployment:
         region=arns[API].split(":")[3],
         is_stack=False,
         again=command,
+    )
+
+
+def elsewhere(stage: Stage, region: str, url: str) -> Deployment:
+    """Assume what `chalice deploy` made from another folder, or Terraform, by Chalice's names."""
+    name = f"{stage.app}-{stage.name}"
+    functions = {API: name, SWEEP: f"{name}-{SWEEP}"}
+    return Deployment(
+        environment=stage.environment,
+        functions=functions,
+        log_groups={one: f"/aws/lambda/{name}" for one, name in functions.items()},
+        url=url,
+        region=region,
+        is_stack=False,
+        again=f"chalice deploy --stage {stage.name}, or Terraform",
     )
 
 

@@ -75,11 +75,15 @@ def _later(one: Round, reason: str, advice: str) -> Finding:
 
 
 def _deployment(patient: Patient, stack: str | None) -> Iterator[Finding]:
-    if stack is None:
-        patient.deployment = deployment.plain(patient.stage)
+    stage, account, kind = patient.stage, patient.account, "chalice deploy"
+    if stack is not None:
+        kind = f"the stack {stack}"
+        patient.deployment = deployment.stack(stage, account, stack)
+    elif patient.url is not None and not stage.record.exists():
+        kind = "from elsewhere"
+        patient.deployment = deployment.elsewhere(stage, account.region, patient.url)
     else:
-        patient.deployment = deployment.stack(patient.stage, patient.account, stack)
-    kind = f"the stack {stack}" if stack else "chalice deploy"
+        patient.deployment = deployment.plain(stage)
     yield Finding("deployment", kind, State.OK, patient.deployment.url)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,18 @@ def test_fine(folder: Path, url: str) -> None:
     assert {one["check"] for one in found} == PARTS
     assert said.code == said.document["exitCode"] == 0
     assert "Checking: policy ..." in said.err
+
+
+def test_deployed_elsewhere(folder: Path, url: str, tmp_path: Path) -> None:
+    """Without the record of `chalice deploy` the functions are found by Chalice's names."""
+    kept = shutil.ignore_patterns("deployed", "deployments")
+    shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
+    more = ("--url", url, "--json", "--no-presign")
+    found = run(tmp_path, "doctor", "--stage", "prod", *more).document["findings"]
+    assert [one for one in found if one["state"] not in {"ok", "skipped"}] == []
+    assert {one["check"] for one in found} == PARTS
+    (where,) = [one for one in found if one["check"] == "deployment"]
+    assert (where["subject"], where["detail"]) == ("from elsewhere", url)
 
 
 def test_words(folder: Path, url: str) -> None:
