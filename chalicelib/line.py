@@ -222,9 +222,10 @@ class Line:
     def _stamp_anew(self, number: int, slot: Slot) -> None:
         """Move a grant to where it belongs, if writing it took long: its presign goes out now.
 
-        The new time is as far ahead as the last write took, so that a slow table is not asked
-        again and again, and is waited for if the write was faster.
+        The new time is as far ahead as the last write took, and farther each time, so that a slow
+        table is not asked again and again; if the write is faster, the new time is waited for.
         """
+        ahead = 0
         for _ in range(STAMPS):
             now = self._now()
             late = now - slot.granted.at
@@ -232,7 +233,8 @@ class Line:
                 if late < 0:
                     self._sleep(-late / 1000)
                 return
-            moved = slot.granted._replace(at=now + min(late, FURTHEST))
+            ahead = min(max(late, 2 * ahead), FURTHEST)
+            moved = slot.granted._replace(at=now + ahead)
             written = self._write({number: slot.encode()}, {number: replace(slot, granted=moved)})
             # It is refused if a turn was promised meanwhile.
             later = _slot(written, number)
