@@ -8,17 +8,24 @@ const uploader = createUploader({
   getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
 });
 
+// What was begun for a file that failed, so that another try goes on with it.
+const begun = new WeakMap();
+
 const server = {
   process(_field, file, _metadata, load, fail, progress, aborted) {
     const controller = new AbortController();
     uploader
       .upload(file, {
+        resume: begun.get(file),
         signal: controller.signal,
         onProgress: ({ percentage }) => progress(true, percentage, 100),
       })
       .then(
         ({ asset }) => load(asset.id),
-        (error) => error.name === "AbortError" || fail(error.message),
+        (error) => {
+          begun.set(file, error.upload);
+          if (error.name !== "AbortError") fail(error.message);
+        },
       );
     return {
       abort() {

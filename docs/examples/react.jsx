@@ -10,6 +10,9 @@ const uploader = createUploader({
 export function Upload({ onAsset }) {
   const upload = useUpload({ uploader, onSuccess: ({ asset }) => onAsset?.(asset) });
 
+  // It goes on with what was begun; what can't go on is begun anew.
+  const tryAgain = () => upload.mutate(upload.variables, { resume: upload.error.upload });
+
   return (
     <section>
       <input
@@ -30,7 +33,7 @@ export function Upload({ onAsset }) {
       {upload.isError && (
         <p role="alert">
           {upload.error.message}{" "}
-          <button type="button" onClick={() => upload.mutate(upload.variables)}>
+          <button type="button" onClick={tryAgain}>
             Try again
           </button>
         </p>

@@ -43,7 +43,8 @@ async function buildApp() {
   await mkdir(modules);
   await cp(join(ROOT, "client"), join(modules, "sync-upload-broker-client"), { recursive: true });
   for (const name of PACKAGES) await symlink(join(ROOT, "node_modules", name), join(modules, name));
-  await cp(join(ROOT, "docs/examples"), join(folder, "examples"), { recursive: true });
+  for (const name of ["react.jsx", "uppy.js", "filepond.js"])
+    await cp(join(ROOT, "docs/examples", name), join(folder, "examples", name));
   await writeFile(join(folder, ".env"), `VITE_BROKER=${stage.system.broker}\n`);
   for (const [name, [code, body]] of Object.entries(PAGES)) {
     await writeFile(join(folder, `${name}.jsx`), code);

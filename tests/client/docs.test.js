@@ -3,11 +3,12 @@ import { execFileSync } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { bundle, setPages } from "./page.js";
+import { compile } from "svelte/compiler";
+import { compileScript, parse } from "vue/compiler-sfc";
+import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
 import { problem } from "./server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const page = await readFile(`${ROOT}/docs/client.md`, "utf8");
 const types = await readFile(`${ROOT}/client/index.d.ts`, "utf8");
 const open = setPages();
@@ -43,17 +44,6 @@ function members(name) {
     .split("\n}")[0]
     .replace(/\/\*\*.*?\*\//gs, "");
   return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member]) => member);
-}
-
-/** Chooses a file of five bytes in the page's first file input. */
-async function choose(target) {
-  const input = await target.waitForSelector("input[type=file]");
-  await input.evaluate((element) => {
-    const files = new DataTransfer();
-    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
-    element.files = files.files;
-    element.dispatchEvent(new Event("change", { bubbles: true }));
-  });
 }
 
 test("every option of createUploader is told with its default", async () => {
@@ -143,6 +133,58 @@ test("the React recipe uploads, and shows the asset's id", async () => {
   assert.equal(await output.evaluate((element) => element.textContent), "asset-1");
 });
 
+for (const [framework, component, mount] of [
+  [
+    "Vue",
+    () => {
+      const { descriptor, errors } = parse(blockOf("Vue"));
+      assert.deepEqual(errors, []);
+      return compileScript(descriptor, { id: "recipe", inlineTemplate: true }).content;
+    },
+    'import { createApp } from "vue"; createApp(Recipe).mount("#app");',
+  ],
+  [
+    "Svelte",
+    () => {
+      const { js, warnings } = compile(blockOf("Svelte"), { filename: "Recipe.svelte" });
+      assert.deepEqual(warnings, []);
+      return js.code;
+    },
+    'import { mount } from "svelte"; mount(Recipe, { target: document.querySelector("#app") });',
+  ],
+]) {
+  const code = `import Recipe from "./recipe.js"; ${mount}`;
+  const openRecipe = (overrides) =>
+    open(code, overrides, { ...uploader, "./recipe.js": component() });
+
+  test(`the ${framework} recipe uploads, and shows the asset's id`, async () => {
+    const { page: tab, server, errors } = await openRecipe({});
+    await choose(tab);
+    const output = await tab.waitForSelector("output");
+    assert.equal(await output.evaluate((element) => element.textContent), "asset-1");
+    assert.equal(server.at(PUT)[0].body.toString(), "01234");
+    assert.deepEqual(errors, []);
+  });
+
+  test(`the ${framework} recipe shows a refusal in the broker's words`, async () => {
+    const { page: tab } = await openRecipe({ [BEGIN]: [REFUSAL] });
+    await choose(tab);
+    const alert = await tab.waitForSelector("[role=alert]");
+    assert.equal(await alert.evaluate((element) => element.textContent), "The server's own words.");
+  });
+
+  test(`the ${framework} recipe cancels, and shows no error`, async () => {
+    const { script, release } = held();
+    const { page: tab, server } = await openRecipe({ [PUT]: script });
+    await choose(tab);
+    await server.arrival(PUT);
+    await (await tab.waitForSelector("progress + button")).click();
+    await server.arrival(CANCEL);
+    await tab.waitForFunction(() => !document.querySelector("progress, [role=alert]"));
+    release();
+  });
+}
+
 test("the Uppy recipe uploads, and tells the asset's id", async () => {
   const opened = await open(`${blockOf("Uppy")}\nwindow.uppy = uppy;`, {}, uploader);
   const { page: tab } = opened;
@@ -161,7 +203,7 @@ for (const [how, overrides, last] of [
   ["uploads, and posts the asset", {}, { asset: { id: "asset-1", type: "VIDEO" } }],
   [
     "posts what went wrong",
-    { "POST /uploads": [problem(422, "invalid_request", { retryable: false })] },
+    { [BEGIN]: [REFUSAL] },
     { error: { code: "invalid_request", message: "The server's own words." } },
   ],
 ]) {
@@ -194,6 +236,7 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     code,
     {
       "GET /uploads?limit=100": [{ body: { items: [left] } }],
+      "GET /uploads/upload-1": [{ body: left }],
       "POST /uploads/upload-1/complete": [
         problem(409, "file_not_uploaded", { retryable: false }),
         problem(409, "file_not_uploaded", { retryable: false }),

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gate, setPages } from "./page.js";
-import { problem, target } from "./server.js";
+import { BEGIN, BUSY, CANCEL, COMPLETE, DONE, held, PUT, REFUSAL, setPages } from "./page.js";
+import { target } from "./server.js";
 
-const BEGIN = "POST /uploads";
-const COMPLETE = "POST /uploads/upload-1/complete";
-const CANCEL = "DELETE /uploads/upload-1";
-const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
-const REFUSAL = problem(422, "invalid_request", { retryable: false });
 const open = setPages();
 
 /** Opens the example in a form, with a file that is given to it, and the form's values to read. */
@@ -65,9 +60,20 @@ test("a refusal is shown in the broker's words, and another try uploads", async 
   await page.waitForFunction(() => window.pond.getFile().serverId === "asset-1");
 });
 
+test("another try goes on with what was begun", async () => {
+  const { page, server } = await openPond({
+    // More than the patience of the client.
+    [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
+  });
+  await says(page, "The broker answered 503.");
+  await page.evaluate(() => void window.pond.processFile());
+  await page.waitForFunction(() => window.pond.getFile().serverId === "asset-2");
+  assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
+});
+
 test("a cancelled file is cancelled at the broker", async () => {
-  const { opened, open: release } = gate();
-  const { page, server } = await openPond({ [PUT]: [{ before: () => opened, body: "" }] });
+  const { script, release } = held();
+  const { page, server } = await openPond({ [PUT]: script });
   await server.arrival(PUT);
   const cancel = await page.waitForSelector(".filepond--action-abort-item-processing");
   await cancel.evaluate((button) => button.click());

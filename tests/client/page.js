@@ -2,7 +2,15 @@ import { after, afterEach, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { launchBrowser } from "../browser/browser.js";
-import { goodScripts, startServer } from "./server.js";
+import { goodScripts, problem, startServer } from "./server.js";
+
+export const BEGIN = "POST /uploads";
+export const COMPLETE = "POST /uploads/upload-1/complete";
+export const CANCEL = "DELETE /uploads/upload-1";
+export const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
+export const REFUSAL = problem(422, "invalid_request", { retryable: false });
+export const BUSY = { status: 503, body: "" };
+export const DONE = { body: { status: "registered", asset: { id: "asset-2" } } };
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -12,8 +20,10 @@ const RESOLVE = `${ROOT}/docs/examples`;
 const given = (modules) => ({
   name: "given",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^\.\// }, ({ path, importer }) =>
-      importer === "<stdin>" && modules[path] ? { path, namespace: "given" } : undefined,
+    onResolve({ filter: /^\.\// }, ({ path, importer, namespace }) =>
+      (importer === "<stdin>" || namespace === "given") && modules[path]
+        ? { path, namespace: "given" }
+        : undefined,
     );
     onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({
       contents: modules[path],
@@ -28,7 +38,6 @@ export async function bundle(contents, modules = {}) {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: RESOLVE, loader: "jsx" },
     plugins: [given(modules)],
-    external: ["vue"],
     logLevel: "silent",
     bundle: true,
     format: "esm",
@@ -39,6 +48,9 @@ export async function bundle(contents, modules = {}) {
     define: {
       "import.meta.env.VITE_BROKER": "location.origin",
       "process.env.NODE_ENV": '"development"',
+      __VUE_OPTIONS_API__: "false",
+      __VUE_PROD_DEVTOOLS__: "false",
+      __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: "false",
     },
     write: false,
     outdir: "/",
@@ -63,6 +75,8 @@ export function setPages() {
   after(() => browser?.close());
 
   return async (contents, overrides = {}, modules = {}, body = '<div id="app"></div>') => {
+    // Before the server, which nobody would stop if this failed.
+    const script = await bundle(contents, modules);
     const scripts = {};
     const server = await startServer(scripts);
     const html = `<!doctype html><title>Test</title>${body}`;
@@ -73,9 +87,7 @@ export function setPages() {
           body: `${html}<script type="module" src="/page.js"></script>`,
         },
       ],
-      "GET /page.js": [
-        { headers: { "Content-Type": "text/javascript" }, body: await bundle(contents, modules) },
-      ],
+      "GET /page.js": [{ headers: { "Content-Type": "text/javascript" }, body: script }],
       "GET /token": [{ body: "token-1" }],
     });
     const page = await browser.newPage();
@@ -87,11 +99,22 @@ export function setPages() {
   };
 }
 
-/** A promise that is kept by hand. */
-export const gate = () => {
-  let open;
-  const opened = new Promise((resolve) => {
-    open = resolve;
+/** Chooses a file of five bytes in the page's first file input. */
+export async function choose(page, selector = "input[type=file]") {
+  const input = await page.waitForSelector(selector);
+  await input.evaluate((element) => {
+    const files = new DataTransfer();
+    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
+    element.files = files.files;
+    element.dispatchEvent(new Event("change", { bubbles: true }));
   });
-  return { open, opened };
-};
+}
+
+/** A script for one route that answers when it may. */
+export function held(answer = { body: "" }) {
+  let release;
+  const opened = new Promise((resolve) => {
+    release = resolve;
+  });
+  return { script: [{ ...answer, before: () => opened }], release };
+}

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gate, setPages } from "./page.js";
-import { problem, target } from "./server.js";
+import {
+  BEGIN,
+  BUSY,
+  CANCEL,
+  COMPLETE,
+  choose,
+  DONE,
+  held,
+  PUT,
+  REFUSAL,
+  setPages,
+} from "./page.js";
+import { target } from "./server.js";
 
-const BEGIN = "POST /uploads";
-const COMPLETE = "POST /uploads/upload-1/complete";
-const CANCEL = "DELETE /uploads/upload-1";
-const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
-const REFUSAL = problem(422, "invalid_request", { retryable: false });
 const open = setPages();
 
 /** Mounts a component that leaves the hook's last result and all its states on the page. */
@@ -128,8 +134,8 @@ test("a failed upload can be tried again, and `reset` forgets it", async () => {
 });
 
 test("an abort leaves the hook idle, rejects with an AbortError and cancels the upload", async () => {
-  const { opened, open: release } = gate();
-  const { page, server } = await openHook({ [PUT]: [{ before: () => opened, body: "" }] });
+  const { script, release } = held();
+  const { page, server } = await openHook({ [PUT]: script });
   await page.evaluate(() => {
     window.hook.mutateAsync(window.file).catch(({ name }) => {
       window.thrown = name;
@@ -147,8 +153,8 @@ test("an abort leaves the hook idle, rejects with an AbortError and cancels the 
 });
 
 test("the caller's own signal aborts it too", async () => {
-  const { opened, open: release } = gate();
-  const { page, server } = await openHook({ [PUT]: [{ before: () => opened, body: "" }] });
+  const { script, release } = held();
+  const { page, server } = await openHook({ [PUT]: script });
   await page.evaluate(() => {
     window.own = new AbortController();
     window.hook.mutate(window.file, { signal: window.own.signal });
@@ -161,9 +167,8 @@ test("the caller's own signal aborts it too", async () => {
 });
 
 test("a second upload takes the first one's place on the screen, and both arrive", async () => {
-  const { opened, open: release } = gate();
-  const first = { before: () => opened, body: "" };
-  const { page, server } = await openHook({ [PUT]: [first, { body: "" }] });
+  const { script, release } = held();
+  const { page, server } = await openHook({ [PUT]: [...script, { body: "" }] });
   await page.evaluate(() => {
     window.first = window.hook.mutateAsync(window.file, { name: "first" });
   });
@@ -196,8 +201,8 @@ test("the functions stay the same, so that effects may depend on them", async ()
 });
 
 test("an upload goes on when its component goes", async () => {
-  const { opened, open: release } = gate();
-  const { page, server, errors } = await openHook({ [PUT]: [{ before: () => opened, body: "" }] });
+  const { script, release } = held();
+  const { page, server, errors } = await openHook({ [PUT]: script });
   await page.evaluate(() => window.hook.mutate(window.file));
   await server.arrival(PUT);
   await page.evaluate(() => window.root.unmount());
@@ -217,13 +222,7 @@ test("what is no upload error is the app's defect, and is not swallowed", async 
 
 test("the example uploads the chosen file and shows the asset's id", async () => {
   const { page, server } = await open(EXAMPLE);
-  const input = await page.waitForSelector("input");
-  await input.evaluate((element) => {
-    const files = new DataTransfer();
-    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
-    element.files = files.files;
-    element.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+  await choose(page);
   const output = await page.waitForSelector("output");
   assert.equal(await output.evaluate((element) => element.textContent), "asset-1");
   assert.equal(await page.evaluate(() => window.asset.id), "asset-1");
@@ -231,22 +230,28 @@ test("the example uploads the chosen file and shows the asset's id", async () =>
   assert.equal(server.at(PUT)[0].body.toString(), "01234");
 });
 
+test("the example's other try goes on with what was begun", async () => {
+  const { page, server } = await open(EXAMPLE, {
+    // More than the patience of the client.
+    [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
+  });
+  await choose(page);
+  await page.waitForSelector("[role=alert]");
+  await page.click("[role=alert] button");
+  const output = await page.waitForSelector("output");
+  assert.equal(await output.evaluate((element) => element.textContent), "asset-2");
+  assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
+});
+
 test("the example cancels, says what went wrong and tries again", async () => {
-  const { opened, open: release } = gate();
-  const held = { before: () => opened, body: "" };
+  const { script, release } = held();
   const good = { status: 201 };
   const { page, server } = await open(EXAMPLE, {
     [BEGIN]: [REFUSAL, good],
-    [PUT]: [held],
+    [PUT]: script,
   });
   good.body = target(server.url);
-  const input = await page.waitForSelector("input");
-  await input.evaluate((element) => {
-    const files = new DataTransfer();
-    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
-    element.files = files.files;
-    element.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+  await choose(page);
   const alert = await page.waitForSelector("[role=alert]");
   assert.match(await alert.evaluate((element) => element.textContent), /The server's own words\./);
   await page.click("[role=alert] button");

@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gate, setPages } from "./page.js";
+import {
+  BEGIN,
+  BUSY,
+  CANCEL,
+  COMPLETE,
+  choose,
+  DONE,
+  held,
+  PUT,
+  REFUSAL,
+  setPages,
+} from "./page.js";
 import { problem, target } from "./server.js";
 
-const BEGIN = "POST /uploads";
-const COMPLETE = "POST /uploads/upload-1/complete";
-const CANCEL = "DELETE /uploads/upload-1";
-const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
-const REFUSAL = problem(422, "invalid_request", { retryable: false });
-const DONE = { body: { status: "registered", asset: { id: "asset-2" } } };
 const open = setPages();
 
 /** Uppy with the plugin; `options` are those of its uploader. */
@@ -36,12 +41,6 @@ async function openUppy(overrides, options) {
   const opened = await open(plugin(options), overrides);
   await opened.page.waitForFunction(() => window.take);
   return opened;
-}
-
-/** A script for the storage that answers when it may. */
-function held() {
-  const { opened, open: release } = gate();
-  return { script: [{ before: () => opened, body: "" }], release };
 }
 
 test("a file arrives, and the result holds the asset's id", async () => {
@@ -83,9 +82,9 @@ test("labels of the app's own replace it", async () => {
 });
 
 test("progress reaches 100 per cent only when the asset is recorded", async () => {
-  const { script, release } = held();
+  const { script, release } = held(DONE);
   const { page, server } = await openUppy({
-    [COMPLETE]: [{ ...script[0], body: { status: "registered", asset: { id: "asset-1" } } }],
+    [COMPLETE]: script,
   });
   await page.evaluate(() => {
     window.id = window.take("long.mp4", "x".repeat(5000));
@@ -120,10 +119,7 @@ test("a refusal is told in the broker's words, and a retry uploads", async () =>
 });
 
 test("a retry goes on with what was begun, and begins no second upload", async () => {
-  const { page, server } = await openUppy(
-    { [COMPLETE]: [{ status: 503, body: "" }, DONE] },
-    { patience: 0 },
-  );
+  const { page, server } = await openUppy({ [COMPLETE]: [BUSY, DONE] }, { patience: 0 });
   const again = await page.evaluate(async () => {
     window.id = window.take();
     const { failed } = await window.uppy.upload();
@@ -222,13 +218,7 @@ test("the example's Dashboard uploads, and tells the asset's id", async () => {
   const { page, server, errors } = await open(EXAMPLE);
   const lines = [];
   page.on("console", (message) => lines.push(message.text()));
-  const input = await page.waitForSelector("input.uppy-Dashboard-input");
-  await input.evaluate((element) => {
-    const files = new DataTransfer();
-    files.items.add(new File(["01234"], "take.mp4", { type: "video/mp4" }));
-    element.files = files.files;
-    element.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+  await choose(page, "input.uppy-Dashboard-input");
   const button = await page.waitForSelector(".uppy-StatusBar-actionBtn--upload");
   await button.evaluate((element) => element.click());
   await page.waitForFunction(() => window.uppy.getFiles()[0]?.progress.uploadComplete);
