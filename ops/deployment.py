@@ -149,6 +149,20 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
     )
 
 
+def is_there(stage: Stage, account: Account) -> bool:
+    """Say whether functions of the stage's name are deployed, from wherever that was done."""
+    if plain_resources(stage):
+        return True
+    name = f"{stage.app}-{stage.name}"
+    try:
+        account.client("lambda").get_function_configuration(FunctionName=name)
+    except ClientError as error:
+        if code_of(error) == "ResourceNotFoundException":
+            return False
+        raise
+    return True
+
+
 def stack_is_there(account: Account, name: str) -> bool:
     """Say whether a stack has not been deleted yet."""
     try:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from ops import parameters, table_shape
 from ops.account import Account
-from ops.deployment import plain_resources, stack_is_there
+from ops.deployment import is_there, stack_is_there
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
@@ -57,10 +57,11 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
         Problem: The stage is still deployed, or the second word was another one; nothing was
             removed then.
     """
-    if plain_resources(stage):
+    if is_there(stage, account):
         raise Problem(
             f"The stage {stage.name} is still deployed.",
-            f"Run `chalice delete --stage {stage.name}` first, which removes functions and API.",
+            f"Run `chalice delete --stage {stage.name}` first, which removes functions and API,"
+            " in the folder that it was deployed from.",
         )
     if orders.stack is not None and stack_is_there(account, orders.stack):
         advice = f"Run `aws cloudformation delete-stack --stack-name {orders.stack}` first."

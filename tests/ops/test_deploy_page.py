@@ -185,12 +185,13 @@ def test_actions() -> None:
     told = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
     assert set(told) == {"provision", "doctor", "destroy", "settle"}
     shape, secrets = operations("table_shape"), operations("parameters")
-    stack = operations("deployment")
-    assert stack == {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
+    stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
+    assert operations("deployment") == stack | {"lambda:GetFunctionConfiguration"}
     assert told["provision"] == shape | secrets - {"ssm:DeleteParameter"}
     assert told["doctor"] == operations(*CHECKS) | LOOKING | OF_THE_LINE | stack
     assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | {
         "dynamodb:DescribeTable",
         "cloudformation:DescribeStacks",
+        "lambda:GetFunctionConfiguration",
     }
     assert told["settle"] == {"ssm:GetParameter"} | OF_THE_STORE | stack

@@ -1,6 +1,8 @@
 """`python -m ops destroy`: the secrets go, and the table stays unless that was said twice."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,25 @@ def test_still_deployed(provisioned: EmulatedAws, folder: Path, tmp_path: Path) 
     # What Chalice leaves when it has deleted everything.
     record.write_text(json.dumps({"resources": [], "schema_version": "2.0", "backend": "api"}))
     assert run(tmp_path, *DESTROY).code == 0
+
+
+def test_deployed_elsewhere(provisioned: EmulatedAws, folder: Path) -> None:
+    """Functions that were deployed from another folder would break as well."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", "def app(event, context): ...")
+    role = provisioned.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")
+    provisioned.client("lambda").create_function(
+        FunctionName=TABLE,  # which is called as the function is
+        Runtime="python3.11",
+        Role=role["Role"]["Arn"],
+        Handler="app.app",
+        Code={"ZipFile": code.getvalue()},
+    )
+    said = run(folder, *DESTROY)
+    assert said.code == 1
+    assert "in the folder that it was deployed from" in said.err
+    assert left(provisioned) == (2, [TABLE])
 
 
 def test_stack(provisioned: EmulatedAws, folder: Path) -> None:
