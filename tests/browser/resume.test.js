@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setStage } from "./stage.js";
+import { setStage, until } from "./stage.js";
 
 const stage = setStage();
 const MEGABYTE = 1_048_576;
@@ -79,6 +79,40 @@ test("what another tab has finished can't be given up, and the row says so", asy
   assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
   assert.match(row.failure, /upload_not_pending · request \S+$/);
   assert.equal((await stage.system.ask(demo.user, "/assets")).items.length, 1);
+});
+
+test("what sync. is still registering after a reload becomes an asset without another one", async () => {
+  await stage.system.arm({
+    match: { method: "POST", path: "/v2/assets" },
+    do: { kind: "delay", seconds: 6 },
+  });
+  const demo = await stage.open();
+  const path = await stage.variant("registering.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  await until(async () => {
+    const { items } = await stage.system.ask(demo.user, "/uploads");
+    return items[0]?.status === "registering";
+  });
+  demo.page.once("dialog", (dialog) => dialog.accept());
+  await demo.visit(stage.system.demo);
+  await demo.page.waitForSelector(".card");
+  const [card] = await demo.cards();
+  await stage.assertStored(demo.user, card.assetId, path);
+  assert.deepEqual(await demo.rows(), []);
+});
+
+test("what was given up goes on by another try, and is one asset", async () => {
+  await stage.system.arm({
+    match: { method: "POST", path: "/v2/assets" },
+    do: { kind: "answer", status: 429, headers: { "Retry-After": "999" }, body: {} },
+  });
+  const demo = await stage.open();
+  const path = await stage.variant("twice.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  await demo.rowIn("failed", path);
+  await demo.press("Try again");
+  await demo.rowIn("done", path);
+  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
 });
 
 test("what had arrived before the tab was closed is an asset in the next one", async () => {

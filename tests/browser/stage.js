@@ -11,6 +11,15 @@ import { ROOT, startSystem } from "./system.js";
 export const digestOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
 export const sampleNamed = (name) => join(ROOT, "sandbox/samples", name);
 
+/** Waits until it is true. */
+export async function until(condition) {
+  const giveUpAt = Date.now() + 10_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < giveUpAt, "It did not come true in ten seconds.");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** Sets the stage for one file of tests: the running system, a browser, a folder for files. */
 export function setStage() {
   const stage = {};

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sampleNamed, setStage } from "./stage.js";
+import { sampleNamed, setStage, until } from "./stage.js";
 import { API_KEY } from "./system.js";
 
 const stage = setStage();
@@ -207,11 +207,3 @@ const slowDown = () =>
     times: 1,
     do: { kind: "slow", bytesPerSecond: 4_000_000 },
   });
-
-async function until(condition) {
-  const giveUpAt = Date.now() + 10_000;
-  while (!(await condition())) {
-    assert.ok(Date.now() < giveUpAt, "It did not come true in ten seconds.");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

@@ -35,9 +35,9 @@ export function createQueue(uploader, onChange) {
       });
       change(entry, { state: "done", percentage: 100, pause: null, upload });
     } catch (error) {
-      // Another file leaves the upload as it was; what was cancelled or refused is begun anew.
+      // Another file leaves the upload as it was; else it goes on with what was begun, or begins anew.
       const isOther = error.code === "different_file";
-      if (!isOther && !error.retryable) entry.resume = undefined;
+      if (!isOther) entry.resume = error.upload;
       const state = error.code === "aborted" ? "cancelled" : isOther ? "unfinished" : "failed";
       change(entry, { state, pause: null, error });
     } finally {

@@ -7,6 +7,8 @@ const list = document.querySelector("#rows");
 const clear = document.querySelector("#clear");
 const input = document.querySelector("#files");
 
+const LOOK_AGAIN = 5000; // milliseconds
+
 /** The list of this page's uploads; `onRegistered` hears of each that becomes an asset. */
 export function createUploads(uploader, onRegistered) {
   const rows = new Map();
@@ -65,17 +67,28 @@ export function createUploads(uploader, onRegistered) {
     if (queue.isBusy()) event.preventDefault();
   });
 
+  /** Shows these when sync. has registered them, as it does without this page too. */
+  async function follow(registering) {
+    if (!registering.length) return;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+    const ids = new Set(registering.map(({ id }) => id));
+    const left = await uploader.pending();
+    // The broker may have been first: then it is no longer pending.
+    const { items } = await uploader.assets();
+    for (const upload of items) if (ids.has(upload.id)) onRegistered(upload);
+    await follow(left.filter(({ id, status }) => ids.has(id) && status === "registering"));
+  }
+
   return {
     /** Takes up what an earlier page left unfinished. */
     async findUnfinished() {
       const left = await uploader.pending();
-      for (const upload of left) {
-        if (upload.status === "registered") onRegistered(upload);
-        if (upload.status === "pending") queue.addUnfinished(upload);
-      }
-      const waiting = left.filter(({ status }) => status === "pending").length;
-      if (waiting)
-        announce(waiting === 1 ? "1 unfinished upload" : `${waiting} unfinished uploads`);
+      const those = (wanted) => left.filter(({ status }) => status === wanted);
+      for (const upload of those("registered")) onRegistered(upload);
+      for (const upload of those("pending")) queue.addUnfinished(upload);
+      const { length } = those("pending");
+      if (length) announce(length === 1 ? "1 unfinished upload" : `${length} unfinished uploads`);
+      await follow(those("registering"));
     },
     add(files) {
       for (const file of files) queue.add(file);
