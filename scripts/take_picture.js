@@ -1,4 +1,5 @@
-// Takes the README's picture of the demo page, from the running system: node scripts/take_picture.js
+// Takes the README's picture of the demo page, from the running system:
+// node scripts/take_picture.js [file.png] [width in pixels] [light or dark]
 import { copyFile, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +7,8 @@ import { launchBrowser } from "../tests/browser/browser.js";
 import { DemoPage } from "../tests/browser/demo-page.js";
 import { ROOT, startSystem } from "../tests/browser/system.js";
 
-const picture = process.argv[2] ?? join(ROOT, "docs/images/demo.png");
+const [picture = join(ROOT, "docs/images/demo.png"), width = 1200, scheme = "light"] =
+  process.argv.slice(2);
 const folder = await mkdtemp(join(tmpdir(), "picture-"));
 const system = await startSystem();
 const browser = await launchBrowser();
@@ -21,15 +23,25 @@ async function file(name, content) {
 
 try {
   const page = new DemoPage(await browser.newPage(), "alice");
-  await page.page.setViewport({ width: 1200, height: 900 });
+  await page.page.setViewport({ width: Number(width), height: 900 });
+  await page.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await page.visit(system.demo);
-  await page.upload(
-    await file("Speaker take 1.mp4", "sample.mp4"),
-    await file("Portrait.png", "sample.png"),
-  );
-  await page.press("Clear finished");
-  await page.upload(await file("Closing words.wav", "sample.wav"), await file("Transcript.txt", 5));
   const slow = { kind: "slow", bytesPerSecond: 8_000_000 };
+  await system.arm({ match: { method: "PUT" }, do: slow });
+  await page.choose(await file("Whole day, uncut.mp4", 240_000_000));
+  await page.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
+  // What a reload leaves unfinished.
+  page.page.once("dialog", (dialog) => dialog.accept());
+  await page.visit(system.demo);
+  await page.rowIn("unfinished", "Whole day, uncut.mp4");
+  const portrait = await file("Portrait.png", "sample.png");
+  await page.choose(await file("Speaker take 1.mp4", "sample.mp4"), portrait);
+  await page.page.waitForFunction(() => document.querySelectorAll(".card").length === 2);
+  await page.press("Clear finished");
+  const refused = await file("Transcript.txt", 5);
+  await page.choose(await file("Closing words.wav", "sample.wav"), refused);
+  await page.page.waitForFunction(() => document.querySelectorAll(".card").length === 3);
+  await page.rowIn("failed", refused);
   await system.arm({ match: { method: "PUT" }, times: 2, do: slow });
   const clips = [
     await file("Interview, camera A.mp4", 90_000_000),
