@@ -139,8 +139,8 @@ async function measure(name, system, network, folder) {
       ["a bare XMLHttpRequest", byHand],
     ]) {
       const { before, peak } = await peakDuring(large.evaluate(work));
-      const more = ((peak - before) / MEGABYTE).toFixed(0);
-      console.log(`${name}: 1 GiB by ${who} took ${more} MB more than before`);
+      const [were, more] = [before, peak - before].map((bytes) => (bytes / MEGABYTE).toFixed(0));
+      console.log(`${name}: 1 GiB by ${who} took ${more} MB more than the ${were} MB before`);
     }
   } finally {
     await engine.stop();
