@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { LineError, NetworkError, UploadError } from "../../client/index.js";
 import { retrying } from "../../client/retry.js";
 import { failureOf, problem, setBench } from "./server.js";
@@ -11,29 +11,6 @@ const RENEW = "POST /uploads/upload-1/renew";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const passing = new UploadError("Later.", { code: "later", retryable: true });
 const start = setBench();
-
-for (const status of [408, 425, 429, 500, 502, 503, 504]) {
-  test(`a ${status} of the broker is tried again, whatever its body is`, async () => {
-    const { server, uploader } = await start((url) => ({
-      [BEGIN]: [
-        { status, body: "<h1>No</h1>" },
-        { status: 201, body: answerOf(url) },
-      ],
-    }));
-    assert.equal((await uploader.upload(file)).asset.id, "asset-1");
-    assert.equal(server.at(BEGIN).length, 2);
-  });
-
-  test(`a ${status} of the storage is tried again with the same upload`, async () => {
-    const { server, uploader } = await start({
-      [PUT]: [{ status, body: "" }, { body: "" }],
-      [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
-    });
-    assert.equal((await uploader.upload(file)).asset.id, "asset-9");
-    assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 2]);
-  });
-}
-
 const done = { status: "registered", asset: { id: "asset-9" } };
 const answerOf = (url) => ({
   id: "upload-1",
@@ -41,100 +18,6 @@ const answerOf = (url) => ({
   method: "PUT",
   headers: {},
 });
-
-for (const [status, code] of [
-  [400, "invalid_json"],
-  [404, "not_found"],
-  [413, "file_too_large"],
-  [422, "invalid_input"],
-]) {
-  test(`a ${status} of the broker is final`, async () => {
-    const { server, uploader } = await start({ [BEGIN]: [problem(status, code)] });
-    assert.equal((await failureOf(uploader.upload(file))).code, code);
-    assert.equal(server.at(BEGIN).length, 1);
-  });
-}
-
-test("a 5xx that the broker itself calls final is final", async () => {
-  const { server, uploader } = await start({
-    [BEGIN]: [problem(503, "misconfigured", { retryable: false })],
-  });
-  assert.equal((await failureOf(uploader.upload(file))).code, "misconfigured");
-  assert.equal(server.at(BEGIN).length, 1);
-});
-
-test("a 4xx that the broker calls retryable is tried again", async () => {
-  const { uploader } = await start((url) => ({
-    [BEGIN]: [problem(409, "request_in_progress", { retryable: true }), { body: answerOf(url) }],
-  }));
-  assert.equal((await uploader.upload(file)).asset.id, "asset-1");
-});
-
-test("a 400 by which S3 tells of a stall is tried again, and any other is final", async () => {
-  const answer = (code) => ({ status: 400, body: `<Error><Code>${code}</Code></Error>` });
-  const { server, uploader } = await start({
-    [PUT]: [answer("RequestTimeout"), answer("EntityTooLarge")],
-    [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
-  });
-  const error = await failureOf(uploader.upload(file));
-  assert.deepEqual([error.name, error.code], ["RefusedError", "storage_refused"]);
-  assert.equal(server.at(PUT).length, 2);
-});
-
-test("a lost connection is tried again at every step, and makes one upload", async () => {
-  const { server, uploader } = await start((url) => ({
-    "GET /limits": [{ cut: true }],
-    [BEGIN]: [{ cut: true }, { status: 201, body: answerOf(url) }],
-    [PUT]: [{ cut: true }, { body: "" }],
-    [COMPLETE]: [
-      problem(409, "file_not_uploaded", { retryable: true }),
-      { cut: true },
-      { body: done },
-    ],
-  }));
-  assert.equal((await uploader.upload(file)).asset.id, "asset-9");
-  assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [2, 1]);
-});
-
-test("bytes that landed though the answer was lost are not sent again", async () => {
-  const { server, uploader } = await start({ [PUT]: [{ cut: true }] });
-  assert.equal((await uploader.upload(file)).asset.id, "asset-1");
-  assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 0]);
-});
-
-test("Retry-After in seconds is waited for, and told to the page", async () => {
-  const { uploader } = await start((url) => ({
-    [BEGIN]: [problem(503, "upstream_busy", {}, { "Retry-After": "2" }), { body: answerOf(url) }],
-  }));
-  const waits = await waitsOf(uploader);
-  assert.deepEqual(
-    waits.map(({ wait, phase, loaded }) => [wait, phase, loaded]),
-    [[2, "waiting", 0]],
-  );
-  assert.deepEqual([waits[0].error.code, waits[0].error.retryAfter], ["upstream_busy", 2]);
-  assert.ok(waits[0].lasted >= 1990, `it lasted ${waits[0].lasted} ms`);
-});
-
-test("Retry-After as a date is waited for", async () => {
-  const at = new Date(Date.now() + 3000).toUTCString();
-  const { uploader } = await start((url) => ({
-    [BEGIN]: [problem(429, "too_many", {}, { "Retry-After": at }), { body: answerOf(url) }],
-  }));
-  const [{ wait, lasted }] = await waitsOf(uploader);
-  assert.ok(wait > 1 && wait <= 3, `${wait} s`);
-  assert.ok(lasted >= wait * 1000 - 10);
-});
-
-for (const header of ["0", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
-  test(`Retry-After "${header}" asks for no pause, so the client's own is made`, async () => {
-    const { uploader } = await start((url) => ({
-      [BEGIN]: [problem(503, "busy", {}, { "Retry-After": header }), { body: answerOf(url) }],
-    }));
-    const [{ wait, error }] = await waitsOf(uploader);
-    assert.equal(error.retryAfter, 0);
-    assert.ok(wait >= 0 && wait <= 1);
-  });
-}
 
 /** Uploads, and gives each pause that the page was told of, and how many milliseconds it lasted. */
 async function waitsOf(uploader) {
@@ -151,142 +34,266 @@ async function waitsOf(uploader) {
   return waits;
 }
 
-test("a Retry-After beyond the client's patience is not waited for", async () => {
-  const { uploader } = await start(
-    { [COMPLETE]: [problem(503, "upstream_busy", {}, { "Retry-After": "3600" })] },
-    { patience: 1 },
-  );
-  const error = await failureOf(uploader.upload(file));
-  assert.deepEqual([error.code, error.retryAfter], ["upstream_busy", 3600]);
-});
+// At once, since each of them pauses most of its time.
+describe("retries", { concurrency: true }, () => {
+  for (const status of [408, 425, 429, 500, 502, 503, 504]) {
+    test(`a ${status} of the broker is tried again, whatever its body is`, async () => {
+      const { server, uploader } = await start((url) => ({
+        [BEGIN]: [
+          { status, body: "<h1>No</h1>" },
+          { status: 201, body: answerOf(url) },
+        ],
+      }));
+      assert.equal((await uploader.upload(file)).asset.id, "asset-1");
+      assert.equal(server.at(BEGIN).length, 2);
+    });
 
-test("what fails for ever is given up when the pauses add up to more than the patience", async () => {
-  const { server, uploader } = await start(
-    {
-      [PUT]: [{ status: 503, body: "" }],
-      [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
-    },
-    { patience: 2 },
-  );
-  assert.equal((await failureOf(uploader.upload(file))).code, "storage_refused");
-  assert.ok(server.at(PUT).length > 1);
-});
-
-test("the line's ticket is sent back, and the place is told to the page", async () => {
-  const line = (ticket, position) =>
-    problem(429, "waiting_in_line", { retryable: true, ticket, position }, { "Retry-After": "1" });
-  const { server, uploader } = await start((url) => ({
-    [BEGIN]: [line("t-1", 2), line("t-2", 1), { body: answerOf(url) }],
-  }));
-  const waits = await waitsOf(uploader);
-  assert.deepEqual(
-    server.at(BEGIN).map(({ headers }) => headers["upload-ticket"]),
-    [undefined, "t-1", "t-2"],
-  );
-  assert.ok(waits.every(({ error }) => error instanceof LineError));
-  assert.deepEqual(
-    waits.map(({ wait, error, phase }) => [wait, error.position, phase]),
-    [
-      [1, 2, "waiting"],
-      [1, 1, "waiting"],
-    ],
-  );
-});
-
-test("a ticket outlives a lost connection", async () => {
-  const { server, uploader } = await start((url) => ({
-    [BEGIN]: [
-      problem(429, "waiting_in_line", { ticket: "t-1" }, { "Retry-After": "0" }),
-      { cut: true },
-      { body: answerOf(url) },
-    ],
-  }));
-  await uploader.upload(file);
-  assert.equal(server.at(BEGIN)[2].headers["upload-ticket"], "t-1");
-});
-
-test("renewing waits in the line as well, with its ticket", async () => {
-  const { server, uploader } = await start((url) => ({
-    [PUT]: [{ status: 403, body: "" }],
-    [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
-    [RENEW]: [
-      problem(429, "waiting_in_line", { ticket: "t-7" }, { "Retry-After": "0" }),
-      { body: { ...answerOf(url), uploadUrl: `${url}/fresh` } },
-    ],
-    "PUT /fresh": [{ body: "" }],
-    [COMPLETE]: [
-      problem(409, "file_not_uploaded", { retryable: true }),
-      problem(409, "file_not_uploaded", { retryable: true }),
-      { body: done },
-    ],
-  }));
-  await uploader.upload(file);
-  assert.equal(server.at(RENEW)[1].headers["upload-ticket"], "t-7");
-  assert.equal(server.at("PUT /fresh").length, 1);
-});
-
-test("the line does not use up the patience, a full one does", async () => {
-  const inLine = problem(429, "waiting_in_line", { ticket: "t" }, { "Retry-After": "1" });
-  const full = problem(503, "line_full", { retryable: true }, { "Retry-After": "60" });
-  const { uploader } = await start({ [BEGIN]: [inLine, inLine, full] }, { patience: 0.5 });
-  const error = await failureOf(uploader.upload(file));
-  assert.ok(error instanceof LineError);
-  assert.deepEqual([error.code, error.status, error.retryAfter], ["line_full", 503, 60]);
-});
-
-test("while complete is repeated the page hears that it is finishing", async () => {
-  const { uploader } = await start({
-    [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }, { body: done }],
-  });
-  const waits = await waitsOf(uploader);
-  assert.deepEqual(
-    waits.map(({ phase, loaded, percentage, wait }) => [phase, loaded, percentage, wait]),
-    [["finishing", 5, 99, 1]],
-  );
-});
-
-test("pauses have full jitter and grow to half a minute", async () => {
-  const longest = [];
-  for (let round = 0; round < 300; round += 1) {
-    const seen = [];
-    const end = new AbortController();
-    const report = (_phase, _loaded, { wait }) => {
-      seen.push(wait);
-      end.abort();
-    };
-    await failureOf(retrying(1e9, end.signal)(() => Promise.reject(passing), report));
-    longest.push(...seen);
+    test(`a ${status} of the storage is tried again with the same upload`, async () => {
+      const { server, uploader } = await start({
+        [PUT]: [{ status, body: "" }, { body: "" }],
+        [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
+      });
+      assert.equal((await uploader.upload(file)).asset.id, "asset-9");
+      assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 2]);
+    });
   }
-  assert.equal(longest.length, 300);
-  assert.ok(longest.every((wait) => wait >= 0 && wait < 1));
-  const mean = longest.reduce((sum, wait) => sum + wait, 0) / longest.length;
-  assert.ok(mean > 0.4 && mean < 0.6, `the mean is ${mean}`);
-});
 
-test("a defect of the client is never tried again", async () => {
-  let tries = 0;
-  const work = () => {
-    tries += 1;
-    throw new TypeError("x is not a function");
-  };
-  assert.ok((await failureOf(retrying(300)(work))) instanceof TypeError);
-  assert.equal(tries, 1);
-});
+  for (const [status, code] of [
+    [400, "invalid_json"],
+    [404, "not_found"],
+    [413, "file_too_large"],
+    [422, "invalid_input"],
+  ]) {
+    test(`a ${status} of the broker is final`, async () => {
+      const { server, uploader } = await start({ [BEGIN]: [problem(status, code)] });
+      assert.equal((await failureOf(uploader.upload(file))).code, code);
+      assert.equal(server.at(BEGIN).length, 1);
+    });
+  }
 
-test("work learns how often it failed before", async () => {
-  const seen = [];
-  await retrying(300)(async (_ticket, tries) => {
-    seen.push(tries);
-    if (tries < 2) throw passing;
+  test("a 5xx that the broker itself calls final is final", async () => {
+    const { server, uploader } = await start({
+      [BEGIN]: [problem(503, "misconfigured", { retryable: false })],
+    });
+    assert.equal((await failureOf(uploader.upload(file))).code, "misconfigured");
+    assert.equal(server.at(BEGIN).length, 1);
   });
-  assert.deepEqual(seen, [0, 1, 2]);
-});
 
-test("a captive portal's page is tried again, since the broker never saw the request", async () => {
-  const { uploader } = await start({
-    [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }, { body: done }],
+  test("a 4xx that the broker calls retryable is tried again", async () => {
+    const { uploader } = await start((url) => ({
+      [BEGIN]: [problem(409, "request_in_progress", { retryable: true }), { body: answerOf(url) }],
+    }));
+    assert.equal((await uploader.upload(file)).asset.id, "asset-1");
   });
-  const waits = await waitsOf(uploader);
-  assert.ok(waits[0].error instanceof NetworkError);
-  assert.equal(waits[0].error.code, "unexpected_answer");
+
+  test("a 400 by which S3 tells of a stall is tried again, and any other is final", async () => {
+    const answer = (code) => ({ status: 400, body: `<Error><Code>${code}</Code></Error>` });
+    const { server, uploader } = await start({
+      [PUT]: [answer("RequestTimeout"), answer("EntityTooLarge")],
+      [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
+    });
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.name, error.code], ["RefusedError", "storage_refused"]);
+    assert.equal(server.at(PUT).length, 2);
+  });
+
+  test("a lost connection is tried again at every step, and makes one upload", async () => {
+    const { server, uploader } = await start((url) => ({
+      "GET /limits": [{ cut: true }],
+      [BEGIN]: [{ cut: true }, { status: 201, body: answerOf(url) }],
+      [PUT]: [{ cut: true }, { body: "" }],
+      [COMPLETE]: [
+        problem(409, "file_not_uploaded", { retryable: true }),
+        { cut: true },
+        { body: done },
+      ],
+    }));
+    assert.equal((await uploader.upload(file)).asset.id, "asset-9");
+    assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [2, 1]);
+  });
+
+  test("bytes that landed though the answer was lost are not sent again", async () => {
+    const { server, uploader } = await start({ [PUT]: [{ cut: true }] });
+    assert.equal((await uploader.upload(file)).asset.id, "asset-1");
+    assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 0]);
+  });
+
+  test("Retry-After in seconds is waited for, and told to the page", async () => {
+    const { uploader } = await start((url) => ({
+      [BEGIN]: [problem(503, "upstream_busy", {}, { "Retry-After": "2" }), { body: answerOf(url) }],
+    }));
+    const waits = await waitsOf(uploader);
+    assert.deepEqual(
+      waits.map(({ wait, phase, loaded }) => [wait, phase, loaded]),
+      [[2, "waiting", 0]],
+    );
+    assert.deepEqual([waits[0].error.code, waits[0].error.retryAfter], ["upstream_busy", 2]);
+    assert.ok(waits[0].lasted >= 1990, `it lasted ${waits[0].lasted} ms`);
+  });
+
+  test("Retry-After as a date is waited for", async () => {
+    const at = new Date(Date.now() + 3000).toUTCString();
+    const { uploader } = await start((url) => ({
+      [BEGIN]: [problem(429, "too_many", {}, { "Retry-After": at }), { body: answerOf(url) }],
+    }));
+    const [{ wait, lasted }] = await waitsOf(uploader);
+    assert.ok(wait > 1 && wait <= 3, `${wait} s`);
+    assert.ok(lasted >= wait * 1000 - 10);
+  });
+
+  for (const header of ["0", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
+    test(`Retry-After "${header}" asks for no pause, so the client's own is made`, async () => {
+      const { uploader } = await start((url) => ({
+        [BEGIN]: [problem(503, "busy", {}, { "Retry-After": header }), { body: answerOf(url) }],
+      }));
+      const [{ wait, error }] = await waitsOf(uploader);
+      assert.equal(error.retryAfter, 0);
+      assert.ok(wait >= 0 && wait <= 1);
+    });
+  }
+
+  test("a Retry-After beyond the client's patience is not waited for", async () => {
+    const { uploader } = await start(
+      { [COMPLETE]: [problem(503, "upstream_busy", {}, { "Retry-After": "3600" })] },
+      { patience: 1 },
+    );
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.code, error.retryAfter], ["upstream_busy", 3600]);
+  });
+
+  test("what fails for ever is given up when the pauses add up to more than the patience", async () => {
+    const { server, uploader } = await start(
+      {
+        [PUT]: [{ status: 503, body: "" }],
+        [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
+      },
+      { patience: 2 },
+    );
+    assert.equal((await failureOf(uploader.upload(file))).code, "storage_refused");
+    assert.ok(server.at(PUT).length > 1);
+  });
+
+  test("the line's ticket is sent back, and the place is told to the page", async () => {
+    const line = (ticket, position) =>
+      problem(
+        429,
+        "waiting_in_line",
+        { retryable: true, ticket, position },
+        { "Retry-After": "1" },
+      );
+    const { server, uploader } = await start((url) => ({
+      [BEGIN]: [line("t-1", 2), line("t-2", 1), { body: answerOf(url) }],
+    }));
+    const waits = await waitsOf(uploader);
+    assert.deepEqual(
+      server.at(BEGIN).map(({ headers }) => headers["upload-ticket"]),
+      [undefined, "t-1", "t-2"],
+    );
+    assert.ok(waits.every(({ error }) => error instanceof LineError));
+    assert.deepEqual(
+      waits.map(({ wait, error, phase }) => [wait, error.position, phase]),
+      [
+        [1, 2, "waiting"],
+        [1, 1, "waiting"],
+      ],
+    );
+  });
+
+  test("a ticket outlives a lost connection", async () => {
+    const { server, uploader } = await start((url) => ({
+      [BEGIN]: [
+        problem(429, "waiting_in_line", { ticket: "t-1" }, { "Retry-After": "0" }),
+        { cut: true },
+        { body: answerOf(url) },
+      ],
+    }));
+    await uploader.upload(file);
+    assert.equal(server.at(BEGIN)[2].headers["upload-ticket"], "t-1");
+  });
+
+  test("renewing waits in the line as well, with its ticket", async () => {
+    const { server, uploader } = await start((url) => ({
+      [PUT]: [{ status: 403, body: "" }],
+      [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
+      [RENEW]: [
+        problem(429, "waiting_in_line", { ticket: "t-7" }, { "Retry-After": "0" }),
+        { body: { ...answerOf(url), uploadUrl: `${url}/fresh` } },
+      ],
+      "PUT /fresh": [{ body: "" }],
+      [COMPLETE]: [
+        problem(409, "file_not_uploaded", { retryable: true }),
+        problem(409, "file_not_uploaded", { retryable: true }),
+        { body: done },
+      ],
+    }));
+    await uploader.upload(file);
+    assert.equal(server.at(RENEW)[1].headers["upload-ticket"], "t-7");
+    assert.equal(server.at("PUT /fresh").length, 1);
+  });
+
+  test("the line does not use up the patience, a full one does", async () => {
+    const inLine = problem(429, "waiting_in_line", { ticket: "t" }, { "Retry-After": "1" });
+    const full = problem(503, "line_full", { retryable: true }, { "Retry-After": "60" });
+    const { uploader } = await start({ [BEGIN]: [inLine, inLine, full] }, { patience: 0.5 });
+    const error = await failureOf(uploader.upload(file));
+    assert.ok(error instanceof LineError);
+    assert.deepEqual([error.code, error.status, error.retryAfter], ["line_full", 503, 60]);
+  });
+
+  test("while complete is repeated the page hears that it is finishing", async () => {
+    const { uploader } = await start({
+      [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }, { body: done }],
+    });
+    const waits = await waitsOf(uploader);
+    assert.deepEqual(
+      waits.map(({ phase, loaded, percentage, wait }) => [phase, loaded, percentage, wait]),
+      [["finishing", 5, 99, 1]],
+    );
+  });
+
+  test("pauses have full jitter and grow to half a minute", async () => {
+    const longest = [];
+    for (let round = 0; round < 300; round += 1) {
+      const seen = [];
+      const end = new AbortController();
+      const report = (_phase, _loaded, { wait }) => {
+        seen.push(wait);
+        end.abort();
+      };
+      await failureOf(retrying(1e9, end.signal)(() => Promise.reject(passing), report));
+      longest.push(...seen);
+    }
+    assert.equal(longest.length, 300);
+    assert.ok(longest.every((wait) => wait >= 0 && wait < 1));
+    const mean = longest.reduce((sum, wait) => sum + wait, 0) / longest.length;
+    assert.ok(mean > 0.4 && mean < 0.6, `the mean is ${mean}`);
+  });
+
+  test("a defect of the client is never tried again", async () => {
+    let tries = 0;
+    const work = () => {
+      tries += 1;
+      throw new TypeError("x is not a function");
+    };
+    assert.ok((await failureOf(retrying(300)(work))) instanceof TypeError);
+    assert.equal(tries, 1);
+  });
+
+  test("work learns how often it failed before", async () => {
+    const seen = [];
+    await retrying(300)(async (_ticket, tries) => {
+      seen.push(tries);
+      if (tries < 2) throw passing;
+    });
+    assert.deepEqual(seen, [0, 1, 2]);
+  });
+
+  test("a captive portal's page is tried again, since the broker never saw the request", async () => {
+    const { uploader } = await start({
+      [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }, { body: done }],
+    });
+    const waits = await waitsOf(uploader);
+    assert.ok(waits[0].error instanceof NetworkError);
+    assert.equal(waits[0].error.code, "unexpected_answer");
+  });
 });

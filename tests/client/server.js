@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { afterEach } from "node:test";
+import { after } from "node:test";
 import { createUploader } from "../../client/uploader.js";
 import { putWithNode } from "./transport.js";
 
@@ -106,14 +106,11 @@ export const failureOf = (promise) =>
 
 /**
  * Sets the bench for one file of tests: `start(overrides, options)` gives a server and an uploader, and
- * every server is stopped after its test. `overrides` may be a function of the server's address.
+ * every server is stopped after the last test. `overrides` may be a function of the server's address.
  */
 export function setBench() {
-  let running = [];
-  afterEach(async () => {
-    await Promise.all(running.map((server) => server.stop()));
-    running = [];
-  });
+  const running = [];
+  after(() => Promise.all(running.map((server) => server.stop())));
   return async (overrides = {}, options = {}) => {
     const scripts = {};
     const server = await startServer(scripts);
@@ -125,9 +122,9 @@ export function setBench() {
       },
     });
     const { getToken = "token-1", ...rest } = options;
-    // What an upload leaves to be done in the background has to end with its test.
+    // What an upload leaves to be done in the background has to end with the tests.
     const untilTheEnd = (context) => {
-      if (isOver) throw new Error("The test is over.");
+      if (isOver) throw new Error("The tests are over.");
       return getToken.call ? getToken(context) : getToken;
     };
     const own = typeof overrides === "function" ? overrides(server.url) : overrides;
