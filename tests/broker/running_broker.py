@@ -26,6 +26,7 @@ SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ORIGIN = "https://app.example.com"
 LINE = {"pk": {"S": "line#presign"}}
 SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
+SLOW_TRIES = 3  # by then an answer that came too late has been found
 
 
 class Clock:
@@ -155,8 +156,12 @@ class Api:
         return self.call("POST", f"/uploads/{upload['id']}/complete")
 
     def registered(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
-        """Take a file all the way to its asset."""
-        answer = self.complete(self.landed(data, **members))
+        """Take a file all the way to its asset, as a client does on a machine that is slow."""
+        begun = self.landed(data, **members)
+        for _ in range(SLOW_TRIES):
+            answer = self.complete(begun)
+            if answer.status_code != requests.codes.accepted:
+                break
         assert answer.status_code == 200, answer.text
         upload: dict[str, Any] = answer.json()
         return upload

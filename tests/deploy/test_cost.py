@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-import boto3
 import cost
 import pytest
 from emulated_aws import EmulatedAws
@@ -33,7 +32,7 @@ def tables(
     table.create(wiring.dynamodb_client(), TABLE)
     broker = RunningBroker(TABLE)
     try:
-        beside = boto3.client("dynamodb")
+        beside = aws.client("dynamodb")
         calls = cost.count(broker, upstream, beside)
         yield rows(cost.report(calls, cost.stored(TABLE, beside)))
     finally:

@@ -163,7 +163,7 @@ def operations(*modules: str) -> set[str]:
     source = "\n".join((ROOT / "ops" / f"{name}.py").read_text() for name in modules)
     found = set()
     for service in ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation"):
-        client = boto3.client(service, region_name=REGION)
+        client = boto3.Session().client(service, region_name=REGION)
         for method, action in client.meta.method_to_api_mapping.items():
             if re.search(rf"\.{method}\(|get_paginator\(\"{method}\"\)", source):
                 found.add(f"{service}:{action}")
