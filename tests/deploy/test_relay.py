@@ -17,7 +17,7 @@ from emulated_aws import wait_until
 from relay import Relay, certificate
 from upstream_process import ROOT, RunningUpstream, free_port
 
-APP = "https://app.example.com"
+APP = "https://my-project-git-feature-branch-name-team.example.com"
 STRANGER = "https://elsewhere.example.com"
 ASKED = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
 

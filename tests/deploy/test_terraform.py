@@ -75,6 +75,7 @@ def test_table() -> None:
     assert indexes == definition["GlobalSecondaryIndexes"]
     assert made["ttl"] == [{"attribute_name": "ttl", "enabled": True}]
     assert made["point_in_time_recovery"] == made["server_side_encryption"] == [{"enabled": True}]
+    assert made["deletion_protection_enabled"] is True
     assert made["lifecycle"] == [{"prevent_destroy": True}]
 
 

@@ -5,6 +5,8 @@ resource "aws_dynamodb_table" "uploads" {
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "pk"
 
+  deletion_protection_enabled = true
+
   attribute {
     name = "pk"
     type = "S"
