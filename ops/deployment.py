@@ -5,7 +5,7 @@ once, so that no check has to.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,17 @@ def is_there(stage: Stage, account: Account) -> bool:
             return False
         raise
     return True
+
+
+def users(account: Account, names: Collection[str]) -> list[str]:
+    """Name the functions whose settings name a table or parameter, whatever deployed them."""
+    pages = account.client("lambda").get_paginator("list_functions").paginate()
+    return [
+        one["FunctionName"]
+        for page in pages
+        for one in page["Functions"]
+        if not set(names).isdisjoint(one.get("Environment", {}).get("Variables", {}).values())
+    ]
 
 
 def stack_is_there(account: Account, name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from ops import parameters, table_shape
 from ops.account import Account
-from ops.deployment import is_there, stack_is_there
+from ops.deployment import is_there, stack_is_there, users
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
@@ -57,16 +57,8 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
         Problem: The stage is still deployed, or the second word was another one; nothing was
             removed then.
     """
-    if is_there(stage, account):
-        raise Problem(
-            f"The stage {stage.name} is still deployed.",
-            f"Run `chalice delete --stage {stage.name}` first, which removes functions and API,"
-            " in the folder that it was deployed from.",
-        )
-    if orders.stack is not None and stack_is_there(account, orders.stack):
-        advice = f"Run `aws cloudformation delete-stack --stack-name {orders.stack}` first."
-        raise Problem(f"The stack {orders.stack} is still there.", advice)
     name = orders.table or stage.table
+    _refuse_in_use(stage, account, orders, name)
     client, ssm = account.client("dynamodb"), account.client("ssm")
     found = table_shape.describe(client, name)
     wants_table = orders.deletes_table or orders.confirmed is not None
@@ -91,6 +83,30 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
         return [*steps, Step(name, "planned", "delete the table with all that is in it")]
     _delete(account, name, terminal, sleep)
     return [*steps, Step(name, "done", "the table was deleted")]
+
+
+def _refuse_in_use(stage: Stage, account: Account, orders: Orders, table: str) -> None:
+    """Look whether anything still runs on the table or the secrets.
+
+    Raises:
+        Problem: It does.
+    """
+    if is_there(stage, account):
+        raise Problem(
+            f"The stage {stage.name} is still deployed.",
+            f"Run `chalice delete --stage {stage.name}` first, which removes functions and API,"
+            " in the folder that it was deployed from.",
+        )
+    if orders.stack is not None and stack_is_there(account, orders.stack):
+        advice = f"Run `aws cloudformation delete-stack --stack-name {orders.stack}` first."
+        raise Problem(f"The stack {orders.stack} is still there.", advice)
+    # A deleted stack is as unknown by its name as one that never was, and nobody has to name one.
+    found = users(account, {table, *(one.name for one in parameters.of(stage.environment))})
+    if found:
+        raise Problem(
+            f"These functions still use the stage's table or secrets: {', '.join(found)}.",
+            "Remove them first: a stack by `aws cloudformation delete-stack`.",
+        )
 
 
 def _confirm(name: str, count: int, terminal: Terminal, orders: Orders, stdin: TextIO) -> None:

@@ -186,12 +186,16 @@ def test_actions() -> None:
     assert set(told) == {"provision", "doctor", "destroy", "settle"}
     shape, secrets = operations("table_shape"), operations("parameters")
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
-    assert operations("deployment") == stack | {"lambda:GetFunctionConfiguration"}
+    assert operations("deployment") == stack | {
+        "lambda:GetFunctionConfiguration",
+        "lambda:ListFunctions",
+    }
     assert told["provision"] == shape | secrets - {"ssm:DeleteParameter"}
     assert told["doctor"] == operations(*CHECKS) | LOOKING | OF_THE_LINE | stack
     assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | {
         "dynamodb:DescribeTable",
         "cloudformation:DescribeStacks",
         "lambda:GetFunctionConfiguration",
+        "lambda:ListFunctions",
     }
     assert told["settle"] == {"ssm:GetParameter"} | OF_THE_STORE | stack

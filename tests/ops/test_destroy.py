@@ -98,19 +98,56 @@ def test_still_deployed(provisioned: EmulatedAws, folder: Path, tmp_path: Path) 
     assert run(tmp_path, *DESTROY).code == 0
 
 
-def test_deployed_elsewhere(provisioned: EmulatedAws, folder: Path) -> None:
-    """Functions that were deployed from another folder would break as well."""
+def make_role(aws: EmulatedAws) -> str:
+    """Make a role, and return its ARN."""
+    made = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")
+    arn: str = made["Role"]["Arn"]
+    return arn
+
+
+def make_function(aws: EmulatedAws, role: str, name: str, **environment: str) -> None:
+    """Make a function that does nothing."""
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("app.py", "def app(event, context): ...")
-    role = provisioned.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")
-    provisioned.client("lambda").create_function(
-        FunctionName=TABLE,  # which is called as the function is
+    aws.client("lambda").create_function(
+        FunctionName=name,
         Runtime="python3.11",
-        Role=role["Role"]["Arn"],
+        Role=role,
         Handler="app.app",
         Code={"ZipFile": code.getvalue()},
+        Environment={"Variables": environment},
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "more"),
+    [
+        ({"UPLOADS_TABLE": TABLE}, ("--dry-run",)),
+        ({"SYNC_API_KEY_PARAMETER": "/sync-upload-broker/prod/api-key"}, ("--stack", "mistyped")),
+        ({"JWT_SECRET_PARAMETER": "/sync-upload-broker/prod/jwt-secret"}, ()),
+    ],
+    ids=["table", "key", "tokens"],
+)
+def test_in_use(
+    provisioned: EmulatedAws, folder: Path, setting: dict[str, str], more: tuple[str, ...]
+) -> None:
+    """What a function still names stays, however the function is called, on whichever page."""
+    role = make_role(provisioned)
+    for number in range(60):  # a page has 50
+        make_function(provisioned, role, f"a-{number}", UPLOADS_TABLE="another")
+    make_function(provisioned, role, "running-ApiHandler-1", **setting)
+    said = run(folder, *DESTROY, *more)
+    assert said.code == 1
+    assert "still use the stage's table or secrets: running-ApiHandler-1." in said.err
+    assert left(provisioned) == (2, [TABLE])
+    provisioned.client("lambda").delete_function(FunctionName="running-ApiHandler-1")
+    assert run(folder, *DESTROY, *more).code == 0
+
+
+def test_deployed_elsewhere(provisioned: EmulatedAws, folder: Path) -> None:
+    """Functions that were deployed from another folder would break as well."""
+    make_function(provisioned, make_role(provisioned), TABLE)  # which is called as the function is
     said = run(folder, *DESTROY)
     assert said.code == 1
     assert "in the folder that it was deployed from" in said.err
