@@ -104,14 +104,15 @@ def policy(patient: Patient) -> Iterator[Finding]:
     if file is None:
         yield Finding("policy", "roles", State.SKIPPED, "the stage's roles are not the project's")
         return
-    wanted = grants(json.loads(file.read_text()))
-    if deployment.is_stack:
-        wanted = in_stack(wanted, patient.stage, deployment)
+    document = json.loads(file.read_text())
     functions = patient.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]
-        role = arn.rpartition("/")[2]
-        found = {one for document in _documents(patient, role) for one in grants(document)}
+        role, place = arn.rpartition("/")[2], (deployment.region, arn.split(":")[4])
+        wanted = grants(document, *place)
+        if deployment.is_stack:
+            wanted = in_stack(wanted, patient.stage, deployment)
+        found = {one for other in _documents(patient, role) for one in grants(other, *place)}
         more, less = _words(found - wanted), _words(wanted - found)
         said = [f"it may also {more}"] if more else []
         said += [f"it may not {less}"] if less else []
@@ -137,19 +138,34 @@ def _documents(patient: Patient, role: str) -> Iterator[dict[str, Any]]:
             yield answer["PolicyVersion"]["Document"]
 
 
-def grants(document: dict[str, Any]) -> set[Grant]:
-    """Take a policy apart, so that two which say the same in another order are equal."""
+def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
+    """Take a policy apart, so that two which say the same in another order are equal.
+
+    Args:
+        document: The policy.
+        region: Where the functions are.
+        account: Whose they are.
+    """
     found = set()
     for statement in _listed(document["Statement"]):
         known = {"Sid", "Effect", "Action", "Resource"}
         rest = {name: value for name, value in statement.items() if name not in known}
-        for action in _listed(statement.get("Action", [])):
-            for resource in _listed(statement.get("Resource", [])):
-                # Partition, region and account are those of the role, or any.
-                what = resource.split(":", 5)[-1].removesuffix(":*")
+        # NotAction and NotResource are among the rest: they are about all but what they name.
+        for action in _listed(statement.get("Action", "*")):
+            for resource in _listed(statement.get("Resource", "*")):
+                what = _here(resource, region, account)
                 condition = json.dumps(rest, sort_keys=True) if rest else ""
                 found.add((statement["Effect"], action, what, condition))
     return found
+
+
+def _here(resource: str, region: str, account: str) -> str:
+    """Shorten a resource whose region and account are the functions' own, or any."""
+    parts = resource.split(":", 5)
+    is_whole = len(parts) == 6  # noqa: PLR2004 - as every ARN
+    if not is_whole or parts[3] not in {region, "*"} or parts[4] not in {account, "*"}:
+        return resource
+    return parts[5].removesuffix(":*")
 
 
 def in_stack(wanted: set[Grant], stage: Stage, deployment: Deployment) -> set[Grant]:
@@ -181,4 +197,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _words(some: set[Grant]) -> str:
-    return ", ".join(sorted(f"{action} on {what}" for _, action, what, _ in some))
+    return ", ".join(
+        sorted(
+            f"{action} on {what}" + (f" {rest}" if rest else "") for _, action, what, rest in some
+        )
+    )

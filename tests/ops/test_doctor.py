@@ -425,6 +425,45 @@ def test_policy(patient: Patient, shell: EmulatedAws) -> None:
     assert wrong(functions.policy, patient) == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ({"NotAction": "iam:*", "Resource": "*"}, '* on * {"NotAction": "iam:*"}'),
+        ({"Action": "s3:*", "NotResource": "*"}, 's3:* on * {"NotResource": "*"}'),
+        ({"Action": "s3:*", "Resource": "*", "Condition": {}}, 's3:* on * {"Condition": {}}'),
+    ],
+    ids=["action", "resource", "condition"],
+)
+def test_policy_in_the_negative(
+    patient: Patient, shell: EmulatedAws, statement: dict[str, Any], words: str
+) -> None:
+    """A statement about all but what it names is found too, and told whole."""
+    iam, role = shell.client("iam"), f"{NAME}-sweep"
+    document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", **statement}}
+    iam.put_role_policy(RoleName=role, PolicyName="not", PolicyDocument=json.dumps(document))
+    (found,) = wrong(functions.policy, patient)
+    iam.delete_role_policy(RoleName=role, PolicyName="not")
+    assert found.detail == f"it may also {words}"
+
+
+@pytest.mark.parametrize("place", ["eu-west-1:*", "*:123456789012"])
+def test_policy_of_another_place(patient: Patient, shell: EmulatedAws, place: str) -> None:
+    """What is allowed in another region or account is not what the stage needs."""
+    iam, role = shell.client("iam"), f"{NAME}-sweep"
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    moved = json.dumps(own).replace(":ssm:*:*:", f":ssm:{place}:")
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=moved)
+    (found,) = wrong(functions.policy, patient)
+    here = json.dumps(own).replace("dynamodb:*:*", "dynamodb:us-east-1:000000000000")
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=here)
+    assert wrong(functions.policy, patient) == []
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
+    parameter = "parameter/sync-upload-broker/prod/api-key"
+    assert f"it may also ssm:GetParameter on arn:aws:ssm:{place}:{parameter}" in found.detail
+    assert f"it may not ssm:GetParameter on {parameter}" in found.detail
+
+
 def test_cors(patient: Patient) -> None:
     """An origin that the deployed API does not let in is found."""
     (found,) = wrong(api.answers, other(patient, ALLOWED_ORIGINS=f"{ORIGIN},https://b.example.com"))

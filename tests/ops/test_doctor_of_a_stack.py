@@ -104,7 +104,7 @@ def test_without_a_secret_of_tokens(patient: Patient) -> None:
     assert stage.policy_file is not None
     environment = {**deployed.environment, "JWT_SECRET_PARAMETER": ""}
     wanted = functions.in_stack(
-        functions.grants(json.loads(stage.policy_file.read_text())),
+        functions.grants(json.loads(stage.policy_file.read_text()), deployed.region, "1"),
         stage,
         replace(deployed, environment=environment),
     )
