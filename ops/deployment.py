@@ -16,7 +16,7 @@ from ops.stage import API, SWEEP, Stage
 from ops.terminal import Problem
 
 # The stack's parameters: the setting that each of them is.
-_PARAMETERS = {
+PARAMETERS = {
     "AllowedOrigins": "ALLOWED_ORIGINS",
     "ApiKeyParameter": "SYNC_API_KEY_PARAMETER",
     "JwtSecretParameter": "JWT_SECRET_PARAMETER",
@@ -137,7 +137,7 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
     except KeyError as error:
         message = f"The stack {name} is not the broker's, or not finished: no {error}."
         raise Problem(message, advice) from error
-    overrides |= {setting: given[one] for one, setting in _PARAMETERS.items() if one in given}
+    overrides |= {setting: given[one] for one, setting in PARAMETERS.items() if one in given}
     return Deployment(
         environment={**stage.environment, **overrides},
         functions=functions,

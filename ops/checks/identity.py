@@ -9,6 +9,7 @@ from ops import stage
 from ops.account import REGION_ADVICE, explain
 from ops.checks import web
 from ops.checks.findings import Finding, Patient, State, judged
+from ops.deployment import PARAMETERS
 from ops.terminal import UNREACHABLE
 
 MOST_SECONDS = 60  # AWS itself refuses a signature that is five minutes off
@@ -33,6 +34,20 @@ def settings(patient: Patient) -> Iterator[Finding]:
         detail=origins or "it is empty, so no browser may call",
         advice=f"Set it to your pages' origins. {mend}",
     )
+    yield from _names_of_secrets(patient)
+
+
+def _names_of_secrets(patient: Patient) -> Iterator[Finding]:
+    """Compare where a stack reads its secrets with where `provision` writes them."""
+    if patient.deployment is None or not patient.deployment.is_stack:
+        return
+    for parameter, variable in PARAMETERS.items():
+        read = patient.environment.get(variable, "")
+        written = patient.stage.environment.get(variable, "")
+        if variable.endswith("_PARAMETER") and read != written:
+            detail = f"the stack reads {read or 'none'}, and provision writes {written or 'none'}"
+            advice = f"Set the stack's parameter {parameter}, or it in .chalice/config.json."
+            yield Finding("settings", variable, State.WRONG, detail, advice)
 
 
 def account(patient: Patient) -> Iterator[Finding]:

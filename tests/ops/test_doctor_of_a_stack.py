@@ -15,7 +15,7 @@ from upstream_process import RunningUpstream
 
 from ops import deployment, doctor
 from ops import stage as stages
-from ops.checks import functions, storage
+from ops.checks import functions, identity, storage
 from ops.checks.findings import Patient, State
 from ops.terminal import Problem, Terminal
 
@@ -95,6 +95,18 @@ def test_policy(patient: Patient, stack: Stack, shell: EmulatedAws) -> None:
     assert "it may also dynamodb:Scan on *" in found.detail
     assert f"dynamodb:GetItem on table/{stack.resource('Uploads')}" in found.detail
     assert f"logs:PutLogEvents on log-group:/sync-upload-broker/{stack.name}/api" in found.detail
+
+
+def test_secrets_of_another_stage(patient: Patient) -> None:
+    """A stack that reads another stage's secrets is found: its parameters have prod's defaults."""
+    assert [one for one in identity.settings(patient) if one.state is not State.OK] == []
+    dev = replace(patient, stage=stages.read(patient.stage.folder, "dev"))
+    found = [one for one in identity.settings(dev) if one.state is not State.OK]
+    assert [one.subject for one in found] == ["SYNC_API_KEY_PARAMETER", "JWT_SECRET_PARAMETER"]
+    read, written = "/sync-upload-broker/prod/api-key", "/sync-upload-broker/dev/api-key"
+    assert found[0].detail == f"the stack reads {read}, and provision writes {written}"
+    assert "Set the stack's parameter ApiKeyParameter, or" in found[0].advice
+    assert doctor.exit_code(found) == 1
 
 
 def test_without_a_secret_of_tokens(patient: Patient) -> None:
