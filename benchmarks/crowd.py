@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from chalicelib.admission import NO_TURN, Budget, Full, Line, Place, Turn
+from chalicelib.admission import LAG, NO_TURN, Budget, Full, Line, Place, Turn
 from chalicelib.line import KNOWN_FULL
 from chalicelib.slots import Slot, Slowdown
 
@@ -148,7 +148,7 @@ class Crowd:
         while coming and coming[0][0] <= seconds * 1000:
             at, _, visit = heapq.heappop(coming)
             container = chance.randrange(self.containers) if clocks else -1
-            off = clocks[container] if clocks else chance.randint(-self.skew, self.skew)
+            off = clocks[container] if clocks else chance.choice((-self.skew, self.skew))
             clock = EPOCH + int(at) + off
             if visit.sent is not None:
                 follows = self._arrive(limiter, visit, clock, chance)
@@ -174,7 +174,8 @@ class Crowd:
         decision = limiter.decide(visit.caller, visit.turn, clock, container, chance)
         if isinstance(decision, Place):
             held = max(0, decision.at - clock)
-            arrives = at + held + chance.uniform(0, self.latency)
+            # The extremes, at which a budget breaks first.
+            arrives = at + held + chance.choice((0, LAG)) + chance.choice((0, self.latency))
             grant = Grant(arrives, visit.caller, visit.asked, held)
             self.answers["turn" if visit.turn else "place"] += 1
             if self.upstream is not None:

@@ -29,7 +29,7 @@ from chalicelib.slots import MINUTE, NONCE_BITS, RECOVERY, UNUSED, Event, Slot, 
 
 MARGIN = 1_000
 LAG = 200  # what writing a grant takes, at most
-WINDOW = MINUTE + MARGIN + LAG  # between two grants of one slot
+WINDOW = MINUTE + MARGIN + LAG + 1  # between two grants; clocks are read in whole milliseconds
 BURST = 10_000
 BURST_PARTS = 3  # one caller gets one such part of the budget in a burst
 LEAD = 700  # how long before its moment a caller is asked to be there, and held until it comes
@@ -42,7 +42,7 @@ NEXT = 3_000  # how much later than it could be a turn may be, so that no slot i
 SOON = 20_000  # a line that opens within this time is short
 NO_TURN = 0
 STRANGERS = 8  # callers who are expected to come, when turns beyond the next window are promised
-LONGEST_PAUSE = 120_000
+LONGEST_PAUSE = 3_600_000
 _STRANGER = -1  # the number of no caller
 
 

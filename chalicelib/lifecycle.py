@@ -120,16 +120,21 @@ class Lifecycle:
         observability.moved(upload.id, Status.PENDING)
         return upload, used, opening.standing
 
-    def renew(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
+    def renew(
+        self, caller: Caller, upload_id: str, ticket: str | None
+    ) -> tuple[Upload, LineStanding | None]:
         """Give a pending upload a fresh address, or the old one while half its life is left.
 
         A fresh address takes a place in the line, as the first one did.
+
+        Returns:
+            The upload, and how the line stood if a place was needed.
         """
         upload = self.get(caller, upload_id)
         if upload.status is not Status.PENDING or not upload.is_file:
             raise no_longer_pending(upload, self._now())
         if upload.targets[-1].is_fresh(self._now()):
-            return upload
+            return upload, None
         if len(upload.targets) >= MAX_TARGETS:
             raise errors.UploadNotPending(
                 f"The upload has had {MAX_TARGETS} addresses; begin a new upload."
@@ -144,7 +149,7 @@ class Lifecycle:
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
         if claim.upload.status is not Status.PENDING:
             raise no_longer_pending(claim.upload, self._now())
-        return claim.upload
+        return claim.upload, opening.standing
 
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload; a cancelled one stays so."""
@@ -235,7 +240,7 @@ class Lifecycle:
         upload = self.get(caller, upload_id)
         is_renewable = upload.status is Status.PENDING and len(upload.targets) < MAX_TARGETS
         try:
-            return self.renew(caller, upload_id, ticket) if is_renewable else upload
+            return self.renew(caller, upload_id, ticket)[0] if is_renewable else upload
         except (errors.UploadBusy, errors.UploadNotPending, *_ENDED):
             return self.get(caller, upload_id)  # Somebody completed it, or ended it, meanwhile.
 

@@ -25,6 +25,8 @@ MAX_SPREAD = 32
 FURTHEST = 3_000  # milliseconds that a grant which is written anew may lie ahead
 STAMPS = 5
 SECRET_BYTES = 32
+FURTHEST_PAUSE = admission.LONGEST_PAUSE + admission.MARGIN
+APART = 2_000  # milliseconds within which those come back who are told the same moment
 KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
 _MAX_KNOWN = 1000  # callers
 
@@ -70,7 +72,6 @@ class Line:
         self._sleep = sleep
         # Until the table's own secret has been read, no ticket proves anything.
         self._tickets = Tickets(secrets.token_bytes(SECRET_BYTES))
-        self._has_secret = False
         self._known_full: dict[int, tuple[int, int]] = {}
         self._full_but_for: tuple[int, int, frozenset[int]] = (0, 0, frozenset())
 
@@ -151,8 +152,8 @@ class Line:
         # Another container may have been told the same in the same moment: the longer pause counts.
         change = Change(
             pk=PK,
-            condition="attribute_not_exists(#slow) OR #slow.#until < :until",
-            values={"until": slower.until},
+            condition="NOT #slow.#until BETWEEN :until AND :furthest",
+            values={"until": slower.until, "furthest": self._now() + FURTHEST_PAUSE},
             sets={"slow": asdict(slower)},
         )
         self._table.write(change)
@@ -169,7 +170,7 @@ class Line:
                 standing = self._standing(replace(line, slots={**line.slots, **taken}), caller)
                 return _Entered(standing, caller_id, turn, seen, decision)
             if isinstance(decision, Full) and decision.by_share:
-                raise self._come_again(decision.opens_at)
+                raise self._come_again(decision.opens_at + secrets.randbelow(APART))
             if isinstance(decision, Full):
                 self._remember_full(caller, line, decision)
                 raise self._full(decision.opens_at)
@@ -187,14 +188,12 @@ class Line:
             for name, value in item.items()
             if name[:1] == "s" and name[1:].isdigit()
         }
-        if not self._has_secret:
-            self._tickets = Tickets(self._read_secret(item))
-            self._has_secret = True
+        self._tickets = Tickets(self._read_secret(item))
         line = admission.Line(
             budget=self._budget,
             slots={number: Slot.decode(value) for number, value in raw.items()},
             now=self._now(),
-            slowdown=_slowdown(item),
+            slowdown=self._slowdown(item),
         )
         return _Seen(raw, line)
 
@@ -240,12 +239,13 @@ class Line:
             later = _slot(written, number)
             if later.nonce != slot.nonce:
                 break
+            self._mind_slowdown(written)
             slot = later
         raise errors.StoreUnavailable("The place is lost.", retry_after=1)
 
     def _mind_slowdown(self, written: Written) -> None:
         """Keep back whose place was found before another container was told to slow down."""
-        slowdown = _slowdown(written.item or {})
+        slowdown = self._slowdown(written.item or {})
         if slowdown and slowdown.until > self._now():
             raise self._come_again(slowdown.until)
 
@@ -266,7 +266,9 @@ class Line:
     def _remember_full(self, caller: int, line: admission.Line, full: Full) -> None:
         if len(self._known_full) >= _MAX_KNOWN:
             self._known_full.clear()
-        waiting = frozenset(turn.caller for turn in line.waiting)
+        # A plain client's turn may come while this is believed; others can wait for theirs.
+        soon = line.now + KNOWN_FULL + admission.EARLY
+        waiting = frozenset(turn.caller for turn in line.waiting if turn.at <= soon)
         if caller not in waiting:
             self._known_full[caller] = (line.now, full.opens_at)
         if line.is_full:
@@ -296,7 +298,7 @@ class Line:
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:
         seconds = (opens_at - self._now()) / 1000
         return errors.WaitingInLine(
-            "Nothing is kept for you. Come back in time for what is free then.",
+            "Nothing is kept for you. Come back in time for what may be free then.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )
@@ -316,18 +318,22 @@ class Line:
         if ticket is None:
             return None
         at = self._tickets.read(caller_id, ticket)
-        return admission.NO_TURN if at is None else at
+        # One that is over proves nothing any more.
+        is_good = at is not None and at >= self._now() - admission.GRACE
+        return at if is_good else admission.NO_TURN
+
+    def _slowdown(self, item: items.Item) -> Slowdown | None:
+        """Read what is left of a 429 of sync.; a pause from a clock that is far ahead is none."""
+        if "slow" not in item:
+            return None
+        slowdown = Slowdown(**items.plain(item["slow"]["M"]))
+        return slowdown if slowdown.until <= self._now() + FURTHEST_PAUSE else None
 
 
 def _slot(written: Written, number: int) -> Slot:
     """Read what a slot is now, whether it was written or the write was refused."""
     stored = (written.item or {}).get(f"s{number}")
     return Slot.decode(bytes(stored["B"])) if stored else UNUSED
-
-
-def _slowdown(item: items.Item) -> Slowdown | None:
-    """Read what is left of a 429 of sync."""
-    return Slowdown(**items.plain(item["slow"]["M"])) if "slow" in item else None
 
 
 class _counted:  # noqa: N801 - reads as a statement

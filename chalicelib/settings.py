@@ -110,7 +110,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         settle_seconds=reader.whole("SETTLE_SECONDS", 1, 3600, 90),
         upload_window_seconds=reader.whole("UPLOAD_WINDOW_SECONDS", 60, 7 * 86_400, 86_400),
         presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 600, 120),
-        max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 600, 300),
+        max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
         log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )

@@ -127,8 +127,9 @@ def renew(request: Request) -> Answer:
     """Get a fresh address for a pending upload whose address is about to expire."""
     ticket = request.headers.get("upload-ticket")
     broker = wiring.broker()
-    upload = broker.lifecycle.renew(request.caller, _upload_id(request), ticket)
-    return Answer(200, render.pending(upload, broker.settings.storage_relay))
+    upload, line = broker.lifecycle.renew(request.caller, _upload_id(request), ticket)
+    body = render.pending(upload, broker.settings.storage_relay)
+    return Answer(200, body, line.headers() if line else {})
 
 
 def _upload_id(request: Request) -> str:
