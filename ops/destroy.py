@@ -76,12 +76,15 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
             steps.append(Step(one.name, "done", f"{one.title} was deleted"))
     if found is None:
         return [*steps, Step(name, "kept", "there is no such table")]
+    is_going = table_shape.is_going(found)
+    if is_going and (orders.is_dry or not wants_table):
+        return [*steps, Step(name, "kept", "the table is being deleted already")]
     if not wants_table:
         kept = "the table stays: it alone knows which asset is whose (--delete-table)"
         return [*steps, Step(name, "kept", kept)]
     if orders.is_dry:
         return [*steps, Step(name, "planned", "delete the table with all that is in it")]
-    _delete(account, name, terminal, sleep)
+    _delete(account, name, terminal, sleep, is_ordered=is_going)
     return [*steps, Step(name, "done", "the table was deleted")]
 
 
@@ -135,14 +138,20 @@ def _confirm(name: str, count: int, terminal: Terminal, orders: Orders, stdin: T
 
 
 def _delete(
-    account: Account, name: str, terminal: Terminal, sleep: Callable[[float], None]
+    account: Account,
+    name: str,
+    terminal: Terminal,
+    sleep: Callable[[float], None],
+    *,
+    is_ordered: bool,
 ) -> None:
     client = account.client("dynamodb")
-    terminal.progress(f"Turning the deletion protection of {name} off ...")
-    client.update_table(TableName=name, DeletionProtectionEnabled=False)
-    table_shape.wait(client, name, terminal.progress, sleep)
-    terminal.progress(f"Deleting the table {name} ...")
-    client.delete_table(TableName=name)
+    if not is_ordered:
+        terminal.progress(f"Turning the deletion protection of {name} off ...")
+        client.update_table(TableName=name, DeletionProtectionEnabled=False)
+        table_shape.wait(client, name, terminal.progress, sleep)
+        terminal.progress(f"Deleting the table {name} ...")
+        client.delete_table(TableName=name)
     waited = 0.0
     while table_shape.describe(client, name) is not None:
         if waited > WAIT_SECONDS:

@@ -140,12 +140,13 @@ def _table_plan(account: Account, name: str) -> list[Step]:
     """Say what would be done to the table.
 
     Raises:
-        Problem: It has what only a person can change.
+        Problem: It has what only a person can change, or is being deleted.
     """
     client = account.client("dynamodb")
     found = table_shape.describe(client, name)
     if found is None:
         return [Step(name, "planned", "create the table, with everything that it needs")]
+    table_shape.refuse_going(name, found)
     if found["TableStatus"] == "CREATING":  # by a run that was cut off
         return [Step(name, "planned", "wait for the table, and look what it lacks")]
     lacking = _lacking(table_shape.properties(client, name, found), name)

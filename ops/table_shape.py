@@ -67,6 +67,21 @@ def describe(client: "DynamoDBClient", name: str) -> dict[str, Any] | None:
     return dict(found)
 
 
+def is_going(found: dict[str, Any]) -> bool:
+    """Say whether the table is being deleted."""
+    return bool(found["TableStatus"] == "DELETING")
+
+
+def refuse_going(name: str, found: dict[str, Any]) -> None:
+    """Hold that the table is not being deleted.
+
+    Raises:
+        Problem: It is: another one of its name can be made only when it is gone.
+    """
+    if is_going(found):
+        raise Problem(f"The table {name} is being deleted.", "Run this again in some minutes.")
+
+
 def properties(client: "DynamoDBClient", name: str, found: dict[str, Any]) -> list[Property]:
     """Compare a table with its definition, in the order in which it can be mended."""
     backups: Any = client.describe_continuous_backups(TableName=name)
@@ -93,11 +108,12 @@ def wait(  # noqa: PLR0913, PLR0917 - the last three are the world's
     """Wait until the table and its indexes can be used, and say now and then that it lasts.
 
     Raises:
-        Problem: It takes too long; the next run goes on.
+        Problem: It takes too long, and the next run goes on; or the table is being deleted.
     """
     began = said = monotonic()
     while True:
         found = describe(client, name) or {"TableStatus": "CREATING"}
+        refuse_going(name, found)
         busy = [
             one["IndexName"]
             for one in _indexes(found)

@@ -3,11 +3,12 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from emulated_aws import EmulatedAws
-from meddling_aws import MeddlingAws
+from meddling_aws import Answer, MeddlingAws
 from shell import SECRETS, at_terminal, run
 
 TABLE = "sync-upload-broker-prod"
@@ -152,6 +153,31 @@ def test_deployed_elsewhere(provisioned: EmulatedAws, folder: Path) -> None:
     assert said.code == 1
     assert "in the folder that it was deployed from" in said.err
     assert left(provisioned) == (2, [TABLE])
+
+
+@pytest.mark.parametrize("more", [("--yes-delete-the-table", TABLE), ()], ids=["waits", "tells"])
+def test_again(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
+    """A table that is being deleted already is waited for, without another order."""
+    piped = ("--secrets-from-stdin", "--json")
+    assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+    looks: list[int] = []
+
+    def going(carry_out: Callable[[], Answer]) -> Answer:
+        status, answer = carry_out()
+        looks.append(status)
+        if len(looks) > 2:
+            return 400, {"__type": "ResourceNotFoundException"}
+        answer["Table"]["TableStatus"] = "DELETING"
+        return status, answer
+
+    meddler.rules["DescribeTable"] = going
+    meddler.calls.clear()
+    said = run(folder, *DESTROY, *more)
+    assert said.code == 0, said.err
+    detail = said.document["steps"][2]["detail"]
+    assert detail == ("the table was deleted" if more else "the table is being deleted already")
+    assert len(looks) == (3 if more else 1)
+    assert not {"UpdateTable", "DeleteTable"} & set(meddler.calls)
 
 
 def test_stack(provisioned: EmulatedAws, folder: Path) -> None:

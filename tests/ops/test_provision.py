@@ -243,6 +243,26 @@ def test_still_creating(meddler: MeddlingAws, folder: Path) -> None:
     assert said.outcomes()["planned"] == ["wait for the table, and look what it lacks"]
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_being_deleted(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
+    """A table that is being deleted is neither kept nor waited for; nothing is written."""
+    assert provision(folder).code == 0
+
+    def deleting(carry_out: Callable[[], Answer]) -> Answer:
+        status, answer = carry_out()
+        answer["Table"]["TableStatus"] = "DELETING"
+        return status, answer
+
+    meddler.rules["DescribeTable"] = deleting
+    meddler.calls.clear()
+    said = provision(folder, *more)
+    assert said.code == 1
+    assert f"The table {TABLE} is being deleted.\nRun this again in some minutes." in said.err
+    assert writes(meddler) == []
+    with pytest.raises(Problem, match="is being deleted"):  # where that was begun meanwhile
+        table_shape.wait(dynamodb(), TABLE, print)
+
+
 def test_progress(meddler: MeddlingAws, folder: Path) -> None:
     """What takes long is told about every ten seconds, and given up after a time."""
     assert provision(folder).code == 0
