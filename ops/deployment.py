@@ -55,8 +55,26 @@ def plain_resources(stage: Stage) -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise Problem(f"{stage.record} can't be read: {type(error).__name__}.") from error
-    return {one["name"]: one for one in content.get("resources", [])}
+        raise _broken(stage, error) from error
+    try:
+        return {one["name"]: one for one in content.get("resources", [])}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _broken(stage, error) from error
+
+
+def _broken(stage: Stage, error: Exception) -> Problem:
+    message = f"{stage.record} can't be read as Chalice's record ({type(error).__name__})."
+    return Problem(message, "Put it back from a copy; Chalice knows by it what it deployed.")
+
+
+def recorded_region(stage: Stage) -> str | None:
+    """Read which region `chalice deploy` went to; None where it was not run in this folder.
+
+    Raises:
+        Problem: Its record can't be read.
+    """
+    arn = plain_resources(stage).get(API, {}).get("lambda_arn", "")
+    return arn.split(":")[3] if arn.count(":") > 3 else None  # noqa: PLR2004 - where it stands
 
 
 def plain(stage: Stage) -> Deployment:

@@ -55,12 +55,16 @@ def run(patient: Patient, stack: str | None, *, may_presign: bool) -> list[Findi
     found = _one(patient, "deployment", lambda one: _deployment(one, stack))
     account = _one(patient, "account", identity.account)
     has_aws = any(one.subject == "credentials" and one.state is State.OK for one in account)
+    reason = "AWS does not know you"
+    if any(one.subject == "region" and one.state is State.WRONG for one in account):
+        # Elsewhere everything is missing, and advice to make it would lead to a second stage.
+        has_aws, reason = False, "the region is wrong"
     found = account + found
     for one in ROUNDS:
         if one.run is upstream.storage and not may_presign:
             found.append(Finding("storage", "preflight", State.SKIPPED, "by --no-presign"))
         elif one.needs_aws and not has_aws:
-            found.append(_later(one, "AWS does not know you", "Put the account right first."))
+            found.append(_later(one, reason, "Put the account right first."))
         elif one.needs_deployment and patient.deployment is None:
             found.append(_later(one, "it is not deployed", "Deploy the stage first."))
         elif one.run is api.answers and patient.api is None:

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from ops import parameters, table_shape
 from ops.account import Account
 from ops.asking import Answers
+from ops.deployment import recorded_region
 from ops.parameters import Parameter, State
 from ops.stage import Stage
 from ops.table_shape import Property
-from ops.terminal import Problem, Terminal
+from ops.terminal import USAGE, Problem, Terminal
 
 Ask = Callable[[list[Parameter]], Answers]
 
@@ -73,6 +74,13 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
     """
     name = orders.table or stage.table
     terminal.progress(f"Looking at the stage {stage.name} in {account.region or 'no region'} ...")
+    there = recorded_region(stage)
+    if account.region and there not in {None, account.region}:
+        raise Problem(
+            f"The stage was deployed to {there}, and your shell is set to {account.region}.",
+            f"Set AWS_DEFAULT_REGION to {there}.",
+            USAGE,
+        )
     kept, wanted = _secrets(stage, account, terminal, orders)
     planned = [] if orders.leaves_table else _table_plan(account, name)
     if orders.is_dry:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from emulated_aws import EmulatedAws
 from imported_api import ImportingGateway
@@ -568,6 +569,22 @@ def test_region(
     assert words in found[-1]["detail"]
     assert "AWS_DEFAULT_REGION" in found[-1]["advice"]
     assert said.code == 1
+    states = {(one["check"], one["state"]) for one in said.document["findings"]}
+    assert {check for check, state in states if state == "wrong"} == {"account"}
+    assert {("table", "unknown"), ("parameters", "unknown"), ("functions", "unknown")} <= states
+    assert "provision" not in said.out
+
+
+def test_provision_elsewhere(
+    folder: Path, shell: EmulatedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is deployed in one region is not provisioned in another one."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    said = run(folder, "provision", "--stage", "prod", "--secrets-from-stdin", stdin=SECRETS)
+    assert said.code == 2
+    assert "was deployed to us-east-1, and your shell is set to eu-west-1." in said.err
+    client = boto3.Session().client("dynamodb", endpoint_url=shell.url)
+    assert client.list_tables()["TableNames"] == []
 
 
 def test_not_deployed(folder: Path, patient: Patient) -> None:
