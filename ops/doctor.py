@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import deployment
-from ops.account import explain
+from ops.account import code_of, explain
 from ops.checks import api, functions, identity, storage, upstream
 from ops.checks.findings import Finding, Patient, State
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem
 
 Check = Callable[[Patient], Iterator[Finding]]
+_BROKEN = (OSError, ValueError, LookupError, AttributeError, TypeError)
+_LOOK = "Look at what it names: a file of .chalice is missing or broken, or something at AWS."
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,20 @@ def _one(patient: Patient, name: str, check: Check) -> list[Finding]:
     try:
         found.extend(check(patient))
     except (ClientError, BotoCoreError) as error:
-        found.append(_stopped(name, explain(error)))
+        problem = explain(error)
+        if isinstance(error, ClientError) and code_of(error) == "ResourceNotFoundException":
+            problem = Problem(problem.message, f"Deploy again: {patient.deploy}.", problem.code)
+        found.append(_stopped(name, problem))
     except Problem as problem:
         found.append(_stopped(name, problem))
+    except _BROKEN as error:  # a file or an answer of another form than it must have
+        found.append(_stopped(name, Problem(f"{type(error).__name__}: {error}")))
     return found
 
 
 def _stopped(name: str, problem: Problem) -> Finding:
     state = State.UNKNOWN if problem.code == UNREACHABLE else State.WRONG
-    return Finding(name, "check", state, problem.message, problem.advice)
+    return Finding(name, "check", state, problem.message, problem.advice or _LOOK)
 
 
 def exit_code(found: Sequence[Finding]) -> int:

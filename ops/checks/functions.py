@@ -7,6 +7,7 @@ from typing import Any
 from ops.checks.findings import Finding, Patient, State, judged
 from ops.deployment import Deployment
 from ops.stage import API, SWEEP, Stage
+from ops.terminal import Problem
 
 _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition
@@ -104,7 +105,12 @@ def policy(patient: Patient) -> Iterator[Finding]:
     if file is None:
         yield Finding("policy", "roles", State.SKIPPED, "the stage's roles are not the project's")
         return
-    document = json.loads(file.read_text())
+    try:
+        document = json.loads(file.read_text())
+        grants(document, "", "")
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        message = f"{file} can't be read as a policy ({type(error).__name__})."
+        raise Problem(message, "Put it back from the project's repository.") from error
     functions = patient.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]

@@ -587,6 +587,62 @@ def test_provision_elsewhere(
     assert client.list_tables()["TableNames"] == []
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "check", "words"),
+    [
+        ("deployed/prod.json", "[]", "deployment", "as Chalice's record"),
+        ("deployed/prod.json", '{"resources": [', "deployment", "as Chalice's record"),
+        ("deployed/prod.json", '{"resources": [{}]}', "deployment", "as Chalice's record"),
+        ("policy-prod.json", None, "policy", "as a policy (FileNotFoundError)"),
+        ("policy-prod.json", "[]", "policy", "as a policy (TypeError)"),
+    ],
+)
+def test_broken_file(
+    patient: Patient, tmp_path: Path, file: str, content: str | None, check: str, words: str
+) -> None:
+    """A file that is missing or broken is a finding with advice, and the rest is checked."""
+    kept = shutil.ignore_patterns("deployments")
+    shutil.copytree(patient.stage.folder / ".chalice", tmp_path / ".chalice", ignore=kept)
+    broken = tmp_path / ".chalice" / file
+    broken.unlink() if content is None else broken.write_text(content)
+    own = replace(patient, stage=stages.read(tmp_path, "prod"), deployment=None)
+    found = doctor.run(own, None, may_presign=False)
+    bad = [one for one in found if one.state is State.WRONG]
+    assert [one.check for one in bad] == [check]
+    assert words in bad[0].detail
+    assert all(one.advice for one in bad)
+    assert {one.check for one in found} == PARTS
+
+
+def test_functions_gone(meddled: MeddlingAws, patient: Patient) -> None:
+    """Functions that are gone are to be deployed again; an answer of no form is no defect."""
+    meddled.rules["GET ['functions']"] = lambda _: (404, {"__type": "ResourceNotFoundException"})
+    patient = replace(patient, account=known())
+    found = doctor.run(patient, None, may_presign=False)
+    bad = {one.check: one for one in found if one.state is State.WRONG}
+    assert set(bad) == {"functions", "schedule", "policy"}
+    assert {one.advice for one in bad.values()} == {"Deploy again: chalice deploy --stage prod."}
+    meddled.rules["GET ['functions']"] = lambda _: (200, {})
+    meddled.rules["DescribeTable"] = lambda _: (400, {"__type": "OddException"})
+    found = doctor.run(patient, None, may_presign=False)
+    bad = {one.check: one for one in found if one.state is State.WRONG}
+    assert set(bad) == {"functions", "schedule", "policy", "table"}
+    assert all(one.advice for one in bad.values())
+
+
+@pytest.fixture
+def meddled(
+    shell: EmulatedAws, proxy: MeddlingAws, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MeddlingAws]:
+    """The proxy before the account with the stage in it."""
+    assert shell.url
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    before = dict(proxy.rules)
+    yield proxy
+    proxy.rules.clear()
+    proxy.rules.update(before)
+
+
 def test_not_deployed(folder: Path, patient: Patient) -> None:
     """Between provision and deploy the doctor says what is still to be done."""
     stage = stages.read(folder, "dev")
