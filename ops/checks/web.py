@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import requests
 
@@ -48,7 +49,7 @@ def preflight(url: str, origin: str, method: str, header: str) -> str:
             "Access-Control-Request-Headers": header,
         },
     )
-    if not answer.ok:
+    if not HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:  # as browsers do
         return f"it answers {answer.status_code}"
     allowed = answer.headers.get("Access-Control-Allow-Origin")
     if allowed not in {origin, "*"}:
