@@ -1,6 +1,6 @@
 /**
- * Settles like the promise; resolves earlier when the time is over or the browser finds the network
- * again; rejects at once when the signal aborts, whether the promise's work knows signals or not.
+ * Settles like the promise; resolves earlier, to an empty list, when the time is over or the browser finds
+ * the network again; rejects at once when the signal aborts, whether the promise's work knows signals or not.
  *
  * @param {number} seconds
  * @param {AbortSignal | undefined} signal
@@ -19,7 +19,7 @@ export const within = (seconds, signal, promise) => {
     globalThis.addEventListener?.("online", resolve, end);
     if (signal?.aborted) resolve(0);
   });
-  return Promise.race([early, promise ?? early]).finally(() => {
+  return Promise.race([early.then(() => []), promise ?? early]).finally(() => {
     clearTimeout(timer);
     end.abort();
     signal?.throwIfAborted();

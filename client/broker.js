@@ -56,8 +56,11 @@ export const connect =
     for (let refresh = false; ; refresh = true) {
       // A connection that says nothing any more would end by itself only after many minutes. No gateway
       // waits so long for its function.
-      let [{ status = 0, headers, ok } = /** @type {any} */ ({}), answer, cause] =
-        (await within(60, signal, request(refresh))) ?? [];
+      let [{ status = 0, headers, ok } = /** @type {any} */ ({}), answer, cause] = await within(
+        60,
+        signal,
+        request(refresh),
+      );
       if (status === 202) answer = { code: "still_registering" };
       else if (ok && answer) return answer;
       const wait = headers?.get("Retry-After");

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { failureOf, setBench, target } from "./server.js";
+
+const BEGIN = "POST /uploads";
+const COMPLETE = "POST /uploads/upload-1/complete";
+const CANCEL = "DELETE /uploads/upload-1";
+const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
+const start = setBench();
+
+// What browsers have and Node has not: the global object is told when the network is found again.
+const network = new EventTarget();
+globalThis.addEventListener = network.addEventListener.bind(network);
+
+/** A script whose first answer never comes. */
+const silentAtFirst = (answer) => [{ before: () => new Promise(() => {}) }, answer];
+
+for (const [route, status, body] of [
+  [BEGIN, 201, target],
+  [COMPLETE, 200, () => ({ status: "registered", asset: { id: "asset-1" } })],
+]) {
+  test(`the network that is found again during ${route} lets it be asked again at once`, async () => {
+    const { server, uploader } = await start((url) => ({
+      [route]: silentAtFirst({ status, body: body(url) }),
+    }));
+    const upload = uploader.upload(file);
+    await server.arrival(route);
+    network.dispatchEvent(new Event("online"));
+    assert.equal((await upload).asset.id, "asset-1");
+    assert.equal(server.at(route).length, 2);
+    assert.ok(!server.routes().includes(CANCEL));
+  });
+}
+
+test("the network that is found again leaves a broker without an answer as such", async () => {
+  const { server, uploader } = await start({ "GET /limits": silentAtFirst({ body: {} }) });
+  const error = failureOf(uploader.limits());
+  await server.arrival("GET /limits");
+  network.dispatchEvent(new Event("online"));
+  const { code, retryable } = await error;
+  assert.deepEqual([code, retryable], ["broker_unreachable", true]);
+});
