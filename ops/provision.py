@@ -74,6 +74,9 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
     """
     name = orders.table or stage.table
     terminal.progress(f"Looking at the stage {stage.name} in {account.region or 'no region'} ...")
+    is_stack = orders.leaves_table or orders.table is not None  # which has it as a parameter
+    if not is_stack and not stage.environment.get("ALLOWED_ORIGINS", "").strip():
+        terminal.progress("ALLOWED_ORIGINS is empty in .chalice/config.json: no browser may call.")
     there = recorded_region(stage)
     if account.region and there not in {None, account.region}:
         raise Problem(

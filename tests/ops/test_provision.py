@@ -398,6 +398,27 @@ def test_secret_in_configuration(empty: EmulatedAws, folder: Path, tmp_path: Pat
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
 
 
+@pytest.mark.parametrize(
+    ("origins", "more", "is_told"),
+    [("", (), True), ("https://a.example.com", (), False), ("", ("--secrets-only",), False)],
+)
+def test_no_origins(
+    empty: EmulatedAws,
+    folder: Path,
+    tmp_path: Path,
+    origins: str,
+    more: tuple[str, ...],
+    *,
+    is_told: bool,
+) -> None:
+    """A stage that lets no browser in is told so before it is deployed; a stack sets it itself."""
+    assert empty.url
+    own = configured(folder, tmp_path, ALLOWED_ORIGINS=origins)
+    said = run(own, *PROVISION, "--dry-run", *more)
+    assert said.code == 0, said.err
+    assert ("ALLOWED_ORIGINS is empty" in said.err) is is_told
+
+
 def test_secrets_only(empty: EmulatedAws, folder: Path) -> None:
     """A stack makes its own table: then only the secrets are stored."""
     said = provision(folder, "--secrets-only")
