@@ -1,6 +1,8 @@
 """`python -m ops`: what an operator does before, after and beside `chalice deploy`."""
 
 import argparse
+import io
+import os
 import sys
 import textwrap
 import time
@@ -27,6 +29,7 @@ _CODES = """exit codes:
   2  usage: an argument, the configuration, or what was typed
   3  AWS or sync. can't be reached or does not let you: nothing was found wrong, but not all
      could be done or checked
+  130  interrupted by Ctrl-C
 """
 _INTERRUPTED = 130  # as shells say it
 Commands: TypeAlias = Any  # argparse gives the class no public name
@@ -61,8 +64,7 @@ def _provision(call: Call) -> int:
 
 def _doctor(call: Call) -> int:
     given = call.arguments
-    url = given.url.rstrip("/") if given.url else None
-    patient = Patient(call.stage, call.account, call.terminal, url=url)
+    patient = Patient(call.stage, call.account, call.terminal, url=given.url)
     found = doctor.run(patient, given.stack, may_presign=not given.no_presign)
     call.terminal.result(doctor.told(found), doctor.document(patient, found))
     return doctor.exit_code(found)
@@ -157,8 +159,16 @@ def _add_doctor(commands: Commands) -> None:
         " storage. Changes nothing but the line for presigns, of which it makes one.",
     )
     one.add_argument("--stack", metavar="NAME", help="it was deployed as this CloudFormation stack")
-    one.add_argument("--url", help="where the API is, if not where AWS says: your own domain")
+    one.add_argument(
+        "--url", type=_address, help="where the API is, if not where AWS says: your own domain"
+    )
     one.add_argument("--no-presign", action="store_true", help="leave storage unchecked")
+
+
+def _address(given: str) -> str:
+    if not given.startswith(("https://", "http://")):
+        raise argparse.ArgumentTypeError(f"{given!r} does not begin with https://")
+    return given.rstrip("/")
 
 
 def _add_destroy(commands: Commands) -> None:
@@ -240,6 +250,8 @@ def main(
     except (KeyboardInterrupt, EOFError):
         terminal.progress("")  # behind a question
         found = Problem("Interrupted.", "Run it again: it goes on where it is.", _INTERRUPTED)
+    except BrokenPipeError:  # whoever read the result has gone, so nobody can be told more
+        return WRONG
     except Exception as error:  # noqa: BLE001 - Python would show its text, which may hold a secret
         terminal.progress(traceback.format_exc())
         found = Problem(f"A defect: {type(error).__name__}.", "Please report the lines above.")
@@ -248,4 +260,10 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin))
+    # A shell may have closed standard input; a result that nobody reads is dropped at the end too.
+    ended = main(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin or io.StringIO())
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(ended)

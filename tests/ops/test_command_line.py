@@ -33,7 +33,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         shown = capsys.readouterr().out
         assert "--stage STAGE" in shown
         assert "--json" in shown
-        for number in range(4):
+        for number in (0, 1, 2, 3, 130):
             assert re.search(rf"^  {number}  \w", shown, re.MULTILINE)
 
 
@@ -43,6 +43,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (),
         ("explode", "--stage", "prod"),
         ("doctor",),
+        ("doctor", "--stage", "prod", "--url", "api.example.com"),
         ("provision", "--stage", "prod", "--secrets-only", "--table", "x"),
         ("settle", "--stage", "prod", "x", "--failed", "--asset", "y"),
     ],
@@ -148,6 +149,31 @@ def test_interrupted(folder: Path) -> None:
     arguments = ["doctor", "--project-dir", str(folder), "--stage", "prod"]
     assert ops.main(arguments, io.StringIO(), err, io.StringIO(), interrupt) == 130
     assert "it goes on where it is" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "code", "words"),
+    [
+        ("provision --stage prod --dry-run", "| true", 1, "Looking at the stage prod"),
+        ("provision --stage prod", "0<&-", 2, "Pipe them in, each as NAME=value"),
+    ],
+    ids=["nobody reads", "no input"],
+)
+def test_closed(
+    empty: EmulatedAws, folder: Path, arguments: str, redirection: str, code: int, words: str
+) -> None:
+    """A result that nobody reads, or a closed standard input, is no defect."""
+    assert empty.url
+    line = f"'{sys.executable}' -m ops {arguments} --project-dir '{folder}' {redirection}"
+    line += "; exit ${PIPESTATUS[0]}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "defect" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
 
 
 class Broken(io.StringIO):

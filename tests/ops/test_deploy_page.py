@@ -153,8 +153,8 @@ def test_commands() -> None:
     for line in lines:
         given = ops.parser().parse_args(line.split())
         assert given.stage == "prod"
-    told = dict(re.findall(r"^\| (\d) \| (.*) \|$", PAGE, re.MULTILINE))
-    helped = re.findall(r"^  (\d)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
+    told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
+    helped = re.findall(r"^  (\d+)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
     assert told == {code: re.sub(r"\s+", " ", words) for code, words in helped}
 
 
