@@ -15,6 +15,7 @@ from chalicelib.upstream import Upstream
 from ops.checks import web
 from ops.checks.api import samples
 from ops.checks.findings import Finding, Patient, State, judged
+from ops.terminal import Problem
 
 CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # a caller in the line like any other
 LONGEST_WAIT = 90.0  # seconds in the line
@@ -94,6 +95,23 @@ def storage(patient: Patient) -> Iterator[Finding]:
             detail=f"{what}, {host}: {reason or 'a PUT is allowed'}",
             advice=advice,
         )
+    if relay:
+        yield _through(asked, host)
+
+
+def _through(address: str, host: str) -> Finding:
+    """Send the byte that was signed for. Nothing is registered, so nothing is made of it."""
+    try:
+        status = web.ask("PUT", address, {"Content-Type": "video/mp4"}, b"0").status_code
+    except Problem as problem:
+        return Finding("storage", "PUT", State.UNKNOWN, problem.message, problem.advice)
+    return judged(
+        "storage",
+        "PUT",
+        is_right=status == HTTPStatus.OK,
+        detail=f"a byte through the relay, {host}: storage answers {status}",
+        advice="Is STORAGE_ORIGIN in the relay's configuration the host of sync.'s addresses?",
+    )
 
 
 def _presigned(patient: Patient, chosen: Settings, value: str) -> str:

@@ -11,7 +11,9 @@ from ops.terminal import UNREACHABLE, Problem
 SECONDS = 20
 
 
-def ask(method: str, url: str, headers: Mapping[str, str]) -> requests.Response:
+def ask(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+) -> requests.Response:
     """Send one request; a redirect is an answer.
 
     Raises:
@@ -23,7 +25,12 @@ def ask(method: str, url: str, headers: Mapping[str, str]) -> requests.Response:
             # Else requests looks for a password of the host's in the operator's .netrc.
             session.auth = lambda prepared: prepared
             return session.request(
-                method, url, headers=dict(headers), timeout=SECONDS, allow_redirects=False
+                method,
+                url,
+                headers=dict(headers),
+                data=body,
+                timeout=SECONDS,
+                allow_redirects=False,
             )
     except requests.RequestException as error:
         # Its text may hold the whole address, which may be signed.

@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from emulated_aws import EmulatedAws
 from imported_api import ImportingGateway
 from meddling_aws import Answer, MeddlingAws
@@ -142,8 +143,8 @@ def test_storage_refuses(folder: Path, url: str, upstream: RunningUpstream) -> N
 
 
 @pytest.fixture
-def relay() -> Iterator[str]:
-    """A relay's answer to a preflight: for one origin, and for PUT."""
+def relay(upstream: RunningUpstream) -> Iterator[str]:
+    """A relay: it answers a preflight for one origin, and passes a PUT on."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_OPTIONS(self) -> None:
@@ -151,6 +152,15 @@ def relay() -> Iterator[str]:
             self.send_header("Access-Control-Allow-Origin", ORIGIN)
             self.send_header("Access-Control-Allow-Methods", "PUT")
             self.send_header("Access-Control-Allow-Headers", "content-type")
+            self.end_headers()
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kind = {"Content-Type": self.headers["Content-Type"]}
+            storage = f"http://127.0.0.1:{upstream.port}{self.path}"
+            answer = requests.put(storage, body, headers=kind, timeout=9)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -174,6 +184,12 @@ def test_relay(patient: Patient, relay: str, upstream_of: RunningUpstream) -> No
     assert found.subject == "preflight from https://other.example.com"
     assert f"the relay, {relay[7:]}: it allows {ORIGIN}" in found.detail
     assert "preflight" not in upstream_of.outcomes()
+    refused = {"kind": "answer", "status": 403, "body": {}}
+    upstream_of.order(refused, "PUT", "*")
+    (found,) = wrong(upstream.storage, other(patient, STORAGE_RELAY=relay))
+    assert (found.subject, found.state) == ("PUT", State.WRONG)
+    assert found.detail == f"a byte through the relay, {relay[7:]}: storage answers 403"
+    assert "STORAGE_ORIGIN" in found.advice
 
 
 @pytest.fixture
