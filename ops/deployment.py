@@ -37,6 +37,7 @@ class Deployment:
         region: Where it was deployed to.
         is_stack: Whether it is a CloudFormation stack.
         again: The command that deploys it anew.
+        status: How the stack's last change ended, in CloudFormation's word; nothing for others.
     """
 
     environment: Mapping[str, str]
@@ -46,6 +47,7 @@ class Deployment:
     region: str
     is_stack: bool
     again: str
+    status: str = ""
 
 
 def plain_resources(stage: Stage) -> dict[str, dict[str, str]]:
@@ -164,6 +166,7 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
         region=account.region,
         is_stack=True,
         again="your pipeline, or the commands of docs/deploy.md",
+        status=description["StackStatus"],
     )
 
 

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ops import deployment
 from ops.account import code_of, explain
 from ops.checks import api, functions, identity, storage, upstream
-from ops.checks.findings import Finding, Patient, State
+from ops.checks.findings import Finding, Patient, State, judged
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem
 
 Check = Callable[[Patient], Iterator[Finding]]
@@ -91,6 +91,22 @@ def _deployment(patient: Patient, stack: str | None) -> Iterator[Finding]:
     else:
         patient.deployment = deployment.plain(stage)
     yield Finding("deployment", kind, State.OK, patient.deployment.url)
+    if stack is not None:
+        yield judge_status(patient.deployment.status, stack)
+
+
+def judge_status(status: str, stack: str) -> Finding:
+    """Judge how a stack's last change ended, in CloudFormation's word."""
+    if status.endswith("_IN_PROGRESS"):
+        advice = "Wait until it has ended, and look again."
+        return Finding("deployment", "status", State.UNKNOWN, status, advice)
+    return judged(
+        "deployment",
+        "status",
+        is_right=status.endswith("_COMPLETE"),
+        detail=status,
+        advice=f"`aws cloudformation describe-stack-events --stack-name {stack}` says why.",
+    )
 
 
 def _one(patient: Patient, name: str, check: Check) -> list[Finding]:

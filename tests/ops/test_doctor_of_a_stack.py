@@ -56,6 +56,8 @@ def test_fine(folder: Path, shell: EmulatedAws, stack: Stack) -> None:
     assert [one for one in found if one["state"] != "ok"] == []
     assert said.code == 0
     subjects = {one["subject"] for one in found}
+    (_, status) = [one["detail"] for one in found if one["check"] == "deployment"]
+    assert status == "CREATE_COMPLETE"
     assert {stack.resource("ApiHandlerRole"), stack.resource("SweepRole")} <= subjects
     assert f"preflight from {ORIGIN}" in subjects
 
@@ -122,6 +124,22 @@ def test_without_a_secret_of_tokens(patient: Patient) -> None:
     )
     parameters = {what for _, action, what, _ in wanted if action == "ssm:GetParameter"}
     assert parameters == {"parameter/sync-upload-broker/prod/api-key"}
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("UPDATE_COMPLETE", State.OK),
+        ("UPDATE_ROLLBACK_COMPLETE", State.OK),
+        ("UPDATE_ROLLBACK_FAILED", State.WRONG),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", State.UNKNOWN),
+    ],
+)
+def test_status(status: str, state: State) -> None:
+    """A stack whose last change failed, or has not ended, is not fine."""
+    found = doctor.judge_status(status, "broker-prod")
+    assert (found.state, found.detail) == (state, status)
+    assert bool(found.advice) is (state is not State.OK)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "another"])
