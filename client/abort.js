@@ -12,12 +12,13 @@ export const within = (seconds, signal, promise) => {
   const end = new AbortController();
   /** @type {any} */
   let timer;
+  /** @type {Promise<void>} */
   const early = new Promise((resolve) => {
     timer = setTimeout(resolve, seconds * 1000);
     signal?.addEventListener("abort", resolve, end);
     // Node has no such event.
     globalThis.addEventListener?.("online", resolve, end);
-    if (signal?.aborted) resolve(0);
+    if (signal?.aborted) resolve();
   });
   return Promise.race([early.then(() => []), promise ?? early]).finally(() => {
     clearTimeout(timer);

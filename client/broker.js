@@ -56,7 +56,7 @@ export const connect =
     for (let refresh = false; ; refresh = true) {
       // A connection that says nothing any more would end by itself only after many minutes. No gateway
       // waits so long for its function.
-      let [{ status = 0, headers, ok } = /** @type {any} */ ({}), answer, cause] = await within(
+      let [{ status = 0, headers, ok } = /** @type {any} */ (0), answer, cause] = await within(
         60,
         signal,
         request(refresh),

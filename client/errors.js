@@ -57,7 +57,7 @@ export function failure(status, body, facts) {
   const problem = {
     code: status ? "unexpected_answer" : "broker_unreachable",
     // A captive portal may answer in the broker's place, with a page and status 200.
-    retryable: status < 300 || /408|425|429|5../.test(status),
+    retryable: status < 300 || /408|42[59]|5../.test(status),
     ...facts,
     ...body,
     status,
@@ -86,7 +86,7 @@ export function failure(status, body, facts) {
  */
 export function storageFailure(status, xml) {
   /** @param {string} tag */
-  const read = (tag) => xml.match(`<${tag}>([^<]+)`)?.[1] ?? "";
+  const read = (tag) => xml.match(`${tag}>([^<]+)`)?.[1] ?? "";
   return failure(status, {
     // 403 is S3's word for an address whose time is over, among other things.
     code: status === 403 ? "url_expired" : status ? "storage_refused" : "storage_unreachable",

@@ -190,7 +190,7 @@ export declare class UploadError extends Error {
   readonly requestId?: string | null;
   /** Seconds to wait before another try; 0 or absent, if the broker did not say. */
   readonly retryAfter?: number;
-  /** What was begun and may go on: another try takes it as the option `resume`, so that it is no second upload. */
+  /** What was begun and may go on, also after a new sign-in: another try takes it as the option `resume`, so that it is no second upload. */
   readonly upload?: Upload;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];

@@ -35,7 +35,7 @@ export function createUploader(options, put = putWithXhr) {
     try {
       signal?.throwIfAborted();
       // Keys are each caller's own, for a day: they have to be unlike each other, but need not be secret.
-      const key = `${Math.random()}-${Math.random()}`;
+      const key = `${Math.random()}${Math.random()}`;
       return await work(connect(options, signal), retrying(patience, signal), key);
     } catch (error) {
       if (!signal?.aborted) throw error;
@@ -118,10 +118,11 @@ export function createUploader(options, put = putWithXhr) {
           });
           // A slow link may need longer than it seemed to get rid of what is buffered.
           const stall = stallTimeout * (tries + 1);
+          /** @type {any} */
           const { status, responseText } = await put(target, file, stall, signal, (loaded) =>
             report("uploading", loaded),
           );
-          if (/^2/.test(`${status}`)) return;
+          if (/^2/.test(status)) return;
           failed = storageFailure(status, responseText);
           throw failed;
         };
@@ -135,9 +136,11 @@ export function createUploader(options, put = putWithXhr) {
             report("done");
             return done;
           } catch (/** @type {any} */ error) {
+            // Whoever signs in again can go on, so that a lost session loses no bytes.
+            const mayGoOn = error.retryable || /token|unauth/.test(error.code);
             // Best effort: what stays behind expires at the broker.
-            if (signal?.aborted || !error.retryable) cancel(target).catch(() => {});
-            else error.upload = target;
+            if (mayGoOn && !signal?.aborted) error.upload = target;
+            else cancel(target).catch(() => {});
             throw error;
           }
         };

@@ -114,3 +114,30 @@ test("a defect in the app's function is told at once", async () => {
   const error = await failureOf(uploader.upload(file));
   assert.deepEqual([error.code, error.retryable], ["token_failed", false]);
 });
+
+for (const [how, answers, getToken] of [
+  [
+    "a token that can't be had",
+    [done],
+    // The question for the limits and the presign go well.
+    (asked) => (asked < 2 ? "token-1" : Promise.reject(new Error("Please sign in."))),
+  ],
+  ["a second 401", [problem(401, "unauthorized"), problem(401, "unauthorized"), done], String],
+]) {
+  test(`${how} at the end leaves what has landed, for another try`, async () => {
+    let asked = 0;
+    let isSignedIn = false;
+    const { server, uploader } = await start(
+      { [COMPLETE]: answers },
+      { getToken: () => (isSignedIn ? "token-2" : getToken(asked++)) },
+    );
+    const take = new File(["01234"], "take.mp4", { type: "video/mp4" });
+    const error = await failureOf(uploader.upload(take));
+    assert.deepEqual([error.retryable, error.upload.id], [false, "upload-1"]);
+    isSignedIn = true;
+    const { asset } = await uploader.upload(take, { resume: error.upload });
+    assert.equal(asset.id, "asset-2");
+    assert.equal(server.at(BEGIN).length, 1);
+    assert.ok(!server.routes().some((route) => route.startsWith("DELETE")));
+  });
+}
