@@ -12,8 +12,7 @@ export const within = (seconds, signal, promise) => {
   const end = new AbortController();
   /** @type {any} */
   let timer;
-  /** @type {Promise<void>} */
-  const early = new Promise((resolve) => {
+  const early = new Promise((/** @type {any} */ resolve) => {
     timer = setTimeout(resolve, seconds * 1000);
     signal?.addEventListener("abort", resolve, end);
     // Node has no such event.
