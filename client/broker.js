@@ -17,6 +17,9 @@ import { failure, UploadError } from "./errors.js";
 export const connect =
   ({ endpoint, getToken }, signal) =>
   async (method, path, body, ticket, key) => {
+    // Here a forgotten endpoint is told as a defect, and not taken for a lost connection.
+    const url = endpoint.replace(/\/*$/, path);
+
     /**
      * @param {boolean} refresh
      * @returns {Promise<any[]>} The response and what it says, or why that can't be read.
@@ -29,14 +32,14 @@ export const connect =
         throw new UploadError(cause?.message ?? cause, {
           code: "token_failed",
           // What fetch throws for a lost connection; any other TypeError is a defect of the app.
-          retryable: /^TypeError.*(fetch|network|load)/i.test(cause),
+          retryable: /^TypeError: (\w+ fail|failed to f|net)/i.test(cause),
           cause,
         });
       }
 
       let response;
       try {
-        response = await fetch(endpoint.replace(/\/*$/, path), {
+        response = await fetch(url, {
           method,
           headers: {
             Authorization: `Bearer ${token}`,

@@ -16,7 +16,7 @@ export function contentTypeOf({ type, name = "" }) {
   const extension = name.toLowerCase().match(/\.(\w+)$/)?.[1];
   const known = TYPES.match(`(\\w+/)[^/]* ${extension}\\b=?([^ /]*)( |$)`);
   if (known) return `${known[1]}${known[2] || extension}`;
-  throw new RefusedError(`${name} is of no known kind.`, {
+  throw new RefusedError(`${name} is of unknown type.`, {
     code: "unknown_content_type",
   });
 }

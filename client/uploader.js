@@ -147,7 +147,7 @@ export function createUploader(options, put = putWithXhr) {
 
         report("waiting", 0);
         if (resume && (resume.size !== size || resume.fileName !== fileName))
-          throw new RefusedError(`This is not ${resume.fileName}.`, { code: "different_file" });
+          throw new RefusedError(`${fileName} is another file.`, { code: "different_file" });
         // Whoever waits is woken whenever a file has been sent, in the order in which they came.
         while (sending.size >= concurrency) await within(1e6, signal, Promise.race(sending));
         /** @type {any} */

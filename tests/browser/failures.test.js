@@ -28,7 +28,7 @@ test("a kind of file that is not accepted is refused with the reason", async () 
 
 test("a file of a kind that nobody knows is refused without asking anybody", async () => {
   const { failure } = await refusalOf(await stage.write("data.unheardof", "?"));
-  assert.match(failure, /^data\.unheardof is of no known kind\./);
+  assert.match(failure, /^data\.unheardof is of unknown type\./);
   assert.match(failure, /unknown_content_type$/);
 });
 

@@ -254,7 +254,7 @@ export const SCENARIOS = {
     await stage.page.evaluate(() => harness.make("data.unheardof", "", 10));
     const [{ error }] = await stage.until(([told]) => told.error);
     assert.deepEqual([error.code, error.name], ["unknown_content_type", "RefusedError"]);
-    assert.equal(error.message, "data.unheardof is of no known kind.");
+    assert.equal(error.message, "data.unheardof is of unknown type.");
     assert.deepEqual(stage.network.passed, []);
   },
 

@@ -121,7 +121,10 @@ for (const [what, other] of [
     const { server, uploader } = await start();
     const error = await failureOf(uploader.upload(other, { resume: PENDING }));
     assert.ok(error instanceof RefusedError);
-    assert.deepEqual([error.code, error.message], ["different_file", "This is not take.mp4."]);
+    assert.deepEqual(
+      [error.code, error.message],
+      ["different_file", `${other.name} is another file.`],
+    );
     assert.deepEqual(server.routes(), []);
   });
 }

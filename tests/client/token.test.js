@@ -100,6 +100,8 @@ for (const message of [
   "Failed to fetch",
   "NetworkError when attempting to fetch resource.",
   "Load failed",
+  "fetch failed",
+  "network error",
 ]) {
   test(`"${message}" is how a browser tells a lost connection`, async () => {
     const getToken = () => Promise.reject(new TypeError(message));
@@ -108,12 +110,16 @@ for (const message of [
   });
 }
 
-test("a defect in the app's function is told at once", async () => {
-  const getToken = async () => undefined.token;
-  const { uploader } = await start({}, { getToken });
-  const error = await failureOf(uploader.upload(file));
-  assert.deepEqual([error.code, error.retryable], ["token_failed", false]);
-});
+for (const [name, getToken] of [
+  ["undefined.token", async () => undefined.token],
+  ["undefined.fetchToken", async () => undefined.fetchToken()],
+]) {
+  test(`a defect in the app's function, ${name}, is told at once`, async () => {
+    const { uploader } = await start({}, { getToken, patience: 1 });
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.code, error.retryable], ["token_failed", false]);
+  });
+}
 
 for (const [how, answers, getToken] of [
   [

@@ -57,6 +57,11 @@ test("a slash at the end of the endpoint changes nothing", async () => {
   assert.equal(server.at(BEGIN).length, 1);
 });
 
+test("a forgotten endpoint is told at once, and not taken for a lost connection", async () => {
+  const error = await failureOf(createUploader({ getToken: "token-1" }, putWithNode).upload(file));
+  assert.ok(error instanceof TypeError);
+});
+
 test("progress grows through the phases, and is 100 only when the asset is recorded", async () => {
   const seen = [];
   let seenBeforeTheAnswer;
