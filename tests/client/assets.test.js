@@ -31,7 +31,9 @@ test("a public URL is asked for by the same key until its outcome is known", asy
   assert.equal(upload.asset.id, "b");
   const sent = server.at("POST /assets");
   assert.equal(sent.length, 3);
-  assert.equal(new Set(sent.map(({ headers }) => headers["idempotency-key"])).size, 1);
+  const keys = sent.map(({ headers }) => headers["idempotency-key"]);
+  assert.match(keys[0], /^[\d.e-]{20,}$/);
+  assert.equal(new Set(keys).size, 1);
 });
 
 test("what is undefined is not asked for", async () => {
