@@ -172,7 +172,7 @@ export interface DailyQuota extends Quota {
   resetsIn: number;
 }
 
-/** Everything that goes wrong; its message is for people, its `code` for programs. */
+/** Everything that goes wrong, save defects in your own callbacks or options; its message is for people, its `code` for programs. */
 export declare class UploadError extends Error {
   constructor(message: string, facts: Partial<UploadError> & { code: string });
   /**
