@@ -5,7 +5,11 @@ import "filepond/dist/filepond.min.css";
 
 const uploader = createUploader({
   endpoint: import.meta.env.VITE_BROKER,
-  getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
+  getToken: async ({ signal }) => {
+    const response = await fetch("/token", { signal });
+    if (!response.ok) throw new Error(`No token: ${response.status}`);
+    return response.text();
+  },
 });
 
 // What was begun for a file that failed, so that another try goes on with it.

@@ -4,7 +4,11 @@ import { useUpload } from "sync-upload-broker-client/react";
 
 const uploader = createUploader({
   endpoint: import.meta.env.VITE_BROKER,
-  getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
+  getToken: async ({ signal }) => {
+    const response = await fetch("/token", { signal });
+    if (!response.ok) throw new Error(`No token: ${response.status}`);
+    return response.text();
+  },
 });
 
 export function Upload({ onAsset }) {

@@ -8,7 +8,11 @@ import "@uppy/dashboard/css/style.min.css";
 
 const uploader = createUploader({
   endpoint: import.meta.env.VITE_BROKER,
-  getToken: async ({ signal }) => (await fetch("/token", { signal })).text(),
+  getToken: async ({ signal }) => {
+    const response = await fetch("/token", { signal });
+    if (!response.ok) throw new Error(`No token: ${response.status}`);
+    return response.text();
+  },
 });
 
 export const uppy = new Uppy({ restrictions: { allowedFileTypes: ["video/*", "audio/*"] } })
