@@ -199,7 +199,7 @@ class Bench:
     def check_renewed(self, operation: Operation, known: str) -> None:
         """Rule 4 for `renew`."""
         if operation.error is None:
-            shown = {target.url for target in operation.result.targets}
+            shown = {target.url for target in operation.result[0].targets}
             assert shown <= {target.url for target in self.fresh(known).targets}
 
     def check_cancelled(self, operation: Operation, known: str) -> None:
