@@ -16,7 +16,7 @@ run: setup ## Start the whole system on this machine: no account, no key
 test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run every test, the browser's included
 	@scripts/browser
 	@scripts/nginx > /dev/null
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	node --test $$(find tests -name '*.test.js')
 
 lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the stack's template
