@@ -56,6 +56,12 @@ class _Handler(ChaliceRequestHandler):
         _, body = super()._parse_payload()
         return {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}, body
 
+    def end_headers(self) -> None:
+        """Say that the connection is closed; who isn't told would send the next request into it."""
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        super().end_headers()
+
     def log_request(self, *_: object) -> None:
         """Write nothing: the broker writes a line of its own for each request, in JSON."""
 

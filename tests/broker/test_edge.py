@@ -86,6 +86,14 @@ def test_head_keeps_connection(api: Api) -> None:
     assert api.call("GET", "/health").json() == {"status": "ok"}
 
 
+def test_closed_connection_told(api: Api) -> None:
+    """Where the connection is closed, the answer says so; else a client would go on using it."""
+    for method in ("GET", "HEAD"):
+        answer = api.call(method, "/health", headers={"Connection": "close"})
+        assert answer.headers["Connection"] == "close"
+        assert "Connection" not in api.call(method, "/health").headers
+
+
 def test_log_line(api: Api, broker: RunningBroker) -> None:
     """One line for each request says what happened, and nothing that is secret."""
     upload = api.registered()

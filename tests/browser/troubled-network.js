@@ -139,6 +139,8 @@ export class TroubledNetwork {
     const target = new URL(url, this.#upstreams[name]);
     const forwarded = request(target, {
       method,
+      // Else Node would use a connection again that was to be closed, and break a request by that.
+      agent: false,
       headers: { ...incoming.headers, host: target.host, connection: "close" },
     });
     const { socket } = incoming;
