@@ -13,10 +13,10 @@ export const within = (seconds, signal, promise) => {
   /** @type {any} */
   let timer;
   const early = new Promise((/** @type {any} */ resolve) => {
-    timer = setTimeout(resolve, seconds * 1000);
     signal?.addEventListener("abort", resolve, end);
     // Node has no such event.
     globalThis.addEventListener?.("online", resolve, end);
+    timer = setTimeout(resolve, seconds * 1000);
     if (signal?.aborted) resolve();
   });
   return Promise.race([early.then(() => []), promise ?? early]).finally(() => {

@@ -32,7 +32,7 @@ export const connect =
         throw new UploadError(cause?.message ?? cause, {
           code: "token_failed",
           // What fetch throws for a lost connection; any other TypeError is a defect of the app.
-          retryable: /^TypeError: (\w+ fail|failed to f|net)/i.test(cause),
+          retryable: /^TypeError: (\w+ fail|failed to f|(the .*)?net)/i.test(cause),
           cause,
         });
       }

@@ -57,7 +57,7 @@ export function failure(status, body, facts) {
   const problem = {
     code: status ? "unexpected_answer" : "broker_unreachable",
     // A captive portal may answer in the broker's place, with a page and status 200.
-    retryable: status < 300 || /408|42[59]|5../.test(status),
+    retryable: /^[025]|408|42[59]/.test(status),
     ...facts,
     ...body,
     status,

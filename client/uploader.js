@@ -99,6 +99,8 @@ export function createUploader(options, put = putWithXhr) {
             try {
               return await complete();
             } catch (/** @type {any} */ error) {
+              // They have landed, and only the asset is not recorded yet.
+              if (error.status === 202) return;
               if (error.code !== "file_not_uploaded") throw error;
             }
             // This gives the same address while most of its time is left.
@@ -174,9 +176,7 @@ export function createUploader(options, put = putWithXhr) {
         const locks = await knownLocks();
         return Promise.all(
           items
-            .filter(
-              (/** @type {any} */ { id, status }) => /ing$/.test(status) && !locks.includes(id),
-            )
+            .filter((/** @type {any} */ one) => /ing$/.test(one.status) && !locks.includes(one.id))
             .map((/** @type {any} */ one) =>
               call("POST", `/uploads/${one.id}/complete`).catch(() =>
                 retry(() => call("GET", `/uploads/${one.id}`)),

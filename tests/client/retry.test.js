@@ -118,6 +118,27 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 0]);
   });
 
+  test("bytes that landed though the answer was lost are told as sent", async () => {
+    const { server, uploader } = await start({
+      [PUT]: [{ cut: true }],
+      [COMPLETE]: [
+        { status: 202, body: {}, headers: { "Retry-After": "9" } },
+        { status: 202, body: {}, headers: { "Retry-After": "1" } },
+        { body: done },
+      ],
+    });
+    const told = [];
+    const onProgress = ({ phase, loaded, error }) => told.push([phase, loaded, error?.code]);
+    await uploader.upload(file, { onProgress });
+    const sent = told.findIndex(([, , code]) => code === "storage_unreachable") + 1;
+    assert.deepEqual(told.slice(sent), [
+      ["finishing", 5, undefined],
+      ["finishing", 5, "still_registering"],
+      ["done", 5, undefined],
+    ]);
+    assert.deepEqual([server.at(PUT).length, server.at(COMPLETE).length], [1, 3]);
+  });
+
   test("Retry-After in seconds is waited for, and told to the page", async () => {
     const { uploader } = await start((url) => ({
       [BEGIN]: [problem(503, "upstream_busy", {}, { "Retry-After": "2" }), { body: answerOf(url) }],

@@ -100,6 +100,8 @@ for (const message of [
   "Failed to fetch",
   "NetworkError when attempting to fetch resource.",
   "Load failed",
+  "The network connection was lost.",
+  "The Internet connection appears to be offline.",
   "fetch failed",
   "network error",
 ]) {
