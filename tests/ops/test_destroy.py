@@ -180,6 +180,31 @@ def test_again(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> Non
     assert not {"UpdateTable", "DeleteTable"} & set(meddler.calls)
 
 
+def test_protection_first(meddler: MeddlingAws, folder: Path) -> None:
+    """The table is deleted only when it is at rest again after its protection was turned off."""
+    piped = ("--secrets-from-stdin", "--json")
+    assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+    statuses = ["ACTIVE", "UPDATING", "UPDATING"]
+
+    def updating(carry_out: Callable[[], Answer]) -> Answer:
+        code, answer = carry_out()
+        if statuses and "Table" in answer:
+            answer["Table"]["TableStatus"] = statuses.pop(0)
+        return code, answer
+
+    meddler.rules["DescribeTable"] = updating
+    meddler.calls.clear()
+    said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+    assert said.code == 0, said.err
+    order = [one for one in meddler.calls if one.endswith("Table")]
+    assert order[:6] == [
+        "DescribeTable",
+        "UpdateTable",
+        *["DescribeTable"] * 3,
+        "DeleteTable",
+    ]
+
+
 def test_stack(provisioned: EmulatedAws, folder: Path) -> None:
     """A stack that is there comes first too; the table that it leaves goes by its name."""
     client = provisioned.client("cloudformation")

@@ -646,6 +646,74 @@ def test_functions_gone(meddled: MeddlingAws, patient: Patient) -> None:
     assert all(one.advice for one in bad.values())
 
 
+@pytest.mark.parametrize(
+    ("state", "detail"),
+    [
+        ({"State": "Failed", "StateReason": "no role"}, "failed: no role"),
+        (
+            {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no space"},
+            "failed: no space",
+        ),
+    ],
+)
+def test_failed_function(
+    meddled: MeddlingAws, patient: Patient, state: dict[str, str], detail: str
+) -> None:
+    """A function that AWS could not make, or not update, is to be deployed again, and why is told."""
+
+    def failed(carry_out: Callable[[], Answer]) -> Answer:
+        status, answer = carry_out()
+        return status, {**answer, "State": "Active", **state}
+
+    meddled.rules["GET ['functions']"] = failed
+    found = list(functions.configuration(replace(patient, account=known())))
+    bad = {(one.subject, one.detail) for one in found if one.state is State.WRONG}
+    assert bad == {(f"{name}: state", detail) for name in (NAME, SWEEP)}
+
+
+@pytest.mark.parametrize("status", ["CREATING", "DELETING", "ARCHIVED"])
+def test_table_not_ready(meddled: MeddlingAws, patient: Patient, status: str) -> None:
+    """A table that can't be used yet, or no more, is told, and not looked into."""
+
+    def answer(carry_out: Callable[[], Answer]) -> Answer:
+        code, found = carry_out()
+        found["Table"]["TableStatus"] = status
+        return code, found
+
+    meddled.rules["DescribeTable"] = answer
+    (found,) = storage.table(replace(patient, account=known()))
+    assert (found.subject, found.state) == ("status", State.WRONG)
+    assert found.detail == f"{NAME} is {status.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("description", "state"),
+    [
+        ({"Status": "ENABLED", "SSEType": "KMS"}, State.OK),
+        ({"Status": "UPDATING", "SSEType": "KMS"}, State.OK),
+        ({"Status": "ENABLED", "SSEType": "AES256"}, State.WRONG),
+        ({"Status": "DISABLED", "SSEType": "KMS"}, State.WRONG),
+        (None, State.WRONG),
+    ],
+)
+def test_encryption(
+    meddled: MeddlingAws,
+    patient: Patient,
+    description: dict[str, str] | None,
+    state: State,
+) -> None:
+    """Only a key of this account will do."""
+
+    def answer(carry_out: Callable[[], Answer]) -> Answer:
+        code, found = carry_out()
+        found["Table"]["SSEDescription"] = description
+        return code, found
+
+    meddled.rules["DescribeTable"] = answer
+    found = {one.subject: one for one in storage.table(replace(patient, account=known()))}
+    assert found["encryption"].state is state
+
+
 @pytest.fixture
 def meddled(
     shell: EmulatedAws, proxy: MeddlingAws, monkeypatch: pytest.MonkeyPatch
