@@ -149,6 +149,26 @@ export const SCENARIOS = {
     assert.equal(stage.network.count(PUT), 1);
   },
 
+  async "two tabs that go on with one upload at once"(stage) {
+    const path = await stage.file("both.mp4", 2 * MEGABYTE);
+    stage.network.order(PUT, { bytesPerSecond: MEGABYTE }, 3);
+    await stage.start([path]);
+    await stage.until(([{ percentage }]) => percentage > 5);
+    await stage.reopen();
+    const other = await stage.open();
+    const left = await stage.page.evaluate(() => harness.pending());
+    for (const page of [stage.page, other]) {
+      await page.choose([path]);
+      await page.evaluate((known) => harness.resume(known), left);
+    }
+    const [{ asset }] = await stage.arrived([path]);
+    await stage.eventually(async () => {
+      const [told] = await other.evaluate(() => harness.told());
+      return told.asset === asset;
+    });
+    assert.equal(stage.network.count(PUT), 2);
+  },
+
   async "a broker that is killed and started again"(stage) {
     const broker = await stage.ownBroker();
     const paths = [await stage.file("killed.mp4", 3 * MEGABYTE), stage.sample("sample.wav")];
