@@ -78,9 +78,9 @@ def explain(error: ClientError | BotoCoreError) -> Problem:
     if isinstance(error, ClientError):
         return _refusal(error)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return Problem("There are no credentials.", _SIGN_IN)
+        return Problem("There are no credentials.", _SIGN_IN, UNREACHABLE)
     if isinstance(error, CredentialRetrievalError | SSOError):
-        return Problem(f"The credentials can't be read: {error}", _SIGN_IN)
+        return Problem(f"The credentials can't be read: {error}", _SIGN_IN, UNREACHABLE)
     if isinstance(error, NoRegionError):
         return Problem("No region is set.", REGION_ADVICE, USAGE)
     if isinstance(error, HTTPClientError | NoConnectionError):  # what never got an answer
@@ -92,7 +92,7 @@ def _refusal(error: ClientError) -> Problem:
     said: Any = error.response.get("Error", {})
     code = said.get("Code", "")
     if code in _WHO:
-        return Problem(_WHO[code], _SIGN_IN)
+        return Problem(_WHO[code], _SIGN_IN, UNREACHABLE)
     if "AccessDenied" in code or code in {"UnauthorizedOperation", "AuthorizationError"}:
         return Problem(
             f"AWS does not let you call {error.operation_name}: {said.get('Message', '')}",

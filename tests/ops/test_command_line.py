@@ -90,7 +90,7 @@ def test_no_such_profile(folder: Path, shell: EmulatedAws) -> None:  # noqa: ARG
     ("change", "code", "words"),
     [
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, 3, "AWS can't be reached"),
-        ({"AWS_ACCESS_KEY_ID": None}, 1, "There are no credentials."),
+        ({"AWS_ACCESS_KEY_ID": None}, 3, "There are no credentials."),
         ({"AWS_DEFAULT_REGION": None}, 2, "Set AWS_DEFAULT_REGION"),
     ],
     ids=["unreachable", "credentials", "region"],
@@ -117,7 +117,7 @@ def test_account(
     ("refusal", "code"),
     [
         ("AccessDeniedException", 3),
-        ("ExpiredTokenException", 1),
+        ("ExpiredTokenException", 3),
         ("ValidationException", 1),
     ],
 )

@@ -558,10 +558,10 @@ def test_no_credentials(
         (one["check"], one["subject"]): (one["state"], one["detail"])
         for one in said.document["findings"]
     }
-    assert states["account", "credentials"] == ("wrong", "There are no credentials.")
+    assert states["account", "credentials"] == ("unknown", "There are no credentials.")
     assert states["table", "all"] == ("unknown", "not checked: AWS does not know you")
     assert states["api", f"{url}/health"][0] == "ok"
-    assert said.code == 1
+    assert said.code == 3
     assert aws.url not in said.out.replace(url, "")
 
 
@@ -659,7 +659,7 @@ def test_functions_gone(meddled: MeddlingAws, patient: Patient) -> None:
 def test_failed_function(
     meddled: MeddlingAws, patient: Patient, state: dict[str, str], detail: str
 ) -> None:
-    """A function that AWS could not make, or not update, is to be deployed again, and why is told."""
+    """A function that AWS could not make, or not update, is to be deployed again; why is told."""
 
     def failed(carry_out: Callable[[], Answer]) -> Answer:
         status, answer = carry_out()
