@@ -1,15 +1,18 @@
-"""How an operator writes down addresses: URLs, hosts, and origins as browsers write them. Pure.
+"""Addresses: URLs, hosts, and origins as browsers write them. Pure.
 
-Each function checks one setting's text and raises ValueError with what would be right.
+Each function checks one setting's text and raises ValueError with what would be right; only
+`canonical` is for URLs of any origin.
 """
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 _PORTS = {"https": 443, "http": 80}  # which browsers leave out
+_ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_NO_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -103,3 +106,41 @@ def _is_origin(text: str) -> bool:
     except ValueError:
         return False
     return is_fine and _ORIGIN.fullmatch(text) is not None
+
+
+def canonical(text: str) -> str:
+    """Write a URL as RFC 3986 (6.2.2, 6.2.3) does, so that two spellings of one are equal.
+
+    Whoever parses a URL and writes it again, as sync. may, changes no more than this. What is no
+    URL stays as it is.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return text
+    if not parts.hostname:
+        return text
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port in {None, _PORTS.get(parts.scheme)} else f"{host}:{port}"
+    query = f"?{_escaped(parts.query)}" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{_without_dots(_escaped(parts.path))}{query}"
+
+
+def _escaped(text: str) -> str:
+    """Escape what must be, in upper case, and nothing that need not be."""
+    whole = _NO_ESCAPE.sub("%25", text)
+    kept = _ESCAPES.sub(lambda found: quote(unquote(found[0], "latin-1"), "", "latin-1"), whole)
+    return quote(kept, "%/:@!$&'()*+,;=?")
+
+
+def _without_dots(path: str) -> str:
+    found: list[str] = []
+    steps = path.split("/")[1:]
+    for step in steps:
+        if step == "..":
+            found = found[:-1]
+        elif step != ".":
+            found.append(step)
+    is_folder = bool(steps) and steps[-1] in {".", ".."}
+    return "/" + "/".join([*found, ""] if is_folder else found)

@@ -67,15 +67,15 @@ class Candidates:
     Attributes:
         matching: Assets with the same address, type, name and project, oldest first.
         undecided: Assets that may be it: they tell no address, or have another name or project.
-        elsewhere: Assets with the same type, name and project and another address. Nobody
-            documents that sync. keeps the address, so each may be it.
-        witnesses: Ids of assets of the type, whatever they are called. Those that were recorded
-            show whether sync. keeps addresses.
+        elsewhere: Assets of the type with another address, whose name and project may be the same.
+            Nobody documents that sync. keeps the address, so each may be it.
+        witnesses: Assets of the type, whatever they are called. Those that were recorded show
+            whether sync. keeps addresses.
         next_cursor: Where the list goes on, if it was not read to its end.
     """
 
     matching: tuple[dict[str, Any], ...]
     undecided: tuple[dict[str, Any], ...]
     elsewhere: tuple[dict[str, Any], ...]
-    witnesses: tuple[str, ...]
+    witnesses: tuple[dict[str, Any], ...]
     next_cursor: str | None

@@ -1,7 +1,7 @@
 """Whose an asset is, and which uploads of one public URL are being registered.
 
-    claim#<assetId>     which upload recorded an asset, of which kind, and whether it kept its
-                        address
+    claim#<assetId>     which upload recorded an asset, of which kind, and the address that it had
+                        kept then
     url#<hash>          the uploads of one public URL, type and project whose registration is
                         under way, each with the time until when sync. may still be at it
 
@@ -14,6 +14,7 @@ import hashlib
 import json
 
 from chalicelib import items
+from chalicelib.addresses import canonical
 from chalicelib.ports import Claimed
 from chalicelib.table import Change, Table
 from chalicelib.uploads import Json, Upload
@@ -28,7 +29,7 @@ def claim(upload: Upload, asset: Json) -> Change:
         "pk": pk,
         "uploadId": upload.id,
         "isFile": upload.is_file,
-        "keptAddress": asset["url"] in upload.addresses,
+        "address": asset["url"] if upload.is_at(asset["url"]) else None,
     }
     return Change(
         pk=pk,
@@ -46,7 +47,7 @@ def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
     for start in range(0, len(keys), 100):
         for pk, item in table.batch(keys[start : start + 100]).items():
             one = items.plain(item)
-            recorded = Claimed(one["uploadId"], one["isFile"], one["keptAddress"])
+            recorded = Claimed(one["uploadId"], one["isFile"], one.get("address"))
             found[pk.removeprefix("claim#")] = recorded
     return found
 
@@ -54,7 +55,7 @@ def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
 def url_key(upload: Upload) -> str:
     """Name the item of all uploads whose assets look alike."""
     # Without the name, since nobody documents that sync. keeps it.
-    same = json.dumps([upload.source_url, upload.type, upload.project_id])
+    same = json.dumps([canonical(upload.source_url or ""), upload.type, upload.project_id])
     return f"url#{hashlib.sha256(same.encode()).hexdigest()}"
 
 

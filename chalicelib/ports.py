@@ -32,12 +32,12 @@ class Claimed:
     Attributes:
         upload_id: The upload.
         is_file: Whether it was a file, not a public URL.
-        kept_address: Whether sync. kept the address by which it was registered.
+        address: The address by which it was registered; None where sync. gave it another one.
     """
 
     upload_id: str
     is_file: bool
-    kept_address: bool
+    address: str | None
 
 
 @dataclass(frozen=True)

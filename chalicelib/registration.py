@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from chalicelib import errors, observability
 from chalicelib.attempts import Attempt, Walk
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Json, Status, Upload, size_of
+from chalicelib.uploads import Json, Status, Upload, made_at, size_of
 from chalicelib.verdict import judge
 
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
@@ -238,12 +238,19 @@ class Registration:
         return {**asset, "size": size}
 
     def _too_large(self, upload: Upload, asset: Json) -> errors.BrokerError:
-        """Fail an upload whose real size is over its caller's limit, and delete its asset."""
+        """Fail an upload whose real size is over its caller's limit, and delete its asset.
+
+        Where sync. gives one asset for one URL it may be another program's, and then stays.
+        """
         error = errors.FileTooLarge(
             f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
         )
         problem = {"code": error.code, "detail": error.detail}
-        claim = self._store.fail(upload, problem, self._now(), oversize=asset)
+        made = made_at(asset)
+        since = _attempt(upload).first_post_at - LOOK_BACK_SECONDS * 1000
+        is_ours = upload.is_file or made is None or made >= since
+        oversize = asset if is_ours else None
+        claim = self._store.fail(upload, problem, self._now(), oversize)
         observability.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):

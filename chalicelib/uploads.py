@@ -5,9 +5,11 @@ Times are whole milliseconds since 1970 (UTC), as they are stored.
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeGuard
 
+from chalicelib.addresses import canonical
 from chalicelib.attempts import Attempt
 
 MINUTE = 60_000
@@ -185,12 +187,20 @@ class Upload:
             return (self.source_url,)
         return tuple(target.url for target in reversed(self.targets))
 
+    def is_at(self, url: object) -> bool:
+        """Say whether an asset's URL is one of its addresses, in whatever spelling."""
+        known = {canonical(address) for address in self.addresses}
+        return isinstance(url, str) and canonical(url) in known
+
     @property
     def untried(self) -> tuple[int, ...]:
-        """Places of the addresses to try next: always the newest, then those not refused yet."""
+        """Places of the addresses to try next: the newest, and those not refused yet.
+
+        The newest goes first, but not where there was no time for the others the last time.
+        """
         newest = len(self.addresses) - 1
-        older = (place for place in range(newest - 1, -1, -1) if place not in self.tried)
-        return (newest, *older)
+        older = tuple(place for place in range(newest - 1, -1, -1) if place not in self.tried)
+        return (*older, newest) if self.tried else (newest, *older)
 
     def address(self, place: int) -> str:
         """Return the address at a place of `targets`, or the public URL."""
@@ -252,6 +262,14 @@ def are_assets(items: object) -> TypeGuard[list[Json]]:
         and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
         for item in items
     )
+
+
+def made_at(asset: Json) -> int | None:
+    """Read when an asset was made, in milliseconds since 1970; None where that is not told."""
+    try:
+        return int(datetime.fromisoformat(str(asset["createdAt"])).timestamp() * 1000)
+    except ValueError:
+        return None
 
 
 def size_of(asset: Json) -> int | None:

@@ -8,7 +8,6 @@ reads: both are repeated once after a failure that may pass.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,11 +19,12 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from chalicelib import errors, observability, replies
 from chalicelib.attempts import Candidates
 from chalicelib.keys import Secret
-from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of
+from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of, made_at
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
+LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
 MOST_WITNESSES = 100  # recorded assets among so many show whether sync. keeps addresses
 # A connection that rested longer may have been cut without a word, while the container was frozen.
 # A POST on it would end with its outcome unknown, so a new one is opened instead.
@@ -98,11 +98,11 @@ class Upstream:
             or not isinstance(url, str)
             or isinstance(expires_in, bool)
             or not isinstance(expires_in, int | float)
-            or expires_in < 1
+            or not expires_in >= 1  # NaN is neither
             or not (_is_url(upload_url) and _is_url(url))
         ):
             raise errors.UpstreamFault("sync. answered the presign with something else.")
-        return Presigned(upload_url, url, int(expires_in))
+        return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
 
     def register(
         self, url: str, asset_type: AssetType, name: str | None, project: str | None
@@ -147,18 +147,18 @@ class Upstream:
             BrokerError: Nothing of the list could be read, so nothing more is known.
         """
         found: dict[str, list[Json]] = {"matching": [], "undecided": [], "elsewhere": []}
-        witnesses: dict[str, None] = {}
+        witnesses: dict[str, Json] = {}
         for page, next_cursor in self._newest_first(upload, cursor):
             cursor = next_cursor
             for asset in map(asset_of, page):
-                created = _milliseconds(asset["createdAt"])
+                created = made_at(asset)
                 is_over = created is not None and created < since
                 if is_over:
                     cursor = None
                     break
                 # The list may move on between two pages, and show one asset on both.
                 if asset["type"] == upload.type and asset["id"] not in witnesses:
-                    witnesses[asset["id"]] = None
+                    witnesses[asset["id"]] = asset
                     if kind := _kind(upload, asset):
                         found[kind].append(asset)
             # A file's address is its own, so there is nothing else to be found.
@@ -169,7 +169,7 @@ class Upstream:
             tuple(reversed(found["matching"])),
             tuple(found["undecided"]),
             tuple(found["elsewhere"]),
-            tuple(witnesses)[:MOST_WITNESSES],
+            tuple(witnesses.values())[:MOST_WITNESSES],
             cursor,
         )
 
@@ -304,14 +304,22 @@ def _is_url(text: str) -> bool:
 def _kind(upload: Upload, asset: Json) -> str | None:
     """Say what an asset of the upload's type may be to it, by the names of `Candidates`."""
     is_same = (asset["name"], asset["projectId"]) == (upload.name, upload.project_id)
-    # Nobody documents what sync. calls an asset that was registered without a name.
-    may_be = is_same or (upload.name is None and asset["projectId"] == upload.project_id)
-    is_here = asset["url"] in upload.addresses
+    # Nobody documents that sync. tells names and projects always, keeps them as they were sent, and
+    # adds none of its own.
+    may_be = _may_be(asset["name"], upload.name) and _may_be(asset["projectId"], upload.project_id)
+    is_here = upload.is_at(asset["url"])
     if is_here and is_same:
         return "matching"
     if is_here or (not asset["url"] and may_be):
         return "undecided"
     return "elsewhere" if may_be else None
+
+
+def _may_be(told: Any, sent: str | None) -> bool:
+    """Say whether sync. may tell this of what was sent; spaces and case may have changed."""
+    if told is None or sent is None:
+        return True
+    return str(told).casefold().split() == sent.casefold().split()
 
 
 def _failure(error: requests.RequestException) -> errors.UpstreamError:
@@ -330,13 +338,3 @@ def _never_connected(error: requests.ConnectionError) -> bool:
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}
-
-
-def _milliseconds(stamp: object) -> int | None:
-    """Read an ISO 8601 time; None for what is none."""
-    if not isinstance(stamp, str):
-        return None
-    try:
-        return int(datetime.fromisoformat(stamp).timestamp() * 1000)
-    except ValueError:
-        return None

@@ -74,11 +74,15 @@ def _signs(store: Store, upload: Upload, found: Candidates) -> frozenset[str]:
     """Name what else this part of the list shows."""
     signs = {UNCLEAR} if _not_taken(store, found.undecided) else set()
     if found.elsewhere:
-        ids = [asset["id"] for asset in found.elsewhere]
-        taken = store.claims([*ids, *found.witnesses])
-        signs |= {STRANGE} if any(one not in taken for one in ids) else set()
-        of_kind = (one for one in taken.values() if one.is_file is upload.is_file)
-        signs |= {KEPT if one.kept_address else MOVED for one in of_kind}
+        listed = {asset["id"]: asset["url"] for asset in (*found.elsewhere, *found.witnesses)}
+        taken = store.claims(list(listed))
+        signs |= {STRANGE} if any(asset["id"] not in taken for asset in found.elsewhere) else set()
+        # The address of an asset may have been kept at first, and be another one by now.
+        signs |= {
+            KEPT if one.address is not None and one.address == listed[asset_id] else MOVED
+            for asset_id, one in taken.items()
+            if one.is_file is upload.is_file
+        }
     return frozenset(signs)
 
 
@@ -87,7 +91,7 @@ def _candidates(store: Store, upload: Upload, found: Candidates) -> list[Json]:
     candidates = _not_taken(store, found.matching)
     if not candidates and upload.is_file:
         # Nobody else registers a file's address, so it may have been given another name.
-        known = (asset for asset in found.undecided if asset["url"] in upload.addresses)
+        known = (asset for asset in found.undecided if upload.is_at(asset["url"]))
         candidates = _not_taken(store, tuple(known))
     return candidates
 

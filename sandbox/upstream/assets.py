@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from yarl import URL
+
 from sandbox.upstream.behavior import Behavior
 from sandbox.upstream.database import Database
 from sandbox.upstream.media import MediaFacts
@@ -122,7 +124,12 @@ class Assets:
             "same": row["url"],
             "absent": None,
             "rewritten": f"{self._origin}/media/{row['id']}",
+            "normalized": str(URL(row["url"])),
         }[behavior.asset_url]
+        is_labelled = behavior.asset_labels != "absent"
+        name = row["name"] if is_labelled else None
+        if behavior.asset_labels == "trimmed" and name is not None:
+            name = name.strip()
         thumbnail = f"{self._origin}/thumbnails/{row['id']}.jpg" if row["has_thumbnail"] else None
         shown = {
             "id": row["id"],
@@ -130,7 +137,7 @@ class Assets:
             "updatedAt": timestamp(row["updated_at"]),
             "type": row["type"],
             "visibility": row["visibility"],
-            "name": row["name"],
+            "name": name,
             "url": url,
             "size": row["size"],
             "format": row["format"],
@@ -139,7 +146,7 @@ class Assets:
             "thumbnailUrl": thumbnail,
             "width": row["width"],
             "height": row["height"],
-            "projectId": row["project_id"],
+            "projectId": row["project_id"] if is_labelled else None,
         }
         if behavior.optional_fields == "null":
             return shown

@@ -97,7 +97,9 @@ class Behavior:
     unauthorized_shape: str = _switch("byCause", _one_of("byCause", "header", "plain"))
     message_shape: str = _switch("string", _one_of("string", "list"))
     optional_fields: str = _switch("null", _one_of("null", "missing"))
-    asset_url: str = _switch("same", _one_of("same", "absent", "rewritten"))
+    asset_url: str = _switch("same", _one_of("same", "absent", "rewritten", "normalized"))
+    # Whether an asset's name and project are told as they were sent (they are optional).
+    asset_labels: str = _switch("same", _one_of("same", "trimmed", "absent"))
     # An id that is no UUID: 404 `asset_not_found`, or 400 `invalid_asset_id_format`.
     malformed_id_status: int = _switch(404, _one_of(400, 404))
     # Whether `DELETE /v2/assets/{id}` is refused as `asset_forbidden`.

@@ -32,6 +32,10 @@ LOST = [
 ]
 
 
+_HERE = '{"uploadUrl": "https://a.example/", "url": "https://a.example/", "expiresIn": %s}'
+NO_PRESIGNS = [_HERE % seconds for seconds in ("NaN", "-1e400", "0", "true", '"3600"', "null")]
+
+
 def posts(upstream: RunningUpstream) -> int:
     """Count the registrations that reached sync."""
     calls = [(one["method"], one["path"]) for one in upstream.journal()]
@@ -273,7 +277,7 @@ def test_same_url_at_once(
     assert not broker.lines("outcome_undecided"), "nobody is needed for this"
     slow.join()
     assert answers[0].status_code == 201
-    broker.clock.advance(1000)
+    broker.clock.advance(300)
     final = alice.complete(lost.json())
     mine = {answers[0].json()["asset"]["id"]}
     assert final.status_code == (200 if most is None else 413)
@@ -406,6 +410,10 @@ def test_no_connection(broker: RunningBroker, upstream: RunningUpstream) -> None
         ({"kind": "answer", "status": 200, "body": "<html>"}, 2, 502, "upstream_fault"),
         ({"kind": "answer", "status": 201, "body": {"url": "x"}}, 1, 502, "upstream_fault"),
         ({"kind": "answer", "status": 302, "headers": {"Location": "/"}}, 2, 502, "upstream_fault"),
+        *(
+            ({"kind": "answer", "status": 201, "body": body}, 1, 502, "upstream_fault")
+            for body in NO_PRESIGNS
+        ),
         ({"kind": "answer", "status": 401}, 1, 502, "upstream_unauthorized"),
         ({"kind": "answer", "status": 429}, 1, 503, "upstream_busy"),
         (

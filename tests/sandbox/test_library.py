@@ -118,8 +118,17 @@ def test_asset_shapes(upstream: RunningUpstream) -> None:
     rewritten = upstream.call("GET", path).json()["url"]
     assert rewritten != asset["url"]
     assert requests.get(rewritten, timeout=5).content == b"hello"
-    upstream.behave(unnamedAsset="fileName")
+    upstream.behave(unnamedAsset="fileName", assetUrl="same")
     assert upstream.asset()["name"] == "clip.mp4"
+    path = f"/v2/assets/{upstream.asset(name=' Take ', projectId='sandbox-project')['id']}"
+    upstream.behave(optionalFields="null")
+    shown = upstream.call("GET", path).json()
+    assert (shown["name"], shown["projectId"]) == (" Take ", "sandbox-project")
+    upstream.behave(assetLabels="trimmed")
+    assert upstream.call("GET", path).json()["name"] == "Take"
+    upstream.behave(assetLabels="absent")
+    hidden = upstream.call("GET", path).json()
+    assert hidden == shown | {"name": None, "projectId": None}
 
 
 @pytest.fixture
