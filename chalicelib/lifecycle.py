@@ -195,14 +195,15 @@ class Lifecycle:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
-            outcome = self._registration.complete(caller.id, upload_id)
-            if is_posting(outcome.upload, self._now()):
-                # The first request may yet take its record back, so no id may be told.
-                raise errors.RequestInProgress(
-                    "The first request with this key is still running.",
-                    retry_after=BUSY_RETRY_AFTER,
-                )
-            return outcome, self._ledger.read(caller.id)
+            # The first request may yet take its record back, so no id may be told; or it has done
+            # so just now.
+            with suppress(errors.NotFound):
+                outcome = self._registration.complete(caller.id, upload_id)
+                if not is_posting(outcome.upload, self._now()):
+                    return outcome, self._ledger.read(caller.id)
+            raise errors.RequestInProgress(
+                "The first request with this key is still running.", retry_after=BUSY_RETRY_AFTER
+            )
         try:
             used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
             attempt = self._registration.plan()

@@ -4,6 +4,7 @@ A move that `MOVES` does not have can't be built, and each carries the state tha
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ OWN_PENDING = "#owner = :owner AND #status = :pending"
 _HELD = "#status = :registering AND #attempt.#id = :attempt"
 # What a 201 returned is taken even if a look holds the lease meanwhile, until the next POST.
 _POSTED = "#status = :registering AND #attempt.#post_id = :attempt"
+_SOURCE = re.compile(r"#status = :(\w+)")
 _CLOSED_SECONDS = 30 * 86_400  # how long what ended without an asset is kept
 
 
@@ -29,8 +31,9 @@ def change(
 ) -> Change:
     """Build a move."""
     if "status" in sets:
-        legal = {str(state) for state in sources(Status(sets["status"]))}
-        if not legal & {str(value) for value in values.values()}:
+        named = _SOURCE.findall(condition)
+        legal = sources(Status(sets["status"]))
+        if not named or not all(values[name] in legal for name in named):
             raise ValueError(f"no move leads to {sets['status']} under {condition!r}")
     pk = f"upload#{upload_id}"
     return Change(pk=pk, condition=condition, values=values, sets=sets, removes=removes)

@@ -17,6 +17,7 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # Public by their number, and yet the platform's own (Azure's host agent; RFC 7526's 6to4 relays).
 _NOT_PUBLIC = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.88.99.0/24"))
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: upper half of an interface that carries IPv4
+_BRACKETS = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:[0-9]*)?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
@@ -45,6 +46,11 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
     rules = (
         (not host, "must be an absolute URL, such as https://media.example.com/speaker.mp4"),
         ("@" in parts.netloc, "must not hold credentials"),
+        # Parsers differ in what they make of an escape, and of text beside the brackets.
+        (
+            "%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc),
+            "must name its host plainly, without escapes",
+        ),
         (
             _is_storage(host, port, parts.scheme, storage_hosts),
             "must not lie in sync.'s own storage: upload the file instead",
@@ -70,7 +76,7 @@ def _is_storage(host: str, port: int | None, scheme: str, storage_hosts: Collect
 def _is_public(host: str) -> bool:
     """Say whether a host is a public address or a name that may be one."""
     try:
-        return _is_public_address(ipaddress.ip_address(host.partition("%")[0]))
+        return _is_public_address(ipaddress.ip_address(host))
     except ValueError:
         pass
     labels = host.split(".")

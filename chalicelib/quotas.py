@@ -15,7 +15,7 @@ process was killed, is given back by the caller's next request.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from chalicelib.callers import Limits
 from chalicelib.errors import QuotaExceeded
@@ -49,7 +49,8 @@ class Standing:
         uploads: Uploads begun today.
         bytes: Their bytes.
         reservations: Those that are not written yet.
-        outdated: Names of the attributes of earlier days.
+        outdated: Names of the attributes of days before yesterday. What was begun before midnight
+            may end after it, and a clock may be ahead: so a day's neighbours are left alone.
     """
 
     open: int
@@ -89,6 +90,7 @@ def seconds_left(now: int) -> int:
 
 def standing(plain: Mapping[str, object], day: str) -> Standing:
     """Read a caller's item, which may be empty."""
+    yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
     places = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
     reservations = []
@@ -101,9 +103,7 @@ def standing(plain: Mapping[str, object], day: str) -> Standing:
         bytes=numbers.get(f"bytes#{day}", 0),
         reservations=tuple(reservations),
         outdated=tuple(
-            name
-            for name in numbers
-            if name != "open" and name not in {f"uploads#{day}", f"bytes#{day}"}
+            name for name in numbers if name != "open" and name.partition("#")[2] < yesterday
         ),
     )
 

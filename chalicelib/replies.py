@@ -56,11 +56,12 @@ def _refusal(
 ) -> errors.BrokerError:
     """The one table: what a status and an `errorCode` of sync. mean here."""
     observability.note(upstreamStatus=status, upstreamCode=code)
-    if code in FINAL and 400 <= status < 500:  # noqa: PLR2004 - the range of refusals
+    # Any other status does not say that nothing was done, whatever its body says.
+    is_refusal = 400 <= status < 500  # noqa: PLR2004 - the range of refusals
+    if code in FINAL and is_refusal:
         return FINAL[code](message or "sync. gave no reason.")
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    kind = (_BY_CODE.get(code or "") if is_refusal else None) or _BY_STATUS.get(status)
     if kind is None:
-        is_refusal = 400 <= status < 500  # noqa: PLR2004 - as above
         kind = errors.UpstreamRefused if is_refusal else errors.UpstreamFault
     if kind is errors.UpstreamBusy and retry_after is None:
         retry_after = DEFAULT_RETRY_AFTER

@@ -186,6 +186,21 @@ def test_url_running(broker: RunningBroker, upstream: RunningUpstream, key: str)
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 
 
+def test_url_taken_back_just_now(
+    broker: RunningBroker, upstream: RunningUpstream, key: str
+) -> None:
+    """Who read the key before the first request took its record back is told to ask again."""
+    url = upstream.upload()
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api = Api(broker)
+    body, headers = {"url": url, "type": "VIDEO"}, {"Idempotency-Key": key}
+    made = api.call("POST", "/assets", json=body, headers=headers).json()
+    record = {"pk": {"S": f"upload#{made['id']}"}}
+    wiring.dynamodb_client().delete_item(TableName=broker.table, Key=record)
+    again = api.call("POST", "/assets", json=body, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
+
+
 def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
     """A key is kept for 24 hours, and is free some time later."""
     first = begin(api, key).json()["id"]

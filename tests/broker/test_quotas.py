@@ -195,6 +195,31 @@ def test_killed_yesterday(at_noon: Api) -> None:
     assert found.get(f"uploads#{yesterday}", 0) == found.get(f"bytes#{yesterday}", 0) == 0
 
 
+def test_late_over_midnight(at_noon: Api) -> None:
+    """A request that was begun before midnight and ends after it leaves the new day's count."""
+    broker = at_noon.broker
+    broker.clock.advance(43_200 - 60)
+    ledger = wiring.broker().lifecycle._ledger  # noqa: SLF001 - a request in its middle
+    caller = wiring.broker().authenticator.caller(f"Bearer {at_noon.token}")
+    broker.clock.advance(70)
+    for _ in range(3):
+        at_noon.begin()
+    broker.clock.advance(-70)
+    used = ledger.reserve(caller.id, caller.limits, "0" * 32, 5)
+    broker.clock.advance(70)
+    assert not used.outdated, "tomorrow is not outdated"
+    today = quotas.day_of(broker.clock())
+    assert counted(at_noon, caller.id)[f"uploads#{today}"] == 3
+
+
+def test_outdated() -> None:
+    """What is counted of a day is removed two days later, not before."""
+    kept = {f"uploads#2026-11-{day}": 1 for day in (20, 21, 22, 23, 24)}
+    used = quotas.standing({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
+    assert used.outdated == ("uploads#2026-11-20", "uploads#2026-11-21")
+    assert quotas.standing({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
+
+
 def test_real_bytes_of_its_day(at_noon: Api) -> None:
     """The real bytes are charged to the day on which the upload was begun, not registered."""
     upload = at_noon.begin(b"x" * 10)
