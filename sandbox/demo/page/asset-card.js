@@ -1,5 +1,6 @@
-import { createAssetId, titleOf } from "./asset-id.js";
+import { createAssetId } from "./asset-id.js";
 import { formatBytes, formatLength } from "./format.js";
+import { titleOf } from "./title.js";
 
 const template = document.querySelector("#card");
 const KINDS = { VIDEO: "Video", AUDIO: "Audio", IMAGE: "Image" };

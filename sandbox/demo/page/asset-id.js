@@ -1,4 +1,5 @@
 import { announce } from "./announcer.js";
+import { titleOf } from "./title.js";
 
 const SHOWN = 2000; // milliseconds
 
@@ -34,6 +35,3 @@ export function createAssetId(upload) {
   });
   return [code, button];
 }
-
-/** What people call it: the label that they gave it, or else the file's name. */
-export const titleOf = ({ name, fileName, asset }) => name || fileName || asset.name || asset.id;

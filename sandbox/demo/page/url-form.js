@@ -1,6 +1,6 @@
 import { announce } from "./announcer.js";
-import { titleOf } from "./asset-id.js";
 import { describeFailure } from "./failure.js";
+import { titleOf } from "./title.js";
 
 const form = document.querySelector("#url-form");
 const submit = form.querySelector("[type=submit]");
