@@ -4,6 +4,8 @@ import { formatBytes, formatLength, formatSeconds } from "../../sandbox/demo/pag
 
 for (const [bytes, text] of [
   [0, "0 bytes"],
+  [1, "1 byte"],
+  [2, "2 bytes"],
   [1023, "1023 bytes"],
   [1024, "1 KB"],
   [1536, "1.5 KB"],

@@ -2,6 +2,7 @@ const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
 
 /** 1536 is "1.5 KB". */
 export function formatBytes(bytes) {
+  if (bytes === 1) return "1 byte";
   const power = Math.min(Math.floor(Math.log2(bytes || 1) / 10), UNITS.length - 1);
   const value = bytes / 1024 ** power;
   return `${value.toFixed(value < 100 && power ? 1 : 0).replace(/\.0$/, "")} ${UNITS[power]}`;
