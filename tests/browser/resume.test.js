@@ -30,6 +30,14 @@ async function chooseFor(demo, path) {
   await (await chooser).accept([path]);
 }
 
+/** Has an upload completed as another tab would, and gives the answer's status. */
+async function completed(user, id) {
+  const { token } = await (await fetch(`${stage.system.demo}/token?sub=${user}`)).json();
+  const headers = { Authorization: `Bearer ${token}` };
+  const url = `${stage.system.broker}/uploads/${id}/complete`;
+  return (await fetch(url, { method: "POST", headers })).status;
+}
+
 test("after a reload an unfinished upload asks for its file, and goes on", async () => {
   const { demo, path } = await reloadInMidPut();
   await demo.rowSays("Unfinished", /^Choose the same file, and it goes on\.$/);
@@ -99,6 +107,47 @@ test("what sync. is still registering after a reload becomes an asset without an
   const [card] = await demo.cards();
   await stage.assertStored(demo.user, card.assetId, path);
   assert.deepEqual(await demo.rows(), []);
+});
+
+test("while sync. is slow with what has arrived, the row speaks of no failure", async () => {
+  // The answer to the PUT comes late, so that the test can have the file registered before the page.
+  await stage.system.arm({
+    match: { method: "PUT" },
+    do: { kind: "delay", seconds: 2, when: "after" },
+  });
+  await stage.system.arm({
+    match: { method: "POST", path: "/v2/assets" },
+    do: { kind: "delay", seconds: 5 },
+  });
+  const demo = await stage.open();
+  const answers = [];
+  demo.page.on("response", (response) => {
+    if (response.url().endsWith("/complete")) answers.push(response.status());
+  });
+  await demo.page.evaluate(() => {
+    globalThis.said = new Set();
+    new MutationObserver(() => {
+      const text = (selector) => document.querySelector(`.row ${selector}`)?.textContent;
+      said.add(`${text(".state")}: ${text(".left")}`);
+    }).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
+  const path = await stage.variant("patient.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  let id;
+  await until(async () => {
+    id = (await stage.system.ask(demo.user, "/uploads")).items[0]?.id;
+    return id && (await completed(demo.user, id)) !== 409;
+  });
+  await demo.rowIn("done", path);
+  assert.ok(answers.includes(202), `the page was told ${answers}`);
+  const said = await demo.page.evaluate(() => [...globalThis.said]);
+  assert.ok(
+    said.includes("Registering: All bytes are there. The rest is done even without this page."),
+  );
+  assert.deepEqual(
+    said.filter((one) => /again|answered|next/i.test(one)),
+    [],
+  );
 });
 
 test("what was given up goes on by another try, and is one asset", async () => {

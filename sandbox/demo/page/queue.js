@@ -20,7 +20,9 @@ export function createQueue(uploader, onChange) {
     const onProgress = ({ phase, loaded, percentage, wait, error }) => {
       const now = performance.now();
       const rate = phase === "uploading" ? meter.read(loaded, now) : null;
-      const pause = error && { error, until: now + wait * 1000 };
+      // While sync. registers what has arrived, nothing is wrong that a row would have to tell.
+      const isPause = error && error.code !== "still_registering";
+      const pause = isPause && { error, until: now + wait * 1000 };
       if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });
     };
     entry.controller = new AbortController();
