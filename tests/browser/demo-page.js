@@ -60,6 +60,10 @@ export class DemoPage {
           says: text(".state"),
           failure: [...row.querySelectorAll(".failure p")].map((p) => p.textContent).join("\n"),
           assetId: text(".asset code"),
+          told: text(".left"),
+          buttons: [...row.querySelectorAll(".buttons button:not([hidden])")].map(
+            (button) => button.firstChild.textContent,
+          ),
         };
       }),
     );

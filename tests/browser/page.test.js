@@ -67,6 +67,7 @@ test("an error at a field is gone when the next try goes well", async () => {
   await demo.press("image");
   await demo.press("Register");
   await demo.page.waitForSelector(".card");
+  assert.equal((await demo.cards())[0].name, "sample.png");
   assert.equal(await demo.page.$("[aria-invalid]"), null);
   assert.equal(await demo.page.$eval("#url-error", ({ textContent }) => textContent), "");
 });
@@ -145,11 +146,41 @@ test("after a removal the keyboard's place is the next row", async () => {
   const demo = await stage.open();
   await demo.upload(await stage.write("a.txt", "a"), await stage.write("b.txt", "b"));
   await demo.press("Remove a.txt");
-  assert.match((await demo.focused()).text, /^Try again/);
+  assert.match((await demo.focused()).text, /^Remove/);
   assert.deepEqual(
     (await demo.rows()).map(({ name }) => name),
     ["b.txt"],
   );
+});
+
+test("what the same file would be refused for again can only be removed", async () => {
+  const demo = await stage.open();
+  const rows = await demo.upload(
+    await stage.write("d.txt", "Only words."),
+    await stage.write("nothing.mp4", ""),
+  );
+  for (const { says, buttons } of rows) assert.deepEqual([says, buttons], ["Failed", ["Remove"]]);
+});
+
+test("what a new sign-in can mend may be tried again", async () => {
+  const demo = await stage.open();
+  await demo.page.setRequestInterception(true);
+  let isSignedOut = true;
+  demo.page.on("request", (request) => {
+    if (request.method() !== "POST" || !isSignedOut) return request.continue();
+    request.respond({
+      status: 401,
+      contentType: "application/problem+json",
+      headers: { "Access-Control-Allow-Origin": "*" },
+      body: JSON.stringify({ code: "unauthorized", detail: "Sign in.", retryable: false }),
+    });
+  });
+  const [{ failure, buttons }] = await demo.upload(sampleNamed("sample.png"));
+  assert.match(failure, /^Sign in\.\s+unauthorized$/);
+  assert.deepEqual(buttons, ["Try again", "Remove"]);
+  isSignedOut = false;
+  await demo.press("Try again");
+  await demo.rowIn("done", "sample.png");
 });
 
 test("finished rows are cleared at once", async () => {

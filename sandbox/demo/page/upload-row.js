@@ -5,6 +5,9 @@ import { describePause } from "./pause.js";
 
 const template = document.querySelector("#row");
 
+// What only a new sign-in, or the operator, can mend.
+const UNAUTHORIZED = /unauthorized$/;
+
 const TICK = 500; // milliseconds
 
 const STATES = {
@@ -63,9 +66,11 @@ export function createRow({ file }, actions) {
     const { buttons: shown, isFixed } = STATES[entry.state];
     // Asked before any is hidden, since a hidden button has lost the focus already.
     const focused = buttons.find((button) => button === document.activeElement);
+    const isHopeless = entry.state === "failed" && !mayTryAgain(entry.error);
     for (const button of buttons) {
-      button.hidden = !shown.includes(button.dataset.action);
-      button.onclick = () => isFixed || actions[button.dataset.action](entry);
+      const { action } = button.dataset;
+      button.hidden = !shown.includes(action) || (isHopeless && action === "retry");
+      button.onclick = () => isFixed || actions[action](entry);
       button.ariaDisabled = isFixed ? "true" : null;
     }
     // The keyboard's place goes on to what took the place of the button.
@@ -96,5 +101,8 @@ function remaining(state, rate) {
   if (state === "unfinished") return "Choose the same file, and it goes on.";
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
+
+/** Whether another try may fare better; else the same file would be refused in the same words. */
+const mayTryAgain = ({ name, code }) => name !== "RefusedError" || UNAUTHORIZED.test(code);
 
 const kindOf = (type) => /^(video|audio|image)\//.exec(type)?.[1] ?? "file";
