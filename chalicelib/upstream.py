@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from chalicelib import errors, observability, replies
 from chalicelib.attempts import Candidates
+from chalicelib.connections import Admission, AdmittingAdapter
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of, made_at
 
@@ -69,7 +69,7 @@ class Upstream:
         self._session = requests.Session()
         # Neither proxies nor .netrc of the machine may see or replace the key.
         self._session.trust_env = False
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
+        adapter = AdmittingAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -82,8 +82,8 @@ class Upstream:
             file_name: The file's name.
             content_type: Its media type.
             size: Its bytes.
-            admit: Called before each request that is sent, since each counts for sync.'s limit;
-                it raises where there is no place in the line.
+            admit: Called before each request that is sent, once its connection is open, since each
+                counts for sync.'s limit; it raises where there is no place in the line.
 
         Raises:
             BrokerError: By the table of this module, or by `admit`.
@@ -247,27 +247,30 @@ class Upstream:
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
-        if admit := request.get("admit"):
-            admit()
+        admission = Admission(request.get("admit"), self._monotonic)
         started = self._monotonic()
         if started - self._last_used > IDLE_SECONDS:
             self._session.close()
         try:
-            with self._session.request(
-                method,
-                self._base_url + path,
-                params=request.get("query"),
-                json=request.get("body"),
-                headers={
-                    "x-api-key": key,
-                    "accept": "application/json",
-                    "accept-encoding": "identity",  # an answer is small, and its size is bounded
-                },
-                timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
-                # A redirect would carry the key to wherever it points.
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                admission.for_this_thread(),
+                self._session.request(
+                    method,
+                    self._base_url + path,
+                    params=request.get("query"),
+                    json=request.get("body"),
+                    headers={
+                        "x-api-key": key,
+                        "accept": "application/json",
+                        # An answer is small, and its size is bounded.
+                        "accept-encoding": "identity",
+                    },
+                    timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
+                    # A redirect would carry the key to wherever it points.
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 # What is said back of the key goes no further: it could reach a browser or a log.
                 content = self._read(response, started + seconds).replace(key.encode(), b"***")
         except requests.RequestException as error:
@@ -278,7 +281,8 @@ class Upstream:
             raise errors.UpstreamFault("The connection to sync. broke off.") from error
         finally:
             self._last_used = self._monotonic()
-            observability.count_upstream(self._last_used - started)
+            if not admission.is_refused:
+                observability.count_upstream(self._last_used - started - admission.seconds)
         return replies.read(response.status_code, response.headers.get("Retry-After"), content)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
