@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { stat } from "node:fs/promises";
 import { test } from "node:test";
 import { setStage, until } from "./stage.js";
 
 const stage = setStage();
 const MEGABYTE = 1_048_576;
+const BEGUN = /^Begun \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file, and it goes on\.$/;
 
 /** Reloads the page in the middle of a file, and waits for what the new one finds. */
 async function reloadInMidPut() {
@@ -30,21 +32,69 @@ async function chooseFor(demo, path) {
   await (await chooser).accept([path]);
 }
 
-/** Has an upload completed as another tab would, and gives the answer's status. */
-async function completed(user, id) {
+/** Posts to the broker as another tab of this user would. */
+async function post(user, path, body) {
   const { token } = await (await fetch(`${stage.system.demo}/token?sub=${user}`)).json();
-  const headers = { Authorization: `Bearer ${token}` };
-  const url = `${stage.system.broker}/uploads/${id}/complete`;
-  return (await fetch(url, { method: "POST", headers })).status;
+  return fetch(stage.system.broker + path, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
 }
 
 test("after a reload an unfinished upload asks for its file, and goes on", async () => {
   const { demo, path } = await reloadInMidPut();
-  await demo.rowSays("Unfinished", /^Choose the same file, and it goes on\.$/);
+  await demo.rowSays("Unfinished", BEGUN);
   await chooseFor(demo, path);
   await demo.rowIn("done", path);
   await stage.assertStored(demo.user, (await demo.rows())[0].assetId, path);
   assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+});
+
+test("the page's own chooser goes on with it too, without a second upload or a lost focus", async () => {
+  const { demo, path } = await reloadInMidPut();
+  await demo.choose(await stage.write("first.txt", "Only words."));
+  await demo.rowIn("failed", "first.txt");
+  const button = await demo.page.waitForSelector(
+    '[data-state="unfinished"] [data-action="resume"]',
+  );
+  await button.focus();
+  await demo.choose(path);
+  await demo.rowIn("done", path);
+  const rows = await demo.rows();
+  assert.deepEqual(
+    rows.map(({ name }) => name),
+    ["left.mp4", "first.txt"],
+  );
+  assert.match((await demo.focused()).text, /^Remove left\.mp4$/);
+  await stage.assertStored(demo.user, rows[0].assetId, path);
+  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+});
+
+test("two unfinished uploads of one name are told apart, and each takes one file", async () => {
+  const demo = await stage.open();
+  const paths = [
+    await stage.variant("one/take.mp4", "sample.mp4", "first tail"),
+    await stage.variant("two/take.mp4", "sample.mp4", "other tail"),
+  ];
+  const { size } = await stat(paths[0]);
+  for (let count = 0; count < 2; count += 1) {
+    // Their times are told to the second.
+    await new Promise((resolve) => setTimeout(resolve, 1000 * count));
+    const wanted = { fileName: "take.mp4", contentType: "video/mp4", size };
+    assert.equal((await post(demo.user, "/uploads", wanted)).status, 201);
+  }
+  await demo.visit(stage.system.demo);
+  await demo.page.waitForFunction(
+    () => document.querySelectorAll('[data-state="unfinished"]').length === 2,
+  );
+  const told = (await demo.rows()).map((row) => row.told);
+  for (const one of told) assert.match(one, BEGUN);
+  assert.notEqual(told[0], told[1]);
+  for (const row of await demo.upload(...paths)) assert.equal(row.state, "done");
+  const { items } = await stage.system.ask(demo.user, "/uploads");
+  assert.equal(new Set(items.map(({ asset }) => asset.id)).size, 2);
+  assert.equal(items.length, 2);
 });
 
 test("another file is refused for it, and the upload waits on", async () => {
@@ -136,7 +186,7 @@ test("while sync. is slow with what has arrived, the row speaks of no failure", 
   let id;
   await until(async () => {
     id = (await stage.system.ask(demo.user, "/uploads")).items[0]?.id;
-    return id && (await completed(demo.user, id)) !== 409;
+    return id && (await post(demo.user, `/uploads/${id}/complete`)).status !== 409;
   });
   await demo.rowIn("done", path);
   assert.ok(answers.includes(202), `the page was told ${answers}`);

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBytes, formatLength, formatSeconds } from "../../sandbox/demo/page/format.js";
+import {
+  formatBytes,
+  formatLength,
+  formatMoment,
+  formatSeconds,
+} from "../../sandbox/demo/page/format.js";
 
 for (const [bytes, text] of [
   [0, "0 bytes"],
@@ -33,3 +38,8 @@ for (const [seconds, text] of [
   test(`a length of ${seconds} seconds is shown as ${text}`, () =>
     assert.equal(formatLength(seconds), text));
 }
+
+test("a moment is shown to the second, on the reader's own clock", () => {
+  const noon = new Date(2026, 4, 4, 12, 2, 7);
+  assert.equal(formatMoment(noon.toISOString()), "4 May 2026, 12:02:07");
+});

@@ -16,6 +16,11 @@ export function formatSeconds(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+/** "2026-05-04T09:02:07Z" is "4 May 2026, 09:02:07", on the reader's own clock. */
+export const formatMoment = (time) => MOMENT.format(new Date(time));
+
 /** 75 is "1:15", as players show it. */
 export function formatLength(seconds) {
   const whole = Math.round(seconds);

@@ -26,7 +26,7 @@ export function createQueue(uploader, onChange) {
       if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });
     };
     entry.controller = new AbortController();
-    entry.error = null;
+    change(entry, { state: "waiting", percentage: 0, rate: null, pause: null, error: null });
     running += 1;
     try {
       const { signal } = entry.controller;
@@ -48,7 +48,12 @@ export function createQueue(uploader, onChange) {
   }
 
   return {
-    add: (file) => send({ file }),
+    /** Sends a file, and gives its entry. */
+    add(file) {
+      const entry = { file };
+      send(entry);
+      return entry;
+    },
     /** Shows an upload of an earlier page, which waits for its file. */
     addUnfinished(resume) {
       const { fileName: name, size, contentType: type } = resume;

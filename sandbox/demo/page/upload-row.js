@@ -1,6 +1,6 @@
 import { createAssetId } from "./asset-id.js";
 import { describeFailure } from "./failure.js";
-import { formatBytes, formatSeconds } from "./format.js";
+import { formatBytes, formatMoment, formatSeconds } from "./format.js";
 import { describePause } from "./pause.js";
 
 const template = document.querySelector("#row");
@@ -39,13 +39,13 @@ export function createRow({ file }, actions) {
 
   let ticking;
 
-  function showProgress({ state, percentage, rate }) {
+  function showProgress({ state, percentage, rate, resume }) {
     find("progress").hidden = !["waiting", "uploading", "finishing"].includes(state);
     find(".rate").hidden = find("progress").hidden && state !== "unfinished";
     find("progress").value = percentage;
     find(".percentage").textContent = state === "unfinished" ? "" : `${percentage} %`;
     find(".speed").textContent = rate ? `${formatBytes(rate.bytesPerSecond)}/s` : "";
-    find(".left").textContent = remaining(state, rate);
+    find(".left").textContent = remaining(state, rate, resume);
   }
 
   /** Says why it pauses, counting down. */
@@ -96,9 +96,10 @@ export function createRow({ file }, actions) {
 }
 
 /** What is still to come: the bytes, or only sync.'s part, which needs no browser any more. */
-function remaining(state, rate) {
+function remaining(state, rate, resume) {
   if (state === "finishing") return "All bytes are there. The rest is done even without this page.";
-  if (state === "unfinished") return "Choose the same file, and it goes on.";
+  if (state === "unfinished")
+    return `Begun ${formatMoment(resume.createdAt)}. Choose the same file, and it goes on.`;
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
 

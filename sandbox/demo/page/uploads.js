@@ -79,6 +79,28 @@ export function createUploads(uploader, onRegistered) {
     await follow(left.filter(({ id, status }) => ids.has(id) && status === "registering"));
   }
 
+  /** Goes on with what an earlier page left of this file, the newest first, or begins with it. */
+  function take(file) {
+    const left = [...rows.keys()].find(
+      ({ state, resume }) =>
+        state === "unfinished" && resume.fileName === file.name && resume.size === file.size,
+    );
+    if (!left) return queue.add(file);
+    queue.resume(left, file);
+    announce(`${file.name} goes on`);
+    return left;
+  }
+
+  /** Puts these on top of what may be a long list, and in sight. */
+  function raise(entries) {
+    const elements = entries.map((entry) => rows.get(entry).element);
+    const focused = document.activeElement;
+    list.prepend(...elements);
+    // A row that was moved has lost the keyboard's place.
+    focused.focus({ preventScroll: true });
+    elements[0].scrollIntoView({ block: "nearest" });
+  }
+
   return {
     /** Takes up what an earlier page left unfinished. */
     async findUnfinished() {
@@ -91,9 +113,9 @@ export function createUploads(uploader, onRegistered) {
       await follow(those("registering"));
     },
     add(files) {
-      for (const file of files) queue.add(file);
-      if (files.length)
-        announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
+      if (!files.length) return;
+      announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
+      raise(files.map(take));
     },
   };
 }
