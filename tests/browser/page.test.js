@@ -183,6 +183,27 @@ test("what a new sign-in can mend may be tried again", async () => {
   await demo.rowIn("done", "sample.png");
 });
 
+test("new uploads stand on top of the others, in their order and in sight", async () => {
+  const demo = await stage.open({ width: 390 });
+  const named = (prefix, count) =>
+    Promise.all(
+      Array.from({ length: count }, (_, index) => stage.write(`${prefix}${index}.txt`, "Words.")),
+    );
+  await demo.upload(...(await named("old", 12)));
+  await demo.choose(...(await named("new", 2)));
+  await demo.rowIn("failed", "new1.txt");
+  const rows = await demo.rows();
+  assert.deepEqual(
+    rows.slice(0, 3).map(({ name }) => name),
+    ["new0.txt", "new1.txt", "old0.txt"],
+  );
+  const isInSight = await demo.page.$eval(".row", (row) => {
+    const { top, bottom } = row.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  assert.ok(isInSight);
+});
+
 test("finished rows are cleared at once", async () => {
   const demo = await stage.open();
   await demo.upload(sampleNamed("sample.png"), await stage.write("c.txt", "c"));
