@@ -88,6 +88,7 @@ class Running:
         self._logs = logs
         self._processes: list[tuple[Part, subprocess.Popen[bytes]]] = []
         self._wanted = wanted
+        self._written: dict[str, int] = {}  # bytes that a part's log had before this run
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +98,7 @@ class Running:
         self._logs.mkdir(parents=True, exist_ok=True)
         for part in self._wanted:
             with self._log(part, "ab") as log:
+                self._written[part.name] = log.tell()
                 process = subprocess.Popen(  # noqa: S603 - our own programs
                     part.command,
                     cwd=ROOT,
@@ -142,6 +144,7 @@ class Running:
 
     def _give_up(self, part: Part, what: str) -> NoReturn:
         with self._log(part, "rb") as log:
+            log.seek(self._written[part.name])
             last = log.read()[-4000:].decode(errors="replace").strip()
         sys.exit(f"{part.name} {what}. Its last words:\n{last}")
 

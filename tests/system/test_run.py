@@ -171,6 +171,34 @@ def test_part_dies(tmp_path: Path) -> None:
             assert probe.connect_ex(("127.0.0.1", int(port))) != 0
 
 
+def test_last_words_of_this_run(tmp_path: Path) -> None:
+    """The last words are of the run that ended, though the log has those of earlier ones too."""
+    said = ""
+    for wrong in ({"JWT_SECRET": "short"}, {"AUTH_MODE": "sometimes"}):
+        running = Sandbox(tmp_path, **wrong)
+        said, _ = running.process.communicate(timeout=30)
+    assert "AUTH_MODE" in said
+    assert "JWT_SECRET" not in said
+    assert "JWT_SECRET is not valid" in (tmp_path / "logs" / "broker.log").read_text()
+
+
+def test_demo_page_is_let_in(tmp_path: Path) -> None:
+    """Beside the origins that are set, the broker lets the demo page's own call, and no other."""
+    with sandbox(tmp_path, ALLOWED_ORIGINS="http://127.0.0.1:21090") as running:
+        demo = running.url("DEMO_PORT")
+        for origin, is_let_in in {
+            demo: True,
+            demo.replace("127.0.0.1", "localhost"): True,
+            "http://127.0.0.1:21090": True,
+            "http://127.0.0.1:21091": False,
+        }.items():
+            url = f"{running.url('BROKER_PORT')}/limits"
+            asked = {**token(running), "Origin": origin}
+            answer = requests.get(url, headers=asked, timeout=9)
+            allowed = answer.headers.get("Access-Control-Allow-Origin")
+            assert (allowed == origin) is is_let_in
+
+
 def test_real_accounts_out_of_reach(tmp_path: Path) -> None:
     """Whatever AWS account the environment names, the sandbox talks to its own emulator."""
     strange = {
