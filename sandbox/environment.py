@@ -60,7 +60,7 @@ def for_broker(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[s
     """Return the environment of the broker alone.
 
     What is set in place of one of the sandbox's own defaults takes that one's place; both at once
-    would contradict each other.
+    would contradict each other. The demo page may call it, whichever origins are set.
     """
     own = for_parts(environ, ports, folder)
     for name, others in _IN_PLACE_OF.items():
@@ -70,7 +70,16 @@ def for_broker(environ: Mapping[str, str], ports: Ports, folder: Path) -> dict[s
         # No token is asked for, so no secret is needed, and only the demo page may call.
         plain = {"JWT_SECRET": "", "ALLOWED_ORIGINS": _demo_origins(ports)}
         own |= {name: value for name, value in plain.items() if not environ.get(name)}
+    own["ALLOWED_ORIGINS"] = _with_demo(own["ALLOWED_ORIGINS"], ports)
     return own
+
+
+def _with_demo(origins: str, ports: Ports) -> str:
+    """Let the demo page in too, which is useless otherwise."""
+    if origins.strip() == "*":
+        return origins
+    listed = [one.strip() for one in origins.split(",")]
+    return ",".join(dict.fromkeys([*listed, *_demo_origins(ports).split(",")]))
 
 
 def _demo_origins(ports: Ports) -> str:

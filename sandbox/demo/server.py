@@ -61,6 +61,13 @@ async def _index(_request: web.Request) -> web.FileResponse:
 
 
 async def _token(request: web.Request) -> web.Response:
+    """Give a token to any page, such as one that a developer serves on a port of their own."""
+    answer = _token_for(request)
+    answer.headers["Access-Control-Allow-Origin"] = "*"
+    return answer
+
+
+def _token_for(request: web.Request) -> web.Response:
     subjects = request.query.getall("sub", [])
     try:
         token = tokens.issue(subjects[0] if len(subjects) == 1 else "", request.app[_SETTINGS])

@@ -117,6 +117,16 @@ def test_token(demo: str) -> None:
     assert claims["exp"] - claims["iat"] == 3600
 
 
+@pytest.mark.parametrize("query", ["?sub=alice", ""])
+def test_token_for_any_page(demo: str, query: str) -> None:
+    """A page of another origin may read a token, and why it got none; the page's settings not."""
+    origin = {"Origin": "http://localhost:5173"}
+    answer = requests.get(f"{demo}/token{query}", headers=origin, timeout=5)
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    config = requests.get(f"{demo}/config.json", headers=origin, timeout=5)
+    assert "Access-Control-Allow-Origin" not in config.headers
+
+
 @pytest.mark.parametrize(
     "query",
     [
