@@ -272,7 +272,8 @@ class Upstream:
                 ) as response,
             ):
                 # What is said back of the key goes no further: it could reach a browser or a log.
-                content = self._read(response, started + seconds).replace(key.encode(), b"***")
+                deadline = started + admission.seconds + seconds
+                content = self._read(response, deadline).replace(key.encode(), b"***")
         except requests.RequestException as error:
             raise _failure(error) from error
         except ReadTimeoutError as error:
