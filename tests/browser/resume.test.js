@@ -200,6 +200,36 @@ test("while sync. is slow with what has arrived, the row speaks of no failure", 
   );
 });
 
+test("what sync. takes too long for is no failure either, and another try finds its asset", async () => {
+  const demo = await stage.open();
+  await demo.page.setRequestInterception(true);
+  let isSlow = true;
+  demo.page.on("request", (request) => {
+    const isMeant = request.method() === "POST" && request.url().endsWith("/complete");
+    if (!isSlow || !isMeant) return request.continue();
+    request.respond({
+      status: 202,
+      contentType: "application/json",
+      headers: {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "Retry-After",
+        // Longer than the page is patient.
+        "Retry-After": "999",
+      },
+      body: JSON.stringify({ status: "registering" }),
+    });
+  });
+  const path = await stage.variant("late.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  await demo.rowSays("Still registering", /^sync\. takes its time\./);
+  const [row] = await demo.rows();
+  assert.deepEqual([row.failure, row.buttons], ["", ["Try again", "Remove"]]);
+  isSlow = false;
+  await demo.press("Try again");
+  await demo.rowIn("done", path);
+  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+});
+
 test("what was given up goes on by another try, and is one asset", async () => {
   await stage.system.arm({
     match: { method: "POST", path: "/v2/assets" },

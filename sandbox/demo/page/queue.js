@@ -1,11 +1,14 @@
 import { createMeter } from "./meter.js";
 
+/** What an error leaves, by its code. */
+const ENDS = { aborted: "cancelled", different_file: "unfinished", still_registering: "late" };
+
 /**
  * The files of this page, and what becomes of each. An entry is matched by itself, never by its file's
  * name, size or type: two files may share them all. The uploader lets a few in at a time.
  *
- * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, done, failed,
- * cancelled.
+ * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, late (sync. is
+ * still registering it, and the uploader has given up asking), done, failed, cancelled.
  */
 export function createQueue(uploader, onChange) {
   let running = 0;
@@ -38,10 +41,8 @@ export function createQueue(uploader, onChange) {
       change(entry, { state: "done", percentage: 100, pause: null, upload });
     } catch (error) {
       // Another file leaves the upload as it was; else it goes on with what was begun, or begins anew.
-      const isOther = error.code === "different_file";
-      if (!isOther) entry.resume = error.upload;
-      const state = error.code === "aborted" ? "cancelled" : isOther ? "unfinished" : "failed";
-      change(entry, { state, pause: null, error });
+      if (error.code !== "different_file") entry.resume = error.upload;
+      change(entry, { state: ENDS[error.code] ?? "failed", pause: null, error });
     } finally {
       running -= 1;
     }

@@ -16,6 +16,7 @@ const STATES = {
   uploading: { text: "Uploading", buttons: ["cancel"] },
   // The bytes have landed: the broker registers them, whether this page waits for it or not.
   finishing: { text: "Registering", buttons: ["cancel"], isFixed: true },
+  late: { text: "Still registering", buttons: ["retry", "remove"] },
   done: { text: "Registered", buttons: ["remove"] },
   failed: { text: "Failed", buttons: ["retry", "remove"] },
   cancelled: { text: "Cancelled", buttons: ["retry", "remove"] },
@@ -41,9 +42,9 @@ export function createRow({ file }, actions) {
 
   function showProgress({ state, percentage, rate, resume }) {
     find("progress").hidden = !["waiting", "uploading", "finishing"].includes(state);
-    find(".rate").hidden = find("progress").hidden && state !== "unfinished";
+    find(".rate").hidden = find("progress").hidden && !["unfinished", "late"].includes(state);
     find("progress").value = percentage;
-    find(".percentage").textContent = state === "unfinished" ? "" : `${percentage} %`;
+    find(".percentage").textContent = find("progress").hidden ? "" : `${percentage} %`;
     find(".speed").textContent = rate ? `${formatBytes(rate.bytesPerSecond)}/s` : "";
     find(".left").textContent = remaining(state, rate, resume);
   }
@@ -98,6 +99,7 @@ export function createRow({ file }, actions) {
 /** What is still to come: the bytes, or only sync.'s part, which needs no browser any more. */
 function remaining(state, rate, resume) {
   if (state === "finishing") return "All bytes are there. The rest is done even without this page.";
+  if (state === "late") return "sync. takes its time. It becomes an asset even without this page.";
   if (state === "unfinished")
     return `Begun ${formatMoment(resume.createdAt)}. Choose the same file, and it goes on.`;
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";

@@ -18,6 +18,7 @@ export function createUploads(uploader, onRegistered) {
     rows.get(entry).update(entry);
     if (entry.state === "done") onRegistered(entry.upload);
     if (entry.state === "failed") announce(`${entry.file.name} failed: ${entry.error.message}`);
+    if (entry.state === "late") announce(`${entry.file.name} is still being registered`);
     if (entry.state === "cancelled") announce(`${entry.file.name} is cancelled`);
     clear.hidden = ![...rows.keys()].some(isOver);
   });
@@ -81,24 +82,11 @@ export function createUploads(uploader, onRegistered) {
 
   /** Goes on with what an earlier page left of this file, the newest first, or begins with it. */
   function take(file) {
-    const left = [...rows.keys()].find(
-      ({ state, resume }) =>
-        state === "unfinished" && resume.fileName === file.name && resume.size === file.size,
-    );
+    const left = [...rows.keys()].find((entry) => isLeftOf(file, entry));
     if (!left) return queue.add(file);
     queue.resume(left, file);
     announce(`${file.name} goes on`);
     return left;
-  }
-
-  /** Puts these on top of what may be a long list, and in sight. */
-  function raise(entries) {
-    const elements = entries.map((entry) => rows.get(entry).element);
-    const focused = document.activeElement;
-    list.prepend(...elements);
-    // A row that was moved has lost the keyboard's place.
-    focused.focus({ preventScroll: true });
-    elements[0].scrollIntoView({ block: "nearest" });
   }
 
   return {
@@ -115,9 +103,18 @@ export function createUploads(uploader, onRegistered) {
     add(files) {
       if (!files.length) return;
       announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
-      raise(files.map(take));
+      raise(files.map(take).map((entry) => rows.get(entry).element));
     },
   };
+}
+
+/** Puts these on top of what may be a long list, and in sight. */
+function raise(elements) {
+  const focused = document.activeElement;
+  list.prepend(...elements);
+  // A row that was moved has lost the keyboard's place.
+  focused.focus({ preventScroll: true });
+  elements[0].scrollIntoView({ block: "nearest" });
 }
 
 /** Opens the browser's file chooser for one file. */
@@ -127,5 +124,8 @@ function askForFile(take) {
   chooser.addEventListener("change", () => take(chooser.files[0]));
   chooser.click();
 }
+
+const isLeftOf = (file, { state, resume }) =>
+  state === "unfinished" && resume.fileName === file.name && resume.size === file.size;
 
 const isOver = ({ state }) => ["done", "failed", "cancelled"].includes(state);
