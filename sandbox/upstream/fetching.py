@@ -35,7 +35,7 @@ async def fetch(upstream: Upstream, url: str) -> StoredObject:
                 raise _unreachable(upstream, f"it answers {response.status}")
             return await _keep(upstream, response, name)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise _unreachable(upstream, type(error).__name__) from error
+        raise _unreachable(upstream, _why(error)) from error
 
 
 async def _keep(upstream: Upstream, response: aiohttp.ClientResponse, name: str) -> StoredObject:
@@ -50,6 +50,18 @@ async def _keep(upstream: Upstream, response: aiohttp.ClientResponse, name: str)
     if stored is None:
         raise Problem(500, "The sandbox was reset meanwhile")
     return stored
+
+
+def _why(error: Exception) -> str:
+    """Say in a person's words what went wrong."""
+    known: tuple[tuple[type[Exception], str], ...] = (
+        (aiohttp.ClientConnectorDNSError, "its host is unknown"),
+        (aiohttp.ClientConnectorError, "its host can't be reached"),
+        (aiohttp.TooManyRedirects, "it redirects too often"),
+        (aiohttp.InvalidURL, "it is no URL"),
+        (TimeoutError, "it took too long"),
+    )
+    return next((words for kind, words in known if isinstance(error, kind)), "it broke off")
 
 
 def _unreachable(upstream: Upstream, reason: str) -> Problem:

@@ -1,6 +1,7 @@
 """Registration and the calls about one asset, with every answer that nobody has documented."""
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,16 @@ def test_unreachable_url(upstream: RunningUpstream, site: str) -> None:
     assert upstream.register("http://127.0.0.1:1/x").status_code == 400
     # The presigned URL is no public one.
     assert upstream.register(upstream.presign()["uploadUrl"]).status_code == 400
+
+
+def test_unreachable_said(upstream: RunningUpstream, site: str) -> None:
+    """Why a URL could not be fetched is said in a person's words."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    said = upstream.register(f"http://127.0.0.1:{port}/a.mp4").json()["message"]
+    assert said == "The URL could not be fetched: its host can't be reached"
+    said = upstream.register(f"{site}/missing").json()["message"]
+    assert said == "The URL could not be fetched: it answers 404"
 
 
 def test_change(upstream: RunningUpstream) -> None:
