@@ -3,7 +3,7 @@ import { failure, UploadError } from "./errors.js";
 
 /**
  * @typedef {(
- *   method: string, path: string, body?: object | null, ticket?: string, key?: string
+ *   path: string, method?: "POST" | "DELETE", body?: object | null, ticket?: string, key?: number
  * ) => Promise<any>} Call
  */
 
@@ -15,8 +15,8 @@ import { failure, UploadError } from "./errors.js";
  * @returns {Call}
  */
 export const connect =
-  ({ endpoint, getToken }, signal) =>
-  async (method, path, body, ticket, key) => {
+  ({ getToken, endpoint }, signal) =>
+  async (path, method, body, ticket, key) => {
     // Here a forgotten endpoint is told as a defect, and not taken for a lost connection.
     const url = endpoint.replace(/\/*$/, path);
 
@@ -27,29 +27,34 @@ export const connect =
     const request = async (refresh) => {
       let token;
       try {
-        token = await (getToken.call ? getToken({ signal, refresh }) : getToken);
+        token = await (getToken.call ? getToken({ refresh, signal }) : getToken);
+        // An app's server may answer with a page of HTML, or with nothing, where it should give a token.
+        if (!token || /\s\S/.test(token)) throw Error("getToken gave no token.");
       } catch (/** @type {any} */ cause) {
         throw new UploadError(cause?.message ?? cause, {
           code: "token_failed",
+          cause,
           // What fetch throws for a lost connection; any other TypeError is a defect of the app.
           retryable: /^TypeError: (\w+ fail|failed to f|(the .*)?net)/i.test(cause),
-          cause,
         });
       }
 
       let response;
       try {
-        response = await fetch(url, {
-          method,
-          headers: {
-            Authorization: `Bearer ${token}`,
-            ...(body && { "Content-Type": "application/json" }),
-            ...(key && { "Idempotency-Key": key }),
-            ...(ticket && { "Upload-Ticket": ticket }),
-          },
-          body: body && JSON.stringify(body),
-          signal,
-        });
+        response = await fetch(
+          url,
+          /** @type {any} */ ({
+            method,
+            headers: {
+              Authorization: `Bearer ${token}`,
+              ...(ticket && { "Upload-Ticket": ticket }),
+              ...(key && { "Idempotency-Key": key }),
+              ...(body && { "Content-Type": "application/json" }),
+            },
+            body: body && JSON.stringify(body),
+            signal,
+          }),
+        );
         return [response, response.status === 204 || (await response.json())];
       } catch (cause) {
         return [response, null, cause];
@@ -59,12 +64,13 @@ export const connect =
     for (let refresh = false; ; refresh = true) {
       // A connection that says nothing any more would end by itself only after many minutes. No gateway
       // waits so long for its function.
-      let [{ status = 0, headers, ok } = /** @type {any} */ (0), answer, cause] = await within(
+      let [{ ok, status = 0, headers } = /** @type {any} */ (0), answer, cause] = await within(
         60,
         signal,
         request(refresh),
       );
-      if (status === 202) answer = { code: "still_registering" };
+      if (status === 202)
+        answer = { code: "still_registering", detail: "sync. is still registering it." };
       else if (ok && answer) return answer;
       const wait = headers?.get("Retry-After");
       if (status !== 401 || refresh)

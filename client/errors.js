@@ -33,17 +33,17 @@ export class AbortError extends UploadError {
   // The platform's own name of an abort, so that code which tells aborts by that name works here too.
   name = "AbortError";
 }
-export class RefusedError extends UploadError {
-  name = "RefusedError";
+export class NetworkError extends UploadError {
+  name = "NetworkError";
 }
 export class ExpiredError extends UploadError {
   name = "ExpiredError";
 }
-export class NetworkError extends UploadError {
-  name = "NetworkError";
-}
 export class LineError extends UploadError {
   name = "LineError";
+}
+export class RefusedError extends UploadError {
+  name = "RefusedError";
 }
 
 /**
@@ -62,19 +62,22 @@ export function failure(status, body, facts) {
     ...body,
     status,
   };
-  const { code, detail, title, message, retryable } = problem;
   const Kind =
     status < 202
       ? NetworkError
-      : /line/.test(code)
+      : /line/.test(problem.code)
         ? LineError
-        : /expired|cancel/.test(code)
+        : /expired|cancel/.test(problem.code)
           ? ExpiredError
-          : retryable
+          : problem.retryable
             ? UploadError
             : RefusedError;
   // A gateway's own message may be null, and the error takes over whatever the problem has.
-  problem.message = detail || title || message || `The broker answered ${status || "nothing"}.`;
+  problem.message =
+    problem.detail ||
+    problem.title ||
+    problem.message ||
+    `The broker answered ${status || "nothing"}.`;
   return new Kind(problem.message, problem);
 }
 
@@ -89,7 +92,7 @@ export function storageFailure(status, xml) {
   const read = (tag) => xml.match(`${tag}>([^<]+)`)?.[1] ?? "";
   return failure(status, {
     // 403 is S3's word for an address whose time is over, among other things.
-    code: status === 403 ? "url_expired" : status ? "storage_refused" : "storage_unreachable",
+    code: !status ? "storage_unreachable" : status === 403 ? "url_expired" : "storage_refused",
     detail:
       `The storage answered ${status || "nothing"}. ${read("Code")} ${read("Message")}`.trim(),
     requestId: read("RequestId"),

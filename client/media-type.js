@@ -2,8 +2,8 @@ import { RefusedError } from "./errors.js";
 
 // Browsers ask the operating system for a file's type, and some systems know few of these.
 const TYPES =
-  "image/ png jpeg jpg=jpeg webp video/ webm mov=quicktime m4v=mp4 avi=x-msvideo mkv=x-matroska mp4 " +
-  "audio/ flac opus=ogg wma=x-ms-wma mp3=mpeg ogg aac oga=ogg wav m4a=x-m4a";
+  "video/ mkv=x-matroska m4v=mp4 webm avi=x-msvideo mov=quicktime mp4 image/ webp png jpeg jpg=jpeg " +
+  "audio/ mp3=mpeg aac ogg flac oga=ogg wav opus=ogg wma=x-ms-wma m4a=x-m4a";
 
 /**
  * The file's content type, by its extension where the browser does not know it.

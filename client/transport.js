@@ -16,7 +16,7 @@
  *
  * @type {Transport}
  */
-export const putWithXhr = ({ uploadUrl, method, headers }, body, stall, signal, onProgress) =>
+export const putWithXhr = ({ method, uploadUrl, headers }, body, stall, signal, onProgress) =>
   new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const end = new AbortController();

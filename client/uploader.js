@@ -17,7 +17,7 @@ import { putWithXhr } from "./transport.js";
  * @returns {import("./index.js").Uploader}
  */
 export function createUploader(options, put = putWithXhr) {
-  const { concurrency = 3, patience = 300, stallTimeout = 30 } = options;
+  const { stallTimeout = 30, concurrency = 3, patience = 300 } = options;
   /** @type {Set<Promise<unknown>>} Each settles when its file has been sent. */
   const sending = new Set();
   /** @type {any} */
@@ -28,15 +28,14 @@ export function createUploader(options, put = putWithXhr) {
    *
    * @template T
    * @param {AbortSignal | undefined} signal
-   * @param {(call: Call, retry: Retry, key: string) => Promise<T>} work Its key is for one request.
+   * @param {(call: Call, retry: Retry, key: number) => Promise<T>} work Its key is for one request.
    * @returns {Promise<T>}
    */
   const run = async (signal, work) => {
     try {
       signal?.throwIfAborted();
       // Keys are each caller's own, for a day: they have to be unlike each other, but need not be secret.
-      const key = `${Math.random()}${Math.random()}`;
-      return await work(connect(options, signal), retrying(patience, signal), key);
+      return await work(connect(options, signal), retrying(patience, signal), Math.random());
     } catch (error) {
       if (!signal?.aborted) throw error;
       throw new AbortError("Aborted.", { code: "aborted", cause: signal.reason });
@@ -45,52 +44,30 @@ export function createUploader(options, put = putWithXhr) {
 
   /** @type {import("./index.js").Uploader["cancel"]} */
   const cancel = ({ id }, { signal } = {}) =>
-    run(signal, (call, retry) => retry(() => call("DELETE", `/uploads/${id}`)));
+    run(signal, (call, retry) => retry(() => call(`/uploads/${id}`, "DELETE")));
 
   return {
     cancel,
-    upload: (file, { resume, signal, onProgress, ...labels } = {}) =>
+    upload: (file, { signal, onProgress, resume, ...labels } = {}) =>
       run(signal, async (call, retry, key) => {
         const { size, name: fileName = "upload" } = /** @type {File} */ (file);
 
         /** @type {Report} Sent is not finished: 100 per cent are reached when the asset is recorded. */
         const report = (phase, loaded = size, more) =>
           onProgress?.({
-            loaded,
-            total: size,
-            percentage: phase === "done" ? 100 : Math.min(99, ((100 * loaded) / size) | 0),
-            phase,
             id: target?.id,
+            percentage: phase === "done" ? 100 : Math.min(99, ((100 * loaded) / size) | 0),
+            loaded,
+            phase,
+            total: size,
             ...more,
           });
-
-        const begin = async () => {
-          const contentType = contentTypeOf(file);
-          // What can't be had now is no obstacle: the broker itself refuses too.
-          limits ??= await call("GET", "/limits").catch(() => {});
-          if (limits) {
-            const { maxUploadBytes, contentTypes } = limits;
-            // What this lets through by mistake, the broker refuses.
-            const accepted = contentTypes.join("|").replace(/[*+.]/g, ".*");
-            const fits = size <= maxUploadBytes;
-            if (!fits || !contentType.match(accepted)) {
-              // They may be wider another time.
-              limits = null;
-              throw new RefusedError(
-                `Accepted are ${contentTypes} of at most ${maxUploadBytes} bytes.`,
-                { code: fits ? "content_type_not_accepted" : "file_too_large" },
-              );
-            }
-          }
-          const body = { fileName, contentType, size, ...labels };
-          return retry((ticket) => call("POST", "/uploads", body, ticket, key), report);
-        };
 
         /** @type {any} What the broker answered to the presign, or an upload of an earlier page. */
         let target = resume;
         /** @type {any} Why the last PUT failed; anything at all, if there may have been one. */
         let failed = resume;
-        const complete = () => call("POST", `/uploads/${target.id}/complete`);
+        const complete = () => call(`/uploads/${target.id}/complete`, "POST");
 
         /** @type {Parameters<Retry>[0]} */
         const send = async (ticket, tries) => {
@@ -104,7 +81,7 @@ export function createUploader(options, put = putWithXhr) {
               if (error.code !== "file_not_uploaded") throw error;
             }
             // This gives the same address while most of its time is left.
-            const next = await call("POST", `/uploads/${target.id}/renew`, null, ticket);
+            const next = await call(`/uploads/${target.id}/renew`, "POST", null, ticket);
             if (failed.status === 403 && next.uploadUrl === target.uploadUrl) {
               failed.retryable = false;
               throw failed;
@@ -119,10 +96,13 @@ export function createUploader(options, put = putWithXhr) {
             });
           });
           // A slow link may need longer than it seemed to get rid of what is buffered.
-          const stall = stallTimeout * (tries + 1);
           /** @type {any} */
-          const { status, responseText } = await put(target, file, stall, signal, (loaded) =>
-            report("uploading", loaded),
+          const { status, responseText } = await put(
+            target,
+            file,
+            stallTimeout * (tries + 1),
+            signal,
+            (loaded) => report("uploading", loaded),
           );
           if (/^2/.test(status)) return;
           failed = storageFailure(status, responseText);
@@ -150,8 +130,9 @@ export function createUploader(options, put = putWithXhr) {
         report("waiting", 0);
         if (resume && (resume.size !== size || resume.fileName !== fileName))
           throw new RefusedError(`${fileName} is another file.`, { code: "different_file" });
-        // Whoever waits is woken whenever a file has been sent, in the order in which they came.
-        while (sending.size >= concurrency) await within(1e6, signal, Promise.race(sending));
+        // Whoever waits is woken whenever a file has been sent, in the order in which they came. No
+        // file would ever go if 0 were taken at its word.
+        while (sending.size >= (concurrency || 1)) await within(1e6, signal, Promise.race(sending));
         /** @type {any} */
         let leave;
         const sent = new Promise((resolve) => {
@@ -159,10 +140,33 @@ export function createUploader(options, put = putWithXhr) {
         });
         sending.add(sent);
         try {
-          target ??= await begin();
+          if (!target) {
+            const contentType = contentTypeOf(file);
+            // What can't be had now is no obstacle: the broker itself refuses too.
+            limits ??= await call("/limits").catch(() => {});
+            if (limits) {
+              const { maxUploadBytes, contentTypes } = limits;
+              // What this lets through by mistake, the broker refuses.
+              const accepted = contentTypes.join("|").replace(/[*+.]/g, ".*");
+              const isTooLarge = size > maxUploadBytes;
+              if (isTooLarge || !contentType.match(accepted)) {
+                // They may be wider another time.
+                limits = null;
+                throw new RefusedError(
+                  `Accepted are ${contentTypes} of at most ${maxUploadBytes} bytes. This is ${contentType} of ${size} bytes.`,
+                  { code: isTooLarge ? "file_too_large" : "content_type_not_accepted" },
+                );
+              }
+            }
+            target = await retry(
+              (ticket) =>
+                call("/uploads", "POST", { size, contentType, fileName, ...labels }, ticket, key),
+              report,
+            );
+          }
           // Other tabs see by the lock that the upload is being worked on.
           return await ((await knownLocks())
-            ? navigator.locks.request(target.id, { signal }, work)
+            ? navigator.locks.request(target.id, /** @type {any} */ ({ signal }), work)
             : work());
         } finally {
           leave();
@@ -171,29 +175,29 @@ export function createUploader(options, put = putWithXhr) {
 
     pending: ({ signal } = {}) =>
       run(signal, async (call, retry) => {
-        const { items } = await retry(() => call("GET", "/uploads?limit=100"));
+        const { items } = await retry(() => call("/uploads?limit=100"));
         // Asked after the list, so that what another tab has ended meanwhile is not taken up.
         const locks = await knownLocks();
         return Promise.all(
           items
             .filter((/** @type {any} */ one) => /ing$/.test(one.status) && !locks.includes(one.id))
             .map((/** @type {any} */ one) =>
-              call("POST", `/uploads/${one.id}/complete`).catch(() =>
-                retry(() => call("GET", `/uploads/${one.id}`)),
+              call(`/uploads/${one.id}/complete`, "POST").catch(() =>
+                retry(() => call(`/uploads/${one.id}`)),
               ),
             ),
         );
       }),
 
-    registerUrl: ({ signal, ...body }) =>
-      run(signal, (call, retry, key) => retry(() => call("POST", "/assets", body, "", key))),
+    limits: ({ signal } = {}) => run(signal, (call) => call("/limits")),
 
     assets: ({ signal, ...query } = {}) =>
       run(signal, (call) =>
         // As JSON, what is undefined is left out.
-        call("GET", `/assets?${new URLSearchParams(JSON.parse(JSON.stringify(query)))}`),
+        call(`/assets?${new URLSearchParams(JSON.parse(JSON.stringify(query)))}`),
       ),
 
-    limits: ({ signal } = {}) => run(signal, (call) => call("GET", "/limits")),
+    registerUrl: ({ signal, ...body }) =>
+      run(signal, (call, retry, key) => retry(() => call("/assets", "POST", body, "", key))),
   };
 }

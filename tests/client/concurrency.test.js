@@ -26,6 +26,7 @@ function gate() {
 
 for (const [concurrency, expected] of [
   [undefined, 3],
+  [0, 1],
   [1, 1],
   [5, 5],
 ]) {

@@ -15,7 +15,7 @@ test("a file that is too large is refused without a presign", async () => {
   assert.ok(error instanceof RefusedError);
   assert.deepEqual(
     [error.code, error.message],
-    ["file_too_large", "Accepted are video/* of at most 4 bytes."],
+    ["file_too_large", "Accepted are video/* of at most 4 bytes. This is video/mp4 of 5 bytes."],
   );
   assert.deepEqual(server.routes(), [LIMITS]);
 });
@@ -30,7 +30,10 @@ test("a kind of file that is not accepted is refused without a presign", async (
   const error = await failureOf(uploader.upload(fileOf("text/plain")));
   assert.deepEqual(
     [error.code, error.message],
-    ["content_type_not_accepted", "Accepted are video/*,audio/wav of at most 9 bytes."],
+    [
+      "content_type_not_accepted",
+      "Accepted are video/*,audio/wav of at most 9 bytes. This is text/plain of 5 bytes.",
+    ],
   );
   assert.deepEqual(server.routes(), [LIMITS]);
 });

@@ -123,6 +123,30 @@ for (const [name, getToken] of [
   });
 }
 
+for (const [what, given] of [
+  ["a page with line breaks", "<!doctype html>\n<title>App</title>\n"],
+  ["a page in one line", "<!doctype html><title>App</title>"],
+  ["a whole answer", { token: "token-1" }],
+  ["an empty text", ""],
+  ["nothing", undefined],
+]) {
+  test(`${what} in place of a token is told at once, and is no lost connection`, async () => {
+    const { server, uploader } = await start({}, { getToken: async () => given });
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual(
+      [error.code, error.message, error.retryable],
+      ["token_failed", "getToken gave no token.", false],
+    );
+    assert.deepEqual(server.routes(), []);
+  });
+}
+
+test("a line break behind the token does no harm", async () => {
+  const { server, uploader } = await start({}, { getToken: async () => "token-1\n" });
+  await uploader.upload(file);
+  assert.equal(server.at(BEGIN)[0].headers.authorization, "Bearer token-1");
+});
+
 for (const [how, answers, getToken] of [
   [
     "a token that can't be had",
