@@ -1,21 +1,21 @@
 export interface UploaderOptions {
-  /** Where the broker is, such as `https://uploads.example.com`. */
+  /** Where the broker is, such as `https://uploads-api.example.com`. */
   endpoint: string;
   /** The bearer token of your user, or a function that gets one; it is asked before each request. */
   getToken: string | ((context: TokenContext) => string | Promise<string>);
-  /** How many files are sent at once; 3 by default. The others wait for their turn. */
-  concurrency?: number;
+  /** How many files are sent at once, at least 1; 3 by default. The others wait for their turn. */
+  concurrency?: number | undefined;
   /**
    * Seconds; 300 by default. A step that fails is repeated until its pauses add up to more than this.
    * Time in the broker's line or offline does not count.
    */
-  patience?: number;
+  patience?: number | undefined;
   /** Seconds without any progress after which a connection counts as lost; 30 by default. */
-  stallTimeout?: number;
+  stallTimeout?: number | undefined;
 }
 
 export interface TokenContext {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Whether the broker has just refused the token before: a kept one is of no use any more. */
   refresh: boolean;
 }
@@ -32,36 +32,39 @@ export interface Uploader {
    * any more. For what is `pending` ask for the same file, and give it to `upload` with the option
    * `resume`. It looks at the user's newest 100 uploads.
    */
-  pending(options?: { signal?: AbortSignal }): Promise<Upload[]>;
+  pending(options?: { signal?: AbortSignal | undefined }): Promise<Upload[]>;
   /**
    * Gives an unfinished upload up, such as one out of `pending()`, whose file is not needed for it. What is
    * registered, or just being so, is refused.
    */
-  cancel(upload: Pick<Upload, "id">, options?: { signal?: AbortSignal }): Promise<unknown>;
+  cancel(
+    upload: Pick<Upload, "id">,
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<unknown>;
   /** Registers media that is public on the web already. */
   registerUrl(options: RegisterUrlOptions): Promise<RegisteredUpload>;
   /** This user's registered uploads, newest first. */
   assets(options?: PageOptions): Promise<Page<RegisteredUpload>>;
   /** What this user may upload. */
-  limits(options?: { signal?: AbortSignal }): Promise<Limits>;
+  limits(options?: { signal?: AbortSignal | undefined }): Promise<Limits>;
 }
 
 export type AssetType = "VIDEO" | "AUDIO" | "IMAGE";
 
 interface Labels {
   /** A label for people. */
-  name?: string;
-  projectId?: string;
+  name?: string | undefined;
+  projectId?: string | undefined;
   /** Stops everything that is under way, the token's request included. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface UploadOptions extends Labels {
   /** By default it follows from the content type. */
-  type?: AssetType;
-  onProgress?: (progress: Progress) => void;
+  type?: AssetType | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
   /** An upload out of `pending()` or an error, which goes on with this file; labels and type are as they were. */
-  resume?: Pick<Upload, "id" | "fileName" | "size">;
+  resume?: Pick<Upload, "id" | "fileName" | "size"> | undefined;
 }
 
 export interface RegisterUrlOptions extends Labels {
@@ -70,10 +73,10 @@ export interface RegisterUrlOptions extends Labels {
 }
 
 export interface PageOptions {
-  limit?: number;
+  limit?: number | undefined;
   /** The `nextCursor` of the page before. */
-  cursor?: string;
-  signal?: AbortSignal;
+  cursor?: string | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -91,11 +94,11 @@ export interface Progress {
   percentage: number;
   phase: Phase;
   /** The upload's id, once the broker has begun it. */
-  id?: string;
+  id?: string | undefined;
   /** While it pauses: seconds until the next try, which comes earlier if the browser gets online. */
-  wait?: number;
+  wait?: number | undefined;
   /** While it pauses: why. A `LineError` may know the place in the line. */
-  error?: UploadError;
+  error?: UploadError | undefined;
 }
 
 /** As the broker tells it. */
@@ -108,6 +111,8 @@ export interface Upload {
   type: AssetType;
   name: string | null;
   projectId: string | null;
+  /** Where media lies that was public on the web already; null for a file. */
+  sourceUrl: string | null;
   /** ISO 8601, UTC. */
   createdAt: string;
   /** ISO 8601, UTC. */
@@ -143,6 +148,8 @@ export interface Problem {
   detail: string;
   code: string;
   retryable: boolean;
+  /** What is wrong with which field, as JSON pointers, where the input was invalid. */
+  errors?: { pointer: string; detail: string }[];
   instance?: string;
   requestId?: string;
 }
@@ -160,6 +167,19 @@ export interface Limits {
   uploadsPerDay: DailyQuota;
   /** Null for any number. */
   bytesPerDay: DailyQuota | null;
+  /** How long the line for new uploads is now. */
+  line: Line;
+}
+
+/** All users of a broker share so many new uploads in a minute; who comes when they are gone stands in line. */
+export interface Line {
+  perMinute: number;
+  /** How many uploads you could begin now. */
+  free: number;
+  /** Turns that are promised to anybody. */
+  waiting: number;
+  /** Seconds, for an upload that you begin now. */
+  waitSeconds: number;
 }
 
 export interface Quota {

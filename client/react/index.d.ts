@@ -3,9 +3,11 @@ import type { Progress, RegisteredUpload, UploadError, Uploader, UploadOptions }
 export interface UseUploadOptions {
   uploader: Uploader;
   /** These are called even if the component is gone meanwhile. An abort calls only `onSettled`. */
-  onSuccess?: (data: RegisteredUpload, file: Blob) => void;
-  onError?: (error: UploadError, file: Blob) => void;
-  onSettled?: (data: RegisteredUpload | undefined, error: UploadError | null, file: Blob) => void;
+  onSuccess?: ((data: RegisteredUpload, file: Blob) => void) | undefined;
+  onError?: ((error: UploadError, file: Blob) => void) | undefined;
+  onSettled?:
+    | ((data: RegisteredUpload | undefined, error: UploadError | null, file: Blob) => void)
+    | undefined;
 }
 
 export type Mutate<Result> = (file: Blob, options?: UploadOptions) => Result;

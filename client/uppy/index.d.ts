@@ -5,7 +5,9 @@ export interface SyncUploadOptions<M extends Meta = Meta, B extends Body = Body>
   extends PluginOpts {
   uploader: Uploader;
   /** What the broker is told of a file; by default its name in Uppy. */
-  labels?: (file: UppyFile<M, B>) => Pick<UploadOptions, "name" | "type" | "projectId">;
+  labels?:
+    | ((file: UppyFile<M, B>) => Pick<UploadOptions, "name" | "type" | "projectId">)
+    | undefined;
 }
 
 /** What a file's `response.body` is, and what "upload-success" tells: `body.asset.id`. */

@@ -105,7 +105,15 @@ for (const resolution of ["bundler", "nodenext"]) {
     const options = ["--noEmit", "--strict", "--target", "es2022", "--types", ""];
     await run(
       TYPESCRIPT,
-      [...options, "--module", module, "--moduleResolution", resolution, "main.mts"],
+      [
+        ...options,
+        "--exactOptionalPropertyTypes",
+        "--module",
+        module,
+        "--moduleResolution",
+        resolution,
+        "main.mts",
+      ],
       { cwd: join(folder, "app") },
     ).catch(({ stdout }) => assert.fail(stdout));
   });

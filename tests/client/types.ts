@@ -9,7 +9,7 @@ import {
 } from "../../client/index.js";
 
 const uploader = createUploader({
-  endpoint: "https://uploads.example.com",
+  endpoint: "https://uploads-api.example.com",
   getToken: async ({ signal }) => (await fetch("/token", { signal: signal ?? null })).text(),
 });
 
@@ -34,6 +34,26 @@ export async function goOn(file: File): Promise<Upload | undefined> {
   return uploader.upload(file, { resume: left, onProgress });
 }
 
+export async function tryAgain(file: File, signal?: AbortSignal): Promise<Asset> {
+  let resume: Upload | undefined;
+  for (;;) {
+    try {
+      return (await uploader.upload(file, { resume, signal, name: undefined })).asset;
+    } catch (error) {
+      if (!(error instanceof UploadError) || !error.retryable) throw error;
+      resume = error.upload;
+    }
+  }
+}
+
+export async function tell(uploads: Upload[]): Promise<string[]> {
+  const { line } = await uploader.limits();
+  const words = [`${line.free} of ${line.perMinute}`, `${line.waiting}: ${line.waitSeconds} s`];
+  for (const { sourceUrl, fileName, error } of uploads)
+    words.push(sourceUrl ?? fileName ?? "", ...(error?.errors ?? []).map(({ pointer }) => pointer));
+  return words;
+}
+
 export async function giveUp(): Promise<void> {
   for (const left of await uploader.pending())
     if (left.status === "pending")
@@ -41,7 +61,7 @@ export async function giveUp(): Promise<void> {
 }
 
 export const patient = createUploader({
-  endpoint: "https://uploads.example.com",
+  endpoint: "https://uploads-api.example.com",
   getToken: ({ refresh }) => (refresh ? "new" : "kept"),
   concurrency: 1,
   patience: 3600,
