@@ -18,7 +18,7 @@ const blocks = [...page.matchAll(/^```(\w+)(.*)\n([\s\S]*?)^```$/gm)].map(
   ([, language, role, code]) => ({
     language,
     role: role.trim(),
-    code: code.replace('"https://uploads.example.com"', "location.origin"),
+    code: code.replace('"https://uploads-api.example.com"', "location.origin"),
   }),
 );
 const section = (title) => page.split(`# ${title}\n`)[1].split(/^#/m)[0];

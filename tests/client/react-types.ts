@@ -2,7 +2,7 @@
 import { createUploader } from "../../client/index.js";
 import { useUpload } from "../../client/react/index.js";
 
-const uploader = createUploader({ endpoint: "https://uploads.example.com", getToken: "token" });
+const uploader = createUploader({ endpoint: "https://uploads-api.example.com", getToken: "token" });
 
 export function useCover(file: File): string {
   const upload = useUpload({

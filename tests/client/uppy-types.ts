@@ -3,7 +3,7 @@ import Uppy from "@uppy/core";
 import { createUploader } from "../../client/index.js";
 import { SyncUpload, type SyncUploadBody } from "../../client/uppy/index.js";
 
-const uploader = createUploader({ endpoint: "https://uploads.example.com", getToken: "token" });
+const uploader = createUploader({ endpoint: "https://uploads-api.example.com", getToken: "token" });
 
 export const uppy = new Uppy<Record<string, unknown>, SyncUploadBody>().use(SyncUpload, {
   uploader,
