@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from chalicelib.addresses import LOOPBACK
 from sandbox.demo import tokens
 from sandbox.demo.settings import Settings
 
@@ -61,10 +63,22 @@ async def _index(_request: web.Request) -> web.FileResponse:
 
 
 async def _token(request: web.Request) -> web.Response:
-    """Give a token to any page, such as one that a developer serves on a port of their own."""
+    """Give a token to any page of this machine, such as one that a developer serves on a port."""
     answer = _token_for(request)
-    answer.headers["Access-Control-Allow-Origin"] = "*"
+    answer.headers["Vary"] = "Origin"
+    origin = request.headers.get("Origin", "")
+    # A page from elsewhere that the developer looks at meanwhile must not read a token: the secret
+    # that signs it may be a real one.
+    if _is_local(origin):
+        answer.headers["Access-Control-Allow-Origin"] = origin
     return answer
+
+
+def _is_local(origin: str) -> bool:
+    try:
+        return urlsplit(origin).hostname in LOOPBACK
+    except ValueError:
+        return False
 
 
 def _token_for(request: web.Request) -> web.Response:

@@ -118,13 +118,30 @@ def test_token(demo: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["?sub=alice", ""])
-def test_token_for_any_page(demo: str, query: str) -> None:
-    """A page of another origin may read a token, and why it got none; the page's settings not."""
-    origin = {"Origin": "http://localhost:5173"}
+@pytest.mark.parametrize("site", ["http://localhost:5173", "http://127.0.0.1:1", "http://[::1]:9"])
+def test_token_for_local_pages(demo: str, query: str, site: str) -> None:
+    """A page on another port may read a token, and why it got none; the page's settings not."""
+    origin = {"Origin": site}
     answer = requests.get(f"{demo}/token{query}", headers=origin, timeout=5)
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Origin"] == site
+    assert answer.headers["Vary"] == "Origin"
     config = requests.get(f"{demo}/config.json", headers=origin, timeout=5)
     assert "Access-Control-Allow-Origin" not in config.headers
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        "https://evil.example",
+        "http://localhost.evil.example",
+        "http://127.0.0.1@evil.example",
+        "null",
+    ],
+)
+def test_token_for_nobody_else(demo: str, site: str) -> None:
+    """A page from elsewhere may not: the secret that signs the token may be a real one."""
+    answer = requests.get(f"{demo}/token?sub=alice", headers={"Origin": site}, timeout=5)
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize(
