@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { compile } from "svelte/compiler";
 import { compileScript, parse } from "vue/compiler-sfc";
 import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
-import { problem } from "./server.js";
+import { goodScripts, problem } from "./server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const page = await readFile(`${ROOT}/docs/client.md`, "utf8");
@@ -22,7 +22,9 @@ const blocks = [...page.matchAll(/^```(\w+)(.*)\n([\s\S]*?)^```$/gm)].map(
   }),
 );
 const section = (title) => page.split(`# ${title}\n`)[1].split(/^#/m)[0];
-const blockOf = (title) => section(title).match(/^```\w+.*\n([\s\S]*?)^```$/m)[1];
+/** The first block of code, of markup alone in the recipe's own language. */
+const blockOf = (title, language = "(?!html)\\w+") =>
+  section(title).match(new RegExp(`^\`\`\`${language}.*\\n([\\s\\S]*?)^\`\`\`$`, "m"))[1];
 
 /** The rows of a section's tables, by the name in the first cell. */
 const rows = (title) =>
@@ -34,7 +36,8 @@ const rows = (title) =>
   );
 
 const uploader = {
-  "./uploader.js": blocks.find(({ code }) => /export const uploader/.test(code)).code,
+  "./uploader.js": blocks.find(({ role, code }) => !role && /export const uploader/.test(code))
+    .code,
 };
 
 /** The names of an interface's members, as the types have them. */
@@ -102,6 +105,7 @@ test("the quick start has ten lines, and uploads", async () => {
 });
 
 for (const [index, { language, code }] of blocks.entries()) {
+  if (["sh", "html"].includes(language)) continue;
   test(`block ${index + 1}, in ${language}, imports what there is`, async () => {
     const script = code.match(/<script.*?>\n([\s\S]*)<\/script>/)?.[1] ?? code;
     assert.ok((await bundle(script, uploader)).length > 0);
@@ -113,14 +117,55 @@ test("a block that imports what is not there would fail", async () => {
   await assert.rejects(bundle(wrong), /No matching export/);
 });
 
-test("the plain recipe uploads, and tells the asset's id", async () => {
-  const html = '<input type="file" multiple><progress max="100"></progress>';
-  const listen = "window.lines = []; console.log = (line) => window.lines.push(line);";
-  const opened = await open(`${listen}\n${blockOf("Plain")}`, {}, uploader, html);
+test("the quick start says so where the backend gives no token", async () => {
+  const { code } = blocks.find(({ role }) => role === "quick-start");
+  const html = '<input type="file"><output></output>';
+  const {
+    page: tab,
+    server,
+    errors,
+  } = await open(code, { "GET /token": [{ status: 401, body: "Unauthorized" }] }, {}, html);
+  await choose(tab);
+  await server.arrival("GET /token", 2);
+  while (errors.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.match(errors[0].message, /getToken gave no token/);
+  assert.equal(server.at(BEGIN).length, 0);
+});
+
+test("with the sandbox's token an uploader asks the broker", async () => {
+  const { code } = blocks.find(({ role }) => role === "sandbox");
+  const local = code
+    .replace('"http://127.0.0.1:8000"', "location.origin")
+    .replace("http://127.0.0.1:8080", "");
+  const { page: tab, server } = await open(`${local}\nwindow.uploader = uploader;`, {
+    "GET /token?sub=alice": [{ body: { token: "token-2", expiresIn: 300 } }],
+  });
+  await tab.waitForFunction(() => window.uploader);
+  await tab.evaluate(() => window.uploader.limits());
+  assert.equal(server.at("GET /limits")[0].headers.authorization, "Bearer token-2");
+});
+
+test("the plain recipe uploads with one bar for each file, and tells its asset's id or its error", async () => {
+  const refused = { status: 422, body: { code: "invalid_input", detail: "No." } };
+  const overrides = (url) => ({ [BEGIN]: [goodScripts(url)[BEGIN][0], refused] });
+  const opened = await open(blockOf("Plain"), overrides, uploader, blockOf("Plain", "html"));
   await choose(opened.page);
-  await opened.page.waitForFunction(() => window.lines.length > 0);
-  assert.deepEqual(await opened.page.evaluate(() => window.lines), ["asset-1"]);
-  assert.equal(await opened.page.evaluate(() => document.querySelector("progress").value), 100);
+  const shown = (count) =>
+    opened.page
+      .waitForFunction(
+        (wanted) => {
+          const words = [...document.querySelectorAll("output")].map(({ value }) => value);
+          return words.length === wanted && words.every(Boolean) && words;
+        },
+        {},
+        count,
+      )
+      .then((handle) => handle.jsonValue());
+  assert.deepEqual(await shown(1), ["asset-1"]);
+  await choose(opened.page);
+  assert.deepEqual(await shown(2), ["invalid_input: No.", "asset-1"]);
+  const bars = await opened.page.$$eval("progress", (all) => all.map(({ value }) => value));
+  assert.deepEqual(bars, [0, 100]);
 });
 
 test("the React recipe uploads, and shows the asset's id", async () => {

@@ -60,7 +60,7 @@ export async function bundle(contents, modules = {}) {
 
 /**
  * Opens pages in Chromium, one for each test, from a server that also plays their broker and storage.
- * `open(contents, overrides, modules, body)` gives the page and the server, whose routes the overrides change.
+ * `open(contents, overrides, modules, body)` gives the page and the server, whose routes the overrides change; they may be a function of its address.
  */
 export function setPages() {
   let browser;
@@ -80,7 +80,8 @@ export function setPages() {
     const scripts = {};
     const server = await startServer(scripts);
     const html = `<!doctype html><title>Test</title>${body}`;
-    Object.assign(scripts, goodScripts(server.url), overrides, {
+    const own = typeof overrides === "function" ? overrides(server.url) : overrides;
+    Object.assign(scripts, goodScripts(server.url), { "GET /token": [{ body: "token-1" }] }, own, {
       "GET /": [
         {
           headers: { "Content-Type": "text/html" },
@@ -88,7 +89,6 @@ export function setPages() {
         },
       ],
       "GET /page.js": [{ headers: { "Content-Type": "text/javascript" }, body: script }],
-      "GET /token": [{ body: "token-1" }],
     });
     const page = await browser.newPage();
     running.push(() => page.close().then(() => server.stop()));
