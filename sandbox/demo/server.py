@@ -1,6 +1,7 @@
 """The demo's routes: the page, the client that it imports, the sample files, the tokens."""
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,15 +83,14 @@ def _is_local(origin: str) -> bool:
 
 
 def _token_for(request: web.Request) -> web.Response:
+    # A foreign name that was made to point to this machine turns a foreign page into one of ours.
+    if not _is_local(f"http://{request.host}"):
+        return _problem(403, "Tokens are given under 127.0.0.1 and localhost, and no other name.")
     subjects = request.query.getall("sub", [])
     try:
         token = tokens.issue(subjects[0] if len(subjects) == 1 else "", request.app[_SETTINGS])
     except tokens.SubjectError as error:
-        return _json(
-            {"type": "about:blank", "title": "Bad Request", "status": 400, "detail": str(error)},
-            status=400,
-            content_type="application/problem+json",
-        )
+        return _problem(400, str(error))
     return _json({"token": token, "expiresIn": tokens.LIFETIME})
 
 
@@ -109,6 +109,12 @@ async def _config(request: web.Request) -> web.Response:
             ],
         }
     )
+
+
+def _problem(status: int, detail: str) -> web.Response:
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return _json(body, status=status, content_type="application/problem+json")
 
 
 def _json(

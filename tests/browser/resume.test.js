@@ -200,7 +200,8 @@ test("while sync. is slow with what has arrived, the row speaks of no failure", 
   );
 });
 
-test("what sync. takes too long for is no failure either, and another try finds its asset", async () => {
+/** Opens a page which the broker tells to wait longer than it is patient, until the end of the trouble. */
+async function openImpatient() {
   const demo = await stage.open();
   await demo.page.setRequestInterception(true);
   let isSlow = true;
@@ -219,15 +220,37 @@ test("what sync. takes too long for is no failure either, and another try finds 
       body: JSON.stringify({ status: "registering" }),
     });
   });
+  const end = () => {
+    isSlow = false;
+  };
+  return { demo, end };
+}
+
+test("what sync. takes too long for is no failure either, and another try finds its asset", async () => {
+  const { demo, end } = await openImpatient();
   const path = await stage.variant("late.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   await demo.rowSays("Still registering", /^sync\. takes its time\./);
   const [row] = await demo.rows();
   assert.deepEqual([row.failure, row.buttons], ["", ["Try again", "Remove"]]);
-  isSlow = false;
+  end();
   await demo.press("Try again");
   await demo.rowIn("done", path);
   assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+});
+
+test("what sync. took too long for shows its asset by itself when it is there", async () => {
+  const { demo, end } = await openImpatient();
+  const path = await stage.variant("slow.mp4", "sample.mp4", "tail");
+  await demo.choose(path);
+  await demo.rowSays("Still registering", /^sync\. takes its time\./);
+  // Not by this page, but as the sweep does it.
+  const [{ id }] = (await stage.system.ask(demo.user, "/uploads")).items;
+  assert.equal((await post(demo.user, `/uploads/${id}/complete`)).status, 200);
+  await demo.rowIn("done", path);
+  const [card] = await demo.cards();
+  await stage.assertStored(demo.user, card.assetId, path);
+  end();
 });
 
 test("what was given up goes on by another try, and is one asset", async () => {

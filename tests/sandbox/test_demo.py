@@ -144,6 +144,17 @@ def test_token_for_nobody_else(demo: str, site: str) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+@pytest.mark.parametrize("name", ["evil.example", "evil.example:8080", "localhost.evil.example"])
+def test_token_under_no_other_name(demo: str, name: str) -> None:
+    """Nor may one whose own name was made to point to this machine, so that it is the same site."""
+    answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": name}, timeout=5)
+    assert answer.status_code == 403
+    assert "localhost" in answer.json()["detail"]
+    for ours in ("localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"):
+        answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": ours}, timeout=5)
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
     [

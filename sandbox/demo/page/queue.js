@@ -18,6 +18,10 @@ export function createQueue(uploader, onChange) {
     onChange(entry);
   }
 
+  /** Ends a file's line, whose asset is there. */
+  const finish = (entry, upload) =>
+    change(entry, { state: "done", percentage: 100, pause: null, upload });
+
   async function send(entry) {
     const meter = createMeter(entry.file.size);
     const onProgress = ({ phase, loaded, percentage, wait, error }) => {
@@ -38,7 +42,7 @@ export function createQueue(uploader, onChange) {
         onProgress,
         resume: entry.resume,
       });
-      change(entry, { state: "done", percentage: 100, pause: null, upload });
+      finish(entry, upload);
     } catch (error) {
       // Another file leaves the upload as it was; else it goes on with what was begun, or begins anew.
       if (error.code !== "different_file") entry.resume = error.upload;
@@ -75,6 +79,7 @@ export function createQueue(uploader, onChange) {
       }
       return true;
     },
+    finish,
     retry: send,
     cancel: (entry) => entry.controller.abort(),
     isBusy: () => running > 0,

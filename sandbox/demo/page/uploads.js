@@ -18,7 +18,10 @@ export function createUploads(uploader, onRegistered) {
     rows.get(entry).update(entry);
     if (entry.state === "done") onRegistered(entry.upload);
     if (entry.state === "failed") announce(`${entry.file.name} failed: ${entry.error.message}`);
-    if (entry.state === "late") announce(`${entry.file.name} is still being registered`);
+    if (entry.state === "late") {
+      announce(`${entry.file.name} is still being registered`);
+      follow([entry.resume]);
+    }
     if (entry.state === "cancelled") announce(`${entry.file.name} is cancelled`);
     clear.hidden = ![...rows.keys()].some(isOver);
   });
@@ -73,11 +76,22 @@ export function createUploads(uploader, onRegistered) {
     if (!registering.length) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
     const ids = new Set(registering.map(({ id }) => id));
-    const left = await uploader.pending();
-    // The broker may have been first: then it is no longer pending.
-    const { items } = await uploader.assets();
-    for (const upload of items) if (ids.has(upload.id)) onRegistered(upload);
-    await follow(left.filter(({ id, status }) => ids.has(id) && status === "registering"));
+    try {
+      const left = await uploader.pending();
+      // The broker may have been first: then it is no longer pending.
+      const { items } = await uploader.assets();
+      for (const upload of items) if (ids.has(upload.id)) land(upload);
+      await follow(left.filter(({ id, status }) => ids.has(id) && status === "registering"));
+    } catch {
+      await follow(registering);
+    }
+  }
+
+  function land(upload) {
+    const entry = [...rows.keys()].find(({ resume }) => resume?.id === upload.id);
+    if (!entry) onRegistered(upload);
+    // Where another try is under way, that ends by itself.
+    else if (entry.state === "late") queue.finish(entry, upload);
   }
 
   /** Goes on with what an earlier page left of this file, the newest first, or begins with it. */
