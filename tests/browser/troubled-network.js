@@ -4,9 +4,10 @@ import { createServer, request } from "node:http";
 import { join } from "node:path";
 import { ROOT } from "./system.js";
 
+// In small letters, as Node gives the headers of what is forwarded: these take the place of those.
 const READABLE = {
-  "Access-Control-Allow-Origin": "*",
-  "Access-Control-Expose-Headers": "Retry-After",
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": "Retry-After",
 };
 const TYPES = { html: "text/html", js: "text/javascript" };
 
