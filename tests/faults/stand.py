@@ -26,6 +26,7 @@ class Stand(RunningBroker):
 
     upstream: RunningUpstream
     dynamodb: FaultyDynamoDB
+    timeouts = SHORT
     _calls = ""
     _tables = 0
     _client: Any = None
@@ -54,7 +55,7 @@ class Stand(RunningBroker):
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
-        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
+        wiring.use(wiring.build(environment, now=self.clock, timeouts=self.timeouts))
         observability.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:
