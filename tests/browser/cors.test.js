@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { after, before, test } from "node:test";
+import { after, before, test } from "../bounded.js";
 import { launchBrowser } from "./browser.js";
 import { startSystem } from "./system.js";
 

@@ -6,6 +6,7 @@ import { freePorts } from "./system.js";
 import { WebDriver } from "./webdriver.js";
 
 const MINI_BROWSERS = ["/usr/lib", "/usr/libexec"];
+const READY_WITHIN = 30_000; // milliseconds
 
 /**
  * A page of any engine: `evaluate(function, ...args)`, `choose(paths)` for its file control, `reload()`,
@@ -104,8 +105,11 @@ class WebKitPage {
   }
 
   async #ready() {
-    while (!(await this.driver.evaluate(() => Boolean(globalThis.harness))))
+    const giveUpAt = Date.now() + READY_WITHIN;
+    while (!(await this.driver.evaluate(() => Boolean(globalThis.harness)))) {
+      if (Date.now() > giveUpAt) throw new Error("The page did not load its scripts.");
       await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
 

@@ -4,8 +4,8 @@ import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { after, before, describe, test } from "../bounded.js";
 import { OwnBroker } from "./broker.js";
 import { ENGINES } from "./engines.js";
 import { SCENARIOS } from "./scenarios.js";
@@ -14,6 +14,7 @@ import { startSystem } from "./system.js";
 import { TroubledNetwork } from "./troubled-network.js";
 
 const PATIENCE = 150_000; // milliseconds
+const LIMIT = 2 * PATIENCE; // for all that a scenario waits for
 
 /** What a scenario has: a page of one engine, behind a network of its own, as a user of its own. */
 class Stage {
@@ -181,7 +182,7 @@ describe("three engines", { concurrency: true }, () => {
       });
 
       for (const [scenario, play] of Object.entries(SCENARIOS)) {
-        test(`${name}: ${scenario}`, async () => {
+        const run = async () => {
           const network = await new TroubledNetwork(system).start();
           const stage = new Stage(engine, system, network, folder);
           try {
@@ -191,7 +192,8 @@ describe("three engines", { concurrency: true }, () => {
           } finally {
             await stage.end();
           }
-        });
+        };
+        test(`${name}: ${scenario}`, run, LIMIT);
       }
     });
   }

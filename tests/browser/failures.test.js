@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../bounded.js";
 import { sampleNamed, setStage } from "./stage.js";
 
 const stage = setStage();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { test } from "node:test";
+import { test } from "../bounded.js";
 import { sampleNamed, setStage } from "./stage.js";
 
 const stage = setStage();

@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { after, afterEach, before } from "node:test";
+import { after, afterEach, before } from "../bounded.js";
 import { launchBrowser } from "./browser.js";
 import { DemoPage } from "./demo-page.js";
 import { ROOT, startSystem } from "./system.js";

@@ -4,9 +4,9 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/pr
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
-import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { build } from "vite";
+import { after, before, describe, test } from "../bounded.js";
 import { sampleNamed, setStage } from "./stage.js";
 import { ROOT } from "./system.js";
 

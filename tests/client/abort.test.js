@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
-import { test } from "node:test";
 import { within } from "../../client/abort.js";
 import { AbortError, UploadError } from "../../client/index.js";
+import { test } from "../bounded.js";
 import { failureOf, setBench } from "./server.js";
 
 const BEGIN = "POST /uploads";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
 import { createUploader } from "../../client/index.js";
+import { afterEach, test } from "../bounded.js";
 import { startServer } from "./server.js";
 
 let server;

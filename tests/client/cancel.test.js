@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { AbortError, RefusedError } from "../../client/index.js";
+import { test } from "../bounded.js";
 import { failureOf, PENDING, problem, setBench } from "./server.js";
 
 const CANCEL = "DELETE /uploads/upload-1";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
-import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { compile } from "svelte/compiler";
 import { compileScript, parse } from "vue/compiler-sfc";
+import { test } from "../bounded.js";
 import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
 import { goodScripts, problem } from "./server.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import * as client from "../../client/index.js";
+import { test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
 const { AbortError, ExpiredError, LineError, NetworkError, RefusedError, UploadError } = client;

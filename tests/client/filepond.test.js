@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "../bounded.js";
 import { BEGIN, BUSY, CANCEL, COMPLETE, DONE, held, PUT, REFUSAL, setPages } from "./page.js";
 import { target } from "./server.js";
 

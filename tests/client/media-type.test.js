@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { contentTypeOf } from "../../client/media-type.js";
+import { test } from "../bounded.js";
 
 test("the type that the browser knows is taken byte for byte", () => {
   const type = "video/webm;codecs=vp9";

@@ -3,9 +3,9 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { after, before, test } from "../bounded.js";
 
 const CLIENT = fileURLToPath(new URL("../../client", import.meta.url));
 const MODULES = fileURLToPath(new URL("../../node_modules", import.meta.url));

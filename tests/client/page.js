@@ -1,6 +1,6 @@
-import { after, afterEach, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { after, afterEach, before } from "../bounded.js";
 import { launchBrowser } from "../browser/browser.js";
 import { goodScripts, problem, startServer } from "./server.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { RefusedError } from "../../client/index.js";
+import { test } from "../bounded.js";
 import { failureOf, PENDING, problem, setBench, target } from "./server.js";
 
 const LIST = "GET /uploads?limit=100";

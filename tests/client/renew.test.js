@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { ExpiredError, RefusedError } from "../../client/index.js";
+import { test } from "../bounded.js";
 import { failureOf, problem, setBench, target } from "./server.js";
 
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";

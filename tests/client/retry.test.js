@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import { LineError, NetworkError, UploadError } from "../../client/index.js";
 import { retrying } from "../../client/retry.js";
+import { describe, test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
 const BEGIN = "POST /uploads";

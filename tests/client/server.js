@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { after } from "node:test";
 import { createUploader } from "../../client/uploader.js";
+import { after } from "../bounded.js";
 import { putWithNode } from "./transport.js";
 
 /**

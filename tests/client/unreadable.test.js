@@ -3,8 +3,8 @@ import { openAsBlob } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, test } from "node:test";
 import { RefusedError } from "../../client/index.js";
+import { afterEach, beforeEach, test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { test } from "node:test";
 import { UploadError } from "../../client/index.js";
 import { createUploader } from "../../client/uploader.js";
+import { test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 import { putWithNode } from "./transport.js";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import {
   formatBytes,
   formatLength,
   formatMoment,
   formatSeconds,
 } from "../../sandbox/demo/page/format.js";
+import { test } from "../bounded.js";
 
 for (const [bytes, text] of [
   [0, "0 bytes"],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { createMeter } from "../../sandbox/demo/page/meter.js";
+import { test } from "../bounded.js";
 
 test("the first word from the network tells no speed yet", () => {
   assert.equal(createMeter(1000).read(100, 0), null);

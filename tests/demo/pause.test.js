@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { describePause } from "../../sandbox/demo/page/pause.js";
+import { test } from "../bounded.js";
 
 const failed = { name: "NetworkError", message: "The storage answered nothing." };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { titleOf } from "../../sandbox/demo/page/title.js";
+import { test } from "../bounded.js";
 
 const asset = { id: "0b5e", name: null };
 

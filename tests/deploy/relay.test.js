@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, test } from "../bounded.js";
 import { launchBrowser } from "../browser/browser.js";
 import { DemoPage } from "../browser/demo-page.js";
 import { digestOf, sampleNamed } from "../browser/stage.js";

@@ -7,9 +7,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { SyncClient, SyncError } from "@sync.so/sdk";
+import { after, before, beforeEach, test } from "../bounded.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const KEY = "test-key";
