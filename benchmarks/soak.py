@@ -109,7 +109,7 @@ def report(system: System, browsers: list[Browser], files: list[list[File]]) -> 
     )
     print(f"unfinished {len(open_ones)}, open places not given back {kept}")
     print(f"recovered by the sweep: {len(waits)}")
-    cuts = quantiles(waits, n=20)
+    cuts = quantiles(waits, n=20, method="inclusive")
     print(
         f"closed tab to recorded asset: median {cuts[9]:.0f} s, 95 % {cuts[18]:.0f} s, "
         f"longest {max(waits):.0f} s"
