@@ -53,6 +53,7 @@ class Overload:
         ends: When to stop, by the monotonic clock.
         statuses: How many answers there were, by status and code.
         got: How many addresses each caller got.
+        later: How many of them after the first window, whose burst is for whoever comes first.
         waits: How long each upload waited for its address, in seconds.
     """
 
@@ -60,6 +61,8 @@ class Overload:
     ends: float
     statuses: Counter[str] = field(default_factory=Counter)
     got: Counter[int] = field(default_factory=Counter)
+    later: Counter[int] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
     waits: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,6 +89,7 @@ class Overload:
                 self.statuses[f"{answer.status_code} {code}{detail}".strip()] += 1
                 if answer.ok:
                     self.got[caller] += 1
+                    self.later[caller] += time.monotonic() > self.began + WINDOW / 1000
                     self.waits.append(time.monotonic() - asked)
             if answer.ok:
                 return
@@ -135,8 +139,10 @@ def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
     took = times[-1] - times[0]
     could = PER_MINUTE * (1 + int(took * 1000 / WINDOW))
     print(f"use: {len(times)} of {could}, the most that the line grants in {took:.0f} s")
-    shares = [overload.got[caller] for caller in range(CALLERS)]
-    print(f"Jain's index {jain(shares):.3f}; each caller got {min(shares)} to {max(shares)}")
+    for when, got in (("", overload.got), (" after the first window", overload.later)):
+        shares = [got[caller] for caller in range(CALLERS)]
+        told = f"each caller got {min(shares)} to {max(shares)}"
+        print(f"Jain's index{when} {jain(shares):.3f}; {told}")
     waits = sorted(overload.waits)
     at = [waits[int(part * (len(waits) - 1))] for part in (0.5, 0.95, 1)]
     print(f"wait for an address: median {at[0]:.1f} s, 95 % {at[1]:.1f} s, longest {at[2]:.1f} s")
