@@ -11,8 +11,7 @@ from jwt.exceptions import InvalidSubjectError
 
 from chalicelib import errors
 from chalicelib.callers import Caller, Limits
-from chalicelib.jwks import Key
-from chalicelib.keys import Secret
+from chalicelib.keys import Key, Secret
 from chalicelib.settings import jwt_secrets
 
 LEEWAY_SECONDS = 10  # how far the clock of the app's backend may be off

@@ -8,14 +8,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 from jwt import PyJWTError, algorithms
 from urllib3.exceptions import HTTPError
 
 from chalicelib import errors, observability
-from chalicelib.keys import Allowance
+from chalicelib.keys import Allowance, Key
 
 KEEP_SECONDS = 600.0  # how long a withdrawn key is still accepted
 RETRY_SECONDS = 30.0  # when a timed refresh that failed is tried again
@@ -23,13 +23,6 @@ FETCH_SECONDS = 5.0  # the whole answer must be there by then
 CONNECT_SECONDS = 2.0
 MAX_BYTES = 256 * 1024  # a set of five RSA keys has about 4 kB
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
-
-
-class Key(NamedTuple):
-    """What verifies a signature, and the only algorithm that it may be used with."""
-
-    value: Any
-    algorithm: str
 
 
 class Jwks:

@@ -7,7 +7,7 @@ that it no longer holds, so that it can be rotated without a deploy.
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 KEEP_SECONDS = 300.0  # how long a secret is used before it is read again
 BURST = 5  # how often in a row a stranger's "it no longer holds" is believed
 REFRESH_SECONDS = 10.0  # and how often after that; a flood of forgeries must not reach SSM
+
+
+class Key(NamedTuple):
+    """What verifies a signature, and the only algorithm that it may be used with."""
+
+    value: Any
+    algorithm: str
 
 
 class Allowance:

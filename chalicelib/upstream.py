@@ -1,4 +1,4 @@
-"""The only HTTP to sync.: time-outs and retries. `replies.py` reads what comes.
+"""What the broker asks of sync., and what is repeated. `connections.py` sends, `replies.py` reads.
 
 A POST that registers is sent once. It is repeated only when no connection came about, because
 sync. knows no idempotency key there. A presign makes nothing that lasts, and a look-up only
@@ -8,27 +8,22 @@ reads: both are repeated once after a failure that may pass.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
-
-import requests
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from chalicelib import errors, observability, replies
 from chalicelib.attempts import Candidates
-from chalicelib.connections import Admission, AdmittingAdapter
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of, made_at
 
-CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
-MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
+if TYPE_CHECKING:
+    from chalicelib.connections import Client
+
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
 LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
 MOST_WITNESSES = 100  # recorded assets among so many show whether sync. keeps addresses
-# A connection that rested longer may have been cut without a word, while the container was frozen.
-# A POST on it would end with its outcome unknown, so a new one is opened instead.
-IDLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -65,13 +60,13 @@ class Upstream:
         self._api_key = api_key
         self._timeouts = timeouts
         self._monotonic = monotonic
-        self._last_used = monotonic()
-        self._session = requests.Session()
-        # Neither proxies nor .netrc of the machine may see or replace the key.
-        self._session.trust_env = False
-        adapter = AdmittingAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+
+    @cached_property
+    def _client(self) -> "Client":
+        # Imported here, so that a route that asks nothing of sync. starts without an HTTP client.
+        from chalicelib.connections import Client  # noqa: PLC0415 - as above
+
+        return Client(self._monotonic)
 
     def presign(
         self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
@@ -247,56 +242,8 @@ class Upstream:
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
-        admission = Admission(request.get("admit"), self._monotonic)
-        started = self._monotonic()
-        if started - self._last_used > IDLE_SECONDS:
-            self._session.close()
-        try:
-            with (
-                admission.for_this_thread(),
-                self._session.request(
-                    method,
-                    self._base_url + path,
-                    params=request.get("query"),
-                    json=request.get("body"),
-                    headers={
-                        "x-api-key": key,
-                        "accept": "application/json",
-                        # An answer is small, and its size is bounded.
-                        "accept-encoding": "identity",
-                    },
-                    timeout=(min(CONNECT_SECONDS, seconds), max(seconds - CONNECT_SECONDS, 1.0)),
-                    # A redirect would carry the key to wherever it points.
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
-            ):
-                # What is said back of the key goes no further: it could reach a browser or a log.
-                deadline = started + admission.seconds + seconds
-                content = self._read(response, deadline).replace(key.encode(), b"***")
-        except requests.RequestException as error:
-            raise _failure(error) from error
-        except ReadTimeoutError as error:
-            raise errors.UpstreamTimeout("sync. did not answer in time.") from error
-        except HTTPError as error:
-            raise errors.UpstreamFault("The connection to sync. broke off.") from error
-        finally:
-            self._last_used = self._monotonic()
-            if not admission.is_refused:
-                observability.count_upstream(self._last_used - started - admission.seconds)
-        return replies.read(response.status_code, response.headers.get("Retry-After"), content)
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        content = bytearray()
-        # The time-out is for each packet, and a read that waited for a full block would wait for
-        # many of them: so a trickle is measured packet by packet.
-        while chunk := response.raw.read1(65536, decode_content=True):
-            content += chunk
-            if len(content) > MAX_ANSWER_BYTES:
-                raise errors.UpstreamFault("sync.'s answer has no end.")
-            if self._monotonic() > deadline:
-                raise errors.UpstreamTimeout("sync. did not answer in time.")
-        return bytes(content)
+        answer = self._client.send(method, self._base_url + path, seconds, key, **request)
+        return replies.read(*answer)
 
 
 def _is_url(text: str) -> bool:
@@ -325,21 +272,3 @@ def _may_be(told: Any, sent: str | None) -> bool:
     if told is None or sent is None:
         return True
     return str(told).casefold().split() == sent.casefold().split()
-
-
-def _failure(error: requests.RequestException) -> errors.UpstreamError:
-    """Map an exception of requests: was anything sent?"""
-    if isinstance(error, requests.ConnectTimeout):
-        return errors.UpstreamUnreachable("No connection to sync.")
-    if isinstance(error, requests.Timeout):
-        return errors.UpstreamTimeout("sync. did not answer in time.")
-    if isinstance(error, requests.ConnectionError) and _never_connected(error):
-        return errors.UpstreamUnreachable("No connection to sync.")
-    return errors.UpstreamFault("The connection to sync. broke off.")
-
-
-def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell a refused connection from one that broke off: urllib3 names the cause."""
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib import aws, keys, observability, settings
 from chalicelib.admission import Budget
-from chalicelib.auth import Authenticator, Everybody, Rules, SharedSecret
+from chalicelib.auth import Authenticator, Everybody, Keys, Rules, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
 from chalicelib.idempotency import Bindings
-from chalicelib.jwks import Jwks
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.line import Line
@@ -131,8 +130,11 @@ def _api_key(chosen: settings.Settings) -> keys.Secret:
 def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator | Everybody:
     if chosen.auth_mode == "open":
         return Everybody(limits)
-    verifying: Jwks | SharedSecret
+    verifying: Keys
     if chosen.jwt_jwks_url:
+        # Imported here: a broker with a shared secret fetches no keys.
+        from chalicelib.jwks import Jwks  # noqa: PLC0415 - as above
+
         verifying = Jwks(chosen.jwt_jwks_url)
     elif chosen.jwt_secret_parameter:
         name = chosen.jwt_secret_parameter

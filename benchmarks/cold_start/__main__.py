@@ -2,9 +2,10 @@
 
 Three packages, made by `chalice package`, each without and with `.pyc`: the broker, a typical app
 of the same parts, and bare Chalice. Every run is a process of its own that imports the app and
-answers `POST /uploads`, with DynamoDB and sync. on this machine; all of them take turns. The
-ratios (to the typical app, in brackets) count, not the figures. On a busy machine CPU time is the
-truer one: a cold start is work, but for the few calls at its end.
+answers one request: `POST /uploads`, or `GET /uploads/{id}`, which needs neither sync. nor a body's
+schema. DynamoDB and sync. are on this machine, and all of them take turns. The ratios (to the
+typical app, in brackets) count, not the figures. On a busy machine CPU time is the truer one: a
+cold start is work, but for the few calls at its end.
 """
 
 import argparse
@@ -35,6 +36,8 @@ from sandbox.ports import Ports
 
 HERE = Path(__file__).parent
 TABLE = "uploads"
+BEGIN, READ = "POST /uploads", "GET /uploads/{id}"
+FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing
 # What Lambda brings along, compiled as it is there.
 LAMBDAS_OWN = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
@@ -94,24 +97,23 @@ def runtime(folder: Path) -> Path:
     return target
 
 
-def event() -> str:
-    """Make what API Gateway sends for `POST /uploads`."""
+def event(method: str, resource: str, **members: Any) -> str:
+    """Make what API Gateway sends."""
     token = jwt.encode({"sub": "bench", "exp": int(time.time()) + 3600}, SECRET, "HS256")
-    body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
-    headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
     return json.dumps(
         {
             "requestContext": {
-                "httpMethod": "POST",
-                "resourcePath": "/uploads",
-                "path": "/api/uploads",
+                "httpMethod": method,
+                "resourcePath": resource,
+                "path": f"/api{resource}",
             },
-            "headers": headers,
+            "headers": {"content-type": "application/json", "authorization": f"Bearer {token}"},
             "multiValueQueryStringParameters": None,
             "pathParameters": None,
             "stageVariables": None,
-            "body": json.dumps(body),
+            "body": None,
             "isBase64Encoded": False,
+            **members,
         }
     )
 
@@ -139,22 +141,36 @@ def measure(folder: Path, runs: int) -> None:
     """Measure all packages in turns."""
     libraries = runtime(folder)
     packages = {name: package(name, folder) for name in ("bare", "typical", "broker")}
-    times: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    times: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for _ in range(runs):
         for name, kinds in packages.items():
             for kind, code in kinds.items():
                 # A caller's quota is far from used up by as many uploads.
-                times.setdefault((name, kind), []).append(run(code, libraries, event()))
-    for kind in ("without", "with"):
-        print(f"\n{kind + ' .pyc':16} {'import':>10} {'first answer':>14} {'its CPU':>18}")
-        typical = _medians(times["typical", kind])
-        for name in packages:
-            mine = _medians(times[name, kind])
-            print(
-                f"  {name:14} {mine['import']:7.0f} ms {mine['answer']:7.0f} ms"
-                f" ({mine['answer'] / typical['answer']:.2f}) {mine['cpu']:7.0f} ms"
-                f" ({mine['cpu'] / typical['cpu']:.2f})"
-            )
+                began = run(code, libraries, event("POST", "/uploads", body=json.dumps(FILE)))
+                times.setdefault((BEGIN, kind, name), []).append(began)
+                if name == "bare":
+                    continue
+                known = {"upload_id": began["body"]["id"]}
+                read = event("GET", "/uploads/{upload_id}", pathParameters=known)
+                times.setdefault((READ, kind, name), []).append(run(code, libraries, read))
+    for route in (BEGIN, READ):
+        for kind in ("without", "with"):
+            rows = {
+                of[2]: _medians(found) for of, found in times.items() if of[:2] == (route, kind)
+            }
+            report(f"{route}, {kind} .pyc", rows)
+
+
+def report(head: str, rows: dict[str, dict[str, float]]) -> None:
+    """Print one table."""
+    print(f"\n{head:32} {'import':>10} {'first answer':>14} {'its CPU':>18}")
+    typical = rows["typical"]
+    for name, mine in rows.items():
+        print(
+            f"  {name:30} {mine['import']:7.0f} ms {mine['answer']:7.0f} ms"
+            f" ({mine['answer'] / typical['answer']:.2f}) {mine['cpu']:7.0f} ms"
+            f" ({mine['cpu'] / typical['cpu']:.2f})"
+        )
 
 
 def _medians(of: list[dict[str, Any]]) -> dict[str, float]:

@@ -33,3 +33,8 @@ def begin():  # noqa: ANN201, D103 - as in Chalice's documentation
     upload = {"pk": f"upload#{uuid.uuid4().hex}", "url": presigned["url"], **body}
     table.put_item(Item=upload)
     return {"id": upload["pk"], "uploadUrl": presigned["uploadUrl"]}
+
+
+@app.route("/uploads/{upload_id}")
+def read(upload_id):  # noqa: ANN001, ANN201, D103 - as above
+    return table.get_item(Key={"pk": upload_id})["Item"]

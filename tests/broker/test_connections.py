@@ -68,7 +68,7 @@ def sync(server: Server) -> Iterator[Upstream]:
     """The client of it."""
     client = Upstream(server.url, Secret(lambda: "a-key"))
     yield client
-    client._session.close()  # noqa: SLF001 - else the server would wait for it
+    client._client._session.close()  # noqa: SLF001 - else the server would wait for it
 
 
 def test_open_before(server: Server, sync: Upstream) -> None:
