@@ -95,6 +95,8 @@ class Lifecycle:
             used before its upload as it stands; what the caller has used; and how the line stood
             if a place was needed.
         """
+        # Before the key is looked up: in a full line no request costs a call, with a key neither.
+        self._line.refuse_known(caller.id, ticket)
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
             return self._again(caller, upload_id, ticket), self._ledger.read(caller.id), None

@@ -92,17 +92,25 @@ class Line:
             StoreUnavailable: Nobody knows; then nobody is let through, because each container
                 alone would let the whole budget through.
         """
-        caller = caller_number(caller_id)
-        turn = self._read_ticket(caller_id, ticket)
-        if not turn:
-            self._refuse_known(caller)
-        self._refuse_early(caller_id, turn)
+        self.refuse_known(caller_id, ticket)
         with _counted():
             seen = self._seen(self._table.get(PK) or {})
             # A container that has just started could not read the ticket before.
             turn = self._read_ticket(caller_id, ticket)
             self._refuse_early(caller_id, turn)
             return self._decide(caller_id, turn, seen)
+
+    def refuse_known(self, caller_id: str, ticket: str | None) -> None:
+        """Refuse without asking DynamoDB, where it has just been asked. Raises as `enter` does."""
+        turn, now = self._read_ticket(caller_id, ticket), self._now()
+        if not turn:
+            caller = caller_number(caller_id)
+            known_at, opens_at, waiting = self._full_but_for
+            if now - known_at > KNOWN_FULL or caller in waiting:
+                known_at, opens_at = self._known_full.get(caller, (0, 0))
+            if 0 <= now - known_at <= KNOWN_FULL:
+                raise self._full(opens_at)
+        self._refuse_early(caller_id, turn)
 
     def take(self, opening: Opening) -> None:
         """Take a place, held until it is free. Whoever returns from here sends one presign at once.
@@ -248,15 +256,6 @@ class Line:
         slowdown = self._slowdown(written.item or {})
         if slowdown and slowdown.until > self._now():
             raise self._come_again(slowdown.until)
-
-    def _refuse_known(self, caller: int) -> None:
-        """Refuse without asking DynamoDB, where it has just been asked."""
-        now = self._now()
-        known_at, opens_at, waiting = self._full_but_for
-        if now - known_at > KNOWN_FULL or caller in waiting:
-            known_at, opens_at = self._known_full.get(caller, (0, 0))
-        if 0 <= now - known_at <= KNOWN_FULL:
-            raise self._full(opens_at)
 
     def _refuse_early(self, caller_id: str, turn: int | None) -> None:
         """Send back who comes long before the turn that the ticket proves."""

@@ -19,9 +19,10 @@ FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 PRESIGN = ("POST", "/v2/assets/upload")
 
 
-def begin(api: Api, ticket: str | None = None) -> requests.Response:
+def begin(api: Api, ticket: str | None = None, key: str | None = None) -> requests.Response:
     """Try to begin an upload."""
     headers = {} if ticket is None else {"Upload-Ticket": ticket}
+    headers |= {"Idempotency-Key": key} if key else {}
     return api.call("POST", "/uploads", json=FILE, headers=headers)
 
 
@@ -119,6 +120,24 @@ def test_full(six: RunningBroker) -> None:
     six.clock.advance(2)
     asked = begin(second)
     assert second.line(asked)["dynamodbCalls"] == 1
+
+
+def test_full_with_key(six: RunningBroker) -> None:
+    """A key costs a refusal nothing; it goes on standing for the upload that it has begun."""
+    six.configure_again(MAX_WAIT_SECONDS="20", PRESIGNS_PER_MINUTE="6")
+    known, stranger = Api(six), Api(six)
+    fill(six, 4)
+    first = begin(known, key="0123456789abcdef")
+    assert first.status_code == 201
+    assert begin(stranger).status_code == 503
+    for caller in (stranger, known):
+        refused = begin(caller, key="0123456789abcdef")
+        assert (refused.status_code, refused.json()["code"]) == (503, "line_full")
+        assert caller.line(refused)["dynamodbCalls"] == 0
+    six.clock.advance(2)
+    again = begin(known, key="0123456789abcdef")
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    assert begin(stranger, key="0123456789abcdef").status_code == 503, "its key was never taken"
 
 
 def test_full_for_those_who_wait(six: RunningBroker, upstream: RunningUpstream) -> None:
