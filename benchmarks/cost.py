@@ -166,8 +166,9 @@ def count(broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> dict
 
     counting.count("preflight", None, call("OPTIONS", "/uploads", headers=preflight))
     counting.count("GET /limits", None, call("GET", "/limits"))
-    begun = counting.count("POST /uploads", "presign", call("POST", "/uploads", json=body))
-    upload = begun.json()
+    key = {"Idempotency-Key": "0.1234567890123456"}  # as the browser client makes it
+    keyed = call("POST", "/uploads", json=body, headers=key)
+    upload = counting.count("POST /uploads", "presign", keyed).json()
     api.put(upload)
     path = f"/uploads/{upload['id']}"
     counting.count("first complete", "register", call("POST", f"{path}/complete"))
@@ -176,7 +177,8 @@ def count(broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> dict
     counting.count("GET /uploads, of two", None, call("GET", "/uploads"))
     public = {"url": upstream.upload().replace("127.0.0.1", "localhost"), "type": "VIDEO"}
     counting.count("POST /assets", "register", call("POST", "/assets", json=public))
-    api.landed(fileName=FILE_NAME)
+    keyless = call("POST", "/uploads", json=body)
+    api.put(counting.count("POST /uploads, without a key", "presign", keyless).json())
     broker.clock.advance(90)
     counting.sweep("sweep, of one upload", "register")
     counting.sweep("sweep, nothing due", None)
@@ -197,7 +199,7 @@ def stored(name: str, beside: Any) -> float:
 
 
 # A page of its own for every upload, which is the dearest: the browser asks before each kind of
-# request, and the client reads the limits.
+# request, and the client reads the limits and sends a key.
 UPLOAD = {"preflight": 3, "GET /limits": 1, "POST /uploads": 1, "first complete": 1}
 
 
