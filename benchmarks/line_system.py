@@ -54,6 +54,7 @@ class Overload:
         statuses: How many answers there were, by status and code.
         got: How many addresses each caller got.
         later: How many of them after the first window, whose burst is for whoever comes first.
+        began: When the first of them came, by the same clock.
         waits: How long each upload waited for its address, in seconds.
     """
 

@@ -208,7 +208,7 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 def matrix(module_stand: Stand) -> Matrix:
-    """Carry out all cells at once, heal, and let time pass."""
+    """Carry out all cells, one fault after the other, heal, and let time pass."""
     stand = module_stand
     stand.timeouts = Timeouts()  # It is not sync. that is in trouble.
     stand.renew()
