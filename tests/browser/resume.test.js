@@ -11,7 +11,7 @@ const BEGUN = /^Begun \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file, and it goe
 async function reloadInMidPut() {
   await stage.system.arm({
     match: { method: "PUT" },
-    do: { kind: "slow", bytesPerSecond: 4_000_000 },
+    do: { kind: "slow", bytesPerSecond: 1_000_000 },
   });
   const demo = await stage.open();
   const path = await stage.variant("left.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const MEGABYTE = 1_048_576;
+const CRAWL = 100_000; // bytes a second: the file is still on its way, however slow the machine is
 const PUT = "PUT /storage/*";
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/*/complete";
@@ -126,7 +127,7 @@ export const SCENARIOS = {
 
   async "a reload in the middle of the PUT"(stage) {
     const path = await stage.file("reload.mp4", 4 * MEGABYTE);
-    stage.network.order(PUT, { bytesPerSecond: MEGABYTE });
+    stage.network.order(PUT, { bytesPerSecond: CRAWL });
     await stage.start([path]);
     await stage.until(([{ percentage }]) => percentage > 5);
     await stage.page.reload();
@@ -151,7 +152,8 @@ export const SCENARIOS = {
 
   async "two tabs that go on with one upload at once"(stage) {
     const path = await stage.file("both.mp4", 2 * MEGABYTE);
-    stage.network.order(PUT, { bytesPerSecond: MEGABYTE }, 3);
+    stage.network.order(PUT, { bytesPerSecond: CRAWL });
+    stage.network.order(PUT, { bytesPerSecond: MEGABYTE }, 2);
     await stage.start([path]);
     await stage.until(([{ percentage }]) => percentage > 5);
     await stage.reopen();
@@ -252,7 +254,7 @@ export const SCENARIOS = {
 
   async "an abort in the middle of the PUT"(stage) {
     const path = await stage.file("aborted.mp4", 4 * MEGABYTE);
-    stage.network.order(PUT, { bytesPerSecond: MEGABYTE });
+    stage.network.order(PUT, { bytesPerSecond: CRAWL });
     await stage.start([path]);
     await stage.until(([{ percentage }]) => percentage > 5);
     await stage.page.evaluate(() => harness.abort(0));

@@ -203,5 +203,5 @@ const slowDown = () =>
   stage.system.arm({
     match: { method: "PUT" },
     times: 1,
-    do: { kind: "slow", bytesPerSecond: 4_000_000 },
+    do: { kind: "slow", bytesPerSecond: 2_000_000 },
   });

@@ -134,7 +134,7 @@ describe("an app that Vite built", () => {
   test("with Golden Retriever, Uppy's Dashboard goes on after a reload, with the same upload", async () => {
     await stage.system.arm({
       match: { method: "PUT" },
-      do: { kind: "slow", bytesPerSecond: 2_000_000 },
+      do: { kind: "slow", bytesPerSecond: 500_000 },
     });
     const { page } = await open("uppy");
     const path = await stage.variant("kept.mp4", "sample.mp4", Buffer.alloc(8 * MEGABYTE));
