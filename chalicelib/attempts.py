@@ -19,6 +19,7 @@ class Attempt:
         settle_at: Until when that POST may still be carried out by sync., so that a look that
             finds nothing proves nothing before.
         post_id: Names the attempt that may POST, or may have done so; a look does not change it.
+        posts: How many POSTs were sent since the upload was last known to have no asset at Sync.
         walk: How far a look has come that could not read sync.'s list to its end, as `Walk` writes
             it; None where the next look begins with the newest asset.
     """
@@ -28,6 +29,7 @@ class Attempt:
     first_post_at: int
     settle_at: int
     post_id: str
+    posts: int = 1
     walk: str | None = None
 
 

@@ -13,7 +13,8 @@ from chalicelib.uploads import Status, Target, Upload
 Item = dict[str, Any]
 
 # One shard takes 1,000 writes a second, and each shard is a query of every sweep.
-DUE_SHARDS = 8
+FILE_SHARDS = tuple(f"due#{number}" for number in range(8))
+URL_SHARD = "due#url"
 
 
 def key(pk: str) -> Item:
@@ -48,6 +49,8 @@ def _typed(value: Any) -> dict[str, Any]:
             kind = "B"
         case Mapping():
             kind, content = "M", values(value)
+        case frozenset():
+            kind, content = "SS", sorted(value)
         case list() | tuple():
             kind, content = "L", [_typed(one) for one in value]
         case _:
@@ -66,6 +69,8 @@ def _untyped(value: Mapping[str, Any]) -> Any:
             return plain(content)
         case "L":
             return [_untyped(one) for one in content]
+        case "SS":
+            return frozenset(content)
     return content  # BOOL, S and B
 
 
@@ -74,9 +79,14 @@ def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
     return {"listKey": list_key, "listOrder": f"{when:015d}#{upload_id}"}
 
 
-def due_place(upload_id: str, due_at: int) -> dict[str, Any]:
-    """Name the place of an unfinished upload in the sweep's index, spread over its shards."""
-    return {"dueShard": f"due#{int(upload_id[:2], 16) % DUE_SHARDS}", "dueAt": due_at}
+def due_place(upload_id: str, due_at: int, *, is_file: bool) -> dict[str, Any]:
+    """Return the place of an unfinished upload in the sweep's index.
+
+    Files are spread over shards. The few public URLs have a shard of their own, because the sweep
+    takes files first.
+    """
+    shard = FILE_SHARDS[int(upload_id[:2], 16) % len(FILE_SHARDS)] if is_file else URL_SHARD
+    return {"dueShard": shard, "dueAt": due_at}
 
 
 def from_upload(upload: Upload, pk: str) -> Item:
@@ -104,10 +114,12 @@ def from_upload(upload: Upload, pk: str) -> Item:
         "tried": upload.tried,
         "refusedAt": upload.refused_at,
         "refusedBefore": upload.refused_before,
+        "refusals": upload.refusals,
+        "nextTryAt": upload.next_try_at,
     }
     members |= list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
     if upload.due_at is not None:
-        members |= due_place(upload.id, upload.due_at)
+        members |= due_place(upload.id, upload.due_at, is_file=upload.is_file)
     if upload.discarded is not None:
         members["discarded"] = upload.discarded
     return values(members)
@@ -140,6 +152,8 @@ def to_upload(item: Mapping[str, Any]) -> Upload:
         tried=tuple(members["tried"]),
         refused_at=members["refusedAt"],
         refused_before=members["refusedBefore"],
+        refusals=members["refusals"],
+        next_try_at=members["nextTryAt"],
     )
 
 

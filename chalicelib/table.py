@@ -34,7 +34,8 @@ class Change:
         values: What the condition's `:values` stand for.
         names: What the condition's `#names` stand for, where they do not stand for themselves.
         sets: Attributes to set; a dot leads into a map.
-        adds: Numbers to add to.
+        adds: Numbers to add to, and sets to add members to.
+        drops: Sets to take members out of.
         removes: Attributes to remove.
         put: The whole item to write in place of an update.
         delete: Whether to delete the item in place of an update.
@@ -45,7 +46,8 @@ class Change:
     values: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     sets: Mapping[str, Any] = field(default_factory=dict)
-    adds: Mapping[str, int] = field(default_factory=dict)
+    adds: Mapping[str, int | frozenset[str]] = field(default_factory=dict)
+    drops: Mapping[str, frozenset[str]] = field(default_factory=dict)
     removes: tuple[str, ...] = ()
     put: items.Item | None = None
     delete: bool = False
@@ -57,6 +59,7 @@ class Change:
         clauses = [
             _clause("SET", self.sets, "{} = {}", "s", names, values),
             _clause("ADD", self.adds, "{} {}", "a", names, values),
+            _clause("DELETE", self.drops, "{} {}", "d", names, values),
         ]
         for number, name in enumerate(self.removes):
             names[f"#r{number}"] = name

@@ -150,6 +150,8 @@ class Upload:
         tried: Places in `targets` that sync. has refused, while some were not tried yet.
         refused_at: When sync. had last refused every address, or None.
         refused_before: When it had done so the time before.
+        refusals: How many attempts in a row Sync refused because it saw no file.
+        next_try_at: Before this time the record alone answers an attempt to register.
     """
 
     id: str
@@ -174,6 +176,8 @@ class Upload:
     tried: tuple[int, ...] = ()
     refused_at: int | None = None
     refused_before: int | None = None
+    refusals: int = 0
+    next_try_at: int = 0
 
     @property
     def is_file(self) -> bool:
@@ -215,6 +219,14 @@ class Upload:
         """
         last = max((target.expires_at for target in self.targets), default=self.created_at)
         return last + max(HOUR, (self.size or 0) * 1000 // SLOWEST_BYTES_PER_SECOND)
+
+
+LONGEST_TRY_PAUSE = 30_000
+
+
+def try_pause(refusals: int) -> int:
+    """Return how long to wait after so many refusals in a row: 1, 2, 4 ... 30 seconds."""
+    return min(LONGEST_TRY_PAUSE, 1000 << min(refusals - 1, 5))
 
 
 def next_look(created_at: int, now: int) -> int:
