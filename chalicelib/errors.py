@@ -205,12 +205,38 @@ class FileRejected(RequestError):
     title = "sync. refused the file"
 
 
+class UrlTimeout(RequestError):
+    """Sync has not said in time, and more than once, what became of a public URL."""
+
+    status = 422
+    code = "url_timeout"
+    title = "Sync could not fetch the URL in time"
+
+
 class QuotaExceeded(RequestError):
     """The caller has used up one of the quotas."""
 
     status = 429
     code = "quota_exceeded"
     title = "Your quota is used up"
+    retryable = True
+
+
+class RateLimited(RequestError):
+    """So much is being registered, by the caller or by all, that this has to wait."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+    retryable = True
+
+
+class TooManyUnknownUrls(RequestError):
+    """Public URLs are being registered, or nobody knows yet what became of them."""
+
+    status = 429
+    code = "too_many_unknown_urls"
+    title = "Too many public URLs at once"
     retryable = True
 
 
