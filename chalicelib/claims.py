@@ -13,29 +13,54 @@ registration.
 import hashlib
 import json
 
-from chalicelib import items
+from chalicelib import errors, items
 from chalicelib.addresses import canonical
 from chalicelib.ports import Claimed
 from chalicelib.table import Change, Table
 from chalicelib.uploads import Json, Upload
 
+REGISTERING = "urls#registering"
+MOST_URLS = 50
+MOST_URLS_OF_ONE = 5
+DELETION_MILLISECONDS = 60_000  # longer than Sync is waited for, and the clocks' margin
+URLS_RETRY_AFTER = 5  # seconds; most URLs are fetched within it
 _KEEP_SECONDS = 30 * 86_400  # an upload whose outcome is unknown for longer waits for a person
 
 
-def claim(upload: Upload, asset: Json) -> Change:
-    """Claim an asset for an upload, if no other one has it."""
-    pk = f"claim#{asset['id']}"
-    item = {
-        "pk": pk,
-        "uploadId": upload.id,
-        "isFile": upload.is_file,
-        "address": asset["url"] if upload.is_at(asset["url"]) else None,
-    }
+def claim(upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Change:
+    """Make an upload an owner of an asset.
+
+    Args:
+        upload: The upload.
+        asset: Sync's asset.
+        looked_up: Whether the asset was found in Sync's list. Then no other upload may own it. What
+            a 201 returned is the upload's in any case, unless it is being deleted.
+        now: The time.
+    """
+    unowned = "attribute_not_exists(#owners) OR contains(#owners, :upload)"
+    staying = "attribute_not_exists(#deletingUntil) OR #deletingUntil < :now"
     return Change(
-        pk=pk,
-        condition="attribute_not_exists(#pk) OR #uploadId = :upload",
-        values={"upload": upload.id},
-        put=items.values(item),
+        pk=f"claim#{asset['id']}",
+        condition=unowned if looked_up else staying,
+        values={"upload": upload.id} if looked_up else {"now": now},
+        sets={
+            "isFile": upload.is_file,
+            "address": asset["url"] if upload.is_at(asset["url"]) else None,
+        },
+        adds={"owners": frozenset({upload.id})},
+    )
+
+
+def delete(upload: Upload, asset_id: str, now: int) -> Change:
+    """Keep others from becoming owners while an asset is deleted, if the upload is the only one.
+
+    Who is told of the asset in that time would record one that is about to vanish.
+    """
+    return Change(
+        pk=f"claim#{asset_id}",
+        condition="#owners = :only",
+        values={"only": frozenset({upload.id})},
+        sets={"deletingUntil": now + DELETION_MILLISECONDS},
     )
 
 
@@ -47,8 +72,9 @@ def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
     for start in range(0, len(keys), 100):
         for pk, item in table.batch(keys[start : start + 100]).items():
             one = items.plain(item)
-            recorded = Claimed(one["uploadId"], one["isFile"], one.get("address"))
-            found[pk.removeprefix("claim#")] = recorded
+            found[pk.removeprefix("claim#")] = Claimed(
+                one["owners"], one["isFile"], one["address"], one.get("deletingUntil", 0)
+            )
     return found
 
 
@@ -60,14 +86,30 @@ def url_key(upload: Upload) -> str:
 
 
 def enter(upload: Upload) -> tuple[Change, ...]:
-    """Say that an upload of a public URL is about to be registered; nothing for a file."""
+    """Say that an upload of a public URL is about to be registered; nothing for a file.
+
+    The first change is refused where too many public URLs are in work.
+    """
     if upload.is_file:
         return ()
     if upload.attempt is None:
         raise ValueError("this upload holds no lease")
     settle_at = upload.attempt.settle_at
     sets = {upload.id: settle_at, "ttl": settle_at // 1000 + _KEEP_SECONDS}
-    return (Change(pk=url_key(upload), sets=sets),)
+    own = f"by#{upload.owner}"
+    room = (
+        "(attribute_not_exists(#{0}) OR size(#{0}) < :most_{0} OR contains(#{0}, :upload))".format
+    )
+    return (
+        Change(
+            pk=REGISTERING,
+            condition=f"{room('all')} AND {room('own')}",
+            names={"own": own},
+            values={"most_all": MOST_URLS, "most_own": MOST_URLS_OF_ONE, "upload": upload.id},
+            adds={name: frozenset({upload.id}) for name in ("all", own)},
+        ),
+        Change(pk=url_key(upload), sets=sets),
+    )
 
 
 def others_registering(table: Table, upload: Upload) -> dict[str, int]:
@@ -78,4 +120,19 @@ def others_registering(table: Table, upload: Upload) -> dict[str, int]:
 
 def leave(upload: Upload) -> tuple[Change, ...]:
     """Say that a registration is over: part of the transaction that ends it; nothing for a file."""
-    return () if upload.is_file else (Change(pk=url_key(upload), removes=(upload.id,)),)
+    if upload.is_file:
+        return ()
+    own = frozenset({upload.id})
+    return (
+        Change(pk=REGISTERING, drops={"all": own, f"by#{upload.owner}": own}),
+        Change(pk=url_key(upload), removes=(upload.id,)),
+    )
+
+
+def refusal() -> errors.TooManyUnknownUrls:
+    """Explain why `enter` was refused."""
+    return errors.TooManyUnknownUrls(
+        f"At most {MOST_URLS_OF_ONE} of your public URLs, and {MOST_URLS} of all users, can be in "
+        "work at once; try again a little later.",
+        retry_after=URLS_RETRY_AFTER,
+    )

@@ -1,0 +1,122 @@
+"""What becomes of an asset that Sync has made for an upload: it is recorded, or deleted again."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from chalicelib import errors, observability
+from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
+from chalicelib.ports import Store, Upstream
+from chalicelib.uploads import Json, Status, Upload, made_at, size_of
+
+CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
+
+
+class Recording:
+    """Records assets.
+
+    Args:
+        store: The records.
+        upstream: Sync.
+        now: Milliseconds since 1970.
+    """
+
+    def __init__(self, store: Store, upstream: Upstream, now: Callable[[], int]) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._now = now
+
+    def record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
+        """Record an asset as the upload's; the lease is held.
+
+        Args:
+            upload: The upload.
+            asset: Sync's asset.
+            looked_up: Whether it was found in Sync's list, and not returned by the POST.
+
+        Raises:
+            FileTooLarge: Its real size is over the caller's limit.
+        """
+        asset = self._sized(upload, asset)
+        is_ours = _is_ours(upload, asset)
+        size = size_of(asset)
+        if size is not None and size > upload.max_bytes:
+            raise self._too_large(upload, asset, is_ours=is_ours)
+        if not is_ours:
+            # Another caller's label, or another program's, is not for this caller to see.
+            asset = {**asset, "name": upload.name}
+        claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
+        if claim.granted and claim.upload is not None:
+            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
+            return Outcome(claim.upload)
+        if not looked_up:
+            self._explain_unrecorded(upload, asset["id"])
+        return Outcome(upload, BUSY_RETRY_AFTER)
+
+    def _explain_unrecorded(self, upload: Upload, asset_id: str) -> None:
+        """Deal with an asset that a 201 returned and that was not recorded."""
+        claimed = self._store.claims([asset_id]).get(asset_id)
+        if claimed is not None and claimed.deleting_until >= self._now():
+            # It will be gone in a moment, so the next attempt registers the URL anew.
+            self._store.reopen(upload, self._now())
+            observability.moved(upload.id, Status.PENDING)
+        elif claimed is None or upload.id not in claimed.owners:
+            # The lease outlives every attempt, so this needs a clock that jumped or a container
+            # that was frozen in mid-request. A person must see which asset nobody recorded.
+            observability.event(
+                "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset_id
+            )
+
+    def _sized(self, upload: Upload, asset: Json) -> Json:
+        """Ask once more for the real size where sync. has not told it."""
+        size = size_of(asset)
+        if size is None:
+            with suppress(errors.BrokerError):
+                size = size_of(self._upstream.read(asset["id"]))
+        if size is None:
+            # The bytes are there and paid for, so the asset is not thrown away for it.
+            observability.event(
+                "size_unknown", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
+            )
+        return {**asset, "size": size}
+
+    def _too_large(self, upload: Upload, asset: Json, *, is_ours: bool) -> errors.BrokerError:
+        """Fail an upload whose real size is over its caller's limit, and delete its asset.
+
+        An asset that another program may have made stays.
+        """
+        error = errors.FileTooLarge(
+            f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
+        )
+        problem = {"code": error.code, "detail": error.detail}
+        claim = self._store.fail(upload, problem, self._now(), asset if is_ours else None)
+        observability.moved(upload.id, Status.FAILED, code=error.code)
+        if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
+            with suppress(errors.BrokerError):
+                self.discard(claim.upload)
+        return error
+
+    def discard(self, upload: Upload) -> None:
+        """Delete the asset of an upload that failed because it is too large.
+
+        Raises:
+            BrokerError: It may still be there; the sweep tries again.
+        """
+        asset_id = upload.discarded
+        # Where sync. gives one asset for one URL, another caller may have registered it since.
+        if asset_id is not None and self._store.begin_deletion(upload, asset_id, self._now()):
+            self._upstream.delete(asset_id)
+            observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
+        self._store.forget(upload.id)
+
+
+def _is_ours(upload: Upload, asset: Json) -> bool:
+    """Whether an asset was certainly made by this upload's POST.
+
+    Where Sync gives one asset for one URL, another program may have made it, or another caller.
+    """
+    if upload.is_file or upload.attempt is None:
+        return upload.is_file
+    made = made_at(asset)
+    since = upload.attempt.first_post_at - CLOCK_MARGIN_SECONDS * 1000
+    return made is not None and made >= since and asset["name"] == upload.name
