@@ -1,14 +1,16 @@
 """Finishes or expires what was left behind: closed tabs, killed processes, lost answers."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from chalicelib import errors, observability
-from chalicelib.items import DUE_SHARDS
+from chalicelib.items import FILE_SHARDS, URL_SHARD
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
 from chalicelib.uploads import HOUR, MINUTE, Status, Upload, next_look
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 WORKERS = 8  # upstream calls at a time
-BATCH = 100  # uploads that are found in one shard at a time
+BATCH = 500  # uploads that are found in one shard at a time
 CHUNK = 40  # uploads that are read before the first of them is dealt with
 
 
@@ -89,23 +91,12 @@ class Sweeper:
 
         ends = time.monotonic() + seconds
         done = Sweep(0, 0, 0.0)
-        seen: set[str] = set()
         is_all = True
         with ThreadPoolExecutor(WORKERS) as pool:
-            while is_all:
-                # The index lags behind the table, so an upload may be read from it again.
-                due = [one for one in self._due() if one.id not in seen]
-                if not due:
-                    break
-                for start in range(0, len(due), CHUNK):
-                    is_all = time.monotonic() < ends
-                    if is_all:
-                        some = due[start : start + CHUNK]
-                        seen |= {one.id for one in some}
-                        some_done, is_all = self._deal_with(some, pool, ends)
-                        done = done.plus(some_done)
-                    if not is_all:
-                        break
+            # A public URL may hold a worker until its time-out, so no file waits behind one.
+            for shards in (FILE_SHARDS, (URL_SHARD,)):
+                some_done, is_all_of_them = self._deal_with_all(shards, pool, ends)
+                done, is_all = done.plus(some_done), is_all and is_all_of_them
         if done.found or not is_all:
             observability.event(
                 "sweep",
@@ -116,11 +107,42 @@ class Sweeper:
             )
         return done
 
-    def _due(self) -> list[Due]:
-        """Read some of what is due from every shard, the longest due first."""
+    def _deal_with_all(
+        self, shards: tuple[str, ...], pool: "ThreadPoolExecutor", ends: float
+    ) -> tuple[Sweep, bool]:
+        """Deal with what is due in some shards, as far as the cap and the time allow.
+
+        Returns:
+            What was done, and whether it was all.
+        """
+        done = Sweep(0, 0, 0.0)
+        seen: set[str] = set()
+        while True:
+            # The index lags behind the table, so an upload may be read from it again.
+            due = [one for one in self._due(shards) if one.id not in seen]
+            if not due:
+                return done, True
+            for start in range(0, len(due), CHUNK):
+                if time.monotonic() >= ends:
+                    return done, False
+                some = due[start : start + CHUNK]
+                seen |= {one.id for one in some}
+                some_done, is_all = self._deal_with(some, pool, ends)
+                done = done.plus(some_done)
+                if not is_all:
+                    return done, False
+
+    def _due(self, shards: tuple[str, ...]) -> list[Due]:
+        """Read some of what is due: each caller's longest due first, then each one's second."""
         now = self._now()
-        due = [one for shard in range(DUE_SHARDS) for one in self._store.due(shard, now, BATCH)]
-        return sorted(due, key=lambda one: one.at)
+        due = [one for shard in shards for one in self._store.due(shard, now, BATCH)]
+        due.sort(key=lambda one: one.at)
+        ranks: Counter[str] = Counter()
+        ranked = []
+        for one in due:
+            ranked.append((ranks[one.owner], one))
+            ranks[one.owner] += 1
+        return [one for _, one in sorted(ranked, key=itemgetter(0))]
 
     def _deal_with(
         self, due: list[Due], pool: "ThreadPoolExecutor", ends: float
@@ -207,6 +229,10 @@ class Sweeper:
             return self._discard(upload)
         try:
             outcome = self._registration.complete(upload.owner, upload.id)
+        except (errors.RateLimited, errors.TooManyUnknownUrls) as error:
+            # Left as it is, it would be the first again and keep its caller's others waiting.
+            self._postpone(upload.id, self._now() + int((error.retry_after or 0) * 1000))
+            raise
         except errors.FileNotUploaded:
             ends_at, now = upload.ends_at, self._now()
             is_expired = now > ends_at and self._store.expire(upload, ends_at, now).granted
