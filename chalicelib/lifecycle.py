@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, public_urls
 from chalicelib.callers import Caller
+from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
 from chalicelib.ports import (
     Binding,
     Bindings,
@@ -15,22 +16,17 @@ from chalicelib.ports import (
     Line,
     LineStanding,
     Opening,
+    RegistrationLimiter,
     Store,
     Upstream,
 )
 from chalicelib.quotas import Reservation, Standing
-from chalicelib.registration import (
-    BUSY_RETRY_AFTER,
-    UNKNOWN_RETRY_AFTER,
-    Outcome,
-    Registration,
-    is_posting,
-    no_longer_pending,
-)
+from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
 from chalicelib.uploads import (
     NewFile,
     NewUrl,
     Page,
+    Presigned,
     RequestKey,
     Status,
     Target,
@@ -52,6 +48,7 @@ class Lifecycle:
         line: The places for presigns.
         upstream: sync.
         registration: Registers what has landed.
+        limiter: Permits registrations.
         now: Milliseconds since 1970.
         storage_hosts: Hosts of sync.'s storage; those seen in presigns are added.
         window: How long bytes may land at an address, in milliseconds.
@@ -65,6 +62,7 @@ class Lifecycle:
         line: Line,
         upstream: Upstream,
         registration: Registration,
+        limiter: RegistrationLimiter,
         now: Callable[[], int],
         storage_hosts: tuple[str, ...],
         window: int,
@@ -75,8 +73,9 @@ class Lifecycle:
         self._line = line
         self._upstream = upstream
         self._registration = registration
+        self._limiter = limiter
         self._now = now
-        self.storage_hosts = set(storage_hosts)
+        self._storage_hosts = frozenset(storage_hosts)
         self._window = window
 
     def begin(
@@ -183,6 +182,11 @@ class Lifecycle:
         """Register an upload whose bytes are there; repeatable for ever with the same answer."""
         return self._registration.complete(caller.id, upload_id)
 
+    @property
+    def storage_hosts(self) -> frozenset[str]:
+        """The hosts of Sync's storage: those of the settings, and those that presigns named."""
+        return self._storage_hosts | self._limiter.storage_hosts
+
     def line_standing(self, caller: Caller) -> LineStanding:
         """Say how long the line for presigns is."""
         return self._line.standing(caller.id)
@@ -195,6 +199,7 @@ class Lifecycle:
         self, caller: Caller, new: NewUrl, key: RequestKey | None = None
     ) -> tuple[Outcome, Standing]:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
+        self._limiter.check_cached_refusal(caller.id)
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
             # The first request may yet take its record back, so no id may be told; or it has done
@@ -208,14 +213,21 @@ class Lifecycle:
             )
         try:
             used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
-            attempt = self._registration.plan()
-            upload = replace(
-                self._new(caller, upload_id, used, new),
-                status=Status.REGISTERING,
-                attempt=attempt,
-                due_at=attempt.lease_until,
-            )
-            self._store.create(upload, used, binding)
+            try:
+                self._limiter.acquire(caller.id)
+                self._refuse_storage(new.url)
+                attempt = self._registration.plan()
+                upload = replace(
+                    self._new(caller, upload_id, used, new),
+                    status=Status.REGISTERING,
+                    attempt=attempt,
+                    due_at=attempt.lease_until,
+                )
+                self._store.create(upload, used, binding)
+            except errors.RequestError:
+                # Sync was not asked, so this is no refund.
+                self._give_back(caller, upload_id, used)
+                raise
         except errors.BrokerError:
             self._release(binding)
             raise
@@ -237,6 +249,13 @@ class Lifecycle:
             with suppress(errors.StoreUnavailable):
                 self._store.discard(upload, binding)
             raise
+
+    def _refuse_storage(self, url: str) -> None:
+        """Refuse a URL in a storage host that another container's presign has named meanwhile."""
+        if detail := public_urls.storage_refusal(url, self.storage_hosts):
+            raise errors.InvalidInput(
+                f"url {detail}.", errors=({"pointer": "/url", "detail": detail},)
+            )
 
     def _again(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
         """Answer a repeated request: with a fresh address where the old one gets old."""
@@ -303,11 +322,17 @@ class Lifecycle:
             with suppress(errors.StoreUnavailable):
                 self._line.slow_down(error.retry_after or 0)
             raise
-        for address in (presigned.url, presigned.upload_url):
-            self.storage_hosts.add(urlsplit(address).netloc.lower())
+        self._learn_storage_hosts(presigned)
         # What the caller is told, and what the sweep waits for, must be the same.
         life = min(presigned.expires_in * 1000, self._window)
         return Target(presigned.upload_url, presigned.url, issued_at, issued_at + life)
+
+    def _learn_storage_hosts(self, presigned: Presigned) -> None:
+        """Let no container take for a public URL what lies at a host that a presign named."""
+        named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
+        if new := named - self.storage_hosts:
+            observability.event("storage_host_unknown", level=30, hosts=sorted(new))
+            self._limiter.learn_storage_hosts(new)
 
 
 def _own(upload: Upload | None, caller: Caller) -> Upload:

@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib import items
 from chalicelib.table import Change
-from chalicelib.uploads import Json, Status, Upload, next_look, sources
+from chalicelib.uploads import Json, Status, Upload, next_look, sources, try_pause
 
 UNFINISHED = ("dueShard", "dueAt")  # what holds an upload in the sweep's index
 OWN_PENDING = "#owner = :owner AND #status = :pending"
@@ -53,15 +53,18 @@ def posted(upload: Upload) -> tuple[str, Json]:
     return _POSTED, {"registering": Status.REGISTERING.value, "attempt": upload.attempt.post_id}
 
 
-def reopening(upload: Upload, now: int, tried: frozenset[int]) -> Json:
-    """Say what the way back to pending sets; `Store.reopen` says what `tried` is."""
+def reopening(upload: Upload, now: int, tried: frozenset[int], *, is_refused: bool) -> Json:
+    """Say what the way back to pending sets; `Store.reopen` says what the arguments are."""
     is_round_over = len(tried) >= len(upload.addresses)
+    refusals = upload.refusals + is_refused
     sets: Json = {
         "status": Status.PENDING.value,
         "attempt": None,
         "updatedAt": now,
         "dueAt": next_look(upload.created_at, now),
         "tried": [] if is_round_over else sorted(tried),
+        "refusals": refusals,
+        "nextTryAt": now + try_pause(refusals) if is_refused else 0,
     }
     return sets | ({"refusedAt": now, "refusedBefore": upload.refused_at} if is_round_over else {})
 

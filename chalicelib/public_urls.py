@@ -17,6 +17,7 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # Public by their number, and yet the platform's own (Azure's host agent; RFC 7526's 6to4 relays).
 _NOT_PUBLIC = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.88.99.0/24"))
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: upper half of an interface that carries IPv4
+_IN_STORAGE = "must not be in Sync's own storage: upload the file instead"
 _BRACKETS = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:[0-9]*)?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -51,14 +52,18 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
             "%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc),
             "must name its host plainly, without escapes",
         ),
-        (
-            _is_storage(host, port, parts.scheme, storage_hosts),
-            "must not lie in sync.'s own storage: upload the file instead",
-        ),
+        (_is_storage(host, port, parts.scheme, storage_hosts), _IN_STORAGE),
         (parts.scheme != "https" and not is_exception, "must be https"),
         (not is_exception and not _is_public(host), "must name a public host"),
     )
     return next((words for is_broken, words in rules if is_broken), None)
+
+
+def storage_refusal(url: str, storage_hosts: Collection[str]) -> str | None:
+    """Say why a URL that `refusal` has passed may not be registered if it is in Sync's storage."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    return _IN_STORAGE if _is_storage(host, parts.port, parts.scheme, storage_hosts) else None
 
 
 def _origin(parts: SplitResult) -> str:

@@ -6,6 +6,7 @@ reserved by one atomic write, before anything is asked of sync.:
     open                    uploads that have not ended
     uploads#<day>           uploads begun on the day
     bytes#<day>             their bytes, as declared, corrected when the real size is known
+    refunds#<day>           public URLs of the day that Sync refused and that cost nothing
     creating#<uploadId>     a reservation whose upload is not written yet
 
 Writing the upload removes its reservation in the same transaction. One that stays, because the
@@ -23,6 +24,7 @@ from chalicelib.errors import QuotaExceeded
 STALE_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
 OPEN_RETRY_AFTER = 60  # seconds; nobody knows when one of the open uploads ends
 DAY_SECONDS = 86_400
+MOST_REFUNDS = 10  # for one caller in a day
 
 
 @dataclass(frozen=True)

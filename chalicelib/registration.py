@@ -10,36 +10,36 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 
 from chalicelib import errors, observability
 from chalicelib.attempts import Attempt, Walk
-from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Json, Status, Upload, made_at, size_of
-from chalicelib.verdict import judge
+from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, standing
+from chalicelib.ports import RegistrationLimiter, Store, Upstream
+from chalicelib.recording import CLOCK_MARGIN_SECONDS, Recording
+from chalicelib.uploads import Status, Upload, try_pause
+from chalicelib.verdict import Verdict, judge
 
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
-CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
 # API Gateway gives up after 29 s, and the slowest POST takes 18 s, the slowest look 7 s. So this
 # long after its beginning a call may still try a further address, or look at once.
 MORE_ADDRESSES_SECONDS = 9
 LOOK_BY_SECONDS = 20
-BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
 UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is being found out
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Where a registration stands.
-
-    Attributes:
-        upload: The upload.
-        retry_after: Seconds until the caller should ask again; None when it is registered.
-    """
-
-    upload: Upload
-    retry_after: int | None = None
+def plan_attempt(now: int, settle_seconds: int) -> Attempt:
+    """Plan an attempt that starts now."""
+    longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * 1000
+    name = secrets.token_hex(8)
+    return Attempt(
+        id=name,
+        lease_until=now + longest,
+        first_post_at=now,
+        settle_at=now + longest + settle_seconds * 1000,
+        post_id=name,
+    )
 
 
 class Registration:
@@ -48,30 +48,29 @@ class Registration:
     Args:
         store: The records.
         upstream: sync.
+        limiter: Permits each POST.
         now: Milliseconds since 1970.
         settle_seconds: How long sync. may go on with a registration after the longest attempt.
     """
 
     def __init__(
-        self, store: Store, upstream: Upstream, now: Callable[[], int], settle_seconds: int
+        self,
+        store: Store,
+        upstream: Upstream,
+        limiter: RegistrationLimiter,
+        now: Callable[[], int],
+        settle_seconds: int,
     ) -> None:
         self._store = store
         self._upstream = upstream
+        self._limiter = limiter
         self._now = now
         self._settle_seconds = settle_seconds
+        self._recording = Recording(store, upstream, now)
 
     def plan(self) -> Attempt:
         """Plan an attempt that starts now."""
-        now = self._now()
-        longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * 1000
-        name = secrets.token_hex(8)
-        return Attempt(
-            id=name,
-            lease_until=now + longest,
-            first_post_at=now,
-            settle_at=now + longest + self._settle_seconds * 1000,
-            post_id=name,
-        )
+        return plan_attempt(self._now(), self._settle_seconds)
 
     def complete(self, owner: str, upload_id: str) -> Outcome:
         """Register an upload whose bytes are there; repeatable for ever with the same answer.
@@ -80,6 +79,7 @@ class Registration:
             BrokerError: There is no such upload of this owner, it has ended without an asset, or
                 it can't be registered now.
         """
+        self._refuse_known(owner, upload_id)
         now = self._now()
         attempt = self.plan()
         claim = self._store.lease_post(upload_id, owner, attempt, now)
@@ -87,8 +87,8 @@ class Registration:
         if upload is None or upload.owner != owner:
             raise errors.NotFound("There is no such upload.")
         if claim.granted or _holds(upload, attempt):
+            self._permit(upload)
             observability.moved(upload.id, Status.REGISTERING)
-            self._store.enter(upload)
             return self.post(upload)
         if upload.attempt is not None and upload.attempt.lease_until < now:
             was_let_go = upload.attempt.lease_until == 0
@@ -98,12 +98,33 @@ class Registration:
                 if not was_let_go:
                     _lost(upload, "interrupted")  # Whoever held the lease was killed.
                 return self.look(upload, now)
-        return standing(upload)
+        return standing(upload, now)
+
+    def _refuse_known(self, owner: str, upload_id: str) -> None:
+        """Refuse what is known to come too early, before a lease is written for it."""
+        try:
+            self._limiter.check_cached_refusal(owner)
+        except errors.RateLimited:
+            upload = self._store.get(upload_id, owner)
+            # What needs no POST is answered as ever.
+            if upload is not None and upload.status is Status.PENDING:
+                refuse_early(upload, self._now())
+                raise
+
+    def _permit(self, upload: Upload) -> None:
+        """Take the permit for the first POST of a lease, or let go of the lease."""
+        try:
+            self._limiter.acquire(upload.owner)
+            self._store.enter(upload)
+        except errors.BrokerError:
+            with suppress(errors.StoreUnavailable):
+                self._store.reopen(upload, self._now(), frozenset(upload.tried))
+            raise
 
     def post(
         self, upload: Upload, *, is_first_call: bool = False, began: int | None = None
     ) -> Outcome:
-        """Register an upload whose lease is held.
+        """Register an upload whose lease is held, and the permit for its first POST.
 
         Args:
             upload: The upload, with the attempt that holds the lease.
@@ -124,7 +145,7 @@ class Registration:
             if now > attempt.first_post_at + ATTEMPT_SECONDS * 1000:
                 self._reopen(upload, tried)
                 return Outcome(upload, BUSY_RETRY_AFTER)
-            if refusal is not None and now - began > MORE_ADDRESSES_SECONDS * 1000:
+            if refusal is not None and not self._may_go_on(upload, now - began):
                 break
             address = upload.address(place)
             try:
@@ -140,14 +161,30 @@ class Registration:
                 tried |= {place}
             except errors.RequestError as error:
                 raise self._fail(upload, error) from error
-            except errors.BrokerError:
+            except errors.BrokerError as error:
                 # Nothing was sent, or sync. said that it did nothing.
+                self._back_off_if_busy(error)
                 if not is_first_call:
                     self._reopen(upload, tried)
                 raise
             else:
-                return self._record(upload, asset, looked_up=False)
+                return self._recording.record(upload, asset, looked_up=False)
         return self._refused(upload, refusal or errors.UpstreamRefused(), tried)
+
+    def _back_off_if_busy(self, error: errors.BrokerError) -> None:
+        if isinstance(error, errors.UpstreamBusy):
+            with suppress(errors.StoreUnavailable):
+                self._limiter.back_off(error.retry_after or 0)
+
+    def _may_go_on(self, upload: Upload, elapsed: int) -> bool:
+        """Whether there is time, and a permit, for a further address."""
+        if elapsed > MORE_ADDRESSES_SECONDS * 1000:
+            return False
+        try:
+            self._limiter.acquire(upload.owner)
+        except errors.RateLimited:
+            return False
+        return True
 
     def look(self, upload: Upload, began: int) -> Outcome:
         """Find out what became of a lost registration; the lease is held.
@@ -170,24 +207,35 @@ class Registration:
             return self._keep_looking(upload, None if is_refused else walk)
         verdict = judge(self._store, upload, found, walk, self._now())
         if verdict.asset is not None:
-            return self._record(upload, verdict.asset, looked_up=True)
-        if verdict.is_undecided:
-            # The alarm: a person must see which asset is this upload's.
-            observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
+            return self._recording.record(upload, verdict.asset, looked_up=True)
+        if not upload.is_file and _is_over(verdict, attempt):
+            if verdict.is_undecided:
+                _alarm_undecided(upload)
+            raise self._fail(
+                upload,
+                errors.UrlTimeout(
+                    "Sync did not fetch the URL in time, although it was asked to twice."
+                ),
+            )
+        if verdict.is_undecided and upload.is_file:
+            _alarm_undecided(upload)
         if verdict.goes_on is not None:
             observability.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
         if verdict.is_undecided or verdict.may_come or verdict.goes_on is not None:
             return self._keep_looking(upload, verdict.goes_on)
-        claim = self._store.lease_again(upload, self.plan())
+        return self._post_again(upload, attempt, began)
+
+    def _post_again(self, upload: Upload, attempt: Attempt, began: int) -> Outcome:
+        """POST once more, since the lost POST is known to have made no asset."""
+        try:
+            self._limiter.acquire(upload.owner)
+        except errors.RateLimited:
+            return self._keep_looking(upload)
+        claim = self._store.lease_again(upload, replace(self.plan(), posts=attempt.posts + 1))
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
         self._store.enter(claim.upload)
         return self.post(claim.upload, began=began)
-
-    def _keep_looking(self, upload: Upload, walk: Walk | None = None) -> Outcome:
-        """Let go of the lease; the next call looks again, or goes on where this one stopped."""
-        self._store.release(upload, self._now(), walk)
-        return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def discard(self, upload: Upload) -> None:
         """Delete the asset of an upload that failed because it is too large.
@@ -195,67 +243,12 @@ class Registration:
         Raises:
             BrokerError: It may still be there; the sweep tries again.
         """
-        asset_id = upload.discarded
-        # Where sync. gives one asset for one URL, another caller may have registered it since.
-        if asset_id is not None and self._is_claimed_by(upload, asset_id):
-            self._upstream.delete(asset_id)
-            observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
-        self._store.forget(upload.id)
+        self._recording.discard(upload)
 
-    def _is_claimed_by(self, upload: Upload, asset_id: str) -> bool:
-        """Say whether an asset is this upload's, recorded or to be deleted."""
-        claimed = self._store.claims([asset_id]).get(asset_id)
-        return claimed is not None and claimed.upload_id == upload.id
-
-    def _record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
-        asset = self._sized(upload, asset)
-        size = size_of(asset)
-        if size is not None and size > upload.max_bytes:
-            raise self._too_large(upload, asset)
-        claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
-        if claim.granted and claim.upload is not None:
-            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
-            return Outcome(claim.upload)
-        if not looked_up and not self._is_claimed_by(upload, asset["id"]):
-            # The lease outlives every attempt, so this needs a clock that jumped or a container
-            # that was frozen in mid-request. A person must see which asset nobody recorded.
-            observability.event(
-                "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset["id"]
-            )
-        return Outcome(upload, BUSY_RETRY_AFTER)
-
-    def _sized(self, upload: Upload, asset: Json) -> Json:
-        """Ask once more for the real size where sync. has not told it."""
-        size = size_of(asset)
-        if size is None:
-            with suppress(errors.BrokerError):
-                size = size_of(self._upstream.read(asset["id"]))
-        if size is None:
-            # The bytes are there and paid for, so the asset is not thrown away for it.
-            observability.event(
-                "size_unknown", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
-            )
-        return {**asset, "size": size}
-
-    def _too_large(self, upload: Upload, asset: Json) -> errors.BrokerError:
-        """Fail an upload whose real size is over its caller's limit, and delete its asset.
-
-        Where sync. gives one asset for one URL it may be another program's, and then stays.
-        """
-        error = errors.FileTooLarge(
-            f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
-        )
-        problem = {"code": error.code, "detail": error.detail}
-        made = made_at(asset)
-        since = _attempt(upload).first_post_at - LOOK_BACK_SECONDS * 1000
-        is_ours = upload.is_file or made is None or made >= since
-        oversize = asset if is_ours else None
-        claim = self._store.fail(upload, problem, self._now(), oversize)
-        observability.moved(upload.id, Status.FAILED, code=error.code)
-        if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
-            with suppress(errors.BrokerError):
-                self.discard(claim.upload)
-        return error
+    def _keep_looking(self, upload: Upload, walk: Walk | None = None) -> Outcome:
+        """Let go of the lease; the next call looks again, or goes on where this one stopped."""
+        self._store.release(upload, self._now(), walk)
+        return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
         self, upload: Upload, refusal: errors.UpstreamRefused, tried: frozenset[int]
@@ -266,13 +259,14 @@ class Registration:
             error = errors.FileRejected(reason)
             raise self._fail(upload, error) from refusal
         # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
-        self._reopen(upload, tried)
+        self._reopen(upload, tried, is_refused=True)
         raise errors.FileNotUploaded(
-            f"sync. does not see the file yet. It says: {reason}"
+            f"sync. does not see the file yet. It says: {reason}",
+            retry_after=try_pause(upload.refusals + 1) / 1000,
         ) from refusal
 
-    def _reopen(self, upload: Upload, tried: frozenset[int]) -> None:
-        if self._store.reopen(upload, self._now(), tried).granted:
+    def _reopen(self, upload: Upload, tried: frozenset[int], *, is_refused: bool = False) -> None:
+        if self._store.reopen(upload, self._now(), tried, is_refused=is_refused).granted:
             observability.moved(upload.id, Status.PENDING)
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
@@ -287,6 +281,16 @@ def _attempt(upload: Upload) -> Attempt:
     return upload.attempt
 
 
+def _is_over(verdict: Verdict, attempt: Attempt) -> bool:
+    """Whether a public URL's outcome stays unknown although all was done to find it out."""
+    return verdict.is_settled and (verdict.is_undecided or attempt.posts > 1)
+
+
+def _alarm_undecided(upload: Upload) -> None:
+    """Call a person, who must see which asset is this upload's."""
+    observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
+
+
 def _lost(upload: Upload, code: str) -> None:
     """Say that nobody knows what became of a POST."""
     observability.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
@@ -295,38 +299,3 @@ def _lost(upload: Upload, code: str) -> None:
 def _holds(upload: Upload, attempt: Attempt) -> bool:
     """Say whether a refused write was our own: boto3 repeats one whose answer was lost."""
     return upload.attempt is not None and upload.attempt.id == attempt.id
-
-
-def standing(upload: Upload) -> Outcome:
-    """Say where an upload stands for somebody who could not take its lease.
-
-    Raises:
-        BrokerError: It has ended without an asset.
-    """
-    if upload.status is Status.REGISTERED:
-        return Outcome(upload)
-    if upload.status in {Status.PENDING, Status.REGISTERING}:
-        return Outcome(upload, BUSY_RETRY_AFTER)
-    if upload.status is Status.FAILED and upload.error is not None:
-        raise errors.by_code(upload.error["code"])(upload.error["detail"])
-    raise no_longer_pending(upload, 0)
-
-
-def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
-    """Say why what needs a pending upload can't be done."""
-    if upload.status is Status.CANCELLED:
-        return errors.UploadCancelled("The upload was cancelled; begin a new one.")
-    if upload.status is Status.EXPIRED:
-        return errors.UploadExpired("The upload has expired; begin a new one.")
-    if is_posting(upload, now):
-        return errors.UploadBusy(
-            "A registration is being tried; ask again when it is over.",
-            retry_after=BUSY_RETRY_AFTER,
-        )
-    return errors.UploadNotPending(f"The upload is {upload.status}.")
-
-
-def is_posting(upload: Upload, now: int) -> bool:
-    """Say whether an attempt runs of which nothing is unknown yet: it may end as pending."""
-    attempt = upload.attempt
-    return attempt is not None and attempt.id == attempt.post_id and attempt.lease_until >= now

@@ -6,7 +6,9 @@ Items by their key `pk`:
                                 unfinished in the index `by-due` for the sweep
     asset#<caller>#<assetId>    a copy of the registered Upload, made in the same transaction:
                                 a registered upload never changes, so the copies never differ
-    claim#<assetId>, url#<hash> whose an asset is; `claims.py` says what they hold
+    claim#<assetId>, url#<hash>, urls#registering
+                                whose an asset is; `claims.py` says what they hold
+    limit#registration          who may register how much; `registration_limiter.py` has it
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
     key#<caller>#<hash>         an Idempotency-Key; `idempotency.py` says what it holds
 
@@ -48,6 +50,7 @@ class Store:
         """Write a new upload in place of its reservation; its id is random, so it is new.
 
         Raises:
+            TooManyUnknownUrls: Too many public URLs are in work; nothing was written.
             StoreUnavailable: The reservation, or the key, was given to somebody else meanwhile;
                 nothing was written.
         """
@@ -55,21 +58,31 @@ class Store:
         new = Change(
             pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
-        more = [idempotency.bound(binding)] if binding else []
-        more += claims.enter(upload)
-        if self._table.transact(new, ledger.settle(upload, used), *more) is not None:
-            raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
+        keys = [idempotency.bound(binding)] if binding else []
+        entering = claims.enter(upload)
+        refused = self._table.transact(new, ledger.settle(upload, used), *keys, *entering)
+        if refused is None:
+            return
+        if entering and refused[2 + len(keys)] is not None:
+            raise claims.refusal()
+        raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
 
     def discard(self, upload: Upload, binding: Binding | None = None) -> None:
-        """Take back the record of a public URL that its caller was not told of."""
+        """Take back the record of a public URL that its caller was not told of.
+
+        The quota is given back as well, but not more than a few times in a day.
+        """
         held, values = moves.held(upload)
         keys = [idempotency.unbound(binding)] if binding else []
-        self._table.transact(
-            Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
-            ledger.undo(upload),
-            *claims.leave(upload),
-            *keys,
-        )
+        for charge in (ledger.refund(upload), ledger.close(upload.owner)):
+            refused = self._table.transact(
+                Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
+                charge,
+                *claims.leave(upload),
+                *keys,
+            )
+            if refused is None or refused[1] is None:
+                return
 
     def get(self, upload_id: str, owner: str) -> Upload | None:
         """Read an upload; somebody else's is as good as none."""
@@ -87,7 +100,7 @@ class Store:
         """Read a caller's registered uploads, the last registered first."""
         return self._list(f"assets#{owner}", limit, cursor)
 
-    def due(self, shard: int, now: int, limit: int) -> tuple[Due, ...]:
+    def due(self, shard: str, now: int, limit: int) -> tuple[Due, ...]:
         """Read which uploads of a shard are due, the longest due first."""
         answer = self._due(shard, now, Limit=limit)
         return tuple(_due(row) for row in answer["Items"])
@@ -95,7 +108,7 @@ class Store:
     def backlog(self, now: int) -> int:
         """Count what is due in all shards."""
         count = 0
-        for shard in range(items.DUE_SHARDS):
+        for shard in (*items.FILE_SHARDS, items.URL_SHARD):
             answer = self._due(shard, now, Select="COUNT")
             count += answer["Count"]
             while last := answer.get("LastEvaluatedKey"):
@@ -104,11 +117,11 @@ class Store:
         return count
 
     def lease_post(self, upload_id: str, owner: str, attempt: Attempt, now: int) -> Claim:
-        """Take the lease that allows to POST: only of a pending upload."""
+        """Take the lease that allows to POST: only of a pending upload whose pause is over."""
         return self._move(
             upload_id,
-            moves.OWN_PENDING,
-            {"owner": owner, "pending": Status.PENDING.value},
+            f"{moves.OWN_PENDING} AND #nextTryAt <= :now",
+            {"owner": owner, "pending": Status.PENDING.value, "now": now},
             {
                 "status": Status.REGISTERING.value,
                 "attempt": asdict(attempt),
@@ -150,15 +163,23 @@ class Store:
         sets = {"attempt.lease_until": 0, "attempt.walk": walk and walk.write(), "dueAt": due_at}
         return self._held(upload, sets)
 
-    def reopen(self, upload: Upload, now: int, tried: frozenset[int] = frozenset()) -> Claim:
+    def reopen(
+        self,
+        upload: Upload,
+        now: int,
+        tried: frozenset[int] = frozenset(),
+        *,
+        is_refused: bool = False,
+    ) -> Claim:
         """Move back to pending: the POST is known not to have made an asset.
 
         Args:
             upload: The upload whose lease is held.
             now: The time.
             tried: The places of the addresses that sync. refused in this round.
+            is_refused: Whether Sync saw no file, so that the next attempt has to wait.
         """
-        sets = moves.reopening(upload, now, tried)
+        sets = moves.reopening(upload, now, tried, is_refused=is_refused)
         if upload.is_file:
             return self._held(upload, sets)
         refused = self._table.transact(
@@ -185,7 +206,7 @@ class Store:
         marked = moves.change(
             upload.id, *moves.held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
         )
-        claim = claims.claim(upload, oversize)
+        claim = claims.claim(upload, oversize, looked_up=True, now=now)
         if self._table.transact(marked, claim, charged, *over) is None:
             return Claim(granted=True, upload=replace(upload, discarded=oversize["id"]))
         return self._end(closed, charged, *over)
@@ -197,14 +218,14 @@ class Store:
             upload: The upload whose lease is held.
             asset: sync.'s asset.
             looked_up: Whether the asset was found by a look-up. Then it is taken only if no
-                other upload has it; what a 201 returned is always taken.
+                other upload has it; what a 201 returned is taken unless it is being deleted.
             now: The time.
 
         Returns:
-            Not granted if the lease was lost or the asset belongs to another upload.
+            Not granted if the lease was lost, or the asset belongs to another upload or is being
+            deleted.
         """
         done, sets, copy = moves.registering(upload, asset, now)
-        claim = claims.claim(upload, asset)
         refused = self._table.transact(
             moves.change(
                 upload.id,
@@ -213,20 +234,29 @@ class Store:
                 moves.UNFINISHED,
             ),
             copy,
-            claim if looked_up else replace(claim, condition="", values={}),
+            claims.claim(upload, asset, looked_up=looked_up, now=now),
             ledger.close(upload.owner, ledger.correction(upload, asset)),
             *claims.leave(upload),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
     def claims(self, asset_ids: list[str]) -> dict[str, Claimed]:
-        """Say by which upload each of these assets was recorded; the others are left out."""
+        """Say by which uploads each of these assets was recorded; the others are left out."""
         return claims.read(self._table, asset_ids)
 
+    def begin_deletion(self, upload: Upload, asset_id: str, now: int) -> bool:
+        """Keep others from becoming owners of an asset; refused unless the upload is the only."""
+        return self._table.write(claims.delete(upload, asset_id, now)).granted
+
     def enter(self, upload: Upload) -> None:
-        """Say that an upload whose lease is held is about to be registered; nothing for a file."""
+        """Say that an upload whose lease is held is about to be registered; nothing for a file.
+
+        Raises:
+            TooManyUnknownUrls: Too many public URLs are in work.
+        """
         for change in claims.enter(upload):
-            self._table.write(change)
+            if not self._table.write(change).granted:
+                raise claims.refusal()
 
     def others_registering(self, upload: Upload) -> dict[str, int]:
         """Name the other uploads of a public URL, and until when sync. may be at each."""
@@ -239,7 +269,13 @@ class Store:
             upload.id,
             "#status = :pending AND size(#targets) = :count",
             {"pending": Status.PENDING.value, "count": len(upload.targets)},
-            {"targets": targets, "updatedAt": now, "dueAt": next_look(upload.created_at, now)},
+            {
+                "targets": targets,
+                "updatedAt": now,
+                "dueAt": next_look(upload.created_at, now),
+                # What was sent to the fresh address need not wait because of the old one.
+                "nextTryAt": 0,
+            },
         )
 
     def cancel(self, upload_id: str, owner: str, now: int) -> Claim:
@@ -317,8 +353,8 @@ class Store:
         upload = items.to_upload(item) if item else None
         return upload if upload is not None and upload.owner == owner else None
 
-    def _due(self, shard: int, now: int, **request: Any) -> Json:
-        names = items.values({":shard": f"due#{shard}", ":now": now})
+    def _due(self, shard: str, now: int, **request: Any) -> Json:
+        names = items.values({":shard": shard, ":now": now})
         condition = "dueShard = :shard AND dueAt <= :now"
         return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
 

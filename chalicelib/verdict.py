@@ -17,12 +17,14 @@ class Verdict:
         asset: The upload's asset, if it was found.
         is_undecided: Whether a person must see which asset is the upload's.
         may_come: Whether it is too early to say that there is none.
+        is_settled: Whether the whole list was read, and so late that nothing can come any more.
         goes_on: Where the next look goes on, if the list was not read to its end.
     """
 
     asset: Json | None = None
     is_undecided: bool = False
     may_come: bool = False
+    is_settled: bool = False
     goes_on: Walk | None = None
 
 
@@ -57,17 +59,20 @@ def judge(store: Store, upload: Upload, found: Candidates, walk: Walk, now: int)
     if found.next_cursor is not None:
         carried = found.matching[-MOST_CARRIED:]
         return Verdict(goes_on=Walk(walk.began_at, found.next_cursor, carried, signs))
+    # What a list shows counts from when it was asked for, not from when it was read.
+    is_settled = upload.attempt is not None and walk.began_at > upload.attempt.settle_at
     if candidates:
         # Where nobody is told any more whose is whose, each takes the oldest that is left.
         is_enough = len(candidates) <= 1 + len(others)
-        return Verdict(candidates[0]) if is_enough else Verdict(is_undecided=True)
-    # What a list shows counts from when it was asked for, not from when it was read.
-    is_settled = upload.attempt is not None and walk.began_at > upload.attempt.settle_at
+        if is_enough:
+            return Verdict(candidates[0])
+        return Verdict(is_undecided=True, is_settled=is_settled)
     # Where all files, or all public URLs, that were recorded in the same time have kept their
     # addresses, sync. keeps them.
     may_have_moved = STRANGE in signs and not (KEPT in signs and MOVED not in signs)
     is_undecided = UNCLEAR in signs or (is_settled and may_have_moved)
-    return Verdict(is_undecided=is_undecided, may_come=not (is_undecided or is_settled))
+    may_come = not (is_undecided or is_settled)
+    return Verdict(is_undecided=is_undecided, may_come=may_come, is_settled=is_settled)
 
 
 def _signs(store: Store, upload: Upload, found: Candidates) -> frozenset[str]:

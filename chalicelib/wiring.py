@@ -23,6 +23,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.line import Line
 from chalicelib.registration import ATTEMPT_SECONDS, Registration
+from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.table import Table
@@ -79,7 +80,8 @@ def build(
     table = Table(client, chosen.uploads_table)
     store, ledger = Store(table), Ledger(table, now)
     upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
-    registration = Registration(store, upstream, now, chosen.settle_seconds)
+    limiter = RegistrationLimiter(table, chosen.registrations_per_minute, now)
+    registration = Registration(store, upstream, limiter, now, chosen.settle_seconds)
     return Broker(
         settings=chosen,
         limits=limits,
@@ -91,6 +93,7 @@ def build(
             Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now),
             upstream,
             registration,
+            limiter,
             now,
             chosen.sync_storage_hosts,
             chosen.upload_window_seconds * 1000,

@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib import errors, items, keys, settings
 from chalicelib.ports import Claimed
-from chalicelib.registration import LOOK_BACK_SECONDS, Registration
+from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.store import Store
 from chalicelib.table import Table
 from chalicelib.uploads import Json, Status, Upload, size_of
@@ -64,7 +64,7 @@ class Settler:
         self._table = table
         self._upstream = upstream
         self._now = now
-        self._registration = Registration(store, upstream, now, settle_seconds)
+        self._settle_seconds = settle_seconds
 
     def read(self, upload_id: str) -> Upload:
         """Read an upload, whoever its caller is.
@@ -141,7 +141,7 @@ class Settler:
         if upload.status is not Status.REGISTERING:
             raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
         now = self._now()
-        claim = self._store.lease_look(upload, self._registration.plan(), now)
+        claim = self._store.lease_look(upload, plan_attempt(self._now(), self._settle_seconds), now)
         if not claim.granted or claim.upload is None:
             raise Problem(
                 "The broker is looking at this upload right now.", "Try again in a minute."
@@ -177,7 +177,7 @@ def _explained(error: Exception, asset_id: str) -> Problem:
 def _candidate(why: str, asset: Json, claims: Mapping[str, Claimed]) -> Candidate:
     claimed = claims.get(asset["id"])
     shown = {name: asset.get(name) for name in _SHOWN}
-    return Candidate(why, shown, claimed.upload_id if claimed else None)
+    return Candidate(why, shown, ", ".join(sorted(claimed.owners)) if claimed else None)
 
 
 def settler(

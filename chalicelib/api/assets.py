@@ -29,6 +29,8 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.FileRejected,
         errors.ProjectNotFound,
         errors.QuotaExceeded,
+        errors.RateLimited,
+        errors.TooManyUnknownUrls,
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,

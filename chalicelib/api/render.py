@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from chalicelib import errors, quotas
 from chalicelib.callers import Limits
+from chalicelib.outcomes import Outcome
 from chalicelib.ports import LineStanding
 from chalicelib.quotas import Standing
-from chalicelib.registration import Outcome
 from chalicelib.responses import Answer, Request, problem
 from chalicelib.uploads import Json, Page, Upload
 

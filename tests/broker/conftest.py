@@ -12,7 +12,7 @@ from provider import Jose, KeyServer
 from running_broker import Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import wiring
+from chalicelib import items, wiring
 from ops import table
 from sandbox import environment
 from sandbox.ports import Ports
@@ -92,12 +92,12 @@ def api(broker: RunningBroker) -> Api:
 def nothing_due(broker: RunningBroker) -> None:
     """Let no other test's upload be due."""
     client = wiring.dynamodb_client()
-    for shard in range(8):
+    for shard in (*items.FILE_SHARDS, items.URL_SHARD):
         query = {
             "TableName": broker.table,
             "IndexName": "by-due",
             "KeyConditionExpression": "dueShard = :shard",
-            "ExpressionAttributeValues": {":shard": {"S": f"due#{shard}"}},
+            "ExpressionAttributeValues": {":shard": {"S": shard}},
         }
         for item in client.query(**query)["Items"]:
             client.delete_item(TableName=broker.table, Key={"pk": item["pk"]})

@@ -25,7 +25,9 @@ from sandbox.broker import serve
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ORIGIN = "https://app.example.com"
-LINE = {"pk": {"S": "line#presign"}}
+# What all tests share: the limiters' items, and the public URLs in work.
+SHARED = ("line#presign", "limit#registration", "urls#registering")
+LINE = {"pk": {"S": SHARED[0]}}
 SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
 SLOW_TRIES = 3  # by then an answer that came too late has been found
 
@@ -92,7 +94,8 @@ class RunningBroker:
         self.log = io.StringIO()
         self._environment = environment = self.environment(upstream, **settings)
         with suppress(EndpointConnectionError):  # some tests have it so
-            wiring.dynamodb_client().delete_item(TableName=self.table, Key=LINE)
+            for pk in SHARED:
+                wiring.dynamodb_client().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
         wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
         observability.configure("INFO", self.log)
 

@@ -156,6 +156,7 @@ def test_url_refused(
     upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets")
     body = {"url": url, "type": "VIDEO"}
     assert api.call("POST", "/assets", json=body, headers=headers).status_code >= 400
+    broker.clock.advance(10)
     other = {**body, "name": "another body"}
     assert api.call("POST", "/assets", json=other, headers=headers).status_code == 201
 
@@ -182,6 +183,7 @@ def test_url_running(broker: RunningBroker, upstream: RunningUpstream, key: str)
     assert again.headers["Retry-After"] == "2"
     thread.join()
     assert first[0].status_code == 503
+    broker.clock.advance(10)
     assert other.call("POST", "/assets", json=body, headers=headers).status_code == 201
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 

@@ -264,7 +264,7 @@ def test_register(open_api: Api, upstream: RunningUpstream, public_site: str) ->
     assert open_api.call("GET", "/assets").json()["items"] == [upload]
     assert open_api.call("GET", f"/uploads/{upload['id']}").json() == upload
     assert open_api.complete(upload).json() == upload
-    assert open_api.line(answer)["dynamodbCalls"] == 3
+    assert open_api.line(answer)["dynamodbCalls"] == 4
     assert len(upstream.journal()) == 1
 
 
@@ -283,7 +283,9 @@ def test_unreachable(
     assert open_api.complete(listed[0]).json()["code"] == "file_rejected"
 
 
-def test_busy(open_api: Api, upstream: RunningUpstream, public_site: str) -> None:
+def test_busy(
+    open_api: Api, broker: RunningBroker, upstream: RunningUpstream, public_site: str
+) -> None:
     """Where sync. has no time, nothing is left behind, so that a repetition makes one asset."""
     body = {"url": f"{public_site}/sample.png", "type": "IMAGE"}
     upstream.order(
@@ -293,6 +295,7 @@ def test_busy(open_api: Api, upstream: RunningUpstream, public_site: str) -> Non
     assert refused.status_code == 503
     assert refused.headers["Retry-After"] == "7"
     assert open_api.call("GET", "/uploads").json() == {"items": []}
+    broker.clock.advance(7)
     assert open_api.call("POST", "/assets", json=body).status_code == 201
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 

@@ -278,6 +278,7 @@ def test_same_url_at_once(
     slow.join()
     assert answers[0].status_code == 201
     broker.clock.advance(300)
+    upstream.behave(clockSkewSeconds=300)
     final = alice.complete(lost.json())
     mine = {answers[0].json()["asset"]["id"]}
     assert final.status_code == (200 if most is None else 413)
@@ -376,7 +377,12 @@ def test_lease_over(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     ],
 )
 def test_refused_for_now(
-    api: Api, upstream: RunningUpstream, fault: dict[str, Any], status: int, code: str
+    api: Api,
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    fault: dict[str, Any],
+    status: int,
+    code: str,
 ) -> None:
     """A refusal that is not known to be final leaves the upload pending, and it can go on."""
     upload = api.landed()
@@ -384,6 +390,7 @@ def test_refused_for_now(
     answer = api.complete(upload)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
+    broker.clock.advance(int(answer.headers.get("Retry-After", 0)))
     assert api.complete(upload).status_code == 200
 
 

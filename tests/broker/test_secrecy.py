@@ -183,6 +183,21 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     watch.codes.add(errors.UpstreamRefused.code)
 
 
+def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
+    """Meet public URLs of which nobody knows what became."""
+    echo = {"kind": "answer", "status": 504, "body": {"message": KEY}}
+    upstream.order(echo, "POST", "/v2/assets", times=None)
+    body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    first, *_, last = [api.call("POST", "/assets", json=body) for _ in range(6)]
+    assert last.json()["code"] == "too_many_unknown_urls"
+    for status in (202, 422):
+        api.broker.clock.advance(200)
+        answer = api.call("POST", f"/uploads/{first.json()['id']}/complete")
+        assert answer.status_code == status
+    assert answer.json()["code"] == "url_timeout"
+    upstream.call("DELETE", "/_sandbox/faults")
+
+
 def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet every fault of sync. that is known, and such as say the key back."""
     lifecycle = api.broker.wired().lifecycle
@@ -275,6 +290,7 @@ def test_nothing_leaks(
     _go_wrong(api)
     _spoil(api)
     _go_late(api, marked_upstream, watch)
+    _go_unknown(api, marked_upstream)
     _go_down(api, marked_upstream, watch)
     _configure(broker, marked_upstream, level, MAX_OPEN_UPLOADS="1")
     for _ in range(2):

@@ -168,12 +168,16 @@ def _functions(path: Path) -> list[tuple[str, int]]:
 
 
 def test_sizes() -> None:
-    """Modules stay under 350 lines, functions under 60, and app.py under 120."""
+    """Modules stay under 500 lines, functions under 60, and app.py under 120.
+
+    A module that is cut by its size alone falls into helpers with one importer, so the first bound
+    only asks for a second look.
+    """
     sources = [ROOT / "app.py"]
     for folder in ("chalicelib", "sandbox", "ops", "benchmarks"):
         sources += (ROOT / folder).rglob("*.py")
     for path in sources:
-        assert len(path.read_text().splitlines()) <= 350, path
+        assert len(path.read_text().splitlines()) <= 500, path
         for name, length in _functions(path):
             assert length < 60, name
     assert len((ROOT / "app.py").read_text().splitlines()) < 120

@@ -75,7 +75,13 @@ def test_complete_again(api: Api, upstream: RunningUpstream) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 @pytest.mark.parametrize("code", [True, False])
-def test_not_uploaded(api: Api, upstream: RunningUpstream, status: int, code: bool) -> None:  # noqa: FBT001
+def test_not_uploaded(
+    api: Api,
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    status: int,
+    code: bool,  # noqa: FBT001
+) -> None:
     """However sync. says that the bytes are not there, the upload goes on and can be completed."""
     upstream.behave(notUploadedStatus=status, notUploadedCode=code)
     upload = api.begin()
@@ -83,8 +89,10 @@ def test_not_uploaded(api: Api, upstream: RunningUpstream, status: int, code: bo
     assert early.status_code == 409
     assert early.json()["code"] == "file_not_uploaded"
     assert early.json()["retryable"] is True
+    assert early.headers["Retry-After"] == "1"
     assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
     assert api.put(upload).status_code == 200
+    broker.clock.advance(1)
     assert api.complete(upload).status_code == 200
 
 

@@ -17,7 +17,7 @@ from stand import (
 )
 
 from chalicelib import errors, wiring
-from chalicelib.registration import Outcome
+from chalicelib.outcomes import Outcome
 from chalicelib.uploads import Status
 
 APART = 20  # seconds
@@ -166,6 +166,11 @@ def _complete(caller: Caller, upload: dict[str, str]) -> int:
     return caller.complete(upload).status_code
 
 
+def _wait(caller: Caller, _upload: dict[str, str]) -> int:
+    caller.broker.clock.advance(1)  # as `Retry-After` says
+    return 0
+
+
 def _put(caller: Caller, upload: dict[str, str]) -> int:
     caller.landed_names.add("reordered")
     return caller.put(upload).status_code
@@ -178,7 +183,9 @@ def _cancel(caller: Caller, upload: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     "moves",
     [
-        pytest.param([(_complete, 409), (_put, 200), (_complete, 200)], id="before-the-bytes"),
+        pytest.param(
+            [(_complete, 409), (_put, 200), (_wait, 0), (_complete, 200)], id="before-the-bytes"
+        ),
         pytest.param([(_complete, 409), (_complete, 409), (_put, 200)], id="and-never-again"),
         pytest.param([(_cancel, 204), (_complete, 410), (_cancel, 204)], id="after-the-cancel"),
         pytest.param([(_put, 200), (_complete, 200), (_cancel, 409)], id="before-the-cancel"),

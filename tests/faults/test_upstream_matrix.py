@@ -173,6 +173,7 @@ def test_public_url_step(stand: Stand, fault: Fault) -> None:
         assert_told(answer, fault)
         assert caller.uploads() == []
         stand.heal()
+        stand.clock.advance(10)  # After a 429 nothing is registered for a while.
         assert caller.post_url(url, "public").status_code == 201
     elif fault.done:
         assert answer.status_code == 201

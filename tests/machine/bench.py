@@ -18,7 +18,7 @@ from upstream_process import KEY
 
 from chalicelib import errors
 from chalicelib.api import render
-from chalicelib.registration import Outcome
+from chalicelib.outcomes import Outcome
 from chalicelib.uploads import Status, Upload
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.line import Line
 from chalicelib.registration import Registration
+from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.table import Table
@@ -39,6 +40,7 @@ SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
 PRESIGNS = 3000  # a minute: more than any run makes
+REGISTRATIONS = 6000  # a minute, as above
 SETTLE_SECONDS = 90
 _MADE = re.compile(r"\basset ([0-9a-f-]{36})")
 _DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")
@@ -187,11 +189,12 @@ class World:
         reached = Table(gate(self.around.client), self.table, rest)
         store, ledger = Store(reached), Ledger(reached, now)
         upstream = gate(self.around.sync[broker])
-        registration = Registration(store, upstream, now, SETTLE_SECONDS)
+        limiter = RegistrationLimiter(reached, REGISTRATIONS, now)
+        registration = Registration(store, upstream, limiter, now, SETTLE_SECONDS)
         bindings = Bindings(reached, now)
         line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
         lifecycle = Lifecycle(
-            store, ledger, bindings, line, upstream, registration, now, (), WINDOW
+            store, ledger, bindings, line, upstream, registration, limiter, now, (), WINDOW
         )
         sweeper = Sweeper(store, ledger, registration, now, 10_000)
         return Parts(store, ledger, lifecycle, sweeper)
