@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalicelib import errors, keys, settings
 from chalicelib.admission import Budget
 from chalicelib.line import Line
+from chalicelib.public_urls import storage_refusal
 from chalicelib.registration import LOOK_BACK_SECONDS
 from chalicelib.settings import Settings
 from chalicelib.table import Table
+from chalicelib.uploads import Presigned
 from chalicelib.upstream import Upstream
 from ops.checks import web
 from ops.checks.api import samples
@@ -75,11 +78,13 @@ def storage(patient: Patient) -> Iterator[Finding]:
         return
     try:
         chosen = settings.load(patient.environment)
-        url = _presigned(patient, chosen, value)
+        presigned = _presigned(patient, chosen, value)
     except errors.BrokerError as error:
         yield _no_address(patient, error)
         return
+    url = presigned.upload_url
     patient.terminal.hide(url)
+    yield _hosts(chosen, presigned)
     relay = chosen.storage_relay
     # The broker does the same to an address that it hands out.
     asked = url if relay is None else f"{relay}/{url.partition('://')[2].partition('/')[2]}"
@@ -99,6 +104,30 @@ def storage(patient: Patient) -> Iterator[Finding]:
         yield _through(asked, host)
 
 
+def _hosts(chosen: Settings, presigned: Presigned) -> Finding:
+    """Compare the hosts of a presign with the setting.
+
+    A caller could register what is at another host as a public URL, and so past its upload. The
+    broker learns such a host, but only with the first presign after a deploy.
+    """
+    known = chosen.sync_storage_hosts
+    unknown = sorted(
+        {
+            urlsplit(one).netloc
+            for one in (presigned.url, presigned.upload_url)
+            if storage_refusal(one, known) is None
+        }
+    )
+    names = ", ".join(unknown)
+    return judged(
+        "storage",
+        "hosts",
+        is_right=not unknown,
+        detail=f"a presign names {names}" if unknown else "SYNC_STORAGE_HOSTS has them all",
+        advice=f"Add to SYNC_STORAGE_HOSTS: {names}",
+    )
+
+
 def _through(address: str, host: str) -> Finding:
     """Send the byte that was signed for. Nothing is registered, so nothing is made of it."""
     try:
@@ -114,7 +143,7 @@ def _through(address: str, host: str) -> Finding:
     )
 
 
-def _presigned(patient: Patient, chosen: Settings, value: str) -> str:
+def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
     client: Any = patient.account.client("dynamodb")
     budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
     line = Line(
@@ -129,7 +158,7 @@ def _presigned(patient: Patient, chosen: Settings, value: str) -> str:
     except errors.UpstreamBusy as error:
         line.slow_down(error.retry_after or 0)  # as the broker does
         raise
-    return presigned.upload_url
+    return presigned
 
 
 def _admit(patient: Patient, line: Line) -> None:

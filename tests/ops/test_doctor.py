@@ -130,6 +130,14 @@ def test_words(folder: Path, url: str) -> None:
     assert said.out.splitlines()[-1].endswith(" ok, 1 skipped")
 
 
+def test_unknown_storage_host(patient: Patient, upstream_of: RunningUpstream) -> None:
+    """A storage host that the setting lacks is named, since its files could be registered as URLs."""
+    assert wrong(upstream.storage, patient) == []
+    (found,) = wrong(upstream.storage, other(patient, SYNC_STORAGE_HOSTS="assets.sync.so"))
+    assert found.subject == "hosts"
+    assert found.advice == f"Add to SYNC_STORAGE_HOSTS: 127.0.0.1:{upstream_of.port}"
+
+
 def test_storage_refuses(folder: Path, url: str, upstream: RunningUpstream) -> None:
     """Storage that lets no browser in is found, and the page about the relay is named."""
     upstream.behave(storageCors=False)
