@@ -1,6 +1,6 @@
 # Every job is one target, and CI runs the same ones.
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint audit bytecode clean
@@ -42,20 +42,20 @@ clean: ## Delete what setup installed and what the sandbox stored
 	$(PYTHON) -m venv .venv
 
 .venv/.sandbox: .venv/bin/python requirements.txt sandbox/requirements.txt constraints.txt
-	$(PIP) --constraint constraints.txt --requirement sandbox/requirements.txt
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement sandbox/requirements.txt
 	@touch $@
 
 .venv/.dev: .venv/.sandbox requirements-dev.txt
-	$(PIP) --constraint constraints.txt --requirement requirements-dev.txt
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement requirements-dev.txt
 	@touch $@
 
-.venv-ministack/.installed: sandbox/requirements-dynamodb.txt
+.venv-ministack/.installed: sandbox/requirements-dynamodb.txt sandbox/constraints-dynamodb.txt
 	$(PYTHON) -m venv .venv-ministack
-	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement sandbox/requirements-dynamodb.txt
+	.venv-ministack/bin/python $(PIP_INSTALL) --constraint sandbox/constraints-dynamodb.txt --requirement sandbox/requirements-dynamodb.txt
 	@touch $@
 
 .venv-ministack/.dev: .venv-ministack/.installed tests/deploy/requirements-emulator.txt
-	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/deploy/requirements-emulator.txt
+	.venv-ministack/bin/python $(PIP_INSTALL) --constraint sandbox/constraints-dynamodb.txt --requirement tests/deploy/requirements-emulator.txt
 	@touch $@
 
 node_modules/.installed: package-lock.json
