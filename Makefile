@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit bytecode clean
+.PHONY: help setup run test lint audit hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the s
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
 	@scripts/audit
 
+hashes: .venv/.dev ## Write the hashes of what is deployed, after a version was changed
+	.venv/bin/python scripts/hashes.py
+
 bytecode: .venv/.sandbox ## Compile what is deployed, so that a cold start takes less
 	.venv/bin/python scripts/bytecode.py
 
@@ -42,6 +45,8 @@ clean: ## Delete what setup installed and what the sandbox stored
 	$(PYTHON) -m venv .venv
 
 .venv/.sandbox: .venv/bin/python requirements.txt sandbox/requirements.txt constraints.txt
+	@# Two calls: where one requirement has hashes, pip asks for those of all.
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement requirements.txt
 	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement sandbox/requirements.txt
 	@touch $@
 
