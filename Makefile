@@ -29,7 +29,7 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the s
 	@scripts/lint-template
 
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
-	@scripts/audit
+	@.venv/bin/python scripts/audit.py
 
 hashes: .venv/.dev ## Write the hashes of what is deployed, after a version was changed
 	.venv/bin/python scripts/hashes.py
