@@ -1,5 +1,7 @@
 """Nothing that is installed depends on the day, and what is deployed is what was tested."""
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -62,6 +64,43 @@ def test_altered_package_is_refused(tmp_path: Path) -> None:
     file.write_text(before + pin + re.sub(r"sha256:\w{64}", f"sha256:{'0' * 64}", after, count=2))
     with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
         project.package()
+
+
+def test_page_checks_all_hashes(tmp_path: Path) -> None:
+    """By the commands of the page, the hash of what is compiled for Lambda is checked as well."""
+    page = (ROOT / "docs" / "decisions" / "pinned-deployment.md").read_text()
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert commands.count("chalice deploy --stage prod") == 1
+    commands = commands.replace("chalice deploy --stage prod", "chalice package --stage prod out")
+    project = Project(tmp_path / "clone")
+    project.change_config(lambda_architecture="arm64")
+    environ = {
+        **os.environ,
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def carry_out() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euc", commands],
+            cwd=project.folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = carry_out()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert zipped(project.folder / "out" / "deployment.zip") == pins("requirements.txt")
+    (wheel,) = (project.folder / "wheels").glob("rpds_py-*aarch64.whl")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    shutil.rmtree(project.folder / "wheels")
+    file = project.folder / "requirements.txt"
+    file.write_text(file.read_text().replace(sha256, "0" * 64))
+    done = carry_out()
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
 
 
 @pytest.mark.parametrize(("file", "sources"), ASKED_FOR.items())
