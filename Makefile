@@ -1,9 +1,9 @@
 # Every job is one target, and CI runs the same ones.
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit bytecode clean
+.PHONY: help setup run test lint audit hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the s
 	@scripts/lint-template
 
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
-	@scripts/audit
+	@.venv/bin/python scripts/audit.py
+
+hashes: .venv/.dev ## Write the hashes of what is deployed, after a version was changed
+	.venv/bin/python scripts/hashes.py
 
 bytecode: .venv/.sandbox ## Compile what is deployed, so that a cold start takes less
 	.venv/bin/python scripts/bytecode.py
@@ -42,20 +45,22 @@ clean: ## Delete what setup installed and what the sandbox stored
 	$(PYTHON) -m venv .venv
 
 .venv/.sandbox: .venv/bin/python requirements.txt sandbox/requirements.txt constraints.txt
-	$(PIP) --constraint constraints.txt --requirement sandbox/requirements.txt
+	@# Two calls: where one requirement has hashes, pip asks for those of all.
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement requirements.txt
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement sandbox/requirements.txt
 	@touch $@
 
 .venv/.dev: .venv/.sandbox requirements-dev.txt
-	$(PIP) --constraint constraints.txt --requirement requirements-dev.txt
+	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement requirements-dev.txt
 	@touch $@
 
-.venv-ministack/.installed: sandbox/requirements-dynamodb.txt
+.venv-ministack/.installed: sandbox/requirements-dynamodb.txt sandbox/constraints-dynamodb.txt
 	$(PYTHON) -m venv .venv-ministack
-	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement sandbox/requirements-dynamodb.txt
+	.venv-ministack/bin/python $(PIP_INSTALL) --constraint sandbox/constraints-dynamodb.txt --requirement sandbox/requirements-dynamodb.txt
 	@touch $@
 
 .venv-ministack/.dev: .venv-ministack/.installed tests/deploy/requirements-emulator.txt
-	.venv-ministack/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/deploy/requirements-emulator.txt
+	.venv-ministack/bin/python $(PIP_INSTALL) --constraint sandbox/constraints-dynamodb.txt --requirement tests/deploy/requirements-emulator.txt
 	@touch $@
 
 node_modules/.installed: package-lock.json

@@ -1,5 +1,6 @@
 """The settings, the region, the credentials, and the clock beside AWS's."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ def settings(patient: Patient) -> Iterator[Finding]:
         advice=f"Set it to your pages' origins. {mend}",
     )
     yield from _names_of_secrets(patient)
+    yield from _package_of_key_sets(patient)
 
 
 def _names_of_secrets(patient: Patient) -> Iterator[Finding]:
@@ -48,6 +50,26 @@ def _names_of_secrets(patient: Patient) -> Iterator[Finding]:
             detail = f"the stack reads {read or 'none'}, and provision writes {written or 'none'}"
             advice = f"Set the stack's parameter {parameter}, or it in .chalice/config.json."
             yield Finding("settings", variable, State.WRONG, detail, advice)
+
+
+def _package_of_key_sets(patient: Patient) -> Iterator[Finding]:
+    """Look whether the package that an identity provider's keys need is deployed along."""
+    if not patient.environment.get("JWT_JWKS_URL"):
+        return
+    folder = patient.stage.folder
+    file = folder / "requirements.txt"
+    text = file.read_text() if file.exists() else ""
+    is_named = re.search(r"^cryptography\b", text, re.MULTILINE | re.IGNORECASE) is not None
+    is_right = is_named or (folder / "vendor" / "cryptography").is_dir()
+    yield judged(
+        "settings",
+        "JWT_JWKS_URL",
+        is_right=is_right,
+        detail="cryptography is in requirements.txt or vendor"
+        if is_right
+        else "cryptography, which verifies the tokens, is not in requirements.txt",
+        advice="Run `cat requirements-key-sets.txt >> requirements.txt`, and deploy again.",
+    )
 
 
 def account(patient: Patient) -> Iterator[Finding]:

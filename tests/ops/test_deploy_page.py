@@ -46,7 +46,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
     vendor(folder)
     for name in ("constraints.txt", "requirements.txt", "sandbox/requirements.txt"):
         os.utime(folder / name, (0, 0))  # older than what was installed by them
-    os.utime(folder / "sandbox" / "requirements-dynamodb.txt", (0, 0))
+    for name in ("requirements-dynamodb.txt", "constraints-dynamodb.txt"):
+        os.utime(folder / "sandbox" / name, (0, 0))
     for name in (".venv", ".venv-ministack"):
         (folder / name).symlink_to(ROOT / name)
     file = folder / ".chalice" / "config.json"

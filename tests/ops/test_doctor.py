@@ -22,7 +22,7 @@ from meddling_aws import Answer, MeddlingAws
 from project import ORIGIN, Project
 from running_broker import RunningBroker
 from shell import KEY, SECRETS, known, run
-from upstream_process import RunningUpstream
+from upstream_process import ROOT, RunningUpstream
 
 from chalicelib import aws as clients
 from ops import deployment, doctor
@@ -554,6 +554,26 @@ def test_settings(patient: Patient) -> None:
     found = wrong(identity.settings, other(patient, AUTH_MODE="", ALLOWED_ORIGINS=""))
     assert [one.subject for one in found] == ["AUTH_MODE", "ALLOWED_ORIGINS"]
     assert "so no browser may call" in found[1].detail
+
+
+def test_package_of_key_sets(patient: Patient, tmp_path: Path) -> None:
+    """A stage that uses an identity provider without the package that verifies tokens is found."""
+    settings = {
+        "JWT_JWKS_URL": "https://id.example.com/keys.json",
+        "JWT_AUDIENCE": "app",
+        "JWT_ISSUER": "https://id.example.com/",
+        "JWT_SECRET_PARAMETER": "",
+    }
+    one = other(patient, **settings)
+    one = replace(one, stage=replace(one.stage, folder=tmp_path))
+    file = tmp_path / "requirements.txt"
+    file.write_text((ROOT / "requirements.txt").read_text())
+    (found,) = wrong(identity.settings, one)
+    assert found.subject == "JWT_JWKS_URL"
+    assert found.detail == "cryptography, which verifies the tokens, is not in requirements.txt"
+    assert "cat requirements-key-sets.txt >> requirements.txt" in found.advice
+    file.write_text(file.read_text() + (ROOT / "requirements-key-sets.txt").read_text())
+    assert wrong(identity.settings, one) == []
 
 
 def test_no_credentials(

@@ -1,0 +1,47 @@
+"""Names and versions of packages: as a file pins them, as they are installed, as a zip has them."""
+
+import json
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from upstream_process import ROOT
+
+
+def requirements(file: Path) -> list[Requirement]:
+    """Return what a requirements file names itself, without its hashes."""
+    lines = re.sub(r"\\\n", " ", file.read_text()).splitlines()
+    named = (re.sub(r"\s+(#|--hash=).*", "", line) for line in lines)
+    return [Requirement(line) for line in named if line and not line.startswith(("#", "-"))]
+
+
+def pins(file: str) -> dict[str, str]:
+    """Return the packages that a file pins for this Python; what it does not pin is an error."""
+    found = {}
+    for one in requirements(ROOT / file):
+        (specifier,) = one.specifier
+        assert specifier.operator == "==", one
+        if one.marker is None or one.marker.evaluate():
+            name = canonicalize_name(one.name)
+            assert name not in found, f"{name} is pinned twice"
+            found[name] = specifier.version
+    return found
+
+
+def installed(environment: str) -> dict[str, str]:
+    """Return the packages of a virtual environment."""
+    python = ROOT / environment / "bin" / "python"
+    command = [python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {canonicalize_name(one["name"]): one["version"] for one in json.loads(listed)}
+
+
+def zipped(archive: Path) -> dict[str, str]:
+    """Return the packages whose metadata a deployment package holds."""
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+    found = re.findall(r"^([\w.]+)-([^/-]+)\.dist-info/METADATA$", "\n".join(names), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}

@@ -1,0 +1,154 @@
+"""Nothing that is installed depends on the day, and what is deployed is what was tested."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pinned import installed, pins, requirements, zipped
+from project import Project
+from upstream_process import ROOT
+
+DEPLOYED = ("requirements.txt", "requirements-key-sets.txt")
+# The sets that are installed together, each with the file that pins every package of it.
+ASKED_FOR = {
+    "constraints.txt": (*DEPLOYED, "sandbox/requirements.txt", "requirements-dev.txt"),
+    "sandbox/constraints-dynamodb.txt": (
+        "sandbox/requirements-dynamodb.txt",
+        "tests/deploy/requirements-emulator.txt",
+    ),
+}
+
+
+def test_zip_holds_tested_versions(packaged: Path) -> None:
+    """A package's libraries are those of requirements.txt, none more, as these tests run with."""
+    found = zipped(packaged / "deployment.zip")
+    assert found == pins("requirements.txt")
+    tested = installed(".venv")
+    assert found == {name: tested[name] for name in found}
+    assert len(found) >= 11
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_zip_of_each_architecture(tmp_path: Path, architecture: str) -> None:
+    """For either of Lambda's processors the same versions are packaged, compiled for it."""
+    project = Project(tmp_path / "clone")
+    project.change_config(lambda_architecture=architecture)
+    archive = project.package() / "deployment.zip"
+    assert zipped(archive) == pins("requirements.txt")
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]
+    shutil.unpack_archive(archive, tmp_path / "unpacked")
+    compiled = [path.name for path in (tmp_path / "unpacked").rglob("*.so")]
+    assert compiled
+    assert all(f"-{machine}-linux-gnu" in name for name in compiled)
+
+
+@pytest.mark.parametrize("file", DEPLOYED)
+def test_deployed_pins_are_hashed(file: str) -> None:
+    """Every pin of what is deployed has hashes, and is what the tests' environment has."""
+    text = (ROOT / file).read_text()
+    hashed = re.findall(r"^([\w.-]+)==.* \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+    assert hashed == [one.name for one in requirements(ROOT / file)]
+    assert pins(file).items() <= pins("constraints.txt").items()
+
+
+def test_altered_package_is_refused(tmp_path: Path) -> None:
+    """A package whose bytes have another hash is not deployed."""
+    project = Project(tmp_path / "clone")
+    file = project.folder / "requirements.txt"
+    before, pin, after = file.read_text().partition("requests==")
+    file.write_text(before + pin + re.sub(r"sha256:\w{64}", f"sha256:{'0' * 64}", after, count=2))
+    with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
+        project.package()
+
+
+def test_page_checks_all_hashes(tmp_path: Path) -> None:
+    """By the commands of the page, the hash of what is compiled for Lambda is checked as well."""
+    page = (ROOT / "docs" / "decisions" / "pinned-deployment.md").read_text()
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert commands.count("chalice deploy --stage prod") == 1
+    commands = commands.replace("chalice deploy --stage prod", "chalice package --stage prod out")
+    project = Project(tmp_path / "clone")
+    project.change_config(lambda_architecture="arm64")
+    environ = {
+        **os.environ,
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def carry_out() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euc", commands],
+            cwd=project.folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = carry_out()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert zipped(project.folder / "out" / "deployment.zip") == pins("requirements.txt")
+    (wheel,) = (project.folder / "wheels").glob("rpds_py-*aarch64.whl")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    shutil.rmtree(project.folder / "wheels")
+    file = project.folder / "requirements.txt"
+    file.write_text(file.read_text().replace(sha256, "0" * 64))
+    done = carry_out()
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+@pytest.mark.parametrize(("file", "sources"), ASKED_FOR.items())
+def test_what_is_asked_for_is_pinned(file: str, sources: tuple[str, ...]) -> None:
+    """What is asked for by name has the version that the file of all pins has."""
+    for source in sources:
+        assert pins(source).items() <= pins(file).items(), source
+
+
+def test_environment() -> None:
+    """The tests run with the pinned packages and with no others, pip included."""
+    assert installed(".venv") == pins("constraints.txt")
+
+
+def test_emulator_environment() -> None:
+    """So does the emulator; its pip and setuptools are those that Python brings along."""
+    found = installed(".venv-ministack")
+    bundled = {"pip", "setuptools"}
+    assert {name: found[name] for name in found.keys() - bundled} == pins(
+        "sandbox/constraints-dynamodb.txt"
+    )
+
+
+def write_hashes(file: Path) -> subprocess.CompletedProcess[str]:
+    """Run what `make hashes` runs, on a file of the test's own."""
+    command = [sys.executable, "scripts/hashes.py", str(file)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_hashes_are_written(tmp_path: Path) -> None:
+    """The hashes of a version replace those of another, and comments and conditions stay."""
+    (pin,) = re.findall(
+        r"^idna==.*\n(?:    --hash.*\n)+", (ROOT / "requirements.txt").read_text(), re.MULTILINE
+    )
+    first, _, hashes = pin.partition(" \\\n")
+    head = f'# Why it is here.\n{first} ; python_version < "3.99"'
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"{head} \\\n    --hash=sha256:{'0' * 64}\n")
+    done = write_hashes(file)
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == f"{head} \\\n{hashes}"
+
+
+def test_hashes_of_an_incomplete_file(tmp_path: Path) -> None:
+    """Where a package is missing that another one needs, nothing is written."""
+    file = tmp_path / "requirements.txt"
+    file.write_text("referencing==0.37.0\n")
+    done = write_hashes(file)
+    assert done.returncode == 1
+    assert "must pin what its packages need: attrs, rpds-py" in done.stderr
+    assert file.read_text() == "referencing==0.37.0\n"
