@@ -131,7 +131,7 @@ def test_words(folder: Path, url: str) -> None:
 
 
 def test_unknown_storage_host(patient: Patient, upstream_of: RunningUpstream) -> None:
-    """A storage host that the setting lacks is named, since its files could be registered as URLs."""
+    """A storage host that the setting lacks is named: its files could be registered as URLs."""
     assert wrong(upstream.storage, patient) == []
     (found,) = wrong(upstream.storage, other(patient, SYNC_STORAGE_HOSTS="assets.sync.so"))
     assert found.subject == "hosts"
