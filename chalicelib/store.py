@@ -9,6 +9,7 @@ Items by their key `pk`:
     claim#<assetId>, url#<hash> whose an asset is; `claims.py` says what they hold
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
     key#<caller>#<hash>         an Idempotency-Key; `idempotency.py` says what it holds
+    secret#callers              what caller ids are keyed with; `caller_ids.py` says why
 
 The time-line that the conditions protect, for two completes A and B of one upload:
 
