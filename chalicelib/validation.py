@@ -23,6 +23,10 @@ MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
 _TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 MAX_NAME_BYTES = 255  # what file systems take
+# Characters that nobody sees, and that let the rest be read in another order than it is written in
+# (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
+_DIRECTIONS = "U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069"
+_NO_DIRECTIONS = f"no character that changes the direction of text ({_DIRECTIONS})"
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -259,7 +263,8 @@ def _explain(error: "ValidationError") -> list[tuple[str, str]]:
         "maximum": f"must be at most {rule} bytes",
     }
     by_pattern = {
-        "/fileName": "must hold no path separator and no control character",
+        "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
+        "/name": f"must hold no control character and {_NO_DIRECTIONS}",
         "/contentType": "must be a media type such as video/mp4",
     }
     rightly = words.get(str(error.validator)) or by_pattern.get(path)

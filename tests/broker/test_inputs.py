@@ -70,6 +70,37 @@ def test_begin_refused(
     assert api.call("GET", "/uploads").json() == {"items": []}
 
 
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@pytest.mark.parametrize("character", DIRECTIONS, ids=ascii)
+def test_direction_refused(api: Api, upstream: RunningUpstream, character: str) -> None:
+    """A name that could be read in another order than it is written in is refused, with a list."""
+    url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    shown = f"a{character}gpj.mp4"
+    for path, body, pointer in (
+        ("/uploads", {**GOOD, "fileName": shown}, "/fileName"),
+        ("/uploads", {**GOOD, "name": shown}, "/name"),
+        ("/assets", {**url, "name": shown}, "/name"),
+    ):
+        answer = api.call("POST", path, json=body)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["pointer"] == pointer
+        assert "U+202A to U+202E" in error["detail"]
+        assert character not in answer.text
+    assert upstream.journal() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["\u05e9\u05dc\u05d5\u05dd.mp4", "10.14\u202fAM.mp4", "a\u200db\u2065.mp4"]
+)
+def test_any_script_accepted(api: Api, name: str) -> None:
+    """Right-to-left letters are fine, and so is the space that macOS writes into names."""
+    upload = api.begin(fileName=name, name=name)
+    assert (upload["fileName"], upload["name"]) == (name, name)
+
+
 def test_missing_members(api: Api) -> None:
     """Every missing member is named at once."""
     answer = api.call("POST", "/uploads", json={})
