@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib import errors, validation
+from chalicelib import errors, items, validation
 from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
@@ -31,7 +31,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
         "name": "cursor",
         "in": "query",
         "description": "The `nextCursor` of the page before.",
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "minLength": 1, "maxLength": items.MAX_CURSOR},
     },
 )
 

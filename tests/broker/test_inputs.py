@@ -1,5 +1,7 @@
 """Input that must be refused, with the member named, before anything is asked of sync."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -246,6 +248,65 @@ def test_cursor_refused(api: Api, cursor: str) -> None:
     answer = api.call("GET", "/uploads", params={"cursor": cursor})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == "cursor"
+
+
+ORDER = f"{1:015d}#{'0' * 32}"
+PK = f"upload#{'0' * 32}"
+
+
+def place(*parts: object) -> str:
+    """Write anything as a cursor."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        pytest.param(place("1" * 1025, PK), id="an order that DynamoDB refuses"),
+        pytest.param(place(ORDER, "upload#" + "0" * 2048), id="a key that DynamoDB refuses"),
+        pytest.param(place(ORDER, "asset#" + "0" * 2048), id="an asset's key that it refuses"),
+        pytest.param(place("x" * 3000, "y" * 3000), id="too long"),
+        pytest.param(place("x", PK), id="another order"),
+        pytest.param(place(ORDER, PK + "0"), id="another key"),
+        pytest.param(place(ORDER, "upload#" + "1" * 32), id="the key of another order"),
+        pytest.param(place(ORDER, "secret#callers"), id="an item of no list"),
+        pytest.param(place(ORDER, PK, ""), id="three parts"),
+        pytest.param(place(ORDER + "\n", PK), id="a line feed"),
+        pytest.param(place(ORDER.replace("1", "\u0661"), PK), id="other digits"),
+        pytest.param(place(ORDER, PK + "\ud800"), id="half of a character"),
+    ],
+)
+def test_made_up_cursor(api: Api, broker: RunningBroker, path: str, cursor: str) -> None:
+    """A cursor that somebody made up never comes to DynamoDB, which would refuse it as a fault."""
+    answer = api.call("GET", path, params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert answer.json()["errors"][0]["parameter"] == "cursor"
+    assert api.line(answer)["dynamodbCalls"] == 0
+    assert [line for line in broker.lines() if line["faults"]] == []
+
+
+def test_other_spelling_of_cursor(api: Api) -> None:
+    """Only the very text that was given out is taken, and only by the list that gave it out."""
+    for _ in range(2):
+        api.registered()
+    uploads, assets = (
+        api.call("GET", f"{path}?limit=1").json()["nextCursor"] for path in ("/uploads", "/assets")
+    )
+    for path, cursor, status in (
+        ("/uploads", uploads, 200),
+        ("/assets", assets, 200),
+        ("/uploads", assets, 422),
+        ("/assets", uploads, 422),
+        ("/uploads", base64.urlsafe_b64encode(b" " + decoded(uploads)).decode(), 422),
+        ("/uploads", uploads + "====", 422),
+    ):
+        assert api.call("GET", path, params={"cursor": cursor}).status_code == status, cursor
+
+
+def decoded(cursor: str) -> bytes:
+    """Read a cursor's bytes."""
+    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
 
 def test_cursor_of_others(api: Api, broker: RunningBroker) -> None:
