@@ -63,12 +63,13 @@ def parse(body: bytes, content_type: str | None) -> Json:
 
     Raises:
         BodyTooLarge: It is over 64 KiB.
-        UnsupportedMediaType: It is declared as something else than JSON in UTF-8.
+        UnsupportedMediaType: It is not declared as JSON in UTF-8.
         InvalidJson: It is missing, no JSON, no object, or has a member twice.
     """
     if len(body) > MAX_BODY_BYTES:
         raise errors.BodyTooLarge(f"The body must be at most {MAX_BODY_BYTES} bytes.")
-    if content_type and not _is_json(content_type):
+    # Any site's page may send a body without a type, or as a form's, and is not asked before.
+    if (content_type or body.strip()) and not _is_json(content_type or ""):
         raise errors.UnsupportedMediaType("Send the body with Content-Type: application/json.")
     if not body.strip():
         raise errors.InvalidJson("The body is missing; it must be a JSON object.", errors=_WHOLE)

@@ -9,6 +9,7 @@ from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+DECLARED = {"Content-Type": "application/json"}
 GIB = 1024**3
 
 
@@ -113,7 +114,7 @@ def test_missing_members(api: Api) -> None:
 @pytest.mark.parametrize("size", [5 * GIB + 1, 10**30, 1e400])
 def test_file_too_large(api: Api, size: float) -> None:
     """A file over 5 GiB is too large, and the limit is told."""
-    answer = api.call("POST", "/uploads", data=_json(size))
+    answer = api.call("POST", "/uploads", data=_json(size), headers=DECLARED)
     assert answer.status_code == 413
     assert answer.json()["code"] == "file_too_large"
     assert answer.json()["errors"] == [
@@ -201,7 +202,7 @@ def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:
 )
 def test_no_object(api: Api, path: str, body: bytes) -> None:
     """What is no JSON object is refused as a whole."""
-    answer = api.call("POST", path, data=body, headers={"Content-Type": "application/json"})
+    answer = api.call("POST", path, data=body, headers=DECLARED)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_json"
     assert answer.json()["errors"][0]["pointer"] == ""
@@ -224,6 +225,18 @@ def test_other_body(api: Api, content_type: str) -> None:
     answer = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
     assert answer.status_code == 415
     assert answer.json()["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+def test_undeclared_body(api: Api, upstream: RunningUpstream, path: str) -> None:
+    """A body without a type, as any site's page may send it without being asked, is refused."""
+    for body in (json.dumps(GOOD).encode(), b"{}", b"x"):
+        answer = api.call("POST", path, data=body)
+        assert "Content-Type" not in answer.request.headers
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert upstream.journal() == []
+    missing = api.call("POST", path)
+    assert (missing.status_code, missing.json()["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
