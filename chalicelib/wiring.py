@@ -54,6 +54,11 @@ class Broker:
     lifecycle: Lifecycle
     sweeper: Sweeper
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a token, as in the sandbox's open mode."""
+        return self.settings.auth_mode == "open"
+
 
 def build(
     environ: Mapping[str, str],

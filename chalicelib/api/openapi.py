@@ -9,7 +9,7 @@ from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
-_EVERYWHERE = (errors.InternalError, errors.Misconfigured)
+_EVERYWHERE = (errors.InternalError, errors.Misconfigured, errors.ForbiddenOrigin)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
 _IDS: dict[str, Json] = {
     "uploadId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
