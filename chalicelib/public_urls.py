@@ -15,8 +15,7 @@ _PRIVATE_SUFFIXES = frozenset(
 # Addresses of hosts; what lies outside carries another address in it, or means one network alone.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # What IANA's registries of special-purpose addresses list, and Python's `is_global` lets through in
-# some release: the early ones of 3.11 most of 192.0.0.0/24 and all of 3fff::/20, later ones parts of
-# 2001::/23.
+# some release: 3.11.2 most of 192.0.0.0/24 and all of 3fff::/20, later ones parts of 2001::/23.
 _NOT_PUBLIC_IPV4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
