@@ -1,8 +1,7 @@
 """From a bearer token to a caller."""
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +29,9 @@ _REASONS: dict[type[Exception], str] = {
 
 # Another key may be the right one, and one that can't be used must not lock it out.
 _NOT_THIS_KEY = (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError)
+
+# From issuer and subject to an id that tells neither: `caller_ids.CallerIds.of` is one.
+CallerId = Callable[[str, str], str]
 
 
 class Keys(Protocol):
@@ -88,12 +90,14 @@ class Authenticator:
         keys: What verifies their signatures.
         rules: What they must say.
         limits: What every caller may do.
+        caller_id: Names a caller by issuer and subject.
     """
 
-    def __init__(self, keys: Keys, rules: Rules, limits: Limits) -> None:
+    def __init__(self, keys: Keys, rules: Rules, limits: Limits, caller_id: CallerId) -> None:
         self._keys = keys
         self._rules = rules
         self._limits = limits
+        self._caller_id = caller_id
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who sent the request.
@@ -105,6 +109,7 @@ class Authenticator:
             Unauthorized: The token is absent, malformed, forged, expired, not for this broker, or
                 says nobody's name. Which of these is told only where the signature holds.
             SecretsUnavailable: What verifies it can't be read now.
+            StoreUnavailable: What names the caller can't be read now.
         """
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
@@ -116,7 +121,9 @@ class Authenticator:
         subject = claims["sub"]
         if not isinstance(subject, str) or not subject:
             raise _refused("The token names nobody in `sub`.")
-        return Caller(_hash(str(claims.get("iss", "")), subject), self._limits_of(claims))
+        limits = self._limits_of(claims)
+        # Named last, so that a token which does not hold never makes the broker read its table.
+        return Caller(self._caller_id(str(claims.get("iss", "")), subject), limits)
 
     def _limits_of(self, claims: Mapping[str, Any]) -> Limits:
         name = self._rules.limits_claim
@@ -168,18 +175,13 @@ class Authenticator:
 class Everybody:
     """Takes everybody for one caller, with a token or without: for the sandbox alone."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._caller = Caller(_hash("", "everybody"), limits)
+    def __init__(self, limits: Limits, caller_id: CallerId) -> None:
+        self._limits = limits
+        self._caller_id = caller_id
 
     def caller(self, authorization: str | None) -> Caller:  # noqa: ARG002 - it does not matter
         """Return the one caller."""
-        return self._caller
-
-
-def _hash(issuer: str, subject: str) -> str:
-    """Name a caller without telling who it is; the length keeps issuer and subject apart."""
-    text = f"{len(issuer)}:{issuer}{subject}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return Caller(self._caller_id("", "everybody"), self._limits)
 
 
 def _refused(detail: str, error: str = "invalid_token") -> errors.Unauthorized:

@@ -76,7 +76,7 @@ class Caller:
     """A user of the broker.
 
     Attributes:
-        id: Hash of the token's issuer and subject, 32 hex digits. It stands in records and logs
+        id: Keyed hash of the token's issuer and subject, 32 hex digits. Records and logs have it
             in place of the subject, which may be an e-mail address.
         limits: What this caller may do.
     """

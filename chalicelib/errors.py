@@ -1,8 +1,7 @@
 """Every failure that a caller can meet. `docs/errors.md` lists the same codes.
 
-A `RequestError` is the caller's to mend. An `UpstreamError` is sync.'s failure; an
-`OutcomeUnknown` among them was sent, and nobody knows whether it was carried out. The others are
-the broker's own.
+A `RequestError` is the caller's to mend. An `UpstreamError` is Sync's failure; an `OutcomeUnknown`
+among them was sent, and may have been carried out. The others are the broker's own.
 """
 
 from typing import ClassVar
@@ -17,11 +16,9 @@ class BrokerError(Exception):
         title: The same for every error of the class.
         retryable: Whether the same request may succeed later.
         detail: What happened this time, for people.
-        errors: For invalid input, what is wrong with which member: dictionaries with `detail`
-            and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
+        errors: What is wrong where: each `detail` and a JSON `pointer`, `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
-        headers: Further headers of the answer.
-        members: Further members of the problem.
+        headers, members: Further headers of the answer, and members of the problem.
     """
 
     status: ClassVar[int] = 500
@@ -89,6 +86,14 @@ class Unauthorized(RequestError):
     status = 401
     code = "unauthorized"
     title = "A valid bearer token is required"
+
+
+class ForbiddenOrigin(RequestError):
+    """The broker asks for no token, and another site's page may have sent the request."""
+
+    status = 403
+    code = "forbidden_origin"
+    title = "Requests from other sites are refused"
 
 
 class NotFound(RequestError):
@@ -261,9 +266,7 @@ class LineFull(RequestError):
 class UpstreamError(BrokerError):
     """sync.'s API failed, or answered what the broker can't use.
 
-    Attributes:
-        upstream_status: The HTTP status that sync. answered, or None if there was no answer.
-        upstream_code: sync.'s own `errorCode`, or None.
+    `upstream_status` is the response's HTTP status, `upstream_code` its `errorCode`, if any.
     """
 
     status = 502
@@ -365,8 +368,7 @@ class InternalError(BrokerError):
 
 def all_kinds(base: type[BrokerError] = BrokerError) -> "list[type[BrokerError]]":
     """List the classes that stand for one code each, in the order of the tree."""
-    below = [kind for child in base.__subclasses__() for kind in all_kinds(child)]
-    return below or [base]
+    return [kind for child in base.__subclasses__() for kind in all_kinds(child)] or [base]
 
 
 def by_code(code: str) -> type[BrokerError]:

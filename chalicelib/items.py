@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,10 @@ Item = dict[str, Any]
 # One shard takes 1,000 writes a second, and each shard is a query of every sweep.
 FILE_SHARDS = tuple(f"due#{number}" for number in range(8))
 URL_SHARD = "due#url"
+
+MAX_CURSOR = 4096  # characters; with an asset id such as Sync's, a UUID, it is about 170
+_MAX_PK_BYTES = 2048  # DynamoDB refuses a longer partition key
+_ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # as `list_place` writes it
 
 
 def key(pk: str) -> Item:
@@ -159,7 +164,11 @@ def to_upload(item: Mapping[str, Any]) -> Upload:
 
 def cursor(last: Mapping[str, Any]) -> str:
     """Write the place behind the last item of a page."""
-    place = json.dumps([last["listOrder"]["S"], last["pk"]["S"]])
+    return _cursor(last["listOrder"]["S"], last["pk"]["S"])
+
+
+def _cursor(order: str, pk: str) -> str:
+    place = json.dumps([order, pk])
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
@@ -170,14 +179,36 @@ def start_key(list_key: str, text: str) -> Item:
         InvalidInput: It is none that `cursor` wrote.
     """
     try:
-        order, pk = json.loads(
-            base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
-        )
-        if not (isinstance(order, str) and isinstance(pk, str) and order and pk):
-            raise ValueError("a cursor holds two strings")  # noqa: TRY301 - one answer for all
+        order, pk = _read_cursor(text)
+        if not _is_place(list_key, order, pk) or _cursor(order, pk) != text:
+            raise ValueError("no item of the list is there")  # noqa: TRY301 - one response for all
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidInput(
             "The cursor is none that this broker gave out.",
             errors=({"parameter": "cursor", "detail": "must be a nextCursor of an earlier page"},),
         ) from error
     return values({"listKey": list_key, "listOrder": order, "pk": pk})
+
+
+def _read_cursor(text: str) -> tuple[str, str]:
+    """Return the two strings of a cursor. Raises ValueError or RecursionError for anything else."""
+    if len(text) > MAX_CURSOR:
+        raise ValueError("it is too long")
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    order, pk = json.loads(raw)
+    if not (isinstance(order, str) and isinstance(pk, str)):
+        raise ValueError("it holds two strings")  # noqa: TRY004 - what is wrong is the data
+    return order, pk
+
+
+def _is_place(list_key: str, order: str, pk: str) -> bool:
+    """Whether an item of the list can be there. DynamoDB fails for what can't be a key."""
+    matched = _ORDER.fullmatch(order)
+    if not matched:
+        return False
+    kind, _, owner = list_key.partition("#")
+    if kind == "uploads":
+        return pk == f"upload#{matched[1]}"
+    # Sync's ids are opaque, so any text may be one.
+    prefix = f"asset#{owner}#"
+    return pk.startswith(prefix) and len(prefix) < len(pk) and len(pk.encode()) <= _MAX_PK_BYTES

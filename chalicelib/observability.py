@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,6 +81,16 @@ def dynamodb_spent(seconds: float) -> None:
     """Add the time of one call, with what its library does and repeats."""
     if record := _current.get():
         record.dynamodb_seconds += seconds
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count nothing on the request in hand: what is done inside is done for the container."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def finish(record: RequestRecord, status: int) -> None:

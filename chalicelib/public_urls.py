@@ -14,8 +14,29 @@ _PRIVATE_SUFFIXES = frozenset(
 )  # fmt: skip
 # Addresses of hosts; what lies outside carries another address in it, or means one network alone.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Public by their number, and yet the platform's own (Azure's host agent; RFC 7526's 6to4 relays).
-_NOT_PUBLIC = (ipaddress.IPv4Network("168.63.129.16/32"), ipaddress.IPv4Network("192.88.99.0/24"))
+# What IANA's registries of special-purpose addresses list, and Python's `is_global` lets through in
+# some release: 3.11.2 most of 192.0.0.0/24 and all of 3fff::/20, later ones parts of 2001::/23.
+_NOT_PUBLIC_IPV4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "168.63.129.16/32",  # no registry's, but Azure's: its host agent
+        "192.0.0.0/24",  # IETF protocol assignments (RFC 6890)
+        "192.31.196.0/24",  # AS112: answers of whoever runs a node in this network (RFC 7535)
+        "192.52.193.0/24",  # AMT relays (RFC 7450)
+        "192.88.99.0/24",  # 6to4 relays (RFC 7526)
+        "192.175.48.0/24",  # AS112 (RFC 7534)
+    )
+)
+_NOT_PUBLIC_IPV6 = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2001::/23",  # IETF protocol assignments (RFC 2928), Teredo's embedded IPv4 among them
+        "2001:db8::/32",  # documentation (RFC 3849)
+        "2002::/16",  # 6to4: carries an IPv4 address (RFC 3056)
+        "2620:4f:8000::/48",  # AS112 (RFC 7534)
+        "3fff::/20",  # documentation (RFC 9637)
+    )
+)
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: upper half of an interface that carries IPv4
 _IN_STORAGE = "must not be in Sync's own storage: upload the file instead"
 _BRACKETS = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:[0-9]*)?")
@@ -97,9 +118,9 @@ def _is_public(host: str) -> bool:
 def _is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Say whether an address is one host's in the public network, and carries no other one."""
     if isinstance(address, ipaddress.IPv4Address):
-        is_special = any(address in network for network in _NOT_PUBLIC)
+        is_special = any(address in network for network in _NOT_PUBLIC_IPV4)
     else:
-        carries = address.sixtofour is not None or address.teredo is not None
+        is_named = any(address in network for network in _NOT_PUBLIC_IPV6)
         is_isatap = (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP
-        is_special = carries or is_isatap or address not in _GLOBAL_UNICAST
+        is_special = is_named or is_isatap or address not in _GLOBAL_UNICAST
     return address.is_global and not address.is_multicast and not is_special

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from chalice import Blueprint, Response
 
-from chalicelib import errors, observability
+from chalicelib import errors, foreign, observability
 from chalicelib.callers import Caller
 from chalicelib.uploads import Json
 
@@ -110,6 +110,10 @@ class Edge(Protocol):
     def authenticator(self) -> Authenticator:
         """Who tells callers from strangers."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a token."""
+
 
 class Routes:
     """The operations of one blueprint.
@@ -197,7 +201,10 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
             # An origin that may not call is told nothing.
             answer = Answer(204, None, dict(_PREFLIGHT) if granted else {})
         else:
-            answer = _dispatch(event, edge(), operation, methods, params)
+            broker = edge()
+            if broker.is_open:
+                foreign.refuse(_headers(event), origins())
+            answer = _dispatch(event, broker, operation, methods, params)
         # As ASCII: what sync. says may hold half of a character, which UTF-8 can't carry.
         text = "" if answer.body is None else json.dumps(answer.body)
         media_type = "application/json"
@@ -230,7 +237,7 @@ def _dispatch(
     allow = ", ".join([*methods, "OPTIONS"])
     if operation is None:
         raise errors.MethodNotAllowed(f"Use one of {allow}.", headers={"Allow": allow})
-    headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+    headers = _headers(event)
     caller = _NOBODY
     if not operation.is_public:
         authorization = headers.get("authorization")
@@ -248,6 +255,10 @@ def _dispatch(
         prefix=_prefix(event),
     )
     return operation.handler(request)
+
+
+def _headers(event: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.headers or {}).items()}
 
 
 def _request_id(given: object) -> str:

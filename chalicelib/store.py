@@ -11,6 +11,7 @@ Items by their key `pk`:
     limit#registration          who may register how much; `registration_limiter.py` has it
     quota#<caller>              what the caller has used; `quotas.py` says what it holds
     key#<caller>#<hash>         an Idempotency-Key; `idempotency.py` says what it holds
+    secret#callers              what caller ids are keyed with; `caller_ids.py` says why
 
 The time-line that the conditions protect, for two completes A and B of one upload:
 

@@ -23,6 +23,10 @@ MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
 _TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 MAX_NAME_BYTES = 255  # what file systems take
+# Characters that nobody sees, and that let the rest be read in another order than it is written in
+# (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
+_DIRECTIONS = "U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069"
+_NO_DIRECTIONS = f"no character that changes the direction of text ({_DIRECTIONS})"
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -59,12 +63,13 @@ def parse(body: bytes, content_type: str | None) -> Json:
 
     Raises:
         BodyTooLarge: It is over 64 KiB.
-        UnsupportedMediaType: It is declared as something else than JSON in UTF-8.
+        UnsupportedMediaType: It is not declared as JSON in UTF-8.
         InvalidJson: It is missing, no JSON, no object, or has a member twice.
     """
     if len(body) > MAX_BODY_BYTES:
         raise errors.BodyTooLarge(f"The body must be at most {MAX_BODY_BYTES} bytes.")
-    if content_type and not _is_json(content_type):
+    # Any site's page may send a body without a type, or as a form's, and is not asked before.
+    if (content_type or body.strip()) and not _is_json(content_type or ""):
         raise errors.UnsupportedMediaType("Send the body with Content-Type: application/json.")
     if not body.strip():
         raise errors.InvalidJson("The body is missing; it must be a JSON object.", errors=_WHOLE)
@@ -259,7 +264,8 @@ def _explain(error: "ValidationError") -> list[tuple[str, str]]:
         "maximum": f"must be at most {rule} bytes",
     }
     by_pattern = {
-        "/fileName": "must hold no path separator and no control character",
+        "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
+        "/name": f"must hold no control character and {_NO_DIRECTIONS}",
         "/contentType": "must be a media type such as video/mp4",
     }
     rightly = words.get(str(error.validator)) or by_pattern.get(path)

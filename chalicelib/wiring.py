@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib import aws, keys, observability, settings
 from chalicelib.admission import Budget
-from chalicelib.auth import Authenticator, Everybody, Keys, Rules, SharedSecret
+from chalicelib.auth import Authenticator, CallerId, Everybody, Keys, Rules, SharedSecret
+from chalicelib.caller_ids import CallerIds
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
 from chalicelib.idempotency import Bindings
@@ -42,6 +43,7 @@ class Broker:
         settings: What the operator set.
         limits: What every caller may do.
         authenticator: Tells who asks.
+        caller_ids: Names who asks, by a secret of the table.
         lifecycle: The use cases.
         sweeper: Finishes what was left behind.
     """
@@ -49,8 +51,14 @@ class Broker:
     settings: settings.Settings
     limits: Limits
     authenticator: Authenticator | Everybody
+    caller_ids: CallerIds
     lifecycle: Lifecycle
     sweeper: Sweeper
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a token, as in the sandbox's open mode."""
+        return self.settings.auth_mode == "open"
 
 
 def build(
@@ -79,13 +87,15 @@ def build(
     )
     table = Table(client, chosen.uploads_table)
     store, ledger = Store(table), Ledger(table, now)
+    caller_ids = CallerIds(table)
     upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
     limiter = RegistrationLimiter(table, chosen.registrations_per_minute, now)
     registration = Registration(store, upstream, limiter, now, chosen.settle_seconds)
     return Broker(
         settings=chosen,
         limits=limits,
-        authenticator=_authenticator(chosen, limits),
+        authenticator=_authenticator(chosen, limits, caller_ids.of),
+        caller_ids=caller_ids,
         lifecycle=Lifecycle(
             store,
             ledger,
@@ -130,9 +140,11 @@ def _api_key(chosen: settings.Settings) -> keys.Secret:
     return keys.fixed(chosen.sync_api_key or "")
 
 
-def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator | Everybody:
+def _authenticator(
+    chosen: settings.Settings, limits: Limits, caller_id: CallerId
+) -> Authenticator | Everybody:
     if chosen.auth_mode == "open":
-        return Everybody(limits)
+        return Everybody(limits, caller_id)
     verifying: Keys
     if chosen.jwt_jwks_url:
         # Imported here: a broker with a shared secret fetches no keys.
@@ -150,7 +162,7 @@ def _authenticator(chosen: settings.Settings, limits: Limits) -> Authenticator |
         audience_claim=chosen.jwt_audience_claim,
         limits_claim=chosen.limits_claim,
     )
-    return Authenticator(verifying, rules, limits)
+    return Authenticator(verifying, rules, limits, caller_id)
 
 
 @cache
@@ -188,6 +200,10 @@ def dynamodb_client() -> "DynamoDBClient":
     except (BotoCoreError, ValueError) as error:
         # Its text names what of AWS's own settings is wrong, such as the endpoint.
         raise Misconfigured(f"AWS's own settings are not valid: {error}") from error
+    # At DEBUG botocore writes down whole requests and responses, one of which makes or brings the
+    # secret that caller ids are keyed with.
+    for name in ("botocore.endpoint", "botocore.parsers"):
+        logging.getLogger(name).setLevel(logging.INFO)
     client.meta.events.register("before-send.dynamodb", _sent)
     return client
 
@@ -243,6 +259,7 @@ def start(environ: Mapping[str, str]) -> str | None:
             observability.event("misconfigured", level=40, problems=error.detail.split("; "))
         else:
             observability.configure(_broker.settings.log_level, table=table)
+            _broker.caller_ids.prepare()
         finally:
             gc.enable()
     return _trouble

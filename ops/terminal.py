@@ -1,4 +1,8 @@
-"""What the commands say: results on standard output, progress on standard error, no secret."""
+"""What the commands say: results on standard output, progress on standard error, no secret.
+
+Names come from whoever uploads with any key of the organisation. In a terminal an escape sequence
+among them could hide lines, and a control character of the writing direction turn an id around.
+"""
 
 import json
 from collections.abc import Mapping
@@ -27,8 +31,19 @@ class Problem(Exception):  # noqa: N818 - what an operator is told, not a defect
         self.code = code
 
 
+def printable(text: str) -> str:
+    """Write what does not print (controls, directions, invisible characters) as an escape."""
+    return "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 class Terminal:
     """Where a command writes. Whatever was given to `hide` comes out as `***`.
+
+    Nothing but printable characters comes out, whoever has named what is shown.
 
     Args:
         out: Results.
@@ -56,17 +71,24 @@ class Terminal:
         return text
 
     def progress(self, text: str) -> None:
-        """Say what is being done."""
-        print(self.masked(text), file=self._err, flush=True)
+        """Say what is being done; a text of several lines is shown in lines."""
+        shown = "\n".join(map(printable, self.masked(text).split("\n")))
+        print(shown, file=self._err, flush=True)
 
     def result(self, lines: list[str], document: Mapping[str, Any]) -> None:
         """Say what came out of it, in words or as JSON."""
-        text = json.dumps(document, indent=2) if self._as_json else "\n".join(lines)
-        print(self.masked(text), file=self._out, flush=True)
+        if self._as_json:
+            # JSON escapes all that is not ASCII, and of ASCII all that does not print but this one.
+            text = self.masked(json.dumps(document, indent=2)).replace("\x7f", "\\u007f")
+        else:
+            text = "\n".join(printable(self.masked(line)) for line in lines)
+        print(text, file=self._out, flush=True)
 
     def failed(self, command: str, problem: Problem) -> None:
         """Say why the command ended early; as JSON too, where that was asked for."""
         said = [f"{command}: {problem.message}", *([problem.advice] if problem.advice else [])]
+        # A line break in somebody's text begins no line that looks like the command's own.
+        said = [printable(self.masked(line)) for line in said]
         if self._as_json:
             error = {"message": problem.message, "advice": problem.advice}
             self.result([], {"command": command, "exitCode": problem.code, "error": error})

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib import errors, validation
+from chalicelib import errors, items, validation
 from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
-_EVERYWHERE = (errors.InternalError, errors.Misconfigured)
+_EVERYWHERE = (errors.InternalError, errors.Misconfigured, errors.ForbiddenOrigin)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
 _IDS: dict[str, Json] = {
     "uploadId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
@@ -31,7 +31,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
         "name": "cursor",
         "in": "query",
         "description": "The `nextCursor` of the page before.",
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "minLength": 1, "maxLength": items.MAX_CURSOR},
     },
 )
 

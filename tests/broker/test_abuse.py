@@ -12,6 +12,7 @@ from upstream_process import RunningUpstream
 
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 TEXT = json.dumps(GOOD)
+JSON = {"Content-Type": "application/json"}
 EVIL = "evil.example"
 
 
@@ -56,7 +57,7 @@ def test_two_tokens_on_the_wire(
 )
 def test_member_twice(api: Api, body: str) -> None:
     """A member that stands twice in an object, at any depth and in any spelling, is refused."""
-    answer = api.call("POST", "/uploads", data=body)
+    answer = api.call("POST", "/uploads", data=body, headers=JSON)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_json"
     assert "twice" in answer.json()["detail"]
@@ -65,7 +66,8 @@ def test_member_twice(api: Api, body: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1"])
 def test_other_encodings(api: Api, encoding: str) -> None:
     """A body in another encoding than UTF-8, or with a byte order mark, is not guessed at."""
-    answer = api.call("POST", "/uploads", data=TEXT.replace("clip", "clíp").encode(encoding))
+    body = TEXT.replace("clip", "clíp").encode(encoding)
+    answer = api.call("POST", "/uploads", data=body, headers=JSON)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_json"
 
@@ -77,7 +79,7 @@ def test_deep_nesting(api: Api, depth: int, ends: tuple[str, str]) -> None:
     opening, closing = ends
     nested = opening * depth + "1" + closing * depth
     body = TEXT[:-1] + f', "name": {nested}}}'
-    answer = api.call("POST", "/uploads", data=body)
+    answer = api.call("POST", "/uploads", data=body, headers=JSON)
     assert answer.status_code in {400, 413, 422}
     assert len(answer.content) < 10_000
 
@@ -160,7 +162,8 @@ def test_absolute_target(api: Api, broker: RunningBroker) -> None:
     """A request line that names another host leads to no address there."""
     request = (
         f"POST http://{EVIL}/uploads HTTP/1.1\r\nHost: {EVIL}\r\nConnection: close\r\n"
-        f"Authorization: Bearer {api.token}\r\nContent-Length: {len(TEXT)}\r\n\r\n{TEXT}"
+        f"Authorization: Bearer {api.token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(TEXT)}\r\n\r\n{TEXT}"
     )
     head, _, body = raw(broker, request.encode()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 201")

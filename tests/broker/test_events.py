@@ -34,7 +34,11 @@ RUN = settings(
 
 def event(method: str, path: str, **members: Any) -> dict[str, Any]:
     """Write an event as API Gateway does."""
-    headers = {"authorization": f"Bearer {TOKEN}", "origin": ORIGIN}
+    headers = {
+        "authorization": f"Bearer {TOKEN}",
+        "origin": ORIGIN,
+        "content-type": "application/json",
+    }
     return {
         "resource": path,
         "path": path,
@@ -235,7 +239,7 @@ def test_two_tokens(patient: RunningBroker, several: dict[str, list[str]]) -> No
 def test_two_types(patient: RunningBroker) -> None:  # noqa: ARG001 - the handler's own broker
     """Two `Content-Type` headers are none that a body can have."""
     made = event("POST", "/uploads", body=BODY)
-    made["multiValueHeaders"]["Content-Type"] = ["application/json", "application/json"]
+    made["multiValueHeaders"]["content-type"] = ["application/json", "application/json"]
     assert ask(made)["statusCode"] == 415
 
 

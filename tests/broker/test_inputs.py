@@ -1,5 +1,7 @@
 """Input that must be refused, with the member named, before anything is asked of sync."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+DECLARED = {"Content-Type": "application/json"}
 GIB = 1024**3
 
 
@@ -70,6 +73,37 @@ def test_begin_refused(
     assert api.call("GET", "/uploads").json() == {"items": []}
 
 
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@pytest.mark.parametrize("character", DIRECTIONS, ids=ascii)
+def test_direction_refused(api: Api, upstream: RunningUpstream, character: str) -> None:
+    """A name that could be read in another order than it is written in is refused, with a list."""
+    url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    shown = f"a{character}gpj.mp4"
+    for path, body, pointer in (
+        ("/uploads", {**GOOD, "fileName": shown}, "/fileName"),
+        ("/uploads", {**GOOD, "name": shown}, "/name"),
+        ("/assets", {**url, "name": shown}, "/name"),
+    ):
+        answer = api.call("POST", path, json=body)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["pointer"] == pointer
+        assert "U+202A to U+202E" in error["detail"]
+        assert character not in answer.text
+    assert upstream.journal() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["\u05e9\u05dc\u05d5\u05dd.mp4", "10.14\u202fAM.mp4", "a\u200db\u2065.mp4"]
+)
+def test_any_script_accepted(api: Api, name: str) -> None:
+    """Right-to-left letters are fine, and so is the space that macOS writes into names."""
+    upload = api.begin(fileName=name, name=name)
+    assert (upload["fileName"], upload["name"]) == (name, name)
+
+
 def test_missing_members(api: Api) -> None:
     """Every missing member is named at once."""
     answer = api.call("POST", "/uploads", json={})
@@ -80,7 +114,7 @@ def test_missing_members(api: Api) -> None:
 @pytest.mark.parametrize("size", [5 * GIB + 1, 10**30, 1e400])
 def test_file_too_large(api: Api, size: float) -> None:
     """A file over 5 GiB is too large, and the limit is told."""
-    answer = api.call("POST", "/uploads", data=_json(size))
+    answer = api.call("POST", "/uploads", data=_json(size), headers=DECLARED)
     assert answer.status_code == 413
     assert answer.json()["code"] == "file_too_large"
     assert answer.json()["errors"] == [
@@ -168,7 +202,7 @@ def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:
 )
 def test_no_object(api: Api, path: str, body: bytes) -> None:
     """What is no JSON object is refused as a whole."""
-    answer = api.call("POST", path, data=body, headers={"Content-Type": "application/json"})
+    answer = api.call("POST", path, data=body, headers=DECLARED)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_json"
     assert answer.json()["errors"][0]["pointer"] == ""
@@ -193,6 +227,18 @@ def test_other_body(api: Api, content_type: str) -> None:
     assert answer.json()["code"] == "unsupported_media_type"
 
 
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+def test_undeclared_body(api: Api, upstream: RunningUpstream, path: str) -> None:
+    """A body without a type, as any site's page may send it without being asked, is refused."""
+    for body in (json.dumps(GOOD).encode(), b"{}", b"x"):
+        answer = api.call("POST", path, data=body)
+        assert "Content-Type" not in answer.request.headers
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert upstream.journal() == []
+    missing = api.call("POST", path)
+    assert (missing.status_code, missing.json()["code"]) == (400, "invalid_json")
+
+
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
 def test_json_spelled_otherwise(api: Api, content_type: str) -> None:
     """Parameters and case of the body's type do not matter."""
@@ -215,6 +261,65 @@ def test_cursor_refused(api: Api, cursor: str) -> None:
     answer = api.call("GET", "/uploads", params={"cursor": cursor})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["parameter"] == "cursor"
+
+
+ORDER = f"{1:015d}#{'0' * 32}"
+PK = f"upload#{'0' * 32}"
+
+
+def place(*parts: object) -> str:
+    """Write anything as a cursor."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        pytest.param(place("1" * 1025, PK), id="an order that DynamoDB refuses"),
+        pytest.param(place(ORDER, "upload#" + "0" * 2048), id="a key that DynamoDB refuses"),
+        pytest.param(place(ORDER, "asset#" + "0" * 2048), id="an asset's key that it refuses"),
+        pytest.param(place("x" * 3000, "y" * 3000), id="too long"),
+        pytest.param(place("x", PK), id="another order"),
+        pytest.param(place(ORDER, PK + "0"), id="another key"),
+        pytest.param(place(ORDER, "upload#" + "1" * 32), id="the key of another order"),
+        pytest.param(place(ORDER, "secret#callers"), id="an item of no list"),
+        pytest.param(place(ORDER, PK, ""), id="three parts"),
+        pytest.param(place(ORDER + "\n", PK), id="a line feed"),
+        pytest.param(place(ORDER.replace("1", "\u0661"), PK), id="other digits"),
+        pytest.param(place(ORDER, PK + "\ud800"), id="half of a character"),
+    ],
+)
+def test_made_up_cursor(api: Api, broker: RunningBroker, path: str, cursor: str) -> None:
+    """A cursor that somebody made up never comes to DynamoDB, which would refuse it as a fault."""
+    answer = api.call("GET", path, params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert answer.json()["errors"][0]["parameter"] == "cursor"
+    assert api.line(answer)["dynamodbCalls"] == 0
+    assert [line for line in broker.lines() if line["faults"]] == []
+
+
+def test_other_spelling_of_cursor(api: Api) -> None:
+    """Only the very text that was given out is taken, and only by the list that gave it out."""
+    for _ in range(2):
+        api.registered()
+    uploads, assets = (
+        api.call("GET", f"{path}?limit=1").json()["nextCursor"] for path in ("/uploads", "/assets")
+    )
+    for path, cursor, status in (
+        ("/uploads", uploads, 200),
+        ("/assets", assets, 200),
+        ("/uploads", assets, 422),
+        ("/assets", uploads, 422),
+        ("/uploads", base64.urlsafe_b64encode(b" " + decoded(uploads)).decode(), 422),
+        ("/uploads", uploads + "====", 422),
+    ):
+        assert api.call("GET", path, params={"cursor": cursor}).status_code == status, cursor
+
+
+def decoded(cursor: str) -> bytes:
+    """Read a cursor's bytes."""
+    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
 
 def test_cursor_of_others(api: Api, broker: RunningBroker) -> None:

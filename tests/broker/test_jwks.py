@@ -421,7 +421,8 @@ from chalicelib import auth, keys, callers, errors, jwks
 import jwt
 limits = callers.Limits(1, ("*/*",), frozenset(), 1, 1, None)
 secret = "s" * 32
-made = auth.Authenticator(auth.SharedSecret(keys.fixed(secret)), auth.Rules(), limits)
+shared = auth.SharedSecret(keys.fixed(secret))
+made = auth.Authenticator(shared, auth.Rules(), limits, lambda issuer, subject: "0" * 32)
 token = jwt.encode({"sub": "a", "exp": 2**33}, secret)
 print(len(made.caller("Bearer " + token).id))
 try:

@@ -6,9 +6,8 @@ from collections import Counter
 
 import pytest
 import requests
-from botocore.exceptions import EndpointConnectionError
-from running_broker import LINE, SHORT, Api, RunningBroker
-from upstream_process import RunningUpstream, free_port
+from running_broker import SHORT, Api, RunningBroker
+from upstream_process import RunningUpstream
 
 from chalicelib import admission, errors, line, wiring
 from chalicelib.admission import Budget
@@ -326,20 +325,6 @@ def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
     admitted = begin(api, sent_away.json()["ticket"])
     assert admitted.status_code == 201
     assert api.line(admitted)["durationMs"] > 100
-
-
-def test_store_down(
-    broker: RunningBroker, upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without its item the line is closed, and that is counted."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    broker.configure(upstream)
-    answer = begin(Api(broker))
-    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-    assert broker.lines("line_unavailable")
-    assert upstream.journal() == []
-    with pytest.raises(EndpointConnectionError):
-        wiring.dynamodb_client().get_item(TableName=broker.table, Key=LINE)
 
 
 @pytest.mark.parametrize("slow_writes", [1, 3, 9])

@@ -1,6 +1,7 @@
 """Public URLs: which may be registered, and what becomes of them."""
 
 import http.server
+import ipaddress
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,49 @@ def test_malformed(url: str) -> None:
 def test_private_hosts(host: str) -> None:
     """No spelling of a private, loopback, link-local or metadata address passes."""
     assert public_urls.refusal(f"https://{host}/a.mp4", STORAGE, ())
+
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry, each
+# block of them; then multicast, site-local addresses, and unassigned ones.
+SPECIAL = """
+0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+192.0.0.0/29 192.0.0.8/32 192.0.0.9/32 192.0.0.10/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24
+192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.88.99.2/32 192.168.0.0/16 192.175.48.0/24
+198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 255.255.255.255/32 224.0.0.0/4
+168.63.129.16/32 ::1/128 ::/128 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64
+2001::/23 2001::/32 2001:1::1/128 2001:1::2/128 2001:1::3/128 2001:2::/48 2001:3::/32
+2001:4:112::/48 2001:10::/28 2001:20::/28 2001:30::/28 2001:db8::/32 2002::/16 2620:4f:8000::/48
+3fff::/20 5f00::/16 fc00::/7 fe80::/10 ff00::/8 fec0::/10 4000::/3 8000::/3
+"""
+# What comes right before and after them, and is anybody's.
+ORDINARY = """
+9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 192.0.1.0
+192.31.195.255 192.31.197.0 192.52.192.255 192.52.194.0 192.88.98.255 192.88.100.0 192.175.47.255
+192.175.49.0 168.63.129.15 168.63.129.17 2000:ffff::1 2001:200:: 2001:db7:ffff::1 2001:db9::
+2003:: 2620:4f:7fff:ffff::1 2620:4f:8001:: 3fff:1000::
+"""
+
+
+def refusal_of(address: object) -> str | None:
+    """Ask for a URL at an address."""
+    host = f"[{address}]" if ":" in str(address) else address
+    return public_urls.refusal(f"https://{host}/a.mp4", STORAGE, ())
+
+
+@pytest.mark.parametrize("block", SPECIAL.split())
+def test_special_block(block: str) -> None:
+    """Whatever the release of Python, no address of IANA's special registries is a public host."""
+    network = ipaddress.ip_network(block)
+    size = network.num_addresses
+    for at in {0, 1, size // 3, size // 2, size - 2, size - 1}:
+        if 0 <= at < size:
+            assert refusal_of(network[at]) == "must name a public host", network[at]
+
+
+@pytest.mark.parametrize("address", ORDINARY.split())
+def test_neighbour_of_special_block(address: str) -> None:
+    """Each block ends where the registry says."""
+    assert refusal_of(address) is None
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def _go_wrong(api: Watched) -> None:
     bodies: list[Any] = [{}, {**GOOD, "size": 2**60}, {**GOOD, "contentType": "text/plain"}]
     for body in bodies:
         api.call("POST", "/uploads", json=body)
-    api.call("POST", "/uploads", data="{")
+    api.call("POST", "/uploads", data="{", headers={"Content-Type": "application/json"})
     api.call("POST", "/uploads", data=" " * 70_000)
     api.call("POST", "/uploads", data="{}", headers={"Content-Type": "text/plain"})
     api.call("POST", "/assets", json={"url": "https://127.0.0.1/", "type": "VIDEO"})
@@ -224,6 +224,13 @@ def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
         upstream.call("DELETE", "/_sandbox/faults")
 
 
+def _come_from_elsewhere(broker: RunningBroker, upstream: RunningUpstream, watch: Watch) -> None:
+    """Be another site's page, where no token is asked for."""
+    _configure(broker, upstream, "DEBUG", AUTH_MODE="open", JWT_SECRET="")
+    for headers in ({"Origin": f"http://{KEY}.example"}, {"Host": SECRET}):
+        Watched(broker, watch).call("GET", "/limits", headers=headers)
+
+
 def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet a table that is not there, one that does not answer, and no settings at all."""
     with pytest.MonkeyPatch.context() as patch:
@@ -241,8 +248,8 @@ def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Wat
 
 
 def _configure(broker: RunningBroker, upstream: RunningUpstream, level: str, **more: str) -> None:
-    marked = {"SYNC_API_KEY": KEY, "JWT_SECRET": SECRET, "LOG_LEVEL": level}
-    broker.configure(upstream, **marked, ALLOWED_PROJECT_IDS="stale", **more)
+    marked = {"SYNC_API_KEY": KEY, "JWT_SECRET": SECRET, "LOG_LEVEL": level, **more}
+    broker.configure(upstream, **marked, ALLOWED_PROJECT_IDS="stale")
     logging.getLogger("broker").setLevel(level)
 
 
@@ -303,6 +310,7 @@ def test_nothing_leaks(
     written = broker.log.getvalue()
     _configure(broker, marked_upstream, level, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
     api.call("POST", "/uploads", json=GOOD)
+    _come_from_elsewhere(broker, marked_upstream, watch)
     _lose_the_store(broker, marked_upstream, watch)
 
     codes = {kind.code for kind in errors.all_kinds()}

@@ -16,7 +16,7 @@ function findChromium() {
   );
 }
 
-export const launchBrowser = () =>
+export const launchBrowser = (...switches) =>
   puppeteer.launch({
     executablePath: findChromium(),
     args: [
@@ -28,5 +28,6 @@ export const launchBrowser = () =>
       "--disable-gpu",
       "--no-first-run",
       "--autoplay-policy=user-gesture-required",
+      ...switches,
     ],
   });

@@ -59,6 +59,34 @@ for (const url of ["http://169.254.169.254/", "ftp://media.example/talk.mp4", "t
   });
 }
 
+test("each place that shows a name keeps the name's direction to itself", async () => {
+  const demo = await stage.open();
+  const name = "\u05e9\u05dc\u05d5\u05dd.png";
+  await demo.upload(await stage.variant(name, "sample.png", "tail"));
+  await demo.page.waitForSelector(".card");
+  const places = await demo.page.evaluate((shown) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) {
+      const { data, parentElement } = texts.currentNode;
+      if (!data.includes(shown)) continue;
+      const { unicodeBidi } = getComputedStyle(parentElement);
+      found.push(`${parentElement.className}: ${unicodeBidi}`);
+    }
+    return [...new Set(found)].sort();
+  }, name);
+  assert.ok(places.length >= 3, String(places));
+  for (const place of places) assert.match(place, /: isolate$/);
+});
+
+test("a name that can be read in another order is refused with the characters", async () => {
+  const demo = await stage.open();
+  const [{ failure }] = await demo.upload(
+    await stage.variant("\u202egnp.mp4", "sample.mp4", "tail"),
+  );
+  assert.match(failure, /fileName must hold .* U\+202A to U\+202E/);
+});
+
 test("an error at a field is gone when the next try goes well", async () => {
   const demo = await stage.open();
   await demo.page.type("#url", "talk.mp4");

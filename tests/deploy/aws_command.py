@@ -17,6 +17,8 @@ def value(shape: Any, words: list[str]) -> Any:
     if shape.type_name == "list":
         return [value(shape.member, [word]) for word in words]
     (word,) = words
+    if shape.type_name == "map":
+        return json.loads(word)
     if shape.type_name == "structure":
         pairs = dict(pair.split("=", 1) for pair in word.split(","))
         names = {name.lower(): name for name in shape.members}

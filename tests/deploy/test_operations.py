@@ -1,5 +1,6 @@
 """The runbook's commands do what it says, against the emulator."""
 
+import json
 import os
 import re
 import shlex
@@ -97,12 +98,15 @@ def test_restored_table(aws: EmulatedAws, backed_up: Any, stack: Stack, packaged
     item = backed_up.get_item(TableName=own, Key={"pk": {"S": f"upload#{done['id']}"}})["Item"]
     backed_up.put_item(TableName=NAME, Item=item)
     backed_up.delete_item(TableName=own, Key={"pk": item["pk"]})
+    secret = backed_up.get_item(TableName=own, Key={"pk": {"S": "secret#callers"}})["Item"]
+    backed_up.put_item(TableName=NAME, Item=secret)
     assert caller.call("GET", f"/uploads/{done['id']}").status_code == 404
     restored = f"{NAME}-restored"
     run(
         re.sub(r"--restore-date-time \S+", "--use-latest-restorable-time", block("restore-table")),
         aws,
     )
+    assert json.loads(run(block("secret#callers"), aws))["Item"] == {"pk": secret["pk"]}
     (provision,) = re.findall(r"`python -m (ops provision .+ --table \S+)`", PAGE)
     assert provision.endswith(restored)
     run(f"{shlex.quote(sys.executable)} -m {provision}", aws)

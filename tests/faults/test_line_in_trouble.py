@@ -21,3 +21,14 @@ def test_lost_grant(stand: Stand, kind: str) -> None:
     assert caller.call("POST", "/uploads", json=BODY).status_code == 201
     assert fault.reached.is_set()
     assert free(caller) == before - 1
+
+
+def test_line_without_table(stand: Stand) -> None:
+    """Without its item the line is closed, and that is counted."""
+    caller = Caller(stand)
+    assert free(caller) > 0
+    stand.dynamodb.refuse()
+    answer = caller.call("POST", "/uploads", json=BODY)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert stand.lines("line_unavailable")
+    assert stand.upstream.journal() == []

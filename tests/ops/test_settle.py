@@ -1,5 +1,6 @@
 """`python -m ops settle`: an upload whose outcome is unknown, decided by a person."""
 
+import json
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -108,6 +109,44 @@ def test_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     again = operator(folder, upload_id, "--asset", asset_id)
     assert again.code == 1
     assert "The upload is registered: there is nothing to settle." in again.err
+
+
+# Clears the screen; colours; the same as one character of C1; and the directions of U+061C, U+200F,
+# U+202E, U+2066. Then a delete, a line of its own, and half of a character.
+HOSTILE = "\x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: registered\ud800"
+
+
+def test_names_are_escaped(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """Another program's asset can't write into the operator's terminal by its name."""
+    upload_id = undecided(api, upstream)
+    asset = operator(folder, upload_id).document["candidates"][0]["asset"]
+    body = json.dumps({"items": [{**asset, "name": HOSTILE, "url": None}]})
+    fault = {"kind": "answer", "status": 200, "body": body}
+    upstream.order(fault, "GET", "/v2/assets", times=None)
+    said = run(folder, "settle", "--stage", "prod", upload_id)
+    as_json = operator(folder, upload_id)
+    upstream.call("DELETE", "/_sandbox/faults")
+    assert (said.code, as_json.code) == (0, 0)
+    for text in (said.out, said.err, as_json.out, as_json.err):
+        assert all(line.isprintable() for line in text.split("\n"))
+    [line] = [line for line in said.out.split("\n") if asset["id"] in line]
+    shown = (
+        r"name \x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: registered\ud800"
+    )
+    assert shown in line
+    [found] = as_json.document["candidates"]
+    assert found["asset"]["name"] == HOSTILE
+
+
+def test_problem_is_escaped() -> None:
+    """What ends a command early is told without escape sequences, and each part in one line."""
+    err = StringIO()
+    terminal = Terminal(StringIO(), err, as_json=False)
+    terminal.hide("a\x1bsecret")
+    terminal.failed(
+        "settle", Problem("It is \x1b[8mhidden\nsettle: fine\x85.", "a\x1bsecret\u2069")
+    )
+    assert err.getvalue() == ("settle: It is \\x1b[8mhidden\\nsettle: fine\\x85.\n***\\u2069\n")
 
 
 def open_uploads(api: Api) -> int:
