@@ -16,9 +16,11 @@ class BrokerError(Exception):
         title: The same for every error of the class.
         retryable: Whether the same request may succeed later.
         detail: What happened this time, for people.
-        errors: What is wrong where: each `detail` and a JSON `pointer`, `parameter` or `header`.
+        errors: For invalid input, what is wrong with which field: dictionaries with `detail`
+            and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
-        headers, members: Further headers of the answer, and members of the problem.
+        headers: Further headers of the response.
+        members: Further fields of the problem.
     """
 
     status: ClassVar[int] = 500
@@ -266,7 +268,9 @@ class LineFull(RequestError):
 class UpstreamError(BrokerError):
     """sync.'s API failed, or answered what the broker can't use.
 
-    `upstream_status` is the response's HTTP status, `upstream_code` its `errorCode`, if any.
+    Attributes:
+        upstream_status: The HTTP status of Sync's response, or None if there was none.
+        upstream_code: Sync's own `errorCode`, or None.
     """
 
     status = 502
@@ -368,7 +372,8 @@ class InternalError(BrokerError):
 
 def all_kinds(base: type[BrokerError] = BrokerError) -> "list[type[BrokerError]]":
     """List the classes that stand for one code each, in the order of the tree."""
-    return [kind for child in base.__subclasses__() for kind in all_kinds(child)] or [base]
+    below = [kind for child in base.__subclasses__() for kind in all_kinds(child)]
+    return below or [base]
 
 
 def by_code(code: str) -> type[BrokerError]:
