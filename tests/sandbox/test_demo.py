@@ -70,7 +70,7 @@ def test_says_where(demo: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/client/index.js", "/token", "/nowhere"])
 def test_headers(demo: str, path: str) -> None:
-    """Every answer, a refusal too, forbids inline code, sniffing and frames; a link tells no path."""
+    """Every answer, a refusal too, forbids inline code, sniffing and frames, and hides paths."""
     headers = requests.get(demo + path, timeout=5).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -152,7 +152,7 @@ def test_token_for_nobody_else(demo: str, site: str) -> None:
 
 @pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "[::1]", "LOCALHOST"])
 def test_token_under_no_other_name(demo: str, name: str) -> None:
-    """Nor does one whose own name was made to point to this machine, so that it is the same site."""
+    """Nor does one whose name was made to point to this machine, so that it is the same site."""
     port = demo.rsplit(":", 1)[1]
     for host in (f"{name}:{port}", name, f"127.0.0.1:{int(port) + 1}"):
         answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": host}, timeout=5)
