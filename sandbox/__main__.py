@@ -177,11 +177,11 @@ def _key(environ: Mapping[str, str], folder: Path) -> str:
     return key
 
 
-def _warn_of_real_secret(environ: Mapping[str, str], demo_port: int) -> None:
-    if environ.get("JWT_SECRET", environment.JWT_SECRET) != environment.JWT_SECRET:
+def _warn_of_real_secret(environ: Mapping[str, str]) -> None:
+    if (environ.get("JWT_SECRET") or environment.JWT_SECRET) != environment.JWT_SECRET:
         print(
             "Warning: JWT_SECRET of your environment is not the sandbox's own. Every program on"
-            f" this machine can get tokens that it signs, at http://{HOST}:{demo_port}/token."
+            " this machine can get tokens that it signs, by /token of the demo page."
         )
 
 
@@ -199,7 +199,7 @@ def main() -> None:
     with data.own(folder):
         if taken := ports.taken(chosen):
             sys.exit("\n".join(taken))
-        _warn_of_real_secret(os.environ, chosen.demo)
+        _warn_of_real_secret(os.environ)
         wanted = parts(os.environ, chosen, folder, _key(os.environ, folder))
         with Running(wanted, folder / "logs") as running:
             running.start()
