@@ -7,9 +7,14 @@ from aiohttp.typedefs import Middleware
 
 from sandbox import gate
 
+REFUSED = web.RequestKey("refused", bool)
+
 
 def guarding(before: gate.Gate) -> Middleware:
-    """Return a middleware that refuses what the gate refuses. It must be the first."""
+    """Return a middleware that refuses what the gate refuses. It must be the first.
+
+    A request that was refused carries `REFUSED`; its answer's headers are the gate's.
+    """
 
     @web.middleware
     async def guarded(
@@ -18,6 +23,7 @@ def guarding(before: gate.Gate) -> Middleware:
         reason = before.refusal(request.method, request.raw_path, request.headers.items())
         if reason is None:
             return await handler(request)
+        request[REFUSED] = True
         response = web.Response(status=gate.STATUS, text=f"{reason}\n", headers=gate.HEADERS)
         response.force_close()
         return response

@@ -21,6 +21,8 @@ STATUS = 403
 HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
+    # Where a browser shows it, it must not even ask this port for an icon.
+    "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cache-Control": "no-store",
     "Connection": "close",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox import gate
-from sandbox.aiohttp_gate import guarding
+from sandbox.aiohttp_gate import REFUSED, guarding
 from sandbox.demo import tokens
 from sandbox.demo.settings import Settings
 
@@ -52,7 +52,9 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-async def _protect(_request: web.Request, response: web.StreamResponse) -> None:
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    if REFUSED in request:
+        return  # Its headers are the gate's, and stricter.
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     # Storage tells the pictures on this page from those on other sites' pages by its origin.

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from aiohttp import web
 
+from sandbox.aiohttp_gate import REFUSED
 from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.faults import Answer, Cut, Delay
 from sandbox.upstream.problems import Problem, key_missing, key_wrong
@@ -54,9 +55,10 @@ def sever(request: web.Request) -> NoReturn:
     raise Severed
 
 
-async def protected(_request: web.Request, response: web.StreamResponse) -> None:
+async def protected(request: web.Request, response: web.StreamResponse) -> None:
     """Take an answer's power, whatever headers were ordered for it."""
-    response.headers.update(_PROTECTION)
+    if REFUSED not in request:  # else they are the gate's, and stricter
+        response.headers.update(_PROTECTION)
 
 
 @web.middleware

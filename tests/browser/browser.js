@@ -16,7 +16,8 @@ function findChromium() {
   );
 }
 
-export const launchBrowser = () =>
+/** Starts Chromium, with these switches beside the usual ones. */
+export const launchBrowser = (...switches) =>
   puppeteer.launch({
     executablePath: findChromium(),
     args: [
@@ -28,5 +29,6 @@ export const launchBrowser = () =>
       "--disable-gpu",
       "--no-first-run",
       "--autoplay-policy=user-gesture-required",
+      ...switches,
     ],
   });

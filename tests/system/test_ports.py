@@ -237,6 +237,7 @@ def assert_refused(answer: Answer, method: str) -> None:
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
     assert answer.headers["connection"] == "close"
     # One sentence or two for whoever meant no harm.
     assert method == "HEAD" or re.fullmatch(r"[A-Z][^\n]{20,}\.\n", answer.body), answer
