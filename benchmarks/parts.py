@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / one) for one in ("broker", "faults", "sandbox"))]
 
-from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402 - it needs the path above
+from dynamodb_process import RunningDynamoDB  # noqa: E402 - it needs the path above
+from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402, F401 - and for others
 
 from sandbox import environment  # noqa: E402 - as above
 from sandbox.ports import Ports  # noqa: E402 - as above
@@ -40,21 +40,12 @@ def running_dynamodb(folder: Path) -> Iterator[int]:
     Returns:
         Its port.
     """
-    ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-    emulator = subprocess.Popen(  # noqa: S603 - our own program
-        [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-        env=environment.for_dynamodb(os.environ, ports, folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    emulator = RunningDynamoDB(folder)
     try:
-        use_dynamodb(ports.dynamodb, folder)
-        while not listens(ports.dynamodb):
-            time.sleep(0.1)
-        yield ports.dynamodb
+        use_dynamodb(emulator.port, folder)
+        yield emulator.port
     finally:
-        emulator.terminate()
-        emulator.wait()
+        emulator.stop()
 
 
 def use_dynamodb(port: int, folder: Path) -> None:

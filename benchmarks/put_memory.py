@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 PORT = int(os.environ.get("UPSTREAM_PORT", "8009"))
+KEY = "the-benchmarks-own-key"
 SIZE = 2 * 1024**3  # bytes
 BLOCK = bytes(1024 * 1024)
 ROOT = Path(__file__).parents[1]
@@ -43,7 +44,10 @@ def measure(pid: int) -> None:
     """PUT the bytes, and print the figures."""
     body = {"fileName": "large.mp4", "contentType": "video/mp4", "size": SIZE}
     _, content = call(
-        "POST", "/v2/assets/upload", json.dumps(body).encode(), {"x-api-key": "sandbox-key"}
+        "POST",
+        "/v2/assets/upload",
+        json.dumps(body).encode(),
+        {"x-api-key": KEY, "Content-Type": "application/json"},
     )
     parts = urlsplit(json.loads(content)["uploadUrl"])
     headers = {"Content-Type": "video/mp4", "Content-Length": str(SIZE)}
@@ -60,7 +64,7 @@ def main() -> None:
     """Start an upstream with an empty folder, measure, and stop it."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "UPSTREAM_PORT": str(PORT), "SANDBOX_DIR": folder}
-        environment["SYNC_API_KEY"] = "sandbox-key"
+        environment["SYNC_API_KEY"] = KEY
         command = [sys.executable, "-m", "sandbox.upstream"]
         with subprocess.Popen(  # noqa: S603 - our own program
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True

@@ -29,6 +29,7 @@ PORTS = {
 BROKER, UPSTREAM, DEMO = (
     f"http://127.0.0.1:{PORTS[name]}" for name in ("BROKER_PORT", "UPSTREAM_PORT", "DEMO_PORT")
 )
+KEY = "the-benchmarks-own-key"
 ROUNDS = 400
 WORKERS = 4
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
@@ -94,7 +95,7 @@ def run(folder: Path) -> None:
     """Measure a system that is up."""
     token = requests.get(f"{DEMO}/token?sub=bench", timeout=9).json()["token"]
     ours = {"Authorization": f"Bearer {token}"}
-    theirs = {"x-api-key": "sandbox-key"}
+    theirs = {"x-api-key": KEY}
     requests.patch(
         f"{UPSTREAM}/_sandbox/behavior", json={"presignsPerMinute": 1_000_000}, timeout=9
     ).raise_for_status()
@@ -123,7 +124,7 @@ def main() -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "sandbox"],
             cwd=ROOT,
-            env={**os.environ, **PORTS, "SANDBOX_DIR": folder},
+            env={**os.environ, **PORTS, "SANDBOX_DIR": folder, "SYNC_API_KEY": KEY},
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -70,15 +70,16 @@ export const connect =
         request(refresh),
       );
       if (status === 202)
-        answer = { code: "still_registering", detail: "sync. is still registering it." };
+        answer = { code: "still_registering", detail: "Sync is still registering it." };
       else if (ok && answer) return answer;
       const wait = headers?.get("Retry-After");
       if (status !== 401 || refresh)
-        throw failure(status, answer, {
+        throw failure(status, {
           // It is in seconds, or a date.
           retryAfter: Math.max(0, +wait || (Date.parse(wait) - Date.now()) / 1000 || 0),
           requestId: headers?.get("X-Request-Id"),
           cause,
+          ...answer,
         });
     }
   };

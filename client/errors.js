@@ -10,9 +10,6 @@
  */
 export class UploadError extends Error {
   name = "UploadError";
-  retryable = false;
-  /** @type {{ pointer: string, detail: string }[]} */
-  errors = [];
 
   /**
    * @param {string} message
@@ -20,11 +17,14 @@ export class UploadError extends Error {
    *   code: string, retryable?: boolean, status?: number, requestId?: string, retryAfter?: number,
    *   errors?: { pointer: string, detail: string }[], ticket?: string, position?: number,
    *   cause?: unknown,
-   * }} facts
+   * } & Record<string, unknown>} facts
    */
   constructor(message, facts) {
-    super(message, facts);
-    Object.assign(this, facts);
+    // A server's body is among the facts: it may add to the error, but replaces neither a method nor the prototype.
+    const self = /** @type {any} */ (super(message));
+    for (const name in facts) self[name] ??= facts[name];
+    self.retryable ??= false;
+    self.errors ??= [];
   }
 }
 
@@ -50,16 +50,15 @@ export class RefusedError extends UploadError {
  * What went wrong with a request, in the words of the server where it was the server that answered.
  *
  * @param {any} status 0, if no answer came.
- * @param {any} body An RFC 9457 document, a gateway's `{message}`, or nothing.
- * @param {object} [facts] What is known beside it.
+ * @param {object} facts What is known, and what it said: an RFC 9457 document, a gateway's `{message}`, or nothing.
  */
-export function failure(status, body, facts) {
+export function failure(status, facts) {
+  /** @type {any} */
   const problem = {
     code: status ? "unexpected_answer" : "broker_unreachable",
     // A captive portal may answer in the broker's place, with a page and status 200.
     retryable: /^[025]|408|42[59]/.test(status),
     ...facts,
-    ...body,
     status,
   };
   const Kind =
@@ -72,13 +71,13 @@ export function failure(status, body, facts) {
           : problem.retryable
             ? UploadError
             : RefusedError;
-  // A gateway's own message may be null, and the error takes over whatever the problem has.
-  problem.message =
+  return new Kind(
     problem.detail ||
-    problem.title ||
-    problem.message ||
-    `The broker answered ${status || "nothing"}.`;
-  return new Kind(problem.message, problem);
+      problem.title ||
+      problem.message ||
+      `The broker answered ${status || "nothing"}.`,
+    problem,
+  );
 }
 
 /**

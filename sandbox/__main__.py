@@ -7,7 +7,6 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import ctypes
-import fcntl
 import os
 import socket
 import subprocess
@@ -20,7 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn, Self
 
-from sandbox import environment, ports
+from sandbox import environment, origins, ports
+from sandbox import folder as data
 from sandbox.ports import HOST, Ports
 
 ROOT = Path(__file__).parent.parent
@@ -66,15 +66,14 @@ class Stop:
         return self._wanted.wait(seconds)
 
 
-def parts(environ: Mapping[str, str], chosen: Ports, folder: Path) -> list[Part]:
+def parts(environ: Mapping[str, str], chosen: Ports, folder: Path, key: str) -> list[Part]:
     """Say what to start; all at once, each waits for what it needs."""
-    ministack = str(ROOT / ".venv-ministack" / "bin" / "ministack")
-    own = environment.for_parts(environ, chosen, folder)
-    emulator = environment.for_dynamodb(environ, chosen, folder)
-    broker = environment.for_broker(environ, chosen, folder)
+    own = environment.for_parts(environ, chosen, folder, key)
+    emulator = environment.for_dynamodb(chosen, folder)
+    broker = environment.for_broker(environ, chosen, folder, key)
     python = [sys.executable, "-m"]
     return [
-        Part("dynamodb", [ministack], emulator, chosen.dynamodb),
+        Part("dynamodb", list(environment.DYNAMODB), emulator, chosen.dynamodb),
         Part("upstream", [*python, "sandbox.upstream"], own, chosen.upstream),
         Part("broker", [*python, "sandbox.broker"], broker, chosen.broker),
         Part("demo", [*python, "sandbox.demo"], own, chosen.demo),
@@ -165,37 +164,52 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _own(folder: Path) -> IO[str]:
-    """Take the folder for this process alone, or end with a message."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
+def _key(environ: Mapping[str, str], folder: Path) -> str:
+    """Return the upstream's key, and print where it is from."""
+    if key := environ.get("SYNC_API_KEY"):
+        print("The upstream's key is SYNC_API_KEY of your environment.")
+        return key
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        sys.exit(f"Another sandbox runs in {folder}. Choose another folder: SANDBOX_DIR=...")
-    return lock
+        key = data.api_key(folder)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    print(f"The upstream's key is {key} (in {os.path.relpath(folder / 'api-key')}).")
+    return key
+
+
+def _warn_of_real_secret(environ: Mapping[str, str]) -> None:
+    if (environ.get("JWT_SECRET") or environment.JWT_SECRET) != environment.JWT_SECRET:
+        print(
+            "Warning: JWT_SECRET of your environment is not the sandbox's own. Every program on"
+            " this machine can get tokens that it signs, by /token of the demo page."
+        )
 
 
 def main() -> None:
     """Start everything, print the URL, and stay until somebody stops it."""
     stop = Stop()
+    # What the sandbox keeps is its owner's alone; the parts inherit this.
+    os.umask(0o077)
+    folder = Path(os.environ.get("SANDBOX_DIR") or ROOT / ".sandbox").resolve()
     try:
         chosen = ports.read(os.environ)
+        origins.read(os.environ)
     except ValueError as error:
         sys.exit(str(error))
-    folder = Path(os.environ.get("SANDBOX_DIR") or ROOT / ".sandbox").resolve()
-    with _own(folder):
+    with data.own(folder):
         if taken := ports.taken(chosen):
             sys.exit("\n".join(taken))
-        logs = folder / "logs"
-        with Running(parts(os.environ, chosen, folder), logs) as running:
+        _warn_of_real_secret(os.environ)
+        wanted = parts(os.environ, chosen, folder, _key(os.environ, folder))
+        with Running(wanted, folder / "logs") as running:
             running.start()
             if running.wait_until_up(stop):
                 print(f"The demo page is on http://{HOST}:{chosen.demo}")
                 print(
                     f"Broker {chosen.broker}, sync. {chosen.upstream}, DynamoDB {chosen.dynamodb}."
                 )
-                print(f"Logs in {os.path.relpath(logs)}. Ctrl-C stops everything.", flush=True)
+                logs = os.path.relpath(folder / "logs")
+                print(f"Logs in {logs}. Ctrl-C stops everything.", flush=True)
                 while not stop.within(0.5):
                     running.check()
     print("Stopped.")

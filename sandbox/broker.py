@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,18 +23,27 @@ from chalice.local import (
     create_local_server,
 )
 
-from chalicelib import observability, wiring
+from chalicelib import addresses, observability, wiring
 from ops import table
+from sandbox import gate
 from sandbox.ports import HOST
 
 DYNAMODB_START_SECONDS = 20
+# How much of a refused body is read, and how long each part of it is waited for.
+_DRAIN_BYTES = 65_536
+_DRAIN_SECONDS = 1.0
 SWEEP_SECONDS = 3.0
 
 
-def serve(app: Chalice, port: int) -> LocalDevServer:
+def serve(app: Chalice, port: int, before: gate.Gate | None = None) -> LocalDevServer:
     """Make a server for the app; `serve_forever` and `shutdown` are its own.
 
     Chalice's server refuses the sixth of several connections that come at once.
+
+    Args:
+        app: The app.
+        port: Where it listens, on loopback.
+        before: What keeps foreign pages out; None behaves as API Gateway does.
     """
     ThreadedHTTPServer.request_queue_size = 1024
     config = Config.create(lambda_timeout=30)
@@ -40,7 +51,9 @@ def serve(app: Chalice, port: int) -> LocalDevServer:
         server = LocalDevServer(app, config, HOST, port)
     else:
         server = create_local_server(app, config, HOST, port)
-    server.server.RequestHandlerClass = partial(_Handler, app_object=app, config=config)
+    server.server.RequestHandlerClass = partial(
+        _Handler, before=before, app_object=app, config=config
+    )
     return server
 
 
@@ -50,6 +63,37 @@ class _Handler(ChaliceRequestHandler):
     # Headers and body would go out in two packets, of which the second one waits for 44 ms.
     disable_nagle_algorithm = True
     wbufsize = -1
+
+    def __init__(self, *arguments: Any, before: gate.Gate | None, **named: Any) -> None:
+        self._before = before
+        super().__init__(*arguments, **named)  # which serves the whole connection
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; one that the gate refuses ends here."""
+        if not super().parse_request():
+            return False
+        if self._before is None:
+            return True
+        reason = self._before.refusal(self.command, self.path, self.headers.items())
+        if reason is not None:
+            self._refuse(f"{reason}\n".encode())
+        return reason is None
+
+    def _refuse(self, body: bytes) -> None:
+        self.close_connection = True
+        self.send_response(gate.STATUS)
+        for name, value in {**gate.HEADERS, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        # Past this class's own, which would say again that the connection is closed.
+        super().end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        # Closed over bytes that nobody has read, it would be reset, and the text lost with it.
+        with suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_DRAIN_SECONDS)
+            self.rfile.read(_DRAIN_BYTES)
 
     def _parse_payload(self) -> tuple[dict[str, Any], bytes | None]:
         """Pass on every header that came several times; Chalice keeps the first and hides them."""
@@ -92,7 +136,9 @@ def main() -> None:
         sys.exit("\n".join(trouble.split("; ")))
     create_table(os.environ["UPLOADS_TABLE"])
     threading.Thread(target=_sweep, daemon=True).start()
-    server = serve(app, int(os.environ["BROKER_PORT"]))
+    port = int(os.environ["BROKER_PORT"])
+    allowed = addresses.items(os.environ.get("ALLOWED_ORIGINS", ""))
+    server = serve(app, port, gate.before_broker(port, allowed))
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -28,6 +28,7 @@ import jwt
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "sandbox"))
 
+from dynamodb_process import RunningDynamoDB
 from upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 from ops import table
@@ -186,8 +187,10 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=free_port())
+        emulator = RunningDynamoDB(folder)
+        ports = Ports(broker=0, upstream=0, dynamodb=emulator.port, demo=free_port())
         own = environment.for_parts({}, ports, folder)
+        (folder / "tmp").mkdir()  # which it is told to use
         os.environ.update(own)
         upstream = RunningUpstream(folder)
         os.environ |= {
@@ -196,19 +199,11 @@ def main() -> None:
             "JWT_SECRET": SECRET,
             "UPLOADS_TABLE": TABLE,
         }
-        emulator = subprocess.Popen(  # noqa: S603 - as above
-            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-            env=environment.for_dynamodb(os.environ, ports, folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         try:
-            time.sleep(2)
             table.create(boto3.client("dynamodb"), TABLE)
             measure(folder, chosen.runs)
         finally:
-            emulator.terminate()
-            emulator.wait(timeout=10)
+            emulator.stop()
             upstream.stop()
 
 

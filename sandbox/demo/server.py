@@ -3,11 +3,11 @@
 import json
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chalicelib.addresses import LOOPBACK
+from sandbox import gate
+from sandbox.aiohttp_gate import REFUSED, guarding
 from sandbox.demo import tokens
 from sandbox.demo.settings import Settings
 
@@ -39,7 +39,8 @@ _POLICY = "; ".join(
 
 def create_app(settings: Settings) -> web.Application:
     """Build the demo's web application."""
-    app = web.Application()
+    before = gate.before_demo(settings.demo_port, settings.origins)
+    app = web.Application(middlewares=[guarding(before)])
     app[_SETTINGS] = settings
     app.on_response_prepare.append(_protect)
     app.router.add_get("/", _index)
@@ -51,10 +52,13 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-async def _protect(_request: web.Request, response: web.StreamResponse) -> None:
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    if REFUSED in request:
+        return  # Its headers are the gate's, and stricter.
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    # Storage tells the pictures on this page from those on other sites' pages by its origin.
+    response.headers["Referrer-Policy"] = "strict-origin"
     # An edited file shows at the next reload: unchanged ones still cost no more than a 304.
     response.headers.setdefault("Cache-Control", "no-cache")
 
@@ -64,28 +68,16 @@ async def _index(_request: web.Request) -> web.FileResponse:
 
 
 async def _token(request: web.Request) -> web.Response:
-    """Give a token to any page of this machine, such as one that a developer serves on a port."""
+    """Give a token to a page that may use the sandbox; the gate has kept out every other."""
     answer = _token_for(request)
     answer.headers["Vary"] = "Origin"
-    origin = request.headers.get("Origin", "")
-    # A page from elsewhere that the developer looks at meanwhile must not read a token: the secret
-    # that signs it may be a real one.
-    if _is_local(origin):
+    origin = request.headers.get("Origin")
+    if origin is not None:
         answer.headers["Access-Control-Allow-Origin"] = origin
     return answer
 
 
-def _is_local(origin: str) -> bool:
-    try:
-        return urlsplit(origin).hostname in LOOPBACK
-    except ValueError:
-        return False
-
-
 def _token_for(request: web.Request) -> web.Response:
-    # A foreign name that was made to point to this machine turns a foreign page into one of ours.
-    if not _is_local(f"http://{request.host}"):
-        return _problem(403, "Tokens are given under 127.0.0.1 and localhost, and no other name.")
     subjects = request.query.getall("sub", [])
     try:
         token = tokens.issue(subjects[0] if len(subjects) == 1 else "", request.app[_SETTINGS])

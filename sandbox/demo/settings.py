@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sandbox import origins
+
 
 class SettingsError(Exception):
     """A setting is missing or makes no sense."""
@@ -15,6 +17,7 @@ class Settings:
     demo_port: int
     broker_port: int
     upstream_port: int
+    origins: tuple[str, ...]  # of the pages that may have tokens
     jwt_secret: str = field(repr=False)
     jwt_issuer: str | None
     jwt_audience: str | None
@@ -30,16 +33,25 @@ class Settings:
         secret = environment.get("JWT_SECRET", "")
         if not secret:
             raise SettingsError("JWT_SECRET is not set; it is what the broker checks tokens with")
+        demo_port = _port(environment, "DEMO_PORT", 8080)
         return cls(
-            demo_port=_port(environment, "DEMO_PORT", 8080),
+            demo_port=demo_port,
             broker_port=_port(environment, "BROKER_PORT", 8000),
             upstream_port=_port(environment, "UPSTREAM_PORT", 8001),
+            origins=_origins(environment, demo_port),
             # The broker accepts two while one is rotated; either will do.
             jwt_secret=secret.partition(",")[0].strip(),
             jwt_issuer=environment.get("JWT_ISSUER") or None,
             jwt_audience=environment.get("JWT_AUDIENCE") or None,
             jwt_audience_claim=environment.get("JWT_AUDIENCE_CLAIM") or "aud",
         )
+
+
+def _origins(environment: Mapping[str, str], demo_port: int) -> tuple[str, ...]:
+    try:
+        return origins.of_pages(environment, demo_port)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -13,6 +13,7 @@ from sandbox.upstream.state import open_upstream
 
 def main() -> int:
     """Run until stopped, and give the exit code."""
+    os.umask(0o077)  # what people upload is theirs alone
     try:
         settings = read_settings(os.environ)
         with listen(settings.port) as listener:

@@ -1,10 +1,20 @@
 """The storage host's CORS headers. The vendor documents none, so they can be switched off."""
 
-from sandbox.upstream.behavior import Behavior
+from aiohttp import web
+
+from sandbox.upstream.state import upstream_of
 
 
-def cross_origin(behavior: Behavior) -> dict[str, str]:
-    """Give the headers that let a browser's page read an answer of the storage host."""
-    if not behavior.storage_cors:
+def cross_origin(request: web.Request) -> dict[str, str]:
+    """Give the headers that let the page which asks read an answer of the storage host."""
+    upstream = upstream_of(request)
+    if not upstream.behavior.storage_cors:
         return {}
-    return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
+    origin = request.headers.get("Origin", "")
+    if origin not in upstream.settings.origins:
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "ETag",
+        "Vary": "Origin",
+    }

@@ -143,7 +143,7 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
     row = find_asset(upstream, request.match_info["id"])
     if not row["has_thumbnail"]:
         raise asset_not_found(row["id"])
-    headers = {**SERVED_HEADERS, **cross_origin(upstream.behavior)}
+    headers = {**SERVED_HEADERS, **cross_origin(request)}
     return web.FileResponse(upstream.probe.thumbnail(row["id"]), headers=headers)
 
 

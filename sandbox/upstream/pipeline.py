@@ -1,6 +1,6 @@
-"""What surrounds every call: the journal, the faults, and refusals in the vendor's shape.
+"""What surrounds every call: the gate, the journal, the faults, refusals in the vendor's shape.
 
-recorded ( faulty ( rendered ( authorized ( handler ) ) ) )
+gate ( recorded ( faulty ( rendered ( authorized ( handler ) ) ) ) )
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from aiohttp import web
 
+from sandbox.aiohttp_gate import REFUSED
 from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.faults import Answer, Cut, Delay
 from sandbox.upstream.problems import Problem, key_missing, key_wrong
@@ -24,6 +25,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Looking at the journal, at a page or at a picture is not what tests count.
 _UNRECORDED = ("/_sandbox/", "/assets/", "/media/", "/thumbnails/", "/outputs/")
 _CONTROL = "/_sandbox/"
+# What was uploaded, or ordered as a fault's answer, may be a page or an SVG: it may be looked at,
+# but it runs nothing and has no origin.
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self';"
+        " style-src 'unsafe-inline'"
+    ),
+}
 
 
 class Severed(Exception):  # noqa: N818 - it is no error: it was ordered
@@ -43,6 +53,12 @@ def sever(request: web.Request) -> NoReturn:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
     raise Severed
+
+
+async def protected(request: web.Request, response: web.StreamResponse) -> None:
+    """Take an answer's power, whatever headers were ordered for it."""
+    if REFUSED not in request:  # else they are the gate's, and stricter
+        response.headers.update(_PROTECTION)
 
 
 @web.middleware
@@ -105,7 +121,7 @@ async def _strike(request: web.Request, action: Delay | Answer | Cut) -> web.Res
         sever(request)
     headers = {"Content-Type": "application/json", **action.headers}
     if request.path.startswith("/storage/"):
-        headers |= cross_origin(upstream_of(request).behavior)
+        headers |= cross_origin(request)
     return web.Response(status=action.status, body=action.body, headers=headers)
 
 

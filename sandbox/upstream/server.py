@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from sandbox import gate
+from sandbox.aiohttp_gate import guarding
 from sandbox.upstream import (
     control,
     generations,
@@ -49,15 +51,18 @@ def listen(port: int) -> socket.socket:
 
 def build_app(upstream: Upstream) -> web.Application:
     """Put routes and middlewares together."""
+    before = gate.before_upstream(upstream.settings.port, upstream.settings.origins)
     app = web.Application(
         client_max_size=_LARGEST_JSON,
         middlewares=[
+            guarding(before),
             pipeline.recorded,
             pipeline.faulty,
             pipeline.rendered,
             pipeline.authorized,
         ],
     )
+    app.on_response_prepare.append(pipeline.protected)
     app[UPSTREAM] = upstream
     modules = (presigning, registration, library, storage, generations, voices, control)
     for module in modules:
@@ -85,6 +90,8 @@ async def serve(upstream: Upstream, listener: socket.socket) -> None:
     try:
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         print(f"upstream listening on {upstream.settings.origin}", flush=True)
+        if (key_file := upstream.settings.key_file) is not None:
+            print(f"Its key is in {key_file}.", flush=True)
         resume_webhooks(upstream)
         await stop.wait()
     finally:

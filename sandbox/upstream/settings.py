@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox import folder as data
+from sandbox import origins
 from sandbox.upstream.behavior import Behavior, BehaviorError
 
 # The bind address is no setting: the sandbox plays a paid service without real secrets.
@@ -24,14 +26,18 @@ class Settings:
     Attributes:
         port: TCP port, 1 to 65535 (`UPSTREAM_PORT`).
         folder: Where objects and the database live (`$SANDBOX_DIR/upstream`).
-        api_key: The one key that is accepted in `x-api-key` (`SYNC_API_KEY`).
+        origins: Of the pages that may use the storage (`SANDBOX_ORIGINS`, and the demo page's).
+        api_key: The one key that is accepted in `x-api-key`.
+        key_file: Where that key is from; None where `SYNC_API_KEY` is set.
         behavior: What it behaves like until told otherwise (`SANDBOX_BEHAVIOR`).
     """
 
     port: int
     folder: Path
+    origins: tuple[str, ...]
     api_key: str = field(repr=False)
     behavior: Behavior
+    key_file: Path | None = None
 
     @property
     def origin(self) -> str:
@@ -45,15 +51,37 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: A variable cannot be used; the message names it.
     """
-    port = environment.get("UPSTREAM_PORT") or "8001"
-    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the last TCP port
-        raise SettingsError(f"UPSTREAM_PORT must be a port from 1 to 65535, not {port!r}")
+    port = _read_port(environment, "UPSTREAM_PORT", "8001")
+    try:
+        pages = origins.of_pages(environment, _read_port(environment, "DEMO_PORT", "8080"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    behavior = _read_behavior(environment.get("SANDBOX_BEHAVIOR") or "{}")
+    folder = Path(environment.get("SANDBOX_DIR") or ".sandbox")
+    given = environment.get("SYNC_API_KEY")
     return Settings(
-        port=int(port),
-        folder=Path(environment.get("SANDBOX_DIR") or ".sandbox") / "upstream",
-        api_key=environment.get("SYNC_API_KEY") or "sandbox-key",
-        behavior=_read_behavior(environment.get("SANDBOX_BEHAVIOR") or "{}"),
+        port=port,
+        folder=folder / "upstream",
+        origins=pages,
+        api_key=given or _key_of(folder),
+        behavior=behavior,
+        key_file=None if given else folder / "api-key",
     )
+
+
+def _read_port(environment: Mapping[str, str], name: str, default: str) -> int:
+    port = environment.get(name) or default
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the last TCP port
+        raise SettingsError(f"{name} must be a port from 1 to 65535, not {port!r}")
+    return int(port)
+
+
+def _key_of(folder: Path) -> str:
+    try:
+        data.prepare(folder)
+        return data.api_key(folder)
+    except (OSError, ValueError) as error:
+        raise SettingsError(str(error)) from error
 
 
 def _read_behavior(text: str) -> Behavior:

@@ -1,21 +1,17 @@
 """The broker with everything around it: a DynamoDB emulator, the upstream, the local gateway."""
 
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dynamodb_process import RunningDynamoDB
 from provider import Jose, KeyServer
 from running_broker import Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream, free_port
+from upstream_process import ROOT, RunningUpstream
 
 from chalicelib import items, wiring
 from ops import table
 from sandbox import environment
-from sandbox.ports import Ports
 
 TABLE = "uploads-of-the-tests"
 
@@ -24,32 +20,14 @@ TABLE = "uploads-of-the-tests"
 def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A DynamoDB emulator of the tests' own, and an environment that reaches nothing else."""
     folder = tmp_path_factory.mktemp("dynamodb")
-    ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-    process = subprocess.Popen(
-        [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-        env=environment.for_dynamodb(os.environ, ports, folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    emulator = RunningDynamoDB(folder)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.for_parts({}, ports, folder).items():
+        for name, value in environment.for_parts({}, emulator.ports, folder).items():
             if name.startswith("AWS_") or name.lower() == "no_proxy":
                 patch.setenv(name, value)
-        _wait(ports.dynamodb)
         table.create(wiring.dynamodb_client(), TABLE)
         yield
-    process.terminate()
-    process.wait(timeout=10)
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"nobody listens on {port}")
+    emulator.stop()
 
 
 @pytest.fixture(scope="session")

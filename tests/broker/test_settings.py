@@ -267,7 +267,7 @@ def test_secrets_masked() -> None:
 def test_sandbox_gives_way(chosen: dict[str, str], tmp_path: Path) -> None:
     """What is set before `make run` takes the place of what the sandbox would set itself."""
     ports = Ports(broker=1, upstream=2, dynamodb=3, demo=4)
-    loaded = settings.load(environment.for_broker(chosen, ports, tmp_path))
+    loaded = settings.load(environment.for_broker(chosen, ports, tmp_path, "key"))
     assert loaded.jwt_secret_parameter == chosen.get("JWT_SECRET_PARAMETER")
     assert loaded.jwt_jwks_url == chosen.get("JWT_JWKS_URL")
     assert loaded.sync_api_key_parameter == chosen.get("SYNC_API_KEY_PARAMETER")

@@ -16,6 +16,7 @@ function findChromium() {
   );
 }
 
+/** Starts Chromium, with these switches beside the usual ones. */
 export const launchBrowser = (...switches) =>
   puppeteer.launch({
     executablePath: findChromium(),

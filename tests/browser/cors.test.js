@@ -24,7 +24,10 @@ async function serveOrigin() {
 before(async () => {
   pages.allowed = await serveOrigin();
   pages.other = await serveOrigin();
-  system = await startSystem({ ALLOWED_ORIGINS: pages.allowed.origin });
+  system = await startSystem({
+    ALLOWED_ORIGINS: pages.allowed.origin,
+    SANDBOX_ORIGINS: pages.allowed.origin,
+  });
   browser = await launchBrowser();
   for (const page of Object.values(pages)) {
     page.tab = await browser.newPage();

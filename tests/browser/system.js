@@ -14,10 +14,11 @@ const STOPPED_WITHIN = 20_000; // milliseconds
 
 /**
  * Starts the whole system as `make run` does, on free ports and with a folder of its own.
- * What is set here wins over the sandbox's own choice of settings.
+ * What is set here wins over the sandbox's own choice of settings. Pages of the port `page`, which is the tests' to
+ * serve, may use it beside the demo page.
  */
 export async function startSystem(settings = {}) {
-  const [broker, upstream, dynamodb, demo] = await freePorts(4);
+  const [broker, upstream, dynamodb, demo, page] = await freePorts(5);
   const folder = await mkdtemp(join(tmpdir(), "sandbox-"));
   const python = spawn(join(ROOT, ".venv/bin/python"), ["-m", "sandbox"], {
     cwd: ROOT,
@@ -30,6 +31,7 @@ export async function startSystem(settings = {}) {
       SANDBOX_DIR: folder,
       SYNC_API_KEY: API_KEY,
       JWT_SECRET,
+      SANDBOX_ORIGINS: `http://127.0.0.1:${page},http://localhost:${page}`,
       ...settings,
     },
   });
@@ -45,19 +47,25 @@ export async function startSystem(settings = {}) {
   }
 
   const address = (port) => `http://127.0.0.1:${port}`;
-  const system = { demo: address(demo), broker: address(broker), upstream: address(upstream) };
+  const system = {
+    demo: address(demo),
+    broker: address(broker),
+    upstream: address(upstream),
+    dynamodb: address(dynamodb),
+    page: address(page),
+  };
   try {
     await printed(python, system.demo);
   } catch (error) {
     await stop();
     throw error;
   }
-  const environment = brokerEnvironment(system, address(dynamodb));
+  const environment = brokerEnvironment(system);
   return { ...system, environment, stop, ...controls(system) };
 }
 
 /** What another broker has to be told to work on the same system. */
-const brokerEnvironment = ({ demo, upstream }, dynamodb) => ({
+const brokerEnvironment = ({ demo, upstream, dynamodb }) => ({
   PATH: process.env.PATH,
   ALLOWED_ORIGINS: "*",
   AUTH_MODE: "jwt",
@@ -78,7 +86,11 @@ const brokerEnvironment = ({ demo, upstream }, dynamodb) => ({
 /** What tests do to the upstream, and ask of the broker. */
 function controls({ demo, broker, upstream }) {
   const control = (method, path, body) =>
-    json(`${upstream}/_sandbox/${path}`, { method, body: body && JSON.stringify(body) });
+    json(`${upstream}/_sandbox/${path}`, {
+      method,
+      headers: { "Content-Type": "application/json" },
+      body: body && JSON.stringify(body),
+    });
 
   return {
     /** Orders trouble for requests to come. */

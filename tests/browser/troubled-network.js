@@ -23,15 +23,17 @@ export class TroubledNetwork {
   #sockets = new Set();
   #servers = {};
   #upstreams;
+  #page;
 
   constructor(system) {
+    this.#page = system.page;
     this.#upstreams = { broker: system.broker, storage: system.upstream, token: system.demo };
   }
 
   async start() {
     for (const name of ["broker", "storage", "token", "page"]) {
       const server = createServer((incoming, outgoing) =>
-        name === "page" ? this.#page(incoming, outgoing) : this.#forward(name, incoming, outgoing),
+        name === "page" ? this.#serve(incoming, outgoing) : this.#forward(name, incoming, outgoing),
       );
       // A browser repeats by itself what broke on a connection that it had used before.
       server.keepAliveTimeout = 1;
@@ -42,7 +44,8 @@ export class TroubledNetwork {
         socket.on("close", () => this.#sockets.delete(socket));
         socket.on("error", () => {});
       });
-      server.listen(0, "127.0.0.1");
+      // The sandbox knows the page's origin before anything is started.
+      server.listen(name === "page" ? new URL(this.#page).port : 0, "127.0.0.1");
       await once(server, "listening");
       this.#servers[name] = { server, port: server.address().port };
     }
@@ -138,11 +141,19 @@ export class TroubledNetwork {
     if (trouble.delay) await new Promise((resolve) => setTimeout(resolve, trouble.delay));
     if (trouble.answer) return this.#answer(trouble.answer, entry, incoming, outgoing);
     const target = new URL(url, this.#upstreams[name]);
+    // The sandbox takes no page without an origin, which any page can make of itself. That the client works in one
+    // is tested all the same: here its page answers for it.
+    const isOpaque = incoming.headers.origin === "null";
     const forwarded = request(target, {
       method,
       // Else Node would use a connection again that was to be closed, and break a request by that.
       agent: false,
-      headers: { ...incoming.headers, host: target.host, connection: "close" },
+      headers: {
+        ...incoming.headers,
+        ...(isOpaque && { origin: this.#page }),
+        host: target.host,
+        connection: "close",
+      },
     });
     const { socket } = incoming;
     const cut = () => {
@@ -159,7 +170,7 @@ export class TroubledNetwork {
         const { "content-length": _length, connection: _connection, ...headers } = answer.headers;
         outgoing.writeHead(
           answer.statusCode,
-          name === "token" ? { ...headers, ...READABLE } : headers,
+          name === "token" || isOpaque ? { ...headers, ...READABLE } : headers,
         );
         outgoing.end(
           name === "broker"
@@ -211,7 +222,7 @@ export class TroubledNetwork {
     outgoing.end(typeof body === "string" ? body : JSON.stringify(body));
   }
 
-  async #page(incoming, outgoing) {
+  async #serve(incoming, outgoing) {
     const { pathname } = new URL(incoming.url, "http://page");
     const path = pathname.startsWith("/client/")
       ? join(ROOT, pathname)

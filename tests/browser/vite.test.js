@@ -53,7 +53,7 @@ async function buildApp() {
   }
   const input = Object.keys(PAGES).map((name) => join(folder, `${name}.html`));
   await build({ root: folder, logLevel: "error", build: { rolldownOptions: { input } } });
-  server = createServer(serve).listen(0, "127.0.0.1");
+  server = createServer(serve).listen(new URL(stage.system.page).port, "127.0.0.1");
   await once(server, "listening");
 }
 
@@ -74,7 +74,7 @@ async function open(name) {
   const page = await stage.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
-  await page.goto(`http://127.0.0.1:${server.address().port}/${name}.html`);
+  await page.goto(`${stage.system.page}/${name}.html`);
   return { page, errors };
 }
 

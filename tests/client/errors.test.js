@@ -57,6 +57,21 @@ test("a refusal carries the broker's text, code, status, request id and field er
   );
 });
 
+test("a server's body adds to an error, and replaces neither its prototype nor a method", async () => {
+  const body =
+    '{"code": "invalid_input", "detail": "Words.", "__proto__": {"evil": true}, "constructor": "x",' +
+    ' "toString": "x", "hasOwnProperty": "x", "name": "x", "stack": "x", "status": 200, "quota": 7}';
+  const headers = { "Content-Type": "application/problem+json" };
+  const error = await errorOf({ [BEGIN]: [{ status: 422, headers, body }] });
+  assert.equal(Object.getPrototypeOf(error), RefusedError.prototype);
+  assert.equal(error.evil, undefined);
+  assert.deepEqual([error.name, error.constructor], ["RefusedError", RefusedError]);
+  assert.deepEqual([error.code, error.status, error.quota], ["invalid_input", 422, 7]);
+  assert.equal(String(error), "RefusedError: Words.");
+  assert.equal(error.hasOwnProperty, Object.prototype.hasOwnProperty);
+  assert.match(error.stack, /errors\.js/);
+});
+
 test("an answer that is no problem document is still an error with status and request id", async () => {
   const error = await errorOf({
     [BEGIN]: [{ status: 502, body: "<h1>Bad gateway</h1>", headers: { "X-Request-Id": "r-2" } }],

@@ -152,7 +152,7 @@ test("a registration that takes longer than the client's patience is an error th
   const error = await failureOf(uploader.upload(file));
   assert.ok(error instanceof UploadError);
   assert.deepEqual([error.code, error.status, error.retryable], ["still_registering", 202, true]);
-  assert.equal(error.message, "sync. is still registering it.");
+  assert.equal(error.message, "Sync is still registering it.");
 });
 
 test("what was given up goes on with another try, and is no second upload", async () => {

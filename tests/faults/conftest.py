@@ -1,14 +1,12 @@
 """Parts that can be made to fail: DynamoDB behind a proxy, sync., and the broker between them."""
 
-import os
-import socket
-import subprocess
 from collections.abc import Iterator
 
 import pytest
+from dynamodb_process import RunningDynamoDB
 from faulty_dynamodb import FaultyDynamoDB
-from stand import Stand, wait_for
-from upstream_process import ROOT, RunningUpstream, free_port
+from stand import Stand
+from upstream_process import RunningUpstream
 
 from sandbox import environment
 from sandbox.ports import Ports
@@ -17,22 +15,9 @@ from sandbox.ports import Ports
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a DynamoDB emulator of these tests' own."""
-    ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-    process = subprocess.Popen(
-        [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-        env=environment.for_dynamodb(os.environ, ports, tmp_path_factory.mktemp("dynamodb")),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: _listens(ports.dynamodb))
-    yield ports.dynamodb
-    process.terminate()
-    process.wait(timeout=10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    running = RunningDynamoDB(tmp_path_factory.mktemp("dynamodb"))
+    yield running.port
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,8 @@
 """What the state machine drives: real DynamoDB and HTTP around brokers that it builds itself."""
 
 import io
-import os
 import re
 import secrets
-import socket
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +13,8 @@ from urllib.parse import urlsplit
 import boto3
 import requests
 from botocore.config import Config
-from upstream_process import KEY, ROOT, RunningUpstream, free_port
+from dynamodb_process import RunningDynamoDB
+from upstream_process import KEY, RunningUpstream
 
 from chalicelib import items, keys, observability
 from chalicelib.admission import Budget
@@ -33,8 +31,6 @@ from chalicelib.table import Table
 from chalicelib.uploads import Upload
 from chalicelib.upstream import Timeouts, Upstream
 from ops import table
-from sandbox import environment
-from sandbox.ports import Ports
 
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
@@ -50,17 +46,11 @@ class Surroundings:
     """The processes, started once: a DynamoDB emulator and the sandbox's upstream."""
 
     def __init__(self, folder: Path) -> None:
-        ports = Ports(broker=0, upstream=0, dynamodb=free_port(), demo=0)
-        self._emulator = subprocess.Popen(
-            [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
-            env=environment.for_dynamodb(os.environ, ports, folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._emulator = RunningDynamoDB(folder)
         self.upstream = RunningUpstream(folder / "upstream")
         self.client = boto3.client(
             "dynamodb",
-            endpoint_url=f"http://127.0.0.1:{ports.dynamodb}",
+            endpoint_url=self._emulator.url,
             region_name="us-east-1",
             aws_access_key_id="tests",
             aws_secret_access_key="tests",
@@ -69,25 +59,13 @@ class Surroundings:
         self.sync = tuple(Upstream(self.upstream.url, keys.fixed(KEY), SHORT) for _ in range(2))
         self.session = requests.Session()
         self.session.trust_env = False
-        _wait(ports.dynamodb)
 
     def stop(self) -> None:
         """Stop them."""
         self.session.close()
         assert self.upstream.stop() == 0
-        self._emulator.terminate()
-        self._emulator.wait(timeout=10)
+        self._emulator.stop()
         self.client.close()
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"nobody listens on {port}")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_says_where(demo: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/client/index.js", "/token", "/nowhere"])
 def test_headers(demo: str, path: str) -> None:
-    """Every answer, a refusal too, forbids inline code, sniffing, frames and referrers."""
+    """Every answer, a refusal too, forbids inline code, sniffing and frames, and hides paths."""
     headers = requests.get(demo + path, timeout=5).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -78,7 +78,7 @@ def test_headers(demo: str, path: str) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "strict-origin"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,15 @@ def test_token(demo: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["?sub=alice", ""])
-@pytest.mark.parametrize("site", ["http://localhost:5173", "http://127.0.0.1:1", "http://[::1]:9"])
-def test_token_for_local_pages(demo: str, query: str, site: str) -> None:
-    """A page on another port may read a token, and why it got none; the page's settings not."""
+@pytest.mark.parametrize("site", ["http://localhost:5173", "http://127.0.0.1:3000"])
+def test_token_for_sandbox_origins(demo: str, query: str, site: str) -> None:
+    """A page in use may read a token, and why it got none; the page's settings not."""
     origin = {"Origin": site}
     answer = requests.get(f"{demo}/token{query}", headers=origin, timeout=5)
     assert answer.headers["Access-Control-Allow-Origin"] == site
     assert answer.headers["Vary"] == "Origin"
     config = requests.get(f"{demo}/config.json", headers=origin, timeout=5)
+    assert config.status_code == 403
     assert "Access-Control-Allow-Origin" not in config.headers
 
 
@@ -135,24 +136,30 @@ def test_token_for_local_pages(demo: str, query: str, site: str) -> None:
         "https://evil.example",
         "http://localhost.evil.example",
         "http://127.0.0.1@evil.example",
+        "http://127.0.0.1:1",
+        "http://[::1]:9",
+        "https://localhost:5173",
         "null",
     ],
 )
 def test_token_for_nobody_else(demo: str, site: str) -> None:
-    """A page from elsewhere may not: the secret that signs the token may be a real one."""
+    """No other page gets one, of this machine or not: the secret may be a real one."""
     answer = requests.get(f"{demo}/token?sub=alice", headers={"Origin": site}, timeout=5)
+    assert answer.status_code == 403
+    assert "token" not in answer.text
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize("name", ["evil.example", "evil.example:8080", "localhost.evil.example"])
+@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "[::1]", "LOCALHOST"])
 def test_token_under_no_other_name(demo: str, name: str) -> None:
-    """Nor may one whose own name was made to point to this machine, so that it is the same site."""
-    answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": name}, timeout=5)
-    assert answer.status_code == 403
-    assert "localhost" in answer.json()["detail"]
-    for ours in ("localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"):
-        answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": ours}, timeout=5)
-        assert answer.status_code == 200
+    """Nor does one whose name was made to point to this machine, so that it is the same site."""
+    port = demo.rsplit(":", 1)[1]
+    for host in (f"{name}:{port}", name, f"127.0.0.1:{int(port) + 1}"):
+        answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": host}, timeout=5)
+        assert answer.status_code == 403
+        assert "localhost" in answer.text
+    answer = requests.get(f"http://localhost:{port}/token?sub=alice", timeout=5)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -257,6 +264,10 @@ def test_port_taken() -> None:
         ({"BROKER_PORT": "http"}, "BROKER_PORT"),
         ({"UPSTREAM_PORT": "65536"}, "UPSTREAM_PORT"),
         ({"DEMO_PORT": "0"}, "DEMO_PORT"),
+        ({"SANDBOX_ORIGINS": "http://localhost:3000/"}, "SANDBOX_ORIGINS"),
+        ({"SANDBOX_ORIGINS": "https://app.example.com"}, "SANDBOX_ORIGINS"),
+        ({"SANDBOX_ORIGINS": "*"}, "SANDBOX_ORIGINS"),
+        ({"SANDBOX_ORIGINS": "null"}, "SANDBOX_ORIGINS"),
     ],
 )
 def test_bad_setting(overrides: Mapping[str, str], named: str) -> None:

@@ -50,6 +50,35 @@ def test_answer(upstream: RunningUpstream, when: str, assets: int) -> None:
     assert upstream.journal()[2]["status"] == 502
 
 
+@pytest.mark.parametrize("path", ["/v2/assets", "/storage/x/y", "/assets/x/y", "/nowhere"])
+def test_answer_runs_nothing(upstream: RunningUpstream, path: str) -> None:
+    """An ordered page has no origin and no scripts, though its order names other headers."""
+    headers = {
+        "Content-Type": "text/html",
+        "content-security-policy": "script-src *",
+        "Content-Security-Policy": "default-src *",
+        "X-CONTENT-TYPE-OPTIONS": "none",
+    }
+    page = {"kind": "answer", "status": 200, "body": "<script>1</script>", "headers": headers}
+    upstream.order(page, "GET", path)
+    answer = upstream.call("GET", path)
+    assert answer.text == "<script>1</script>"
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
+    assert "script" not in answer.headers["Content-Security-Policy"]
+    assert "*" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/v2/assets", "/_sandbox/requests", "/storage/x"]
+)
+def test_every_answer_runs_nothing(upstream: RunningUpstream, path: str) -> None:
+    """The same holds for what the upstream itself answers."""
+    answer = upstream.call("GET", path)
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("body", "received"),
     [('{"id": "x', '{"id": "x'), ({"id": 7}, '{"id": 7}'), ([], "[]"), (None, "null"), ("", "")],

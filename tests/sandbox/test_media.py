@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from upstream_process import ROOT, RunningUpstream
+from upstream_process import PAGE, ROOT, RunningUpstream
 
 SAMPLES = ROOT / "sandbox" / "samples"
 
@@ -34,11 +34,11 @@ def test_facts(
 
 
 def test_thumbnail(upstream: RunningUpstream) -> None:
-    """A video's thumbnail is a JPEG that pages of other origins may show; audio has none."""
+    """A video's thumbnail is a JPEG that the sandbox's pages may show; audio has none."""
     video = register_sample(upstream, "sample.mp4", "video/mp4")
-    answer = requests.get(str(video["thumbnailUrl"]), timeout=5)
+    answer = requests.get(str(video["thumbnailUrl"]), headers={"Origin": PAGE}, timeout=5)
     assert answer.headers["Content-Type"] == "image/jpeg"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     assert answer.content.startswith(b"\xff\xd8\xff")
     assert register_sample(upstream, "sample.wav", "audio/wav")["thumbnailUrl"] is None
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from upstream_process import RunningUpstream, free_port, put
+from upstream_process import PAGE, RunningUpstream, free_port, put
 
 
 def send_head(upstream: RunningUpstream, url: str, length: int) -> socket.socket:
@@ -32,7 +32,7 @@ def files(upstream: RunningUpstream) -> list[str]:
 
 def test_etag(upstream: RunningUpstream) -> None:
     """A PUT answers the MD5 as ETag, readable by a page."""
-    answer = put(upstream.presign()["uploadUrl"], b"hello")
+    answer = put(upstream.presign()["uploadUrl"], b"hello", origin=PAGE)
     assert answer.headers["ETag"] == '"5d41402abc4b2a76b9719d911017c592"'
     assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
 
@@ -92,15 +92,16 @@ def test_refused_body_is_read(upstream: RunningUpstream) -> None:
 
 @pytest.mark.parametrize("path", ["/storage/x/y", "/assets/x/y"])
 def test_preflight(upstream: RunningUpstream, path: str) -> None:
-    """A browser may PUT from any origin with the header it asks for, until CORS is off."""
+    """A page in use may PUT with the header it asks for, until CORS is off."""
     asked = {
-        "Origin": "http://127.0.0.1:8080",
+        "Origin": PAGE,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": "content-type",
     }
     answer = requests.options(upstream.url + path, headers=asked, timeout=5)
     assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert answer.headers["Vary"] == "Origin"
     assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
     assert answer.headers["Access-Control-Allow-Headers"] == "content-type"
     upstream.behave(storageCors=False)
@@ -110,13 +111,13 @@ def test_preflight(upstream: RunningUpstream, path: str) -> None:
 
 
 def test_cors_of_all_answers(upstream: RunningUpstream) -> None:
-    """A page of another origin can read a success, a refusal and an ordered failure alike."""
+    """A page in use can read a success, a refusal and an ordered failure alike."""
     ticket = upstream.presign()
-    refused = put(ticket["uploadUrl"], b"hello", "a/b")
-    stored = put(ticket["uploadUrl"], b"hello")
-    served = requests.get(ticket["url"], timeout=5)
+    refused = put(ticket["uploadUrl"], b"hello", "a/b", PAGE)
+    stored = put(ticket["uploadUrl"], b"hello", origin=PAGE)
+    served = requests.get(ticket["url"], headers={"Origin": PAGE}, timeout=5)
     upstream.order({"kind": "answer", "status": 503, "body": "<html>"}, "PUT")
-    failed = put(ticket["uploadUrl"], b"hello")
+    failed = put(ticket["uploadUrl"], b"hello", origin=PAGE)
     assert [answer.status_code for answer in (refused, stored, served, failed)] == [
         403,
         200,
@@ -124,7 +125,8 @@ def test_cors_of_all_answers(upstream: RunningUpstream) -> None:
         503,
     ]
     for answer in (refused, stored, served, failed):
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert answer.headers["Vary"] == "Origin"
 
 
 def test_ranges(upstream: RunningUpstream) -> None:

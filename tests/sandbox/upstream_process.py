@@ -13,6 +13,8 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).parents[2]
+# The demo page's where no port is set, and so one of those that may use the storage.
+PAGE = "http://127.0.0.1:8080"
 KEY = "test-key"
 
 
@@ -138,6 +140,9 @@ class RunningUpstream:
         return [entry["outcome"] for entry in self.journal()]
 
 
-def put(url: str, data: bytes, content_type: str = "video/mp4") -> requests.Response:
-    """PUT bytes to a presigned URL as the vendor's client does."""
-    return requests.put(url, data=data, headers={"Content-Type": content_type}, timeout=30)
+def put(
+    url: str, data: bytes, content_type: str = "video/mp4", origin: str | None = None
+) -> requests.Response:
+    """PUT bytes to a presigned URL as the vendor's client does, or as a page of an origin."""
+    headers = {"Content-Type": content_type} | ({"Origin": origin} if origin else {})
+    return requests.put(url, data=data, headers=headers, timeout=30)

@@ -130,9 +130,9 @@ def test_finds_its_data_again(tmp_path: Path) -> None:
         stored = requests.get(url, timeout=9).content
         assert stored == (ROOT / "sandbox" / "samples" / "sample.mp4").read_bytes()
         with httpx.Client() as http:
-            client = Sync(
-                base_url=running.url("UPSTREAM_PORT"), api_key="sandbox-key", httpx_client=http
-            )
+            key = (tmp_path / "api-key").read_text().strip()
+            assert key in running.said
+            client = Sync(base_url=running.url("UPSTREAM_PORT"), api_key=key, httpx_client=http)
             assert [asset.id for asset in client.assets.list().items] == [asset_id]
 
 
@@ -210,6 +210,136 @@ def test_real_accounts_out_of_reach(tmp_path: Path) -> None:
     }
     with sandbox(tmp_path, **strange) as running:
         assert example(running, ROOT / "sandbox" / "samples" / "sample.png")
+
+
+def test_all_is_private(tmp_path: Path) -> None:
+    """Whatever the umask, nobody else on this machine can read what the sandbox keeps."""
+    folder = tmp_path / "data"
+    before = os.umask(0o000)
+    try:
+        with sandbox(folder) as running:
+            example(running, ROOT / "sandbox" / "samples" / "sample.mp4")
+    finally:
+        os.umask(before)
+    kept = [folder, *folder.rglob("*")]
+    names = {str(path.relative_to(folder)) for path in kept}
+    assert {"api-key", "dynamodb/dynamodb.json", "logs/broker.log", "format", "tmp"} <= names
+    assert {oct(path.stat().st_mode & 0o077) for path in kept} == {"0o0"}
+
+
+def test_own_key_wins(tmp_path: Path) -> None:
+    """A key of the environment's own is used, neither printed nor stored."""
+    with sandbox(tmp_path, SYNC_API_KEY="a-key-of-my-own") as running:
+        upstream = f"{running.url('UPSTREAM_PORT')}/v2/assets"
+        own = {"x-api-key": "a-key-of-my-own"}
+        assert requests.get(upstream, headers=own, timeout=9).status_code == 200
+        fixed = {"x-api-key": "sandbox-key"}
+        assert requests.get(upstream, headers=fixed, timeout=9).status_code == 401
+    assert "a-key-of-my-own" not in running.said
+    assert not (tmp_path / "api-key").exists()
+
+
+def test_upstream_alone_uses_the_same_key(tmp_path: Path) -> None:
+    """The upstream alone makes up the folder's key, says where it is, and `make run` keeps it."""
+    environ = {"PATH": os.environ["PATH"], "UPSTREAM_PORT": str(free_port())}
+    alone = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.upstream"],
+        cwd=ROOT,
+        env={**environ, "SANDBOX_DIR": str(tmp_path / "data")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert alone.stdout is not None
+    said = [alone.stdout.readline() for _ in range(2)]
+    alone.terminate()
+    alone.communicate(timeout=10)
+    path = tmp_path / "data" / "api-key"
+    key = path.read_text()
+    assert str(path) in said[1]
+    assert path.stat().st_mode & 0o777 == 0o600
+    with sandbox(tmp_path / "data") as running:
+        assert key.strip() in running.said
+    assert path.read_text() == key
+
+
+def test_real_secret_is_warned_of(tmp_path: Path) -> None:
+    """Who brings a real secret is told what the demo page does with it; nobody else is."""
+    with sandbox(
+        tmp_path / "a", JWT_SECRET="a real secret that signs the tokens of an app"
+    ) as running:
+        assert "Warning: JWT_SECRET" in running.said
+    with sandbox(tmp_path / "b", JWT_SECRET="") as running:
+        assert "Warning" not in running.said
+
+
+def environ_of(pid: int) -> dict[str, str]:
+    """Read a process's environment."""
+    raw = Path(f"/proc/{pid}/environ").read_bytes().decode()
+    return dict(pair.split("=", 1) for pair in raw.split("\0") if "=" in pair)
+
+
+def test_emulator_knows_nothing(tmp_path: Path) -> None:
+    """The emulator sees nothing of the developer's environment, and leaves no file elsewhere."""
+    common = tmp_path / "common"
+    common.mkdir()
+    secrets = {
+        "GITHUB_TOKEN": "a-token-of-the-developer",
+        "SSH_AUTH_SOCK": "/a/socket/of/the/developer",
+        "DATABASE_URL": "postgres://of-the-developer",
+        "TMPDIR": str(common),
+    }
+    with sandbox(tmp_path / "data", **secrets) as running:
+        (emulator,) = (
+            pid
+            for pid in running.members()
+            if b"sandbox.dynamodb" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        told = environ_of(emulator)
+        assert told["SERVICES"] == "dynamodb"
+        assert not secrets.keys() & (told.keys() - {"TMPDIR"})
+        assert not [value for value in told.values() if "developer" in value]
+        for name in ("HOME", "TMPDIR", "STATE_DIR"):
+            assert Path(told[name]).is_relative_to(tmp_path / "data")
+        assert list(common.glob("*")) == []
+
+
+def test_stored_functions_do_not_run(tmp_path: Path) -> None:
+    """What an older version's emulator stored beside the table is deleted before it is loaded."""
+    ports = {name: str(free_port()) for name in NAMES}
+    with sandbox(tmp_path, **ports) as running:
+        asset_id = example(running, ROOT / "sandbox" / "samples" / "sample.png")
+    state = tmp_path / "dynamodb"
+    planted = ("lambda.json", "eventbridge.json", "scheduler.json", "pipes.json")
+    for name in planted:
+        (state / name).write_text('{"__ministack_format__": 2, "payload": {"planted": "yes"}}')
+    with sandbox(tmp_path, **ports) as running:
+        assert not [path for path in state.glob("*.json") if "planted" in path.read_text()]
+        url = f"{running.url('BROKER_PORT')}/assets/{asset_id}"
+        assert requests.get(url, headers=token(running), timeout=9).status_code == 200
+
+
+def test_old_folder(tmp_path: Path) -> None:
+    """A folder of an older version is set aside with one line, and everything begins anew."""
+    folder = tmp_path / "data"
+    (folder / "dynamodb").mkdir(parents=True)
+    (folder / "dynamodb" / "lambda.json").write_text("{}")
+    with sandbox(folder) as running:
+        aside = tmp_path / "data.before-1"
+        assert [line for line in running.said.splitlines() if str(aside) in line]
+        assert (aside / "dynamodb" / "lambda.json").read_text() == "{}"
+        assert not (folder / "dynamodb" / "lambda.json").exists()
+    with sandbox(folder) as running:
+        assert "set aside" not in running.said
+
+
+def test_strange_origins(tmp_path: Path) -> None:
+    """A list of pages that can't be used is told by its name before anything starts."""
+    running = Sandbox(tmp_path / "data", SANDBOX_ORIGINS="https://app.example.com")
+    said, _ = running.process.communicate(timeout=20)
+    assert running.process.returncode != 0
+    assert "SANDBOX_ORIGINS may name pages of this machine only" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "data").exists()
 
 
 def test_loopback_only(tmp_path: Path) -> None:

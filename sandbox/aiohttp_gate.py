@@ -1,0 +1,31 @@
+"""The gate before a program that aiohttp serves."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from sandbox import gate
+
+REFUSED = web.RequestKey("refused", bool)
+
+
+def guarding(before: gate.Gate) -> Middleware:
+    """Return a middleware that refuses what the gate refuses. It must be the first.
+
+    A request that was refused carries `REFUSED`; its answer's headers are the gate's.
+    """
+
+    @web.middleware
+    async def guarded(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        reason = before.refusal(request.method, request.raw_path, request.headers.items())
+        if reason is None:
+            return await handler(request)
+        request[REFUSED] = True
+        response = web.Response(status=gate.STATUS, text=f"{reason}\n", headers=gate.HEADERS)
+        response.force_close()
+        return response
+
+    return guarded

@@ -1,0 +1,138 @@
+"""The sandbox's folder: private, of one format, with a key of its own."""
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from sandbox import folder as data
+
+
+def mode(path: Path) -> int:
+    """Return a file's permissions."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_key_is_private_and_stays(tmp_path: Path) -> None:
+    """The key is made up once, and only its owner may read it."""
+    key = data.api_key(tmp_path)
+    assert data.api_key(tmp_path) == key
+    assert len(key) >= 32
+    assert key.isascii()
+    assert not set(key) & set(" \"'\\\n")
+    assert mode(tmp_path / "api-key") == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["api-key"]
+
+
+def test_key_of_each_folder(tmp_path: Path) -> None:
+    """Two folders have two keys."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert data.api_key(tmp_path / "a") != data.api_key(tmp_path / "b")
+
+
+def test_key_at_once(tmp_path: Path) -> None:
+    """All who ask at one moment get the same key."""
+    together = threading.Barrier(16)
+    keys: list[str] = []
+
+    def ask() -> None:
+        together.wait()
+        keys.append(data.api_key(tmp_path))
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys) == 16
+    assert len(set(keys)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["api-key"]
+
+
+def test_own_key_stays(tmp_path: Path) -> None:
+    """A key that somebody wrote there is taken, and made private."""
+    path = tmp_path / "api-key"
+    path.write_text("my-own\n")
+    path.chmod(0o644)
+    assert data.api_key(tmp_path) == "my-own"
+    assert mode(path) == 0o600
+
+
+def test_empty_key(tmp_path: Path) -> None:
+    """An empty file is no key, and what to do is said."""
+    (tmp_path / "api-key").write_text("\n")
+    with pytest.raises(ValueError, match=r"is empty\. Delete it"):
+        data.api_key(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["empty", "missing"])
+def test_new_folder_is_used_quietly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """A new folder, and an empty one, are made private and marked without a word."""
+    folder = tmp_path / "data"
+    if kind == "empty":
+        folder.mkdir(mode=0o755)
+    for _ in range(2):
+        with data.own(folder):
+            (folder / "dynamodb").mkdir(exist_ok=True)
+    assert mode(folder) == 0o700
+    assert data.is_current(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["dynamodb", "upstream", "logs"])
+def test_old_folder_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Data of an older version is moved, whole, and one line says where to; the next is beside."""
+    folder = tmp_path / "data"
+    for number in (1, 2):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "lambda.json").write_text(f"{number}")
+        (folder / "lock").touch()
+        with data.own(folder):
+            assert {path.name for path in folder.iterdir()} == {"format", "lock", "tmp"}
+        aside = tmp_path / f"data.before-{number}"
+        assert (aside / name / "lambda.json").read_text() == f"{number}"
+        said = capsys.readouterr().out
+        assert said.count("\n") == 1
+        assert str(aside) in said
+        (folder / "format").unlink()
+        (folder / "tmp").rmdir()
+
+
+def test_another_format_is_set_aside(tmp_path: Path) -> None:
+    """A mark of another version counts as none."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "format").write_text("1\n")
+    with data.own(folder):
+        assert data.is_current(folder)
+    assert (tmp_path / "data.before-1" / "format").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("ours", [[], ["dynamodb"]])
+def test_foreign_folder_is_left_alone(tmp_path: Path, ours: list[str]) -> None:
+    """A folder with somebody's files is neither taken nor moved."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    for name in [*ours, "letters"]:
+        (folder / name).mkdir()
+    with pytest.raises(SystemExit, match="letters"):
+        data.own(folder)
+    assert mode(folder) == 0o755
+    assert {path.name for path in folder.iterdir()} == {*ours, "letters"}
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_part_alone_marks_a_new_folder(tmp_path: Path) -> None:
+    """What the upstream stores alone is taken over by `make run`; what was there before is not."""
+    data.prepare(tmp_path / "new")
+    assert data.is_current(tmp_path / "new")
+    (tmp_path / "old" / "upstream").mkdir(parents=True)
+    data.prepare(tmp_path / "old")
+    assert not data.is_current(tmp_path / "old")
