@@ -28,7 +28,7 @@ def read(environ: Mapping[str, str]) -> tuple[str, ...]:
     if strange:
         raise ValueError(
             f"SANDBOX_ORIGINS may name pages of this machine only, not {strange[0]}. To let another"
-            " page call the broker alone, name it in ALLOWED_ORIGINS."
+            " page upload with a token of your own, name it in ALLOWED_ORIGINS."
         )
     return found
 

@@ -11,7 +11,7 @@ def cross_origin(request: web.Request) -> dict[str, str]:
     if not upstream.behavior.storage_cors:
         return {}
     origin = request.headers.get("Origin", "")
-    if origin not in upstream.settings.origins:
+    if not origin or not {origin, "*"}.intersection(upstream.settings.origins):
         return {"Vary": "Origin"}
     return {
         "Access-Control-Allow-Origin": origin,

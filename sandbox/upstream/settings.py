@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chalicelib import addresses
 from sandbox import folder as data
 from sandbox import origins
 from sandbox.upstream.behavior import Behavior, BehaviorError
@@ -26,7 +27,8 @@ class Settings:
     Attributes:
         port: TCP port, 1 to 65535 (`UPSTREAM_PORT`).
         folder: Where objects and the database live (`$SANDBOX_DIR/upstream`).
-        origins: Of the pages that may use the storage (`SANDBOX_ORIGINS`, and the demo page's).
+        origins: Of the pages that may use the storage (`SANDBOX_ORIGINS`, `ALLOWED_ORIGINS`, and
+            the demo page's); `*` stands for all.
         api_key: The one key that is accepted in `x-api-key`.
         key_file: Where that key is from; None where `SYNC_API_KEY` is set.
         behavior: What it behaves like until told otherwise (`SANDBOX_BEHAVIOR`).
@@ -52,17 +54,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         SettingsError: A variable cannot be used; the message names it.
     """
     port = _read_port(environment, "UPSTREAM_PORT", "8001")
-    try:
-        pages = origins.of_pages(environment, _read_port(environment, "DEMO_PORT", "8080"))
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+    demo_port = _read_port(environment, "DEMO_PORT", "8080")
     behavior = _read_behavior(environment.get("SANDBOX_BEHAVIOR") or "{}")
     folder = Path(environment.get("SANDBOX_DIR") or ".sandbox")
     given = environment.get("SYNC_API_KEY")
     return Settings(
         port=port,
         folder=folder / "upstream",
-        origins=pages,
+        origins=_read_origins(environment, demo_port),
         api_key=given or _key_of(folder),
         behavior=behavior,
         key_file=None if given else folder / "api-key",
@@ -74,6 +73,19 @@ def _read_port(environment: Mapping[str, str], name: str, default: str) -> int:
     if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the last TCP port
         raise SettingsError(f"{name} must be a port from 1 to 65535, not {port!r}")
     return int(port)
+
+
+def _read_origins(environment: Mapping[str, str], demo_port: int) -> tuple[str, ...]:
+    """Return which pages may use the storage: those that may call the broker can upload as well."""
+    try:
+        pages = origins.of_pages(environment, demo_port)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    try:
+        allowed = addresses.origins(environment.get("ALLOWED_ORIGINS") or "")
+    except ValueError as error:
+        raise SettingsError(f"ALLOWED_ORIGINS must be {error}.") from error
+    return tuple(dict.fromkeys([*pages, *allowed]))
 
 
 def _key_of(folder: Path) -> str:

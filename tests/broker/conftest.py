@@ -7,6 +7,7 @@ import pytest
 from dynamodb_process import RunningDynamoDB
 from provider import Jose, KeyServer
 from running_broker import Api, RunningBroker
+from running_ssm import RunningSsm
 from upstream_process import ROOT, RunningUpstream
 
 from chalicelib import items, wiring
@@ -27,6 +28,18 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.setenv(name, value)
         table.create(wiring.dynamodb_client(), TABLE)
         yield
+    emulator.stop()
+
+
+@pytest.fixture(scope="module")
+def ssm(dynamodb: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001 - its environment
+    """An SSM that the broker's client reaches."""
+    emulator = RunningSsm(tmp_path_factory.mktemp("ssm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_SSM", emulator.url)
+        wiring.ssm_client.cache_clear()
+        yield
+    wiring.ssm_client.cache_clear()
     emulator.stop()
 
 

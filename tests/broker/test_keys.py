@@ -16,11 +16,13 @@ from chalicelib.errors import Misconfigured, SecretsUnavailable
 from chalicelib.upstream import Upstream
 from chalicelib.wiring import ssm_client
 
+pytestmark = pytest.mark.usefixtures("ssm")
+
 OTHER = "another-secret-that-is-long-enough-as-well"
 
 
 @pytest.fixture
-def parameter(dynamodb: None) -> Iterator[str]:  # noqa: ARG001 - the emulator serves SSM too
+def parameter(ssm: None) -> Iterator[str]:  # noqa: ARG001 - it must be up
     """A SecureString that holds the secret of the tests."""
     name = f"/broker/{uuid.uuid4().hex}"
     put(name, SECRET)

@@ -331,6 +331,7 @@ def test_nothing_leaks(
     assert leaks(lines[0] + SECRET)
 
 
+@pytest.mark.usefixtures("ssm")
 def test_parameters_do_not_leak(
     broker: RunningBroker,
     marked_upstream: RunningUpstream,

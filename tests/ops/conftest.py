@@ -7,7 +7,7 @@ import pytest
 import requests
 from emulated_aws import EmulatedAws, emulated_aws
 from meddling_aws import MeddlingAws
-from project import Project
+from project import ORIGIN, Project
 from shell import KEY
 from upstream_process import RunningUpstream
 from vendored import vendor
@@ -16,7 +16,9 @@ from vendored import vendor
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
     """sync., as the sandbox plays it; it takes the marked key."""
-    started = RunningUpstream(tmp_path_factory.mktemp("upstream"), SYNC_API_KEY=KEY)
+    started = RunningUpstream(
+        tmp_path_factory.mktemp("upstream"), SYNC_API_KEY=KEY, ALLOWED_ORIGINS=ORIGIN
+    )
     yield started
     assert started.stop() == 0
 
