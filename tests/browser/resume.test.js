@@ -201,7 +201,7 @@ test("while sync. is slow with what has arrived, the row speaks of no failure", 
 });
 
 /** Opens a page which the broker tells to wait longer than it is patient, until the end of the trouble. */
-async function openImpatient() {
+async function openImpatient(status = 202, body = { status: "registering" }) {
   const demo = await stage.open();
   await demo.page.setRequestInterception(true);
   let isSlow = true;
@@ -209,7 +209,7 @@ async function openImpatient() {
     const isMeant = request.method() === "POST" && request.url().endsWith("/complete");
     if (!isSlow || !isMeant) return request.continue();
     request.respond({
-      status: 202,
+      status,
       contentType: "application/json",
       headers: {
         "Access-Control-Allow-Origin": "*",
@@ -217,7 +217,7 @@ async function openImpatient() {
         // Longer than the page is patient.
         "Retry-After": "999",
       },
-      body: JSON.stringify({ status: "registering" }),
+      body: JSON.stringify(body),
     });
   });
   const end = () => {
@@ -254,14 +254,12 @@ test("what sync. took too long for shows its asset by itself when it is there", 
 });
 
 test("what was given up goes on by another try, and is one asset", async () => {
-  await stage.system.arm({
-    match: { method: "POST", path: "/v2/assets" },
-    do: { kind: "answer", status: 429, headers: { "Retry-After": "999" }, body: {} },
-  });
-  const demo = await stage.open();
+  const busy = { code: "rate_limited", retryable: true, detail: "Too much at once." };
+  const { demo, end } = await openImpatient(429, busy);
   const path = await stage.variant("twice.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   await demo.rowIn("failed", path);
+  end();
   await demo.press("Try again");
   await demo.rowIn("done", path);
   assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
@@ -272,7 +270,12 @@ test("what had arrived before the tab was closed is an asset in the next one", a
     match: { method: "POST", path: "/v2/assets" },
     times: null,
     // Other than after a 503, it is certain that nothing was registered.
-    do: { kind: "answer", status: 429, body: { message: "Busy" } },
+    do: {
+      kind: "answer",
+      status: 429,
+      headers: { "Retry-After": "1" },
+      body: { message: "Busy" },
+    },
   });
   const demo = await stage.open();
   const path = await stage.variant("arrived.mp4", "sample.mp4", "tail");
@@ -280,6 +283,8 @@ test("what had arrived before the tab was closed is an asset in the next one", a
   await demo.rowIn("finishing", path);
   demo.page.once("dialog", (dialog) => dialog.accept());
   await stage.system.calm();
+  // So long after the last 429 the broker asks Sync for nothing.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
   await demo.visit(stage.system.demo);
   await demo.page.waitForSelector(".card");
   const [card] = await demo.cards();
