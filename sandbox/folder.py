@@ -31,6 +31,7 @@ def own(folder: Path) -> IO[str]:
     if not is_current(folder) and _has_data(folder):
         elsewhere = _free_name(folder)
         folder.rename(elsewhere)
+        elsewhere.chmod(0o700)
         print(f"The data of an older version was set aside: {elsewhere}", flush=True)
         lock.close()
         lock = _lock(folder)

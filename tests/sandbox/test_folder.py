@@ -113,6 +113,7 @@ def test_another_format_is_set_aside(tmp_path: Path) -> None:
     with data.own(folder):
         assert data.is_current(folder)
     assert (tmp_path / "data.before-1" / "format").read_text() == "1\n"
+    assert (tmp_path / "data.before-1").stat().st_mode & 0o777 == 0o700, "older ones were open"
 
 
 @pytest.mark.parametrize("ours", [[], ["dynamodb"]])
