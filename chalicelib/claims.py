@@ -23,7 +23,7 @@ REGISTERING = "urls#registering"
 MOST_URLS = 50
 MOST_URLS_OF_ONE = 5
 DELETION_MILLISECONDS = 60_000  # longer than Sync is waited for, and the clocks' margin
-URLS_RETRY_AFTER = 5  # seconds; most URLs are fetched within it
+URLS_RETRY_AFTER = 10  # seconds; most URLs are fetched within it
 _KEEP_SECONDS = 30 * 86_400  # an upload whose outcome is unknown for longer waits for a person
 
 

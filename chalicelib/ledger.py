@@ -143,23 +143,26 @@ def correction(upload: Upload, asset: Json) -> dict[str, int]:
     return {f"bytes#{quotas.day_of(upload.created_at)}": more} if more else {}
 
 
-def refund(upload: Upload) -> Change:
+def refund(upload: Upload, *, is_counted: bool) -> Change:
     """Give everything back: part of the transaction that takes the upload's record back.
 
-    It is refused when the caller had its refunds of the day. Without that bound, a request that
-    Sync refuses could be repeated for ever within a quota of one.
+    A counted one is refused when the caller had its refunds of the day. Without that bound, a
+    request that Sync refuses could be repeated for ever within a quota of one.
     """
     day = quotas.day_of(upload.created_at)
     size = upload.size or 0
+    adds: dict[str, int | frozenset[str]] = {
+        "open": -1,
+        f"uploads#{day}": -1,
+        f"bytes#{day}": -size,
+    }
+    pk = f"quota#{upload.owner}"
+    if not is_counted:
+        return Change(pk=pk, adds=adds)
     return Change(
-        pk=f"quota#{upload.owner}",
+        pk=pk,
         condition="attribute_not_exists(#refunds) OR #refunds < :most",
         names={"refunds": f"refunds#{day}"},
         values={"most": quotas.MOST_REFUNDS},
-        adds={
-            "open": -1,
-            f"uploads#{day}": -1,
-            f"bytes#{day}": -size,
-            f"refunds#{day}": 1,
-        },
+        adds={**adds, f"refunds#{day}": 1},
     )

@@ -199,7 +199,6 @@ class Lifecycle:
         self, caller: Caller, new: NewUrl, key: RequestKey | None = None
     ) -> tuple[Outcome, Standing]:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
-        self._limiter.check_cached_refusal(caller.id)
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
             # The first request may yet take its record back, so no id may be told; or it has done
@@ -212,27 +211,44 @@ class Lifecycle:
                 "The first request with this key is still running.", retry_after=BUSY_RETRY_AFTER
             )
         try:
+            self._limiter.check_cached_refusal(caller.id)
             used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
-            try:
-                self._limiter.acquire(caller.id)
-                self._refuse_storage(new.url)
-                attempt = self._registration.plan()
-                upload = replace(
-                    self._new(caller, upload_id, used, new),
-                    status=Status.REGISTERING,
-                    attempt=attempt,
-                    due_at=attempt.lease_until,
-                )
-                self._store.create(upload, used, binding)
-            except errors.RequestError:
-                # Sync was not asked, so this is no refund.
-                self._give_back(caller, upload_id, used)
-                raise
+            attempt = self._registration.plan()
+            upload = replace(
+                self._new(caller, upload_id, used, new),
+                status=Status.REGISTERING,
+                attempt=attempt,
+                due_at=attempt.lease_until,
+            )
+            self._create_url(caller, upload, used, binding)
         except errors.BrokerError:
             self._release(binding)
             raise
+        self._permit(caller, upload, binding)
         observability.moved(upload.id, Status.REGISTERING)
         return self._first_post(upload, binding), used
+
+    def _create_url(
+        self, caller: Caller, upload: Upload, used: Standing, binding: Binding | None
+    ) -> None:
+        try:
+            self._store.create(upload, used, binding)
+        except errors.TooManyUnknownUrls:
+            self._give_back(caller, upload.id, used)
+            raise
+
+    def _permit(self, caller: Caller, upload: Upload, binding: Binding | None) -> None:
+        """Take the permit for the first POST, or take the record back.
+
+        It comes after the record, so that a URL that finds no room takes no permit.
+        """
+        try:
+            self._limiter.acquire(caller.id)
+            self._refuse_storage(upload.source_url or "")
+        except errors.BrokerError:
+            with suppress(errors.StoreUnavailable):
+                self._store.discard(upload, binding, was_sent=False)
+            raise
 
     def _first_post(self, upload: Upload, binding: Binding | None) -> Outcome:
         try:
@@ -247,7 +263,7 @@ class Lifecycle:
             # Nothing was made, and the caller knows no id: it is as if the request never came.
             # A lost answer does not get here; its record stays.
             with suppress(errors.StoreUnavailable):
-                self._store.discard(upload, binding)
+                self._store.discard(upload, binding, was_sent=True)
             raise
 
     def _refuse_storage(self, url: str) -> None:

@@ -9,8 +9,6 @@ from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
 from chalicelib.ports import Store, Upstream
 from chalicelib.uploads import Json, Status, Upload, made_at, size_of
 
-CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
-
 
 class Recording:
     """Records assets.
@@ -38,11 +36,11 @@ class Recording:
             FileTooLarge: Its real size is over the caller's limit.
         """
         asset = self._sized(upload, asset)
-        is_ours = _is_ours(upload, asset)
+        is_ours = not looked_up and _is_ours(upload, asset)
         size = size_of(asset)
         if size is not None and size > upload.max_bytes:
-            raise self._too_large(upload, asset, is_ours=is_ours)
-        if not is_ours:
+            raise self._too_large(upload, asset, may_delete=upload.is_file or is_ours)
+        if not (upload.is_file or is_ours):
             # Another caller's label, or another program's, is not for this caller to see.
             asset = {**asset, "name": upload.name}
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
@@ -80,16 +78,20 @@ class Recording:
             )
         return {**asset, "size": size}
 
-    def _too_large(self, upload: Upload, asset: Json, *, is_ours: bool) -> errors.BrokerError:
+    def _too_large(self, upload: Upload, asset: Json, *, may_delete: bool) -> errors.BrokerError:
         """Fail an upload whose real size is over its caller's limit, and delete its asset.
 
         An asset that another program may have made stays.
         """
+        if not may_delete:
+            observability.event(
+                "oversize_kept", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
+            )
         error = errors.FileTooLarge(
             f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
         )
         problem = {"code": error.code, "detail": error.detail}
-        claim = self._store.fail(upload, problem, self._now(), asset if is_ours else None)
+        claim = self._store.fail(upload, problem, self._now(), asset if may_delete else None)
         observability.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):
@@ -111,12 +113,13 @@ class Recording:
 
 
 def _is_ours(upload: Upload, asset: Json) -> bool:
-    """Whether an asset was certainly made by this upload's POST.
+    """Whether the asset that a POST of a public URL returned was made by this very POST.
 
-    Where Sync gives one asset for one URL, another program may have made it, or another caller.
+    Where Sync gives one asset for one URL, another program may have made it, or another caller. No
+    margin for the clocks is granted: it would let a caller delete what was made just before, while
+    without it, where Sync's clock is behind, an asset that is too large stays.
     """
-    if upload.is_file or upload.attempt is None:
-        return upload.is_file
     made = made_at(asset)
-    since = upload.attempt.first_post_at - CLOCK_MARGIN_SECONDS * 1000
-    return made is not None and made >= since and asset["name"] == upload.name
+    since = None if upload.attempt is None else upload.attempt.first_post_at
+    is_new = made is not None and since is not None and made >= since
+    return is_new and asset["name"] == upload.name

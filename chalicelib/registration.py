@@ -7,6 +7,7 @@ never leads to a POST.
 """
 
 import logging
+import math
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,10 +17,11 @@ from chalicelib import errors, observability
 from chalicelib.attempts import Attempt, Walk
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, standing
 from chalicelib.ports import RegistrationLimiter, Store, Upstream
-from chalicelib.recording import CLOCK_MARGIN_SECONDS, Recording
+from chalicelib.recording import Recording
 from chalicelib.uploads import Status, Upload, try_pause
 from chalicelib.verdict import Verdict, judge
 
+CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
 LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
 # API Gateway gives up after 29 s, and the slowest POST takes 18 s, the slowest look 7 s. So this
@@ -92,6 +94,11 @@ class Registration:
             return self.post(upload)
         if upload.attempt is not None and upload.attempt.lease_until < now:
             was_let_go = upload.attempt.lease_until == 0
+            try:
+                # A look asks Sync too, so it takes a permit like a POST.
+                self._limiter.acquire(owner)
+            except errors.RateLimited as error:
+                return Outcome(upload, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
             claim = self._store.lease_look(upload, attempt, now)
             upload = claim.upload or upload
             if claim.granted or _holds(upload, attempt):
@@ -114,8 +121,9 @@ class Registration:
     def _permit(self, upload: Upload) -> None:
         """Take the permit for the first POST of a lease, or let go of the lease."""
         try:
-            self._limiter.acquire(upload.owner)
+            # In this order a URL that finds no room takes no permit.
             self._store.enter(upload)
+            self._limiter.acquire(upload.owner)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
                 self._store.reopen(upload, self._now(), frozenset(upload.tried))
@@ -234,7 +242,12 @@ class Registration:
         claim = self._store.lease_again(upload, replace(self.plan(), posts=attempt.posts + 1))
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
-        self._store.enter(claim.upload)
+        try:
+            self._store.enter(claim.upload)
+        except errors.BrokerError:
+            with suppress(errors.StoreUnavailable):
+                self._store.release(claim.upload, self._now())
+            raise
         return self.post(claim.upload, began=began)
 
     def discard(self, upload: Upload) -> None:

@@ -5,7 +5,8 @@ One item holds all of it:
     limit#registration
       minute, count       how many registrations were permitted in which minute of the clock
       pausedUntil         nothing is registered before this time, because Sync answered 429
-      by#<caller>         when the caller's latest registrations were permitted
+      by#<caller>         when the caller's latest registrations were permitted; the name is the
+                          first half of the caller's id, since the item must stay small
       hosts               the hosts of Sync's storage that presigns named
 
 Every POST of an asset takes a permit by one conditional update. Its condition compares the caller's
@@ -28,12 +29,15 @@ from chalicelib.uploads import MINUTE
 
 PK = "limit#registration"
 PER_CALLER = 30  # registrations of one caller in any ten seconds
-SPAN = 11_000  # ten seconds, and how far apart two containers' clocks may be
+# Ten seconds, and how far apart two containers' clocks may be. Lambda's are kept much closer; one
+# that is wrong by more lets its caller register as often again.
+SPAN = 11_000
 FURTHEST = 60_000  # a permit of a clock that is further ahead counts for nothing
 LONGEST_PAUSE = 3_600_000
-FORGET_AFTER = 60_000  # a caller's permits are removed from the item some time after the last one
+FORGET_AFTER = SPAN  # a caller's permits are removed from the item when none counts any more
 FORGET_AT_ONCE = 20  # callers; an expression may hold 4 KB
 TRIES = 40  # a caller's parallel requests refuse each other's updates; one of them always wins
+_NAME_DIGITS = 16  # of a keyed hash: nobody can search for another caller's
 _ENTRY = struct.Struct(">Q")  # 48 bits of time and 16 random ones, which tell two permits apart
 
 
@@ -65,7 +69,7 @@ class _Copy:
 
     def times(self, caller_id: str, now: int) -> list[int]:
         """Return when the caller's permits that still count were given, the oldest first."""
-        written = self.permits.get(caller_id, b"")
+        written = self.permits.get(_name(caller_id), b"")
         moments = sorted(number >> 16 for (number,) in _ENTRY.iter_unpack(written))
         return [at for at in moments if now - SPAN < at <= now + FURTHEST]
 
@@ -126,7 +130,7 @@ class RegistrationLimiter:
             written = self._table.write(change)
             self._copy = copy = _Copy.read(written.item)
             # boto3 repeats a write whose answer was lost, and is refused because of itself.
-            if written.granted or entry in _entries(copy.permits.get(caller_id, b"")):
+            if written.granted or entry in _entries(copy.permits.get(_name(caller_id), b"")):
                 return
         raise _refusal(1000)
 
@@ -134,13 +138,13 @@ class RegistrationLimiter:
         """Return the update that takes a permit, and the entry that it writes."""
         copy, minute = self._copy, now // MINUTE
         entry = _ENTRY.pack(now << 16 | secrets.randbits(16))
-        seen = copy.permits.get(caller_id)
+        seen = copy.permits.get(_name(caller_id))
         kept = [
             one
             for one in _entries(seen or b"")
             if now - SPAN < (_ENTRY.unpack(one)[0] >> 16) <= now + FURTHEST
         ]
-        own = f"by#{caller_id}"
+        own = f"by#{_name(caller_id)}"
         names, values = {"own": own}, dict[str, Any](now=now, furthest=now + LONGEST_PAUSE)
         conditions = ["NOT #pausedUntil BETWEEN :now AND :furthest"]
         conditions.append("attribute_not_exists(#own)" if seen is None else "#own = :seen")
@@ -177,7 +181,7 @@ class RegistrationLimiter:
         old = {
             f"by#{other}": written
             for other, written in self._copy.permits.items()
-            if other != caller_id
+            if other != _name(caller_id)
             and max(number >> 16 for (number,) in _ENTRY.iter_unpack(written)) < now - FORGET_AFTER
         }
         return dict(list(old.items())[:FORGET_AT_ONCE])
@@ -203,6 +207,10 @@ class RegistrationLimiter:
         """Let all containers know hosts of Sync's storage that a presign has named."""
         if new := frozenset(hosts) - self._copy.hosts:
             self._copy = _Copy.read(self._table.write(Change(pk=PK, adds={"hosts": new})).item)
+
+
+def _name(caller_id: str) -> str:
+    return caller_id[:_NAME_DIGITS]
 
 
 def _entries(written: bytes) -> list[bytes]:

@@ -113,7 +113,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 600, 120),
         max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
-        registrations_per_minute=reader.whole("REGISTRATIONS_PER_MINUTE", 1, 6000, 600),
+        registrations_per_minute=reader.whole("REGISTRATIONS_PER_MINUTE", 1, 3000, 600),
         log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
     reader.problems += _contradictions(environ)

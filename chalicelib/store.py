@@ -68,14 +68,15 @@ class Store:
             raise claims.refusal()
         raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
 
-    def discard(self, upload: Upload, binding: Binding | None = None) -> None:
+    def discard(self, upload: Upload, binding: Binding | None, *, was_sent: bool) -> None:
         """Take back the record of a public URL that its caller was not told of.
 
-        The quota is given back as well, but not more than a few times in a day.
+        The quota is given back as well; if Sync was asked, not more than a few times in a day.
         """
         held, values = moves.held(upload)
         keys = [idempotency.unbound(binding)] if binding else []
-        for charge in (ledger.refund(upload), ledger.close(upload.owner)):
+        refund = ledger.refund(upload, is_counted=was_sent)
+        for charge in (refund, ledger.close(upload.owner)):
             refused = self._table.transact(
                 Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
                 charge,
@@ -252,12 +253,23 @@ class Store:
     def enter(self, upload: Upload) -> None:
         """Say that an upload whose lease is held is about to be registered; nothing for a file.
 
+        One transaction, under the lease: whoever was frozen before it, or whose first try is
+        carried out late, would else leave a place behind that nobody takes back.
+
         Raises:
             TooManyUnknownUrls: Too many public URLs are in work.
+            StoreUnavailable: The lease is lost, or the table can't be reached.
         """
-        for change in claims.enter(upload):
-            if not self._table.write(change).granted:
-                raise claims.refusal()
+        if upload.is_file or upload.attempt is None:
+            return
+        kept = {"attempt.id": upload.attempt.id}
+        lease = moves.change(upload.id, *moves.held(upload), kept)
+        refused = self._table.transact(lease, *claims.enter(upload))
+        if refused is None:
+            return
+        if refused[0] is not None:
+            raise errors.StoreUnavailable("Another attempt is under way.", retry_after=1)
+        raise claims.refusal()
 
     def others_registering(self, upload: Upload) -> dict[str, int]:
         """Name the other uploads of a public URL, and until when sync. may be at each."""

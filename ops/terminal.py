@@ -32,7 +32,7 @@ class Problem(Exception):  # noqa: N818 - what an operator is told, not a defect
 
 
 def printable(text: str) -> str:
-    """Write what does not print (controls, directions, invisible characters) as an escape."""
+    """Write what moves a terminal's cursor or changes its direction as an escape."""
     return "".join(one if one.isprintable() else _escape(one) for one in text)
 
 

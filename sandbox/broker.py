@@ -75,6 +75,9 @@ class _Handler(ChaliceRequestHandler):
         if self._before is None:
             return True
         reason = self._before.refusal(self.command, self.path, self.headers.items())
+        if self.headers.defects:
+            # Python reads no header behind a malformed line, so one may be hidden there.
+            reason = "The request's headers are malformed."
         if reason is not None:
             self._refuse(f"{reason}\n".encode())
         return reason is None

@@ -29,6 +29,7 @@ HEADERS = {
 STORAGE_PATHS = ("/storage/", "/assets/", "/media/", "/thumbnails/", "/outputs/")
 
 _NAMES = ("127.0.0.1", "localhost")
+_USUAL_PORT = 80  # browsers leave it out of `Host` and `Origin`
 _MULTIPART = "multipart/form-data"
 # What a form, or a script without asking first, can send.
 _FORM_TYPES = {"application/x-www-form-urlencoded", _MULTIPART, "text/plain"}
@@ -85,6 +86,7 @@ class Gate:
         rule = self._rule_of(target.partition("?")[0])
         return (
             self._misnamed(sent)
+            or (None if target.startswith("/") else "Send the path alone, without scheme and host.")
             or (_no_dynamodb_call(method, target, sent) if rule.is_dynamodb else None)
             or _foreign_page(rule, method, sent)
             or _form(rule, method, sent)
@@ -100,7 +102,7 @@ class Gate:
         return self.rest
 
     def _misnamed(self, sent: dict[str, list[str]]) -> str | None:
-        own = [f"{name}:{self.port}" for name in _NAMES]
+        own = [origin.removeprefix("http://") for origin in origins_at(self.port)]
         hosts = sent.get("host", [])
         if len(hosts) == 1 and hosts[0] in own:
             return None
@@ -109,7 +111,8 @@ class Gate:
 
 def origins_at(port: int) -> tuple[str, ...]:
     """Return the two origins that a page on a port of this machine can have."""
-    return tuple(f"http://{name}:{port}" for name in _NAMES)
+    suffix = "" if port == _USUAL_PORT else f":{port}"
+    return tuple(f"http://{name}{suffix}" for name in _NAMES)
 
 
 def before_broker(port: int, origins: Iterable[str]) -> Gate:

@@ -224,7 +224,7 @@ def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
     for _ in range(2):
         one.acquire("f" * 32)
     item = Table(wiring.dynamodb_client(), broker.table).get(PK) or {}
-    assert [name for name in item if name.startswith("by#")] == [f"by#{'f' * 32}"]
+    assert [name for name in item if name.startswith("by#")] == [f"by#{'f' * 16}"]
 
 
 def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
@@ -254,7 +254,7 @@ def test_repeated_write_takes_one_permit(broker: RunningBroker) -> None:
     one = RegistrationLimiter(Repeating(wiring.dynamodb_client(), broker.table), 600, broker.clock)
     one.acquire("b" * 32)
     item = table.get(PK) or {}
-    assert len(item[f"by#{'b' * 32}"]["B"]) == 8
+    assert len(item[f"by#{'b' * 16}"]["B"]) == 8
     assert item["count"]["N"] == "1"
 
 

@@ -52,6 +52,33 @@ def test_older_asset_stays(broker: RunningBroker, upstream: RunningUpstream, url
     assert ids(upstream) == [theirs["id"]]
 
 
+def test_fresh_asset_without_name_stays(
+    broker: RunningBroker, upstream: RunningUpstream, url: str
+) -> None:
+    """Nor one that was made a moment ago, and that has no name either."""
+    theirs = upstream.register(url).json()
+    answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert answer.status_code == 413
+    assert broker.lines("oversize_kept")[0]["assetId"] == theirs["id"]
+    broker.clock.advance(3600)
+    broker.sweep()
+    assert ids(upstream) == [theirs["id"]]
+
+
+def test_looked_up_asset_stays(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+    """What was found in Sync's list after a lost answer may be another program's, and stays."""
+    upstream.behave(duplicateUrl="new")
+    upstream.order({"kind": "answer", "status": 504}, "POST", "/v2/assets")
+    api = small(broker)
+    unclear = api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert unclear.status_code == 202
+    theirs = upstream.register(url).json()
+    assert api.complete(unclear.json()).status_code == 413
+    broker.clock.advance(3600)
+    broker.sweep()
+    assert ids(upstream) == [theirs["id"]]
+
+
 def test_own_asset_goes(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
     """What the caller's own POST has made too large is deleted."""
     answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": "x"})

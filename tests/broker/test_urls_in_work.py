@@ -8,7 +8,7 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import claims, wiring
+from chalicelib import claims, errors, wiring
 from chalicelib.table import Table
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
@@ -113,7 +113,7 @@ def test_five_for_a_caller(broker: RunningBroker, upstream: RunningUpstream, sit
     refused = [one for one in answers if one.status_code == 429]
     assert (len(taken), len(refused)) == (5, 15)
     assert {one.json()["code"] for one in refused} == {"too_many_unknown_urls"}
-    assert {one.headers["Retry-After"] for one in refused} == {"5"}
+    assert {one.headers["Retry-After"] for one in refused} == {"10"}
     assert posts(upstream) == 5
     assert len(in_work(broker)) == 5
     limits = api.call("GET", "/limits").json()
@@ -141,6 +141,72 @@ def test_fifty_for_all(broker: RunningBroker, upstream: RunningUpstream, site: s
         if answer.status_code == 429:
             register(api, f"{site}/x.mp4")
     assert len(in_work(broker)) == 50
+
+
+def test_looks_take_permits(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """However often a caller asks what became of its URLs, Sync's list is read 30 times at most."""
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST, times=None)
+    uploads = [register(api, f"{site}/{number}.mp4").json() for number in range(5)]
+    broker.clock.advance(11)
+    before = len(upstream.journal())
+    answers = [api.complete(uploads[number % 5]) for number in range(60)]
+    assert {one.status_code for one in answers} == {202}
+    assert all(1 <= int(one.headers["Retry-After"]) <= 11 for one in answers)
+    looks = [one for one in upstream.journal()[before:] if one["method"] == "GET"]
+    assert len(looks) == 30
+
+
+def test_no_room_takes_no_permit(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A URL that finds no room leaves the permits to its caller's files."""
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST, times=None)
+    for number in range(5):
+        assert register(api, f"{site}/{number}.mp4").status_code == 202
+    for number in range(40):
+        assert register(api, f"{site}/more-{number}.mp4").json()["code"] == "too_many_unknown_urls"
+    upstream.call("DELETE", "/_sandbox/faults")
+    assert api.complete(api.landed()).status_code == 200
+    limits = api.call("GET", "/limits").json()
+    assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 6
+
+
+def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """Whoever was frozen before it entered, until others have finished, leaves no place behind."""
+    api = Api(broker)
+    upstream.order({"kind": "answer", "status": 504}, *POST)
+    upload = register(api, upstream.upload()).json()
+    lifecycle = broker.wired().lifecycle
+    caller = broker.wired().authenticator.caller(f"Bearer {api.token}")
+    frozen = lifecycle.get(caller, upload["id"])
+    assert frozen.source_url is not None
+    assert frozen.source_url.startswith(site)
+    broker.clock.advance(SETTLED)
+    assert api.complete(upload).status_code == 200
+    store = broker.wired().sweeper._store  # noqa: SLF001 - what a thawed request would call
+    with pytest.raises(errors.StoreUnavailable):
+        store.enter(frozen)
+    assert in_work(broker) == set()
+
+
+def test_key_is_answered_though_limited(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A repeated request with its key gets its asset, also when its caller has no permit left."""
+    api = Api(broker)
+    url = upstream.upload()
+    assert url.startswith(site)
+    headers = {"Idempotency-Key": "once"}
+    body = {"url": url, "type": "VIDEO"}
+    first = api.call("POST", "/assets", json=body, headers=headers)
+    assert first.status_code == 201
+    upstream.order({"kind": "answer", "status": 401}, *POST, times=None)
+    while register(api, url).status_code != 429:
+        pass
+    again = api.call("POST", "/assets", json=body, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
 
 
 def test_reopened_url_takes_its_place_again(

@@ -36,7 +36,7 @@ SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
 PRESIGNS = 3000  # a minute: more than any run makes
-REGISTRATIONS = 6000  # a minute, as above
+REGISTRATIONS = 3000  # a minute, as above
 SETTLE_SECONDS = 90
 _MADE = re.compile(r"\basset ([0-9a-f-]{36})")
 _DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")

@@ -294,3 +294,23 @@ def test_dynamodb_takes_no_second_header(name: str) -> None:
     """Two of what decides are none: gate and emulator might read another one."""
     sent = [("Host", f"127.0.0.1:{PORT}"), *GET_ITEM.items(), (name, GET_ITEM[name])]
     assert DYNAMODB.refusal("POST", "/", sent)
+
+
+def test_usual_port() -> None:
+    """Browsers leave port 80 out of `Host` and `Origin`."""
+    before = gate.before_demo(80, gate.origins_at(80))
+    sent = [("Host", "localhost"), ("Origin", "http://127.0.0.1"), ("Sec-Fetch-Site", "cross-site")]
+    assert before.refusal("GET", "/token", sent) is None
+    assert before.refusal("GET", "/token", [("Host", "localhost:8080")]) is not None
+
+
+def test_absolute_target() -> None:
+    """A target with scheme and host would be judged by another rule than its path's."""
+    before = gate.before_upstream(8001, ())
+    sent = [
+        ("Host", "127.0.0.1:8001"),
+        ("Content-Type", "application/foo"),
+        ("Content-Length", "2"),
+    ]
+    target = "http://127.0.0.1:8001/_sandbox/reset"
+    assert before.refusal("POST", target, sent) is not None
