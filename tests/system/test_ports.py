@@ -290,6 +290,16 @@ def test_bare_form(system: System, target: str, content_type: str) -> None:
     system.assert_untouched()
 
 
+def test_header_behind_a_malformed_line(system: System) -> None:
+    """No port passes over what is wrong in the head, and over an Origin that follows it."""
+    for name, port in system.started.ports.items():
+        host = ("Host", f"127.0.0.1:{port}")
+        hidden = ("no colon is in this line\r\nOrigin", EVIL)
+        answer = send(int(port), "GET", "/health", [host, hidden], b"")
+        assert answer.status in {None, 400, 403}, name
+    system.assert_untouched()
+
+
 def test_pages_in_use(system: System, page_port: str) -> None:
     """A listed page and the demo page reach broker, storage and tokens, under either name."""
     ports = (page_port, system.started.ports["DEMO_PORT"])
