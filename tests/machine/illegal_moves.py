@@ -36,7 +36,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         store.record(forged, asset, looked_up=False, now=now),
         store.record(forged, asset, looked_up=True, now=now),
     ]
-    store.discard(forged)
+    store.discard(forged, None, was_sent=True)
     if record.status is not Status.PENDING:
         claims.append(store.lease_post(record.id, record.owner, plan, now))
         claims.append(store.renew(record, target, now))
