@@ -15,7 +15,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from chalicelib import errors, observability
+from chalicelib import observability, upstream_errors
 from chalicelib.uploads import Json
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
@@ -175,9 +175,9 @@ class Client:
         except requests.RequestException as error:
             raise _failure(error) from error
         except ReadTimeoutError as error:
-            raise errors.UpstreamTimeout("sync. did not answer in time.") from error
+            raise upstream_errors.UpstreamTimeout("sync. did not answer in time.") from error
         except HTTPError as error:
-            raise errors.UpstreamFault("The connection to sync. broke off.") from error
+            raise upstream_errors.UpstreamFault("The connection to sync. broke off.") from error
         finally:
             self._last_used = self._monotonic()
             if not admission.is_refused:
@@ -211,21 +211,21 @@ class Client:
         while chunk := response.raw.read1(65536, decode_content=True):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
-                raise errors.UpstreamFault("sync.'s answer has no end.")
+                raise upstream_errors.UpstreamFault("sync.'s answer has no end.")
             if self._monotonic() > deadline:
-                raise errors.UpstreamTimeout("sync. did not answer in time.")
+                raise upstream_errors.UpstreamTimeout("sync. did not answer in time.")
         return bytes(content)
 
 
-def _failure(error: requests.RequestException) -> errors.UpstreamError:
+def _failure(error: requests.RequestException) -> upstream_errors.UpstreamError:
     """Map an exception of requests: was anything sent?"""
     if isinstance(error, requests.ConnectTimeout):
-        return errors.UpstreamUnreachable("No connection to sync.")
+        return upstream_errors.UpstreamUnreachable("No connection to sync.")
     if isinstance(error, requests.Timeout):
-        return errors.UpstreamTimeout("sync. did not answer in time.")
+        return upstream_errors.UpstreamTimeout("sync. did not answer in time.")
     if isinstance(error, requests.ConnectionError) and _never_connected(error):
-        return errors.UpstreamUnreachable("No connection to sync.")
-    return errors.UpstreamFault("The connection to sync. broke off.")
+        return upstream_errors.UpstreamUnreachable("No connection to sync.")
+    return upstream_errors.UpstreamFault("The connection to sync. broke off.")
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -1,7 +1,7 @@
 """Every failure that a caller can meet. `docs/errors.md` lists the same codes.
 
-A `RequestError` is the caller's to mend. An `UpstreamError` is Sync's failure; an `OutcomeUnknown`
-among them was sent, and may have been carried out. The others are the broker's own.
+A `RequestError` is the caller's to mend. The failures of Sync are in `upstream_errors`; the others
+are the broker's own.
 """
 
 from typing import ClassVar
@@ -263,81 +263,6 @@ class LineFull(RequestError):
     code = "line_full"
     title = "Too many are waiting"
     retryable = True
-
-
-class UpstreamError(BrokerError):
-    """sync.'s API failed, or answered what the broker can't use.
-
-    Attributes:
-        upstream_status: The HTTP status of Sync's response, or None if there was none.
-        upstream_code: Sync's own `errorCode`, or None.
-    """
-
-    status = 502
-
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        retry_after: float | None = None,
-        upstream_status: int | None = None,
-        upstream_code: str | None = None,
-    ) -> None:
-        super().__init__(detail, retry_after=retry_after)
-        self.upstream_status = upstream_status
-        self.upstream_code = upstream_code
-
-
-class UpstreamRefused(UpstreamError):
-    """sync. refused the request, and the broker knows no better word for it."""
-
-    code = "upstream_refused"
-    title = "sync. refused the request"
-
-
-class UpstreamUnauthorized(UpstreamError):
-    """sync. refused the broker's key, plan or payment."""
-
-    code = "upstream_unauthorized"
-    title = "The broker is not allowed to use sync."
-
-
-class UpstreamBusy(UpstreamError):
-    """sync.'s rate limit is reached."""
-
-    status = 503
-    code = "upstream_busy"
-    title = "sync. is busy"
-    retryable = True
-
-
-class UpstreamUnreachable(UpstreamError):
-    """No connection to sync.; the request was never sent."""
-
-    code = "upstream_unreachable"
-    title = "sync. can't be reached"
-    retryable = True
-
-
-class OutcomeUnknown(UpstreamError):
-    """The request was sent, and its answer was lost or is of no use."""
-
-    retryable = True
-
-
-class UpstreamTimeout(OutcomeUnknown):
-    """sync. did not answer in time."""
-
-    status = 504
-    code = "upstream_timeout"
-    title = "sync. did not answer in time"
-
-
-class UpstreamFault(OutcomeUnknown):
-    """sync. answered with a 5xx, with nonsense, or cut the connection."""
-
-    code = "upstream_fault"
-    title = "sync. failed"
 
 
 class StoreUnavailable(BrokerError):

@@ -4,9 +4,8 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from chalicelib import errors, observability, public_urls
+from chalicelib import errors, observability, upstream_errors
 from chalicelib.callers import Caller
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
 from chalicelib.ports import (
@@ -22,11 +21,11 @@ from chalicelib.ports import (
 )
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
+from chalicelib.storage_hosts import StorageHosts
 from chalicelib.uploads import (
     NewFile,
     NewUrl,
     Page,
-    Presigned,
     RequestKey,
     Status,
     Target,
@@ -75,7 +74,7 @@ class Lifecycle:
         self._registration = registration
         self._limiter = limiter
         self._now = now
-        self._storage_hosts = frozenset(storage_hosts)
+        self._storage_hosts = StorageHosts(storage_hosts, limiter)
         self._window = window
 
     def begin(
@@ -185,7 +184,7 @@ class Lifecycle:
     @property
     def storage_hosts(self) -> frozenset[str]:
         """The hosts of Sync's storage: those of the settings, and those that presigns named."""
-        return self._storage_hosts | self._limiter.storage_hosts
+        return self._storage_hosts.known
 
     def line_standing(self, caller: Caller) -> LineStanding:
         """Say how long the line for presigns is."""
@@ -244,7 +243,7 @@ class Lifecycle:
         """
         try:
             self._limiter.acquire(caller.id)
-            self._refuse_storage(upload.source_url or "")
+            self._storage_hosts.refuse(upload.source_url or "")
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
                 self._store.discard(upload, binding, was_sent=False)
@@ -265,13 +264,6 @@ class Lifecycle:
             with suppress(errors.StoreUnavailable):
                 self._store.discard(upload, binding, was_sent=True)
             raise
-
-    def _refuse_storage(self, url: str) -> None:
-        """Refuse a URL in a storage host that another container's presign has named meanwhile."""
-        if detail := public_urls.storage_refusal(url, self.storage_hosts):
-            raise errors.InvalidInput(
-                f"url {detail}.", errors=({"pointer": "/url", "detail": detail},)
-            )
 
     def _again(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
         """Answer a repeated request: with a fresh address where the old one gets old."""
@@ -332,23 +324,16 @@ class Lifecycle:
         issued_at = self._now()
         try:
             presigned = self._upstream.presign(file_name, content_type, size, admit)
-        except errors.UpstreamRefused as error:
+        except upstream_errors.UpstreamRefused as error:
             raise errors.FileRejected(error.detail or "sync. gave no reason.") from error
-        except errors.UpstreamBusy as error:
+        except upstream_errors.UpstreamBusy as error:
             with suppress(errors.StoreUnavailable):
                 self._line.slow_down(error.retry_after or 0)
             raise
-        self._learn_storage_hosts(presigned)
+        self._storage_hosts.learn(presigned)
         # What the caller is told, and what the sweep waits for, must be the same.
         life = min(presigned.expires_in * 1000, self._window)
         return Target(presigned.upload_url, presigned.url, issued_at, issued_at + life)
-
-    def _learn_storage_hosts(self, presigned: Presigned) -> None:
-        """Let no container take for a public URL what lies at a host that a presign named."""
-        named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
-        if new := named - self.storage_hosts:
-            observability.event("storage_host_unknown", level=30, hosts=sorted(new))
-            self._limiter.learn_storage_hosts(new)
 
 
 def _own(upload: Upload | None, caller: Caller) -> Upload:

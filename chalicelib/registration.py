@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, upstream_errors
 from chalicelib.attempts import Attempt, Walk
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, standing
 from chalicelib.ports import RegistrationLimiter, Store, Upstream
@@ -146,7 +146,7 @@ class Registration:
         attempt = _attempt(upload)
         began = attempt.first_post_at if began is None else began
         tried = frozenset(upload.tried)
-        refusal: errors.UpstreamRefused | None = None
+        refusal: upstream_errors.UpstreamRefused | None = None
         for place in upload.untried:
             now = self._now()
             # Whoever was frozen so long that its lease may be over must not POST any more.
@@ -160,11 +160,11 @@ class Registration:
                 asset = self._upstream.register(
                     address, upload.type, upload.name, upload.project_id
                 )
-            except errors.OutcomeUnknown as error:
+            except upstream_errors.OutcomeUnknown as error:
                 _lost(upload, error.code)
                 has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
                 return self.look(upload, began) if has_time else self._keep_looking(upload)
-            except errors.UpstreamRefused as error:
+            except upstream_errors.UpstreamRefused as error:
                 refusal = error
                 tried |= {place}
             except errors.RequestError as error:
@@ -177,10 +177,10 @@ class Registration:
                 raise
             else:
                 return self._recording.record(upload, asset, looked_up=False)
-        return self._refused(upload, refusal or errors.UpstreamRefused(), tried)
+        return self._refused(upload, refusal or upstream_errors.UpstreamRefused(), tried)
 
     def _back_off_if_busy(self, error: errors.BrokerError) -> None:
-        if isinstance(error, errors.UpstreamBusy):
+        if isinstance(error, upstream_errors.UpstreamBusy):
             with suppress(errors.StoreUnavailable):
                 self._limiter.back_off(error.retry_after or 0)
 
@@ -211,7 +211,7 @@ class Registration:
                 "look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code
             )
             # A cursor that sync. does not take any more would never be taken.
-            is_refused = walk.cursor is None or isinstance(error, errors.UpstreamRefused)
+            is_refused = walk.cursor is None or isinstance(error, upstream_errors.UpstreamRefused)
             return self._keep_looking(upload, None if is_refused else walk)
         verdict = judge(self._store, upload, found, walk, self._now())
         if verdict.asset is not None:
@@ -264,7 +264,7 @@ class Registration:
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
-        self, upload: Upload, refusal: errors.UpstreamRefused, tried: frozenset[int]
+        self, upload: Upload, refusal: upstream_errors.UpstreamRefused, tried: frozenset[int]
     ) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
         reason = refusal.detail or "sync. gave no reason."

@@ -4,7 +4,7 @@ import json
 import time
 from email.utils import parsedate_to_datetime
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, upstream_errors
 from chalicelib.uploads import Json
 
 # sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
@@ -14,22 +14,24 @@ FINAL: dict[str, type[errors.BrokerError]] = {
     "file_not_in_org_storage": errors.FileRejected,
     "project_not_found": errors.ProjectNotFound,
 }
-_BY_STATUS: dict[int, type[errors.UpstreamError]] = {
-    401: errors.UpstreamUnauthorized,
-    402: errors.UpstreamUnauthorized,
-    403: errors.UpstreamUnauthorized,
-    408: errors.UpstreamTimeout,
-    429: errors.UpstreamBusy,
-    504: errors.UpstreamTimeout,
+_BY_STATUS: dict[int, type[upstream_errors.UpstreamError]] = {
+    401: upstream_errors.UpstreamUnauthorized,
+    402: upstream_errors.UpstreamUnauthorized,
+    403: upstream_errors.UpstreamUnauthorized,
+    408: upstream_errors.UpstreamTimeout,
+    429: upstream_errors.UpstreamBusy,
+    504: upstream_errors.UpstreamTimeout,
 }
-_BY_CODE: dict[str, type[errors.UpstreamError]] = {
-    "rate_limit_exceeded": errors.UpstreamBusy,
-    "concurrency_limit_reached": errors.UpstreamBusy,
+_BY_CODE: dict[str, type[upstream_errors.UpstreamError]] = {
+    "rate_limit_exceeded": upstream_errors.UpstreamBusy,
+    "concurrency_limit_reached": upstream_errors.UpstreamBusy,
 }
 MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
-_DETAILS: dict[type[errors.UpstreamError], str] = {
-    errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
-    errors.UpstreamUnauthorized: "This service can't use sync. now; its operator has to see to it.",
+_DETAILS: dict[type[upstream_errors.UpstreamError], str] = {
+    upstream_errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
+    upstream_errors.UpstreamUnauthorized: (
+        "This service can't use sync. now; its operator has to see to it."
+    ),
 }
 DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
 
@@ -42,7 +44,7 @@ def read(status: int, retry_after: str | None, content: bytes) -> Json:
         body = None
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         if not isinstance(body, dict):
-            raise errors.UpstreamFault("sync.'s answer is not a JSON object.")
+            raise upstream_errors.UpstreamFault("sync.'s answer is not a JSON object.")
         return body
     problem = body if isinstance(body, dict) else {}
     code = problem.get("errorCode") or problem.get("error_code")
@@ -62,11 +64,11 @@ def _refusal(
         return FINAL[code](message or "sync. gave no reason.")
     kind = (_BY_CODE.get(code or "") if is_refusal else None) or _BY_STATUS.get(status)
     if kind is None:
-        kind = errors.UpstreamRefused if is_refusal else errors.UpstreamFault
-    if kind is errors.UpstreamBusy and retry_after is None:
+        kind = upstream_errors.UpstreamRefused if is_refusal else upstream_errors.UpstreamFault
+    if kind is upstream_errors.UpstreamBusy and retry_after is None:
         retry_after = DEFAULT_RETRY_AFTER
     # What sync. says about the key or the plan is for the operator's log, not for the browser.
-    detail = message if kind is errors.UpstreamRefused else _DETAILS.get(kind, "")
+    detail = message if kind is upstream_errors.UpstreamRefused else _DETAILS.get(kind, "")
     return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
 
 

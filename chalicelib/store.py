@@ -28,24 +28,21 @@ from typing import Any
 
 from chalicelib import claims, errors, idempotency, items, ledger, moves
 from chalicelib.attempts import Attempt, Walk
-from chalicelib.ports import Binding, Claim, Claimed, Due
+from chalicelib.due_uploads import DueUploads
+from chalicelib.ports import Binding, Claim, Claimed
 from chalicelib.quotas import Standing
-from chalicelib.table import Change, Table
+from chalicelib.table import Change
 from chalicelib.uploads import MINUTE, Json, Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
-DUE_INDEX = "by-due"
 
 
-class Store:
+class Store(DueUploads):
     """Uploads in DynamoDB.
 
     Args:
         table: The broker's table.
     """
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     def create(self, upload: Upload, used: Standing, binding: Binding | None = None) -> None:
         """Write a new upload in place of its reservation; its id is random, so it is new.
@@ -101,22 +98,6 @@ class Store:
     def list_assets(self, owner: str, limit: int, cursor: str | None) -> Page:
         """Read a caller's registered uploads, the last registered first."""
         return self._list(f"assets#{owner}", limit, cursor)
-
-    def due(self, shard: str, now: int, limit: int) -> tuple[Due, ...]:
-        """Read which uploads of a shard are due, the longest due first."""
-        answer = self._due(shard, now, Limit=limit)
-        return tuple(_due(row) for row in answer["Items"])
-
-    def backlog(self, now: int) -> int:
-        """Count what is due in all shards."""
-        count = 0
-        for shard in (*items.FILE_SHARDS, items.URL_SHARD):
-            answer = self._due(shard, now, Select="COUNT")
-            count += answer["Count"]
-            while last := answer.get("LastEvaluatedKey"):
-                answer = self._due(shard, now, Select="COUNT", ExclusiveStartKey=last)
-                count += answer["Count"]
-        return count
 
     def lease_post(self, upload_id: str, owner: str, attempt: Attempt, now: int) -> Claim:
         """Take the lease that allows to POST: only of a pending upload whose pause is over."""
@@ -309,26 +290,6 @@ class Store:
             {"count": len(upload.targets), "end": ends_at},
         )
 
-    def postpone(self, upload_id: str, due_at: int) -> None:
-        """Let the sweep look later after an upload that it could not deal with."""
-        self._table.write(
-            Change(
-                pk=f"upload#{upload_id}",
-                condition="attribute_exists(#dueShard)",
-                sets={"dueAt": due_at},
-            )
-        )
-
-    def forget(self, upload_id: str) -> None:
-        """Take a finished upload, of which nothing is left to do, out of the sweep's index."""
-        self._table.write(
-            Change(
-                pk=f"upload#{upload_id}",
-                condition="attribute_exists(#discarded)",
-                removes=(*moves.UNFINISHED, "discarded"),
-            )
-        )
-
     def _close_pending(  # noqa: PLR0913, PLR0917 - the last two belong together
         self,
         upload_id: str,
@@ -366,11 +327,6 @@ class Store:
         upload = items.to_upload(item) if item else None
         return upload if upload is not None and upload.owner == owner else None
 
-    def _due(self, shard: str, now: int, **request: Any) -> Json:
-        names = items.values({":shard": shard, ":now": now})
-        condition = "dueShard = :shard AND dueAt <= :now"
-        return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
-
     def _list(self, list_key: str, limit: int, cursor: str | None) -> Page:
         start = {} if cursor is None else {"ExclusiveStartKey": items.start_key(list_key, cursor)}
         answer = self._table.query(
@@ -384,9 +340,3 @@ class Store:
         last = answer.get("LastEvaluatedKey")
         uploads = tuple(items.to_upload(item) for item in answer["Items"])
         return Page(uploads, items.cursor(last) if last else None)
-
-
-def _due(row: items.Item) -> Due:
-    """Read a row of the sweep's index. Only its key is sure to be there."""
-    owner = row.get("owner", {}).get("S", "")
-    return Due(row["pk"]["S"].removeprefix("upload#"), owner, int(row["dueAt"]["N"]))

@@ -9,7 +9,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, upstream_errors
 from chalicelib.items import FILE_SHARDS, URL_SHARD
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
@@ -208,7 +208,7 @@ class Sweeper:
         """Try to delete what is too large; where sync. will not, not at every turn again."""
         try:
             self._registration.discard(upload)
-        except errors.UpstreamError as error:
+        except upstream_errors.UpstreamError as error:
             # Left as it is, it would stay the longest due, and a few of them take the whole cap.
             self._postpone(upload.id, next_look(upload.updated_at, self._now()))
             observability.event(

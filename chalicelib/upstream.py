@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from chalicelib import errors, observability, replies
+from chalicelib import errors, observability, replies, upstream_errors
 from chalicelib.attempts import Candidates
 from chalicelib.keys import Secret
 from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of, made_at
@@ -96,7 +96,7 @@ class Upstream:
             or not expires_in >= 1  # NaN is neither
             or not (_is_url(upload_url) and _is_url(url))
         ):
-            raise errors.UpstreamFault("sync. answered the presign with something else.")
+            raise upstream_errors.UpstreamFault("sync. answered the presign with something else.")
         return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
 
     def register(
@@ -118,7 +118,7 @@ class Upstream:
             body["projectId"] = project
         asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         if not isinstance(asset.get("id"), str) or not asset["id"]:
-            raise errors.UpstreamFault("sync. answered the registration without an id.")
+            raise upstream_errors.UpstreamFault("sync. answered the registration without an id.")
         return asset_of(asset)
 
     def read(self, asset_id: str) -> Json:
@@ -176,7 +176,7 @@ class Upstream:
         """
         try:
             self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
-        except errors.UpstreamError as error:
+        except upstream_errors.UpstreamError as error:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
 
@@ -199,7 +199,9 @@ class Upstream:
                 items, cursor = page.get("items"), page.get("nextCursor") or None
                 # What can't be read may be the very asset that is sought.
                 if not are_assets(items) or not isinstance(cursor, str | None):
-                    raise errors.UpstreamFault("sync. answered the list with something else.")
+                    raise upstream_errors.UpstreamFault(
+                        "sync. answered the list with something else."
+                    )
             except errors.BrokerError:
                 if number == 0:
                     raise
@@ -211,7 +213,7 @@ class Upstream:
         deadline = self._monotonic() + seconds
         try:
             return self._call(method, path, seconds, **request)
-        except (errors.OutcomeUnknown, errors.UpstreamUnreachable):
+        except (upstream_errors.OutcomeUnknown, upstream_errors.UpstreamUnreachable):
             left = deadline - self._monotonic()
             if left < 1:
                 raise
@@ -223,13 +225,13 @@ class Upstream:
         try:
             try:
                 return self._send(method, path, seconds, key, **request)
-            except errors.UpstreamUnauthorized as error:
+            except upstream_errors.UpstreamUnauthorized as error:
                 # A request whose key was refused was not carried out, a registration included.
                 is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
                 if not is_refused or not self._api_key.refresh(key):
                     raise
                 return self._send(method, path, seconds, self._api_key.current(), **request)
-        except errors.UpstreamError as error:
+        except upstream_errors.UpstreamError as error:
             # What sync. says for people stays out of it: it may say back what a caller sent.
             observability.event(
                 "upstream_error",

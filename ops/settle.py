@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import errors, items, keys, settings
+from chalicelib import errors, items, keys, settings, upstream_errors
 from chalicelib.ports import Claimed
 from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.store import Store
@@ -168,7 +168,7 @@ class Settler:
 def _explained(error: Exception, asset_id: str) -> Problem:
     if isinstance(error, Problem):
         return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
-    if isinstance(error, errors.UpstreamRefused):
+    if isinstance(error, upstream_errors.UpstreamRefused):
         return Problem(f"sync. knows no asset {asset_id} of this key.", "Look at its id again.")
     detail = getattr(error, "detail", "")
     return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)

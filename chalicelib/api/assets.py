@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from chalicelib import errors, observability, validation, wiring
+from chalicelib import errors, observability, upstream_errors, validation, wiring
 from chalicelib.api import render
 from chalicelib.responses import Answer, Request, Routes
 
@@ -34,9 +34,9 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,
-        errors.UpstreamUnauthorized,
-        errors.UpstreamBusy,
-        errors.UpstreamUnreachable,
+        upstream_errors.UpstreamUnauthorized,
+        upstream_errors.UpstreamBusy,
+        upstream_errors.UpstreamUnreachable,
     ),
 )
 def register(request: Request) -> Answer:

@@ -2,7 +2,7 @@
 
 import re
 
-from chalicelib import errors, observability, validation, wiring
+from chalicelib import errors, observability, upstream_errors, validation, wiring
 from chalicelib.api import render
 from chalicelib.responses import Answer, Request, Routes
 from chalicelib.uploads import Status
@@ -10,11 +10,11 @@ from chalicelib.uploads import Status
 _ID = re.compile(r"[0-9a-f]{32}")
 _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
 _SYNC = (
-    errors.UpstreamUnauthorized,
-    errors.UpstreamBusy,
-    errors.UpstreamUnreachable,
-    errors.UpstreamTimeout,
-    errors.UpstreamFault,
+    upstream_errors.UpstreamUnauthorized,
+    upstream_errors.UpstreamBusy,
+    upstream_errors.UpstreamUnreachable,
+    upstream_errors.UpstreamTimeout,
+    upstream_errors.UpstreamFault,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _LINE = (errors.WaitingInLine, errors.LineFull)

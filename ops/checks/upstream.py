@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import errors, keys, settings
+from chalicelib import errors, keys, settings, upstream_errors
 from chalicelib.admission import Budget
 from chalicelib.line import Line
 from chalicelib.public_urls import storage_refusal
@@ -155,7 +155,7 @@ def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
     upstream = Upstream(chosen.sync_base_url, keys.fixed(value))
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
-    except errors.UpstreamBusy as error:
+    except upstream_errors.UpstreamBusy as error:
         line.slow_down(error.retry_after or 0)  # as the broker does
         raise
     return presigned
@@ -185,12 +185,12 @@ def _admit(patient: Patient, line: Line) -> None:
 def _no_address(patient: Patient, error: errors.BrokerError) -> Finding:
     """Say why there is no address to try."""
     what = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
-    if isinstance(error, errors.UpstreamUnauthorized):
+    if isinstance(error, upstream_errors.UpstreamUnauthorized):
         advice = f"Look at the key: `{patient.provision} --replace-secrets`."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     if isinstance(error, errors.Misconfigured):
         return Finding("storage", "preflight", State.UNKNOWN, what, "Put the settings right first.")
-    if isinstance(error, errors.UpstreamRefused):
+    if isinstance(error, upstream_errors.UpstreamRefused):
         advice = "sync. takes no presign of this key. Ask sync."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     advice = "Try again in a minute; or --no-presign."

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from chalicelib import errors
+from chalicelib import errors, upstream_errors
 from chalicelib.keys import Secret
 from chalicelib.upstream import Upstream
 
@@ -102,6 +102,6 @@ def test_unreachable() -> None:
         port = closed.getsockname()[1]
     taken: list[int] = []
     client = Upstream(f"http://127.0.0.1:{port}", Secret(lambda: "a-key"))
-    with pytest.raises(errors.UpstreamUnreachable):
+    with pytest.raises(upstream_errors.UpstreamUnreachable):
         client.presign("one.mp4", "video/mp4", 5, lambda: taken.append(1))
     assert taken == []

@@ -18,7 +18,7 @@ import requests
 from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import errors, settings, validation, wiring
+from chalicelib import errors, settings, upstream_errors, validation, wiring
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
@@ -180,7 +180,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     watch.catch(broker.lifecycle._upstream.delete, "an-asset")  # noqa: SLF001 - as above
     assert any("UpstreamRefused" in text for text in watch.raised)
     upstream.call("DELETE", "/_sandbox/faults")
-    watch.codes.add(errors.UpstreamRefused.code)
+    watch.codes.add(upstream_errors.UpstreamRefused.code)
 
 
 def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:

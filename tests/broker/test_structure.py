@@ -46,12 +46,16 @@ def test_error_codes_documented() -> None:
     assert documented == defined
 
 
+ERROR_MODULES = ("errors.py", "upstream_errors.py")
+
+
 def test_error_tree_drawn() -> None:
     """The tree in the documentation holds every class."""
     page = (ROOT / "docs" / "errors.md").read_text()
     drawn = set(re.findall(r"[├└]── (\w+)", page)) | {"BrokerError"}
-    source = ast.parse((ROOT / "chalicelib" / "errors.py").read_text())
-    assert drawn == {node.name for node in source.body if isinstance(node, ast.ClassDef)}
+    sources = [(ROOT / "chalicelib" / name).read_text() for name in ERROR_MODULES]
+    nodes = [node for source in sources for node in ast.parse(source).body]
+    assert drawn == {node.name for node in nodes if isinstance(node, ast.ClassDef)}
 
 
 def test_settings_documented() -> None:
@@ -168,16 +172,12 @@ def _functions(path: Path) -> list[tuple[str, int]]:
 
 
 def test_sizes() -> None:
-    """Modules stay under 500 lines, functions under 60, and app.py under 120.
-
-    A module that is cut by its size alone falls into helpers with one importer, so the first bound
-    only asks for a second look.
-    """
+    """Modules stay under 350 lines, functions under 60, and app.py under 120."""
     sources = [ROOT / "app.py"]
     for folder in ("chalicelib", "sandbox", "ops", "benchmarks"):
         sources += (ROOT / folder).rglob("*.py")
     for path in sources:
-        assert len(path.read_text().splitlines()) <= 500, path
+        assert len(path.read_text().splitlines()) <= 350, path
         for name, length in _functions(path):
             assert length < 60, name
     assert len((ROOT / "app.py").read_text().splitlines()) < 120
