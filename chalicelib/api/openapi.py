@@ -9,6 +9,7 @@ from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
+VERSION = "0.1.0"
 _EVERYWHERE = (errors.InternalError, errors.Misconfigured, errors.ForbiddenOrigin)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
 _IDS: dict[str, Json] = {
@@ -67,7 +68,7 @@ def document(operations: Iterable[Operation], prefix: str) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "sync upload broker",
-            "version": "0.1.0",
+            "version": VERSION,
             "description": "Uploads from browsers to sync. without the API key.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sandbox import ports
 
 OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
 LEVELS = {"INFO", "DEBUG", "WARNING", "ERROR"}
-PUBLIC = {"/health", "/openapi.json"}
+PUBLIC = {"/", "/health", "/openapi.json"}
 
 
 def rows(page: str) -> list[list[str]]:
@@ -153,6 +154,8 @@ def test_openapi(broker: RunningBroker) -> None:
     document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
     validate(document)
     assert document["openapi"].startswith("3.1")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert document["info"]["version"] == project["version"]
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
     }

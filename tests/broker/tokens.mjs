@@ -40,7 +40,10 @@ function raw({ raw: payload, header, key }) {
   const secret = signing(key);
   const signature = key.startsWith("secret:")
     ? crypto.createHmac("sha256", secret).update(input).digest()
-    : crypto.sign(key.startsWith("okp") ? null : "sha256", Buffer.from(input), { key: secret, dsaEncoding: "ieee-p1363" });
+    : crypto.sign(key.startsWith("okp") ? null : "sha256", Buffer.from(input), {
+        key: secret,
+        dsaEncoding: "ieee-p1363",
+      });
   return `${input}.${signature.toString("base64url")}`;
 }
 
