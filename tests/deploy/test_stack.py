@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
@@ -87,6 +88,19 @@ def test_preflight(stack: Stack) -> None:
     headers = {"Origin": "https://elsewhere.example.com"} | asked
     other = requests.options(stack.url + "/uploads", headers=headers, timeout=9)
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_root_and_head(stack: Stack) -> None:
+    """The API's root names documents that are there, for GET and HEAD; the stage has its place."""
+    answer = requests.get(stack.url + "/", timeout=9)
+    assert answer.status_code == 200
+    assert answer.json()["health"] == urlsplit(stack.url).path + "/health"
+    for path in (answer.json()["health"], answer.json()["openapi"]):
+        url = urljoin(stack.url, path)
+        got, head = (requests.request(method, url, timeout=9) for method in ("GET", "HEAD"))
+        assert (got.status_code, head.status_code) == (200, 200)
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+        assert not head.content
 
 
 def test_gateways_own_answer(stack: Stack) -> None:
