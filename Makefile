@@ -38,7 +38,7 @@ bytecode: .venv/.sandbox ## Compile what is deployed, so that a cold start takes
 	.venv/bin/python scripts/bytecode.py
 
 clean: ## Delete what setup installed and what the sandbox stored
-	rm -rf .venv .venv-ministack .nginx vendor node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf .venv .venv-ministack .nginx vendor node_modules scripts/*/node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'

@@ -1,34 +1,31 @@
 """From a bearer token to a caller."""
 
+import json
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jwt
-from jwt.exceptions import InvalidSubjectError
 
-from chalicelib import errors
+from chalicelib import errors, observability
 from chalicelib.callers import Caller, Limits
 from chalicelib.keys import Key, Secret
 from chalicelib.settings import jwt_secrets
+from chalicelib.token_rules import Rules, TokenRefusedError, shown
 
-LEEWAY_SECONDS = 10  # how far the clock of the app's backend may be off
 MAX_TOKEN_BYTES = 8192
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_HOW = "Authorization: Bearer <token>"
+# RFC 6750, section 3: a request without a token is told the scheme and nothing else.
+_CHALLENGE = 'Bearer realm="sync upload broker"'
+_WITHOUT_TOKEN = frozenset({"no_token", "other_scheme"})
+_UNREADABLE = (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, RecursionError)
 
-# What is told to somebody whose token bears a signature that holds.
-_REASONS: dict[type[Exception], str] = {
-    jwt.ExpiredSignatureError: "The token has expired.",
-    jwt.ImmatureSignatureError: "The token is not valid yet.",
-    jwt.InvalidAudienceError: "The token is for another audience.",
-    jwt.InvalidIssuerError: "The token is from another issuer.",
-    InvalidSubjectError: "The token names nobody in `sub`.",
-    jwt.MissingRequiredClaimError: "The token lacks a claim that is required here.",
-}
-
-# Another key may be the right one, and one that can't be used must not lock it out.
-_NOT_THIS_KEY = (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError)
+_jws = jwt.PyJWS()
+if jwt.algorithms.has_crypto:
+    # RFC 9864 gives the one curve that is accepted here this name; PyJWT knows the older EdDSA.
+    _jws.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
 
 # From issuer and subject to an id that tells neither: `caller_ids.CallerIds.of` is one.
 CallerId = Callable[[str, str], str]
@@ -56,31 +53,9 @@ class SharedSecret:
     def keys(self, header: Mapping[str, Any]) -> Iterator[Key]:  # noqa: ARG002 - as in Keys
         """Yield the secrets; if none of them held, there may be a new one meanwhile."""
         value = self._secret.current()
-        yield from (Key(secret, "HS256") for secret in jwt_secrets(value))
+        yield from (Key(secret, ("HS256",)) for secret in jwt_secrets(value))
         if self._secret.refresh(value):
-            yield from (Key(secret, "HS256") for secret in jwt_secrets(self._secret.current()))
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a token must say beside its signature.
-
-    Attributes:
-        issuer: What `iss` must be, or None where any will do.
-        audience: What the audience must be or hold, or None where the token must have no `aud`.
-        audience_claim: The claim that holds the audience; another one than `aud` must equal it.
-        limits_claim: The claim that narrows the caller's limits, where a token has it.
-    """
-
-    issuer: str | None = None
-    audience: str | None = None
-    audience_claim: str = "aud"
-    limits_claim: str = "upload"
-
-    @property
-    def is_in_aud(self) -> bool:
-        """Whether the audience is where RFC 7519 has it."""
-        return self.audience_claim == "aud" or self.audience is None
+            yield from (Key(secret, ("HS256",)) for secret in jwt_secrets(self._secret.current()))
 
 
 class Authenticator:
@@ -91,13 +66,22 @@ class Authenticator:
         rules: What they must say.
         limits: What every caller may do.
         caller_id: Names a caller by issuer and subject.
+        now: Seconds since 1970.
     """
 
-    def __init__(self, keys: Keys, rules: Rules, limits: Limits, caller_id: CallerId) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        rules: Rules,
+        limits: Limits,
+        caller_id: CallerId,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._keys = keys
         self._rules = rules
         self._limits = limits
         self._caller_id = caller_id
+        self._now = now
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who sent the request.
@@ -106,24 +90,26 @@ class Authenticator:
             authorization: The `Authorization` header, or None if there is none.
 
         Raises:
-            Unauthorized: The token is absent, malformed, forged, expired, not for this broker, or
-                says nobody's name. Which of these is told only where the signature holds.
+            Unauthorized: There is no token, or it is malformed, forged, expired, not for this
+                broker, or names nobody. The log has the reason. The caller gets it too, but of what
+                the token claims only where the signature is valid.
             SecretsUnavailable: What verifies it can't be read now.
             StoreUnavailable: What names the caller can't be read now.
         """
-        scheme, _, token = (authorization or "").strip().partition(" ")
-        token = token.strip()
-        # Two headers that were joined by a comma on the way are malformed, like everything else.
-        is_token = len(token) <= MAX_TOKEN_BYTES and _TOKEN.fullmatch(token)
-        if scheme.lower() != "bearer" or not is_token:
-            raise _refused("Send a token: Authorization: Bearer <token>.", "")
-        claims = self._claims(token)
-        subject = claims["sub"]
-        if not isinstance(subject, str) or not subject:
-            raise _refused("The token names nobody in `sub`.")
-        limits = self._limits_of(claims)
-        # Named last, so that a token which does not hold never makes the broker read its table.
-        return Caller(self._caller_id(str(claims.get("iss", "")), subject), limits)
+        try:
+            claims = self._claims(_token(authorization))
+            limits = self._limits_of(claims)
+        except TokenRefusedError as refusal:
+            request_id = observability.request_id()
+            observability.event(
+                "token_refused", requestId=request_id, reason=refusal.reason, **refusal.fields
+            )
+            is_bare = refusal.reason in _WITHOUT_TOKEN
+            challenge = _CHALLENGE if is_bare else f'{_CHALLENGE}, error="invalid_token"'
+            headers = {"WWW-Authenticate": challenge}
+            raise errors.Unauthorized(refusal.detail, headers=headers) from refusal
+        # Named last, so that a token that is refused never makes the broker read its table.
+        return Caller(self._caller_id(claims.get("iss", ""), claims["sub"]), limits)
 
     def _limits_of(self, claims: Mapping[str, Any]) -> Limits:
         name = self._rules.limits_claim
@@ -133,43 +119,69 @@ class Authenticator:
             return self._limits.narrowed(claims[name])
         except ValueError as error:
             # To pass over it would give the caller more than the app's backend meant to.
-            raise _refused(f"The token's claim `{name}` is malformed: {error}.") from error
+            detail = f"The token's claim `{name}` is malformed: {error}."
+            raise TokenRefusedError(
+                "malformed_limits", detail, claim=name, problem=str(error)
+            ) from error
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """Verify a token by each key that may have signed it."""
+        """Return what a token says, once its signature and its claims are checked."""
+        header = _header(token)
+        if shown(header.get("alg")) not in self._keys.algorithms:
+            raise _other_algorithm(shown(header.get("alg")), self._keys.algorithms)
+        payload = self._payload(token, header)
         try:
-            header = jwt.get_unverified_header(token)
-            if header.get("alg") in self._keys.algorithms:
-                for key in self._keys.keys(header):
-                    try:
-                        return self._verify(token, key)
-                    except _NOT_THIS_KEY:
-                        continue
-        except (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
-            detail = _REASONS.get(type(error), "The token is not valid here.")
-            raise _refused(detail) from error
-        raise _refused("The token is not valid here.")
-
-    def _verify(self, token: str, key: Key) -> dict[str, Any]:
-        rules = self._rules
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            key.value,
-            # A key has one algorithm, which is never taken from the token.
-            algorithms=[key.algorithm],
-            issuer=rules.issuer,
-            audience=rules.audience if rules.is_in_aud else None,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["exp", "sub"], "verify_aud": rules.is_in_aud},
-        )
-        if not rules.is_in_aud and claims.get(rules.audience_claim) != rules.audience:
-            raise jwt.InvalidAudienceError
-        for name in ("exp", "nbf"):
-            value = claims.get(name, 0)
-            # PyJWT takes digits in a string for a time; RFC 7519, section 2, does not.
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise jwt.DecodeError(f"{name} must be a number")
+            claims = json.loads(payload)
+        except (ValueError, RecursionError):
+            claims = None
+        if not isinstance(claims, dict):
+            detail = "The token's payload is not a JSON object."
+            raise TokenRefusedError("malformed_payload", detail)
+        self._rules.check(claims, self._now())
         return claims
+
+    def _payload(self, token: str, header: Mapping[str, Any]) -> bytes:
+        """Verify a token's signature by each key that may have signed it."""
+        kid, algorithm = shown(header.get("kid")), shown(header["alg"])
+        refusal = TokenRefusedError(
+            "unknown_key",
+            "The token is signed with a key that this broker does not accept.",
+            kid=kid,
+            alg=algorithm,
+        )
+        if "kid" not in header:
+            refusal = TokenRefusedError(
+                "missing_kid",
+                "The token does not name the key that signed it (`kid`).",
+                alg=algorithm,
+            )
+        for key in self._keys.keys(header):
+            if header["alg"] not in key.algorithms:
+                refusal = TokenRefusedError(
+                    "algorithm_of_other_key",
+                    "The token is signed with another algorithm than its key (`kid`) is for.",
+                    kid=kid,
+                    alg=algorithm,
+                    expected=", ".join(key.algorithms),
+                )
+                continue
+            try:
+                # A key has one algorithm, which is never taken from the token.
+                content = _jws.decode_complete(token, key.value, algorithms=list(key.algorithms))
+            # Another key may be the right one, and one that can't be used must not lock it out.
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                refusal = TokenRefusedError(
+                    "wrong_signature",
+                    "The token's signature is not valid here.",
+                    kid=kid,
+                    alg=algorithm,
+                )
+            except _UNREADABLE as error:
+                raise _malformed_header(error) from error
+            else:
+                payload: bytes = content["payload"]
+                return payload
+        raise refusal
 
 
 class Everybody:
@@ -184,7 +196,59 @@ class Everybody:
         return Caller(self._caller_id("", "everybody"), self._limits)
 
 
-def _refused(detail: str, error: str = "invalid_token") -> errors.Unauthorized:
-    """RFC 6750, section 3: a request without a token is told the scheme and nothing else."""
-    challenge = 'Bearer realm="sync upload broker"' + (f', error="{error}"' if error else "")
-    return errors.Unauthorized(detail, headers={"WWW-Authenticate": challenge})
+def _token(authorization: str | None) -> str:
+    """Return the token of an `Authorization` header."""
+    header = (authorization or "").strip()
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if not header:
+        raise TokenRefusedError("no_token", f"Send a token: {_HOW}.")
+    if "," in header:
+        # Several headers arrive as one with commas; no token has one.
+        detail = f"There are several Authorization headers, or one has a comma. Send one: {_HOW}."
+        raise TokenRefusedError("several_headers", detail)
+    if scheme.lower() != "bearer":
+        # What came may be a token without its scheme, so it is in no log.
+        raise TokenRefusedError("other_scheme", f"Send the token with the scheme Bearer: {_HOW}.")
+    if not token:
+        raise TokenRefusedError("no_token", f"The token after Bearer is empty. Send one: {_HOW}.")
+    if token.partition(" ")[0].lower() == "bearer":
+        detail = f"The word Bearer is there twice. Send the token after one: {_HOW}."
+        raise TokenRefusedError("bearer_twice", detail)
+    if len(token) > MAX_TOKEN_BYTES:
+        detail = f"The token is longer than {MAX_TOKEN_BYTES:,} bytes."
+        raise TokenRefusedError("too_long", detail, length=len(token))
+    if not _TOKEN.fullmatch(token):
+        detail = "The token has characters that no token has, such as a space or a quote."
+        raise TokenRefusedError("malformed_token", detail, length=len(token))
+    return token
+
+
+def _header(token: str) -> dict[str, Any]:
+    """Read the header of a token, which nobody has verified yet."""
+    try:
+        return _jws.get_unverified_header(token)
+    except (jwt.DecodeError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        detail = "The token is not a JWT."
+        raise TokenRefusedError("malformed_token", detail, length=len(token)) from error
+    except jwt.PyJWTError as error:
+        raise _malformed_header(error) from error
+
+
+def _other_algorithm(shown_algorithm: str, accepted: Iterable[str]) -> TokenRefusedError:
+    details = {
+        "(absent)": "The token's header does not name the algorithm that signed it (`alg`).",
+        "none": "The token is not signed (its `alg` is none).",
+    }
+    other = "The token is signed with an algorithm that this broker does not accept."
+    return TokenRefusedError(
+        "algorithm_not_accepted",
+        details.get(shown_algorithm.lower(), other),
+        alg=shown_algorithm,
+        expected=", ".join(sorted(accepted)),
+    )
+
+
+def _malformed_header(error: Exception) -> TokenRefusedError:
+    detail = "The token's header has a `kid`, `crit` or `b64` that this broker does not accept."
+    return TokenRefusedError("malformed_header", detail, problem=shown(str(error)))

@@ -23,6 +23,7 @@ FETCH_SECONDS = 5.0  # the whole answer must be there by then
 CONNECT_SECONDS = 2.0
 MAX_BYTES = 256 * 1024  # a set of five RSA keys has about 4 kB
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
+_PUBLIC = ("kty", "crv", "n", "e", "x", "y")  # all fields that make a public key
 
 
 class Jwks:
@@ -37,7 +38,7 @@ class Jwks:
         Misconfigured: PyJWT can't verify such signatures, because `cryptography` is not installed.
     """
 
-    algorithms = frozenset({"RS256", "ES256"})
+    algorithms = frozenset({"RS256", "ES256", "EdDSA", "Ed25519"})
 
     def __init__(
         self,
@@ -164,26 +165,30 @@ def _parse(content: bytes) -> list[tuple[str | None, Key]]:
 def _key(entry: dict[str, Any]) -> Key | None:
     """Make a key of one entry; None for what must not, or can't, verify a token here."""
     # The algorithm follows from the key's own type, and from nothing that a token says.
+    reader: Any
+    names: tuple[str, ...]
     match entry:
         case {"kty": "RSA", "n": str(), "e": str()}:
-            algorithm, members = "RS256", ["kty", "n", "e"]
+            reader, names = algorithms.RSAAlgorithm, ("RS256",)
         case {"kty": "EC", "crv": "P-256", "x": str(), "y": str()}:
-            algorithm, members = "ES256", ["kty", "crv", "x", "y"]
+            reader, names = algorithms.ECAlgorithm, ("ES256",)
+        case {"kty": "OKP", "crv": "Ed25519", "x": str()}:
+            # One algorithm: EdDSA (RFC 8037) leaves the curve open, Ed25519 (RFC 9864) names it.
+            reader, names = algorithms.OKPAlgorithm, ("EdDSA", "Ed25519")
         case _:
             return None
     operations = entry.get("key_ops")
     if (
         entry.get("use", "sig") != "sig"
-        or entry.get("alg", algorithm) != algorithm
+        or entry.get("alg", names[0]) not in names
         or (isinstance(operations, list) and "verify" not in operations)
         or "d" in entry  # Whose private part is published proves nothing any more.
     ):
         return None
-    reader = algorithms.RSAAlgorithm if algorithm == "RS256" else algorithms.ECAlgorithm
     try:
-        value: Any = reader.from_jwk({name: entry[name] for name in members})
+        value = reader.from_jwk({name: entry[name] for name in _PUBLIC if name in entry})
     except (PyJWTError, ValueError):
         return None
-    if algorithm == "RS256" and value.key_size < MIN_RSA_BITS:
+    if names == ("RS256",) and value.key_size < MIN_RSA_BITS:
         return None
-    return Key(value, algorithm)
+    return Key(value, names)

@@ -22,10 +22,10 @@ REFRESH_SECONDS = 10.0  # and how often after that; a flood of forgeries must no
 
 
 class Key(NamedTuple):
-    """What verifies a signature, and the only algorithm that it may be used with."""
+    """What verifies a signature, and the only algorithm that it may be used with, by its names."""
 
     value: Any
-    algorithm: str
+    algorithms: tuple[str, ...]
 
 
 class Allowance:

@@ -64,6 +64,12 @@ def note(**fields: Any) -> None:
         record.fields.update(fields)
 
 
+def request_id() -> str | None:
+    """Return the id of the request in hand, if there is one."""
+    record = _current.get()
+    return record.request_id if record else None
+
+
 def count_upstream(seconds: float) -> None:
     """Count one HTTP request to sync."""
     if record := _current.get():
@@ -140,11 +146,10 @@ def failure(name: str, error: BaseException) -> None:
         code = frame.tb_frame.f_code
         frames.append(f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno} {code.co_name}")
         frame = frame.tb_next
-    record = _current.get()
     event(
         name,
         level=logging.ERROR,
-        requestId=record.request_id if record else None,
+        requestId=request_id(),
         exception=type(error).__name__,
         frames=frames,
     )

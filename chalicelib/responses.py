@@ -95,6 +95,11 @@ class Operation:
     is_list: bool = False
     is_in_line: bool = False
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods that it is called by: HEAD is as GET, without the body."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
 
 class Authenticator(Protocol):
     """Tells who sent a request; `auth.Authenticator` is one."""
@@ -148,9 +153,9 @@ class Routes:
         """Register the operations, and on each path the preflight and the 405 for all else."""
         for path in dict.fromkeys(operation.path for operation in self.operations):
             here = [operation for operation in self.operations if operation.path == path]
-            methods = [operation.method for operation in here]
+            methods = [method for operation in here for method in operation.methods]
             for operation in here:
-                self._register(path, [operation.method], self._serve(operation, methods))
+                self._register(path, list(operation.methods), self._serve(operation, methods))
             rest = [method for method in METHODS if method not in methods]
             self._register(path, [*rest, "OPTIONS"], self._serve(None, methods))
         return self._blueprint
@@ -240,10 +245,7 @@ def _dispatch(
     headers = _headers(event)
     caller = _NOBODY
     if not operation.is_public:
-        authorization = headers.get("authorization")
-        # Several such headers arrive as one, with commas, which no token holds: they are as none.
-        several = authorization is not None and "," in authorization
-        caller = broker.authenticator.caller(None if several else authorization)
+        caller = broker.authenticator.caller(headers.get("authorization"))
         observability.note(caller=caller.id)
     query = event.query_params
     request = Request(
@@ -276,8 +278,8 @@ def _body(event: Any) -> bytes:
 def _prefix(event: Any) -> str:
     """Find the stage, or the custom domain's base path, before the route's own path."""
     outside, inside = str(event.context.get("path") or ""), str(event.path)
-    depth = inside.count("/")
-    prefix = "/".join(outside.rstrip("/").split("/")[:-depth])
+    parts = outside.rstrip("/").split("/")
+    prefix = "/".join(parts[: len(parts) - inside.rstrip("/").count("/")])
     return prefix if _PREFIX.fullmatch(prefix) else ""
 
 

@@ -40,7 +40,7 @@ class Settings:
     jwt_secret_parameter: str | None
     jwt_jwks_url: str | None
     jwt_issuer: str | None
-    jwt_audience: str | None
+    jwt_audience: tuple[str, ...]
     jwt_audience_claim: str
     limits_claim: str
     sync_base_url: str
@@ -83,7 +83,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         jwt_secret_parameter=reader.value("JWT_SECRET_PARAMETER", _optional(_exact), ""),
         jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(addresses.url), ""),
         jwt_issuer=reader.value("JWT_ISSUER", _optional(_exact), ""),
-        jwt_audience=reader.value("JWT_AUDIENCE", _optional(_exact), ""),
+        jwt_audience=reader.value("JWT_AUDIENCE", _audiences, ""),
         jwt_audience_claim=reader.value("JWT_AUDIENCE_CLAIM", _exact, "aud"),
         limits_claim=reader.value("LIMITS_CLAIM", _exact, "upload"),
         sync_base_url=reader.value("SYNC_BASE_URL", addresses.base_url, "https://api.sync.so"),
@@ -267,6 +267,14 @@ def _exact(value: str) -> str:
     if value != value.strip() or not value.isprintable():
         raise ValueError("a text without spaces around it")
     return value
+
+
+def _audiences(value: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(addresses.items(value)))
+    # Nothing but commas would mean tokens without an audience.
+    if not value.isprintable() or (value and not found):
+        raise ValueError("a comma list of audiences, such as https://app.example.com")
+    return found
 
 
 def _whole(value: str, low: int, high: int) -> int:

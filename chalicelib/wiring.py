@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib import aws, keys, observability, settings
 from chalicelib.admission import Budget
-from chalicelib.auth import Authenticator, CallerId, Everybody, Keys, Rules, SharedSecret
+from chalicelib.auth import Authenticator, CallerId, Everybody, Keys, SharedSecret
 from chalicelib.caller_ids import CallerIds
 from chalicelib.callers import Limits
 from chalicelib.errors import Misconfigured
@@ -28,6 +28,7 @@ from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.table import Table
+from chalicelib.token_rules import Rules
 from chalicelib.upstream import Timeouts, Upstream
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _authenticator(
         verifying = SharedSecret(keys.fixed(chosen.jwt_secret or ""))
     rules = Rules(
         issuer=chosen.jwt_issuer,
-        audience=chosen.jwt_audience,
+        audiences=chosen.jwt_audience,
         audience_claim=chosen.jwt_audience_claim,
         limits_claim=chosen.limits_claim,
     )

@@ -103,6 +103,11 @@ class _Handler(ChaliceRequestHandler):
         _, body = super()._parse_payload()
         return {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}, body
 
+    def send_header(self, keyword: str, value: str) -> None:
+        """Leave out the length of an empty answer to HEAD, where it would stand for GET's."""
+        if (self.command, keyword, value) != ("HEAD", "Content-Length", "0"):
+            super().send_header(keyword, value)
+
     def end_headers(self) -> None:
         """Say that the connection is closed; who isn't told would send the next request into it."""
         if self.close_connection:

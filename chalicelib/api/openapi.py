@@ -9,6 +9,12 @@ from chalicelib.api import answers
 from chalicelib.responses import Operation
 from chalicelib.uploads import Json
 
+VERSION = "0.1.0"
+_TAGS = {  # by the module of the operations
+    "uploads": "Files from a browser, from their beginning to their end.",
+    "assets": "What has been registered, and the registration of public URLs.",
+    "service": "What the broker says of itself, and what you may upload.",
+}
 _EVERYWHERE = (errors.InternalError, errors.Misconfigured, errors.ForbiddenOrigin)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
 _IDS: dict[str, Json] = {
@@ -67,12 +73,13 @@ def document(operations: Iterable[Operation], prefix: str) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "sync upload broker",
-            "version": "0.1.0",
+            "version": VERSION,
             "description": "Uploads from browsers to sync. without the API key.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": prefix or "/"}],
         "security": [{"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": {name: _schema(name) for name in validation.schema_names()},
@@ -86,9 +93,10 @@ def document(operations: Iterable[Operation], prefix: str) -> Json:
 
 def _operation(operation: Operation) -> Json:
     summary = (operation.handler.__doc__ or "").strip().partition("\n")[0]
+    module = operation.handler.__module__.rpartition(".")[2]
     described: Json = {
-        "operationId": operation.handler.__module__.rpartition(".")[2].title().replace("_", "")
-        + operation.handler.__name__.title().replace("_", ""),
+        "operationId": module.title() + operation.handler.__name__.title().replace("_", ""),
+        "tags": [module],
         "summary": summary,
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": _IDS[name]}
@@ -149,13 +157,10 @@ def _schema(name: str) -> Json:
 
 def _rewrite(node: Any) -> Any:
     """Point from file to file inside the one document."""
+    if isinstance(node, str) and re.fullmatch(r"[a-z-]+\.json", node):
+        return f"#/components/schemas/{node.removesuffix('.json')}"
     if isinstance(node, dict):
-        return {
-            key: f"#/components/schemas/{value.removesuffix('.json')}"
-            if key == "$ref"
-            else _rewrite(value)
-            for key, value in node.items()
-        }
+        return {key: _rewrite(value) for key, value in node.items()}
     return [_rewrite(item) for item in node] if isinstance(node, list) else node
 
 

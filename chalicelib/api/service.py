@@ -7,6 +7,20 @@ from chalicelib.responses import Answer, Request, Routes
 routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 
 
+@routes.operation("GET", "/", {200: "service"}, is_public=True)
+def index(request: Request) -> Answer:
+    """Read which service this is, and where it describes itself."""
+    return Answer(
+        200,
+        {
+            "service": "sync-upload-broker",
+            "version": openapi.VERSION,
+            "openapi": f"{request.prefix}/openapi.json",
+            "health": f"{request.prefix}/health",
+        },
+    )
+
+
 @routes.operation("GET", "/limits", {200: "limits"})
 def limits(request: Request) -> Answer:
     """Read what you may upload, to refuse early in the browser."""

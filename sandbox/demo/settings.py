@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from chalicelib import addresses
 from sandbox import origins
 
 
@@ -42,7 +43,8 @@ class Settings:
             # The broker accepts two while one is rotated; either will do.
             jwt_secret=secret.partition(",")[0].strip(),
             jwt_issuer=environment.get("JWT_ISSUER") or None,
-            jwt_audience=environment.get("JWT_AUDIENCE") or None,
+            # The broker accepts several, and one of them will do.
+            jwt_audience=next(iter(addresses.items(environment.get("JWT_AUDIENCE", ""))), None),
             jwt_audience_claim=environment.get("JWT_AUDIENCE_CLAIM") or "aud",
         )
 

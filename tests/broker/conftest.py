@@ -110,8 +110,8 @@ def jose() -> Iterator[Jose]:
 
 @pytest.fixture
 def server(jose: Jose) -> Iterator[KeyServer]:
-    """A provider with one RSA and one EC key."""
+    """A provider with one RSA, one EC and one Ed25519 key."""
     running = KeyServer()
-    running.serve(jose.keys("rsa-1", "ec-1"))
+    running.serve(jose.keys("rsa-1", "ec-1", "okp-1"))
     yield running
     running.stop()

@@ -41,7 +41,7 @@ class Jose:
         good = {"iss": ISSUER, "aud": AUDIENCE, "sub": uuid.uuid4().hex, "exp": time.time() + 600}
         said = {name: v for name, v in {**good, **claims}.items() if v is not None}
         named = {"kid": key} if header is None else header
-        alg = alg or {"r": "RS256", "e": "ES256", "p": "ES384", "s": "HS256"}[key[0]]
+        alg = alg or {"r": "RS256", "e": "ES256", "p": "ES384", "s": "HS256", "o": "EdDSA"}[key[0]]
         made: str = self.ask(sign=said, alg=alg, key=key, header=named)
         return made
 

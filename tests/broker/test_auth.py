@@ -16,9 +16,10 @@ from provider import Jose
 from running_broker import SECRET, Api, RunningBroker, check, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib.auth import LEEWAY_SECONDS, MAX_TOKEN_BYTES, Authenticator, Rules, SharedSecret
+from chalicelib.auth import MAX_TOKEN_BYTES, Authenticator, SharedSecret
 from chalicelib.callers import Limits
 from chalicelib.keys import fixed
+from chalicelib.token_rules import LEEWAY_SECONDS, Rules
 
 
 def call(broker: RunningBroker, authorization: str | None) -> requests.Response:
@@ -45,14 +46,22 @@ def raw(claims: Any, header: dict[str, Any] | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    "authorization",
-    [None, "", "Bearer", "Bearer ", "Basic YTpi", "nonsense", "Bearer a b", "Bearer ä"],
+    ("authorization", "detail"),
+    [
+        (None, "Send a token"),
+        ("", "Send a token"),
+        ("Bearer", "is empty"),
+        ("Bearer ", "is empty"),
+        ("Basic YTpi", "with the scheme Bearer"),
+        ("nonsense", "with the scheme Bearer"),
+    ],
 )
-def test_no_token(broker: RunningBroker, authorization: str | None) -> None:
-    """Absent, empty and malformed are one case."""
+def test_no_token(broker: RunningBroker, authorization: str | None, detail: str) -> None:
+    """Who brings no token is told how to send one, and the challenge names the scheme alone."""
     answer = call(broker, authorization)
     assert answer.status_code == 401
     assert answer.json()["code"] == "unauthorized"
+    assert detail in answer.json()["detail"]
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="sync upload broker"'
 
 
@@ -119,7 +128,7 @@ def test_longest(broker: RunningBroker) -> None:
     assert MAX_TOKEN_BYTES < len(longer) < 16_000
     answer = call(broker, f"Bearer {longer}")
     assert answer.status_code == 401
-    assert "Send a token" in answer.json()["detail"]
+    assert answer.json()["detail"] == "The token is longer than 8,192 bytes."
 
 
 def test_issuer_and_audience(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -187,7 +196,7 @@ def test_reason_only_if_signed(broker: RunningBroker) -> None:
     mine = call(broker, f"Bearer {jwt.encode(claims, SECRET)}").json()["detail"]
     forged = call(broker, f"Bearer {jwt.encode(claims, SECRET[::-1])}").json()["detail"]
     assert mine == "The token has expired."
-    assert forged == "The token is not valid here."
+    assert forged == "The token's signature is not valid here."
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer x", "Basic YTpi"])

@@ -14,7 +14,10 @@ from chalicelib import api as routes
 from chalicelib import wiring
 from chalicelib.responses import METHODS
 
-PATHS = sorted({operation.path for one in routes.ALL for operation in one.operations})
+OPERATIONS = [operation for one in routes.ALL for operation in one.operations]
+PATHS = sorted({operation.path for operation in OPERATIONS})
+METHODS_OF = {(operation.method, operation.path) for operation in OPERATIONS}
+PUBLIC = {operation.path for operation in OPERATIONS if operation.is_public}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -39,7 +42,7 @@ def test_preflight(broker: RunningBroker, path: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(api: Api, path: str, method: str) -> None:
     """A method that a path does not have is 405 with what it has, under CORS too."""
-    here = {o.method for one in routes.ALL for o in one.operations if o.path == path}
+    here = {method for o in OPERATIONS if o.path == path for method in o.methods}
     if method in here:
         return
     answer = api.call(method, path, headers={"Origin": ORIGIN})
@@ -48,6 +51,28 @@ def test_methods(api: Api, path: str, method: str) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     if method != "HEAD":
         assert answer.json()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("path", [path for path in PATHS if ("GET", path) in METHODS_OF])
+def test_head(api: Api, path: str, *, is_known: bool) -> None:
+    """HEAD is answered as GET is, with a token and without one, except for the body."""
+    upload = api.registered()
+    filled = path.format(upload_id=upload["id"], asset_id=upload["asset"]["id"])
+    sent = {} if is_known else {"Authorization": None}
+    got, head = (
+        api.call(method, filled, headers={"Origin": ORIGIN, **sent}) for method in ("GET", "HEAD")
+    )
+    assert got.status_code == (200 if is_known or path in PUBLIC else 401)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    # The length of what GET would send may be left out, but must not be a wrong one.
+    rest = {"X-Request-Id", "Date", "Content-Length"}
+    kept = [{k: v for k, v in one.headers.items() if k not in rest} for one in (got, head)]
+    assert kept[0] == kept[1]
+    assert "Content-Length" not in head.headers
+    line = api.line(head)
+    assert (line["method"], line["route"]) == ("HEAD", path)
+    assert line["dynamodbCalls"] == api.line(got)["dynamodbCalls"]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])
@@ -82,7 +107,8 @@ def test_errors_under_cors(api: Api) -> None:
 
 def test_head_keeps_connection(api: Api) -> None:
     """An answer to HEAD does not spoil the connection for the next one."""
-    assert api.call("HEAD", "/health").status_code == 405
+    assert api.call("HEAD", "/health").status_code == 200
+    assert api.call("HEAD", "/uploads/x/complete").status_code == 405
     assert api.call("GET", "/health").json() == {"status": "ok"}
 
 

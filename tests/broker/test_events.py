@@ -226,11 +226,11 @@ def test_impossible_events(patient: RunningBroker) -> None:
     ],
 )
 def test_two_tokens(patient: RunningBroker, several: dict[str, list[str]]) -> None:  # noqa: ARG001
-    """Two `Authorization` headers are as good as none, equal ones too."""
+    """Two `Authorization` headers are refused, equal ones too."""
     single = {name: given[-1] for name, given in several.items()}
     for method, path in ROUTES:
         answer = ask(event(method, path, headers=single, multiValueHeaders=several))
-        is_open = method == "OPTIONS" or path in {"/health", "/openapi.json"}
+        is_open = method == "OPTIONS" or path in {"/", "/health", "/openapi.json"}
         assert is_open or answer["statusCode"] in {401, 405}
         if answer["statusCode"] == 401:
             assert answer["headers"]["WWW-Authenticate"].startswith("Bearer ")
@@ -253,3 +253,21 @@ def test_stage(patient: RunningBroker) -> None:  # noqa: ARG001 - the handler's 
         assert ask(made)["headers"]["Location"].startswith("/uploads/")
         made["body"] = "{}"
         assert json.loads(ask(made)["body"])["instance"][1:2] != "/"
+
+
+@pytest.mark.parametrize(
+    ("outside", "prefix"),
+    [("/stage/", "/stage"), ("/stage", "/stage"), ("/", ""), ("", ""), ("/a/b/", "/a/b")],
+)
+def test_root_of_stage(patient: RunningBroker, outside: str, prefix: str) -> None:  # noqa: ARG001
+    """The root names its documents by their paths behind the stage or the base path."""
+    made = event("GET", "/", headers=None, multiValueHeaders=None)
+    made["requestContext"]["path"] = outside
+    answer = ask(made)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"]) == {
+        "service": "sync-upload-broker",
+        "version": "0.1.0",
+        "openapi": f"{prefix}/openapi.json",
+        "health": f"{prefix}/health",
+    }

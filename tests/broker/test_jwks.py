@@ -48,13 +48,23 @@ def call(broker: RunningBroker, token: str) -> requests.Response:
     return answer
 
 
-@pytest.mark.parametrize("key", ["rsa-1", "ec-1"])
+@pytest.mark.parametrize("key", ["rsa-1", "ec-1", "okp-1"])
 def test_accepted(trusting: RunningBroker, server: KeyServer, jose: Jose, key: str) -> None:
-    """Tokens of another library, RS256 and ES256, are accepted; the keys are fetched once."""
+    """Tokens of another library, RS256, ES256 and EdDSA, are accepted; keys are fetched once."""
     for _ in range(5):
         assert call(trusting, jose.token(key)).status_code == 200
     assert call(trusting, jose.token(key, aud=["x", AUDIENCE])).status_code == 200
     assert server.requests == ["/keys.json"]
+
+
+@pytest.mark.parametrize("named", [{}, {"alg": "EdDSA"}, {"alg": "Ed25519"}], ids=str)
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+def test_ed25519_names(
+    trusting: RunningBroker, server: KeyServer, jose: Jose, alg: str, named: dict[str, str]
+) -> None:
+    """The algorithm of Ed25519 keys has an old and a new name, in tokens and in key sets."""
+    server.serve(jose.keys("okp-1", **named))
+    assert call(trusting, jose.token("okp-1", alg=alg)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -64,12 +74,12 @@ def test_accepted(trusting: RunningBroker, server: KeyServer, jose: Jose, key: s
         ({"nbf": 2**33}, "not valid yet"),
         ({"iat": 2**33}, "not valid yet"),
         ({"aud": "somebody else"}, "another audience"),
-        ({"aud": None}, "lacks a claim"),
+        ({"aud": None}, "lacks the claim `aud`"),
         ({"iss": "https://login.example.com"}, "another issuer"),
-        ({"iss": None}, "lacks a claim"),
-        ({"sub": None}, "lacks a claim"),
-        ({"exp": None}, "lacks a claim"),
-        ({"sub": ""}, "nobody"),
+        ({"iss": None}, "lacks the claim `iss`"),
+        ({"sub": None}, "lacks the claim `sub`"),
+        ({"exp": None}, "lacks the claim `exp`"),
+        ({"sub": ""}, "`sub` is empty"),
     ],
     ids=str,
 )
@@ -108,6 +118,10 @@ def attacks(jose: Jose) -> dict[str, str]:
         "ES256 by the RSA key": jose.raw("rsa-1", said, alg="ES256", kid="rsa-1"),
         "RS256 named for the EC key": jose.raw("rsa-1", said, alg="RS256", kid="ec-1"),
         "RS512": jose.raw("rsa-1", said, alg="RS512", kid="rsa-1"),
+        "EdDSA by another key": jose.raw("okp-mine", said, alg="EdDSA", kid="okp-1"),
+        "EdDSA named for the RSA key": jose.raw("okp-mine", said, alg="EdDSA", kid="rsa-1"),
+        "RS256 named for the Ed25519 key": jose.raw("rsa-1", said, alg="RS256", kid="okp-1"),
+        "Ed448": jose.raw("okp448", said, alg="Ed448", kid="okp-1"),
         "PS256": jose.token("rsa-1", {"kid": "rsa-1"}, "PS256"),
         "another key": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-1"),
         "jwk": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-1", jwk=own),
@@ -200,7 +214,12 @@ def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
         *jose.keys("rsa-n", n=5)["keys"],
         *jose.keys("rsa-e", e="!")["keys"],
         *jose.keys("ec-crv", crv=["P-256"])["keys"],
-        {"kty": "OKP", "crv": "Ed25519", "x": b64(b"1" * 32), "kid": "okp"},
+        *jose.keys("okp448")["keys"],
+        *jose.keys("okp-alg", alg="ES256")["keys"],
+        *jose.keys("okp-d", d=b64(b"1" * 32))["keys"],
+        *jose.keys("okp-cut", x="AAAA")["keys"],
+        *jose.keys("okp-odd", x="ä")["keys"],
+        *jose.keys("okp-exchange", crv="X25519")["keys"],
         {"kty": ["RSA"], "kid": "odd"},
         secret,
         {},
@@ -209,7 +228,7 @@ def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
     ]
     server.serve({"keys": [*rest, good]})
     keys = Jwks(server.url, Ticks())
-    assert [key.algorithm for key in keys.keys({"kid": "rsa-1"})] == ["RS256"]
+    assert [key.algorithms for key in keys.keys({"kid": "rsa-1"})] == [("RS256",)]
     for entry in rest:
         if isinstance(entry, dict) and "kid" in entry:
             assert keys.keys({"kid": entry["kid"]}) == [], entry["kid"]
@@ -417,12 +436,12 @@ def test_one_fetch_for_many(server: KeyServer) -> None:
 WITHOUT_CRYPTOGRAPHY = """
 import sys
 sys.modules["cryptography"] = None  # As where it is not installed.
-from chalicelib import auth, keys, callers, errors, jwks
+from chalicelib import auth, keys, callers, errors, jwks, token_rules
 import jwt
 limits = callers.Limits(1, ("*/*",), frozenset(), 1, 1, None)
 secret = "s" * 32
 shared = auth.SharedSecret(keys.fixed(secret))
-made = auth.Authenticator(shared, auth.Rules(), limits, lambda issuer, subject: "0" * 32)
+made = auth.Authenticator(shared, token_rules.Rules(), limits, lambda issuer, subject: "0" * 32)
 token = jwt.encode({"sub": "a", "exp": 2**33}, secret)
 print(len(made.caller("Bearer " + token).id))
 try:

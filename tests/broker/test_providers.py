@@ -25,6 +25,7 @@ WORDS = {
     "FRONTEND_API": "clerk.example.com",
     "PROJECT_ID": "example-1234",
     "PROJECT": "abcdefghijklmnop",
+    "BASE_URL": "app.example.com",
 }
 AUDIENCES = {
     "the app client's id": "1h57kf5cpq17m0eml12EXAMPLE",
@@ -57,6 +58,11 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         "ec-1",
         {"role": "authenticated", "aal": "aal1", "session_id": "x", "is_anonymous": False}
         | {"email": "", "phone": "", "app_metadata": {}, "user_metadata": {}},
+    ),
+    "Better Auth, `jwt` plugin": (
+        "okp-1",
+        {"id": "alice", "name": "Alice", "email": "a@example.com", "emailVerified": True}
+        | {"image": None, "createdAt": "2026-11-28T10:00:00.000Z"},
     ),
 }
 

@@ -6,10 +6,11 @@ import re
 from contextlib import redirect_stdout
 from typing import Any
 
+import jwt
 import pytest
 import yaml
 from insights import Query
-from running_broker import Api, RunningBroker
+from running_broker import Api, RunningBroker, token
 from upstream_process import ROOT, RunningUpstream
 
 from chalicelib import items, metrics, wiring
@@ -70,6 +71,13 @@ def bad_day(broker: RunningBroker, upstream: RunningUpstream) -> None:
     sizeless = {**done["asset"], "id": "00000000-0000-4000-8000-000000000000", "size": None}
     answer(upstream, "/v2/assets", 201, sizeless)
     assert api.complete(unsized).status_code == 200
+    broker.configure_again(JWT_AUDIENCE="uploads,more")
+    forged = jwt.encode({"sub": "a"}, "s" * 64, headers={"kid": "old"})
+    for wrong in (token(aud="x"), token(aud="x"), forged):
+        api.token = wrong
+        assert api.call("GET", "/uploads", headers={}).status_code == 401
+    broker.configure_again()
+    api.token = token()
     _poison(broker)
     broker.sweep()
     broker.configure_again(SYNC_API_KEY="", SYNC_API_KEY_PARAMETER="/there/is/none")
@@ -133,6 +141,16 @@ def test_refusals(log: list[dict[str, Any]]) -> None:
     failed = QUERIES["The last failed requests"].run(log)
     assert {row["code"] for row in failed} >= {"upstream_unauthorized", "secrets_unavailable"}
     assert "file_too_large" not in {row["code"] for row in failed}
+
+
+def test_tokens_refused(log: list[dict[str, Any]]) -> None:
+    """By reason, the most frequent first, with what was expected and seen."""
+    rows = QUERIES["Why tokens are refused"].run(log)
+    found = [(row["requests"], row["reason"], row["kid"], row["expected"]) for row in rows]
+    assert found == [
+        (2, "wrong_audience", None, "uploads, more"),
+        (1, "wrong_signature", "old", None),
+    ]
 
 
 def test_sync_refuses(log: list[dict[str, Any]]) -> None:

@@ -49,6 +49,9 @@ def test_nothing_set() -> None:
         ("JWT_ISSUER", "  "),
         ("JWT_ISSUER", " https://login.example.com"),
         ("JWT_AUDIENCE", "uploads\n"),
+        ("JWT_AUDIENCE", " "),
+        ("JWT_AUDIENCE", " , "),
+        ("JWT_AUDIENCE", "uploads,\n"),
         ("LIMITS_CLAIM", " "),
         ("SYNC_API_KEY", 'the"key'),
         ("SYNC_API_KEY", "the\\key"),
@@ -273,3 +276,17 @@ def test_sandbox_gives_way(chosen: dict[str, str], tmp_path: Path) -> None:
     assert loaded.jwt_secret_parameter == chosen.get("JWT_SECRET_PARAMETER")
     assert loaded.jwt_jwks_url == chosen.get("JWT_JWKS_URL")
     assert loaded.sync_api_key_parameter == chosen.get("SYNC_API_KEY_PARAMETER")
+
+
+@pytest.mark.parametrize(
+    ("value", "audiences"),
+    [
+        ("", ()),
+        ("uploads", ("uploads",)),
+        ("https://a.example, https://b.example", ("https://a.example", "https://b.example")),
+        ("a,b,a,", ("a", "b")),
+    ],
+)
+def test_audiences(value: str, audiences: tuple[str, ...]) -> None:
+    """The audience is a comma list, as the origins are."""
+    assert settings.load({**GOOD, "JWT_AUDIENCE": value}).jwt_audience == audiences

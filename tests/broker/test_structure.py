@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sandbox import ports
 
 OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
 LEVELS = {"INFO", "DEBUG", "WARNING", "ERROR"}
-PUBLIC = {"/health", "/openapi.json"}
+PUBLIC = {"/", "/health", "/openapi.json"}
 
 
 def rows(page: str) -> list[list[str]]:
@@ -153,12 +154,34 @@ def test_openapi(broker: RunningBroker) -> None:
     document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
     validate(document)
     assert document["openapi"].startswith("3.1")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert document["info"]["version"] == project["version"]
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
     }
     camel = {(o.method, re.sub(r"_(\w)", lambda m: m[1].upper(), o.path)) for o in OPERATIONS}
     assert described == camel
     assert set(document["components"]["schemas"]) == set(validation.schema_names())
+
+
+def test_openapi_operations(broker: RunningBroker) -> None:
+    """Each operation has a documented tag, an id that stays, a summary, and 4xx answers."""
+    document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    found = [one for methods in document["paths"].values() for one in methods.values()]
+    assert {name for one in found for name in one["tags"]} == set(tags)
+    assert all(tags.values())
+    for one in found:
+        assert len(one["tags"]) == 1
+        assert one["summary"].endswith(".")
+        assert any(status.startswith("4") for status in one["responses"]), one["operationId"]
+    # Generated clients are called by these: none may change.
+    assert sorted(one["operationId"] for one in found) == [
+        *("AssetsListAll", "AssetsRead", "AssetsRegister"),
+        *("ServiceDocument", "ServiceHealth", "ServiceIndex", "ServiceLimits"),
+        *("UploadsBegin", "UploadsCancel", "UploadsComplete", "UploadsListAll"),
+        *("UploadsRead", "UploadsRenew"),
+    ]
 
 
 def _functions(path: Path) -> list[tuple[str, int]]:

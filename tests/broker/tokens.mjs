@@ -5,8 +5,8 @@
 //   {"set": ["rsa-1", "ec-1"], "with"?: {...}}    the public halves as a JSON Web Key Set
 //   {"pem": "rsa-1"}                              the public half as PEM
 //
-// Keys are made when they are first named: `rsa…`, `small…` (1024 bits), `ec…` (P-256), `p384…`;
-// a name that begins with `secret:` is a shared secret.
+// Keys are made when they are first named: `rsa…`, `small…` (1024 bits), `ec…` (P-256), `p384…`, `okp…` (Ed25519),
+// `okp448…`; a name that begins with `secret:` is a shared secret.
 import crypto from "node:crypto";
 import readline from "node:readline";
 import { exportJWK, SignJWT } from "jose";
@@ -20,6 +20,8 @@ function pair(name) {
       small: ["rsa", { modulusLength: 1024 }],
       ec: ["ec", { namedCurve: "P-256" }],
       p384: ["ec", { namedCurve: "P-384" }],
+      okp: ["ed25519"],
+      okp448: ["ed448"],
     };
     made.set(name, crypto.generateKeyPairSync(...options[name.split("-")[0]]));
   }
@@ -38,7 +40,10 @@ function raw({ raw: payload, header, key }) {
   const secret = signing(key);
   const signature = key.startsWith("secret:")
     ? crypto.createHmac("sha256", secret).update(input).digest()
-    : crypto.sign("sha256", Buffer.from(input), { key: secret, dsaEncoding: "ieee-p1363" });
+    : crypto.sign(key.startsWith("okp") ? null : "sha256", Buffer.from(input), {
+        key: secret,
+        dsaEncoding: "ieee-p1363",
+      });
   return `${input}.${signature.toString("base64url")}`;
 }
 

@@ -59,7 +59,7 @@ class Project:
         """Change the code: the version that its OpenAPI document tells."""
         document = self.folder / "chalicelib" / "api" / "openapi.py"
         changed, count = re.subn(
-            r'"version": "[0-9.]+"', f'"version": "{version}"', document.read_text()
+            r'VERSION = "[0-9.]+"', f'VERSION = "{version}"', document.read_text()
         )
         assert count == 1
         document.write_text(changed)

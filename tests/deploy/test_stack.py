@@ -89,6 +89,22 @@ def test_preflight(stack: Stack) -> None:
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
+def test_root_and_head(stack: Stack) -> None:
+    """The API's root names its documents behind the stage, and HEAD is answered as GET is."""
+    answer = requests.get(stack.url + "/", timeout=9)
+    assert answer.status_code == 200
+    assert (answer.json()["health"], answer.json()["openapi"]) == (
+        "/api/health",
+        "/api/openapi.json",
+    )
+    for path in ("/", "/health", "/openapi.json"):
+        url = stack.url + path
+        got, head = (requests.request(method, url, timeout=9) for method in ("GET", "HEAD"))
+        assert (got.status_code, head.status_code) == (200, 200)
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+        assert not head.content
+
+
 def test_gateways_own_answer(stack: Stack) -> None:
     """What the gateway answers by itself is a problem that every browser can read."""
     answer = requests.get(stack.url + "/no/such/path", headers={"Origin": ORIGIN}, timeout=9)

@@ -185,9 +185,9 @@ def test_token_needs_a_name(demo: str, query: str) -> None:
 
 
 def test_token_names_issuer_and_audience() -> None:
-    """Where the broker asks for an issuer and an audience, the tokens carry them."""
+    """Where the broker asks for an issuer and an audience, the tokens have them, the first one."""
     port = free_port()
-    process = start(port, {"JWT_ISSUER": "https://app.example", "JWT_AUDIENCE": "uploads"})
+    process = start(port, {"JWT_ISSUER": "https://app.example", "JWT_AUDIENCE": "uploads, more"})
     try:
         first_line(process)
         token = requests.get(f"http://127.0.0.1:{port}/token?sub=bob", timeout=5).json()["token"]
@@ -206,7 +206,7 @@ def test_token_while_rotated() -> None:
         port,
         {
             "JWT_SECRET": f"{SECRET}, another secret that is long enough",
-            "JWT_AUDIENCE": "https://app.example",
+            "JWT_AUDIENCE": "https://app.example,https://b.example",
             "JWT_AUDIENCE_CLAIM": "azp",
         },
     )
