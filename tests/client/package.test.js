@@ -41,6 +41,19 @@ test("the package holds its modules, types, licence and words, and nothing else"
     assert.ok(packed.includes(name), `${name} is missing`);
 });
 
+test("every document that installs the package does it from an archive of this version", async () => {
+  const { name, version } = JSON.parse(await readFile(join(CLIENT, "package.json"), "utf8"));
+  const commands = [
+    "mkdir -p vendor",
+    "npm pack ../broker/client --pack-destination vendor",
+    `npm install ./vendor/${name}-${version}.tgz`,
+  ].join("\n");
+  for (const document of ["../README.md", "README.md", "../docs/client.md"]) {
+    const text = await readFile(join(CLIENT, document), "utf8");
+    assert.ok(text.includes(`\n\`\`\`sh\n${commands}\n`), document);
+  }
+});
+
 test("the package depends on nothing and runs nothing", async () => {
   const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
   assert.deepEqual(
