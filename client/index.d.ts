@@ -2,7 +2,7 @@ export interface UploaderOptions {
   /** Where the broker is, such as `https://uploads-api.example.com`. */
   endpoint: string;
   /** The bearer token of your user, or a function that gets one; it is asked before each request. */
-  getToken: string | ((context: TokenContext) => string | Promise<string>);
+  getToken: string | ((context: TokenContext) => Token | Promise<Token>);
   /** How many files are sent at once, at least 1; 3 by default. The others wait for their turn. */
   concurrency?: number | undefined;
   /**
@@ -13,6 +13,9 @@ export interface UploaderOptions {
   /** Seconds without any progress after which a connection counts as lost; 30 by default. */
   stallTimeout?: number | undefined;
 }
+
+/** If there is no token, as for a visitor who is not signed in, the upload fails with `token_failed`. */
+export type Token = string | null | undefined;
 
 export interface TokenContext {
   signal?: AbortSignal | undefined;

@@ -28,17 +28,17 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 const PAGES = {
   react: [
     `import { createRoot } from "react-dom/client";
-     import { Upload } from "./examples/react.jsx";
+     import { Upload } from "./examples/react.tsx";
      createRoot(document.querySelector("#app")).render(<Upload />);`,
     '<div id="app"></div>',
   ],
   uppy: [
     `import GoldenRetriever from "@uppy/golden-retriever";
-     import { uppy } from "./examples/uppy.js";
+     import { uppy } from "./examples/uppy.ts";
      window.uppy = uppy.use(GoldenRetriever);`,
     '<div id="app"></div>',
   ],
-  filepond: [`import "./examples/filepond.js";`, '<form><input type="file"></form>'],
+  filepond: [`import "./examples/filepond.ts";`, '<form><input type="file"></form>'],
 };
 
 const run = promisify(execFile);
@@ -80,7 +80,7 @@ async function writeApp(app) {
     files[`${name}.html`] = `<!doctype html><body>${body}${script}`;
   }
   for (const [name, text] of Object.entries(files)) await writeFile(join(app, name), text);
-  for (const name of ["react.jsx", "uppy.js", "filepond.js"])
+  for (const name of ["react.tsx", "uppy.ts", "filepond.ts"])
     await cp(join(ROOT, "docs/examples", name), join(app, "examples", name));
 }
 

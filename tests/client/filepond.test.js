@@ -10,7 +10,7 @@ async function openPond(overrides) {
   const html = '<form><input type="file"></form>';
   const opened = await open(
     `document.querySelector("#app").innerHTML = ${JSON.stringify(html)};
-     const { pond } = await import("./filepond.js");
+     const { pond } = await import("./filepond.ts");
      // The field's own file is empty, and not an id.
      const values = () => new FormData(document.querySelector("form")).getAll("asset");
      const ids = () => values().filter((value) => typeof value === "string");
