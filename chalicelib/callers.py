@@ -1,12 +1,13 @@
 """Who asks, and what they may do. Pure values."""
 
-import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib import media_types
+
 _MOST = 10**18  # DynamoDB's numbers have 38 digits; no limit is as large as this
-_TYPE = re.compile(r"\*/\*|[A-Za-z0-9.+_-]+/(\*|[A-Za-z0-9.+_-]+)")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,8 @@ class Limits:
     bytes_per_day: int | None
 
     def accepts(self, content_type: str) -> bool:
-        """Say whether a content type, whatever its parameters, is accepted."""
-        essence = content_type.partition(";")[0].strip().lower()
-        return any(_covers(accepted, essence) for accepted in self.content_types)
+        """Whether a content type, as `media_types.resolve` returns it, is accepted."""
+        return any(_covers(accepted, content_type) for accepted in self.content_types)
 
     def accepts_some(self, family: str) -> bool:
         """Say whether any content type of a family, such as video, is accepted."""
@@ -108,10 +108,10 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _types(name: str, value: Any) -> tuple[str, ...]:
-    is_list = isinstance(value, list)
-    if not is_list or not all(isinstance(one, str) and _TYPE.fullmatch(one) for one in value):
-        raise ValueError(f"{name} must be a list of content types such as video/* and audio/mpeg")
-    return tuple(one.lower() for one in value)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        with suppress(ValueError):
+            return tuple(dict.fromkeys(media_types.accepted(one) for one in value))
+    raise ValueError(f"{name} must be a list of content types such as video/* and audio/mpeg")
 
 
 def _projects(name: str, value: Any) -> frozenset[str]:

@@ -98,6 +98,9 @@ class ForbiddenOrigin(RequestError):
     title = "Requests from other sites are refused"
 
 
+NO_UPLOAD = "There is no such upload, or it belongs to somebody else."
+
+
 class NotFound(RequestError):
     """There is no such thing, or it belongs to somebody else."""
 
@@ -115,7 +118,7 @@ class MethodNotAllowed(RequestError):
 
 
 class FileNotUploaded(RequestError):
-    """sync. does not see the file's bytes yet."""
+    """Sync does not see the file's bytes yet."""
 
     status = 409
     code = "file_not_uploaded"
@@ -172,6 +175,14 @@ class FileTooLarge(RequestError):
     title = "The file is too large"
 
 
+class FileEmpty(RequestError):
+    """The file has no byte: as it was declared, or as Sync counted it."""
+
+    status = 422
+    code = "file_empty"
+    title = "The file is empty"
+
+
 class UnsupportedMediaType(RequestError):
     """The request's body is not declared as JSON."""
 
@@ -197,7 +208,7 @@ class ContentTypeNotAccepted(RequestError):
 
 
 class ProjectNotFound(RequestError):
-    """sync. does not know the project."""
+    """Sync does not know the project."""
 
     status = 422
     code = "project_not_found"
@@ -205,11 +216,11 @@ class ProjectNotFound(RequestError):
 
 
 class FileRejected(RequestError):
-    """sync. refused the file or the URL for good."""
+    """Sync refused the file or the URL for good."""
 
     status = 422
     code = "file_rejected"
-    title = "sync. refused the file"
+    title = "Sync refused the file"
 
 
 class UrlTimeout(RequestError):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from chalicelib import errors, observability
+from chalicelib import errors, observability, wording
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
 from chalicelib.ports import Store, Upstream
 from chalicelib.uploads import Json, Status, Upload, made_at, size_of
@@ -33,13 +33,15 @@ class Recording:
             looked_up: Whether it was found in Sync's list, and not returned by the POST.
 
         Raises:
+            FileEmpty: Nothing is stored of it.
             FileTooLarge: Its real size is over the caller's limit.
         """
         asset = self._sized(upload, asset)
         is_ours = not looked_up and _is_ours(upload, asset)
         size = size_of(asset)
-        if size is not None and size > upload.max_bytes:
-            raise self._too_large(upload, asset, may_delete=upload.is_file or is_ours)
+        refusal = _refusal(upload, size)
+        if refusal is not None:
+            raise self._refuse(upload, asset, refusal, may_delete=upload.is_file or is_ours)
         if not (upload.is_file or is_ours):
             # Another caller's label, or another program's, is not for this caller to see.
             asset = {**asset, "name": upload.name}
@@ -78,18 +80,21 @@ class Recording:
             )
         return {**asset, "size": size}
 
-    def _too_large(self, upload: Upload, asset: Json, *, may_delete: bool) -> errors.BrokerError:
-        """Fail an upload whose real size is over its caller's limit, and delete its asset.
+    def _refuse(
+        self, upload: Upload, asset: Json, error: errors.BrokerError, *, may_delete: bool
+    ) -> errors.BrokerError:
+        """Fail an upload because of its real size, and delete its asset.
 
         An asset that another program may have made stays.
         """
         if not may_delete:
             observability.event(
-                "oversize_kept", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
+                "refused_kept",
+                level=logging.WARNING,
+                uploadId=upload.id,
+                assetId=asset["id"],
+                code=error.code,
             )
-        error = errors.FileTooLarge(
-            f"The file has {asset['size']} bytes, and you may upload {upload.max_bytes}."
-        )
         problem = {"code": error.code, "detail": error.detail}
         claim = self._store.fail(upload, problem, self._now(), asset if may_delete else None)
         observability.moved(upload.id, Status.FAILED, code=error.code)
@@ -99,7 +104,7 @@ class Recording:
         return error
 
     def discard(self, upload: Upload) -> None:
-        """Delete the asset of an upload that failed because it is too large.
+        """Delete the asset of an upload that failed because it is too large, or empty.
 
         Raises:
             BrokerError: It may still be there; the sweep tries again.
@@ -110,6 +115,15 @@ class Recording:
             self._upstream.delete(asset_id)
             observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
         self._store.forget(upload.id)
+
+
+def _refusal(upload: Upload, size: int | None) -> errors.BrokerError | None:
+    """Return why a file of a real size can't be used; None where it can, or the size is unknown."""
+    if size == 0:
+        return errors.FileEmpty(wording.empty(upload.label))
+    if size is not None and size > upload.max_bytes:
+        return errors.FileTooLarge(wording.too_large(upload.label, size, upload.max_bytes))
+    return None
 
 
 def _is_ours(upload: Upload, asset: Json) -> bool:

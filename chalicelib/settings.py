@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from chalicelib import addresses
+from chalicelib import addresses, media_types
 from chalicelib.errors import Misconfigured
 
 T = TypeVar("T")
@@ -19,7 +19,6 @@ MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as l
 # PyJWT takes no such key for a shared secret: whoever knows the public one could sign with it.
 _ASYMMETRIC = re.compile(r"----[- ]BEGIN |^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp)")
 _MAX_DIGITS = 20
-_TYPE = re.compile(r"(\*/\*|[a-z0-9.+-]+/(\*|[a-z0-9.+-]+))")
 
 
 _TOKENS = ("JWT_SECRET", "JWT_SECRET_PARAMETER", "JWT_JWKS_URL")  # what verifies them
@@ -278,7 +277,10 @@ def _whole(value: str, low: int, high: int) -> int:
 
 
 def _content_types(value: str) -> tuple[str, ...]:
-    types = tuple(item.lower() for item in addresses.items(value))
-    if not types or not all(_TYPE.fullmatch(item) for item in types):
+    try:
+        types = dict.fromkeys(media_types.accepted(item) for item in addresses.items(value))
+    except ValueError:
+        types = {}
+    if not types:
         raise ValueError("a comma list of content types such as video/*,audio/mpeg")
-    return types
+    return tuple(types)

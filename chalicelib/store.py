@@ -63,7 +63,9 @@ class Store(DueUploads):
             return
         if entering and refused[2 + len(keys)] is not None:
             raise claims.refusal()
-        raise errors.StoreUnavailable("The reservation is gone.", retry_after=1)
+        raise errors.StoreUnavailable(
+            "The start took too long. Try again in a moment.", retry_after=1
+        )
 
     def discard(self, upload: Upload, binding: Binding | None, *, was_sent: bool) -> None:
         """Take back the record of a public URL that its caller was not told of.
@@ -170,28 +172,29 @@ class Store(DueUploads):
         )
         return Claim(granted=refused is None, upload=None)
 
-    def fail(self, upload: Upload, problem: Json, now: int, oversize: Json | None = None) -> Claim:
+    def fail(self, upload: Upload, problem: Json, now: int, refused: Json | None = None) -> Claim:
         """Move to failed, with the problem that is repeated from now on.
 
         Args:
             upload: The upload whose lease is held.
             problem: `code` and `detail`.
             now: The time.
-            oversize: The asset that sync. made although it is larger than its caller may upload.
+            refused: The asset that Sync made of a file that is empty, or larger than its caller may
+                upload.
                 It is marked to be deleted, unless another upload has recorded it.
         """
         sets = moves.failing(problem, now)
         closed = moves.change(upload.id, *moves.held(upload), sets, moves.UNFINISHED)
         over = claims.leave(upload)
-        if oversize is None:
+        if refused is None:
             return self._end(closed, ledger.close(upload.owner), *over)
-        charged = ledger.close(upload.owner, ledger.correction(upload, oversize))
+        charged = ledger.close(upload.owner, ledger.correction(upload, refused))
         marked = moves.change(
-            upload.id, *moves.held(upload), {**sets, "discarded": oversize["id"], "dueAt": now}
+            upload.id, *moves.held(upload), {**sets, "discarded": refused["id"], "dueAt": now}
         )
-        claim = claims.claim(upload, oversize, looked_up=True, now=now)
+        claim = claims.claim(upload, refused, looked_up=True, now=now)
         if self._table.transact(marked, claim, charged, *over) is None:
-            return Claim(granted=True, upload=replace(upload, discarded=oversize["id"]))
+            return Claim(granted=True, upload=replace(upload, discarded=refused["id"]))
         return self._end(closed, charged, *over)
 
     def record(self, upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Claim:
@@ -249,7 +252,9 @@ class Store(DueUploads):
         if refused is None:
             return
         if refused[0] is not None:
-            raise errors.StoreUnavailable("Another attempt is under way.", retry_after=1)
+            raise errors.StoreUnavailable(
+                "The file is being processed. Try again in a moment.", retry_after=1
+            )
         raise claims.refusal()
 
     def others_registering(self, upload: Upload) -> dict[str, int]:

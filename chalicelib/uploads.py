@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeGuard
 
+from chalicelib import wording
 from chalicelib.addresses import canonical
 from chalicelib.attempts import Attempt
 
@@ -136,7 +137,7 @@ class Upload:
         type: VIDEO, AUDIO or IMAGE.
         max_bytes: The largest real size that its caller was allowed when it was begun.
         file_name: The file's name, or None for a public URL.
-        content_type: The declared type byte for byte, or None for a public URL.
+        content_type: The type that was decided and signed, or None for a public URL.
         size: The declared size in bytes, or None for a public URL.
         name: A label for people, or None.
         project_id: sync.'s project, or None.
@@ -183,6 +184,11 @@ class Upload:
     def is_file(self) -> bool:
         """Whether the bytes come from a browser, not from a public URL."""
         return self.source_url is None
+
+    @property
+    def label(self) -> str:
+        """What to call it in a sentence: the name of the file, else the label for people."""
+        return wording.quoted(self.file_name or self.name)
 
     @property
     def addresses(self) -> tuple[str, ...]:

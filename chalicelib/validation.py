@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from chalicelib import errors, public_urls
+from chalicelib import errors, media_types, public_urls, wording
 from chalicelib.callers import Limits
 from chalicelib.uploads import AssetType, Json, NewFile, NewUrl, RequestKey
 
@@ -22,7 +22,6 @@ DEFAULT_PAGE = 20
 MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
 _TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
-MAX_NAME_BYTES = 255  # what file systems take
 # Characters that nobody sees, and that let the rest be read in another order than it is written in
 # (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
 _DIRECTIONS = "U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069"
@@ -119,44 +118,79 @@ def _no_constant(name: str) -> float:
 
 
 def new_file(document: Json, limits: Limits) -> NewFile:
-    """Check the body of `POST /uploads`.
+    """Check the body of `POST /uploads`, and decide the file's media type.
 
     Raises:
         InvalidInput: A member is not as it must be.
+        FileEmpty: The size is 0.
         FileTooLarge: The size is over the caller's limit.
         ContentTypeNotAccepted: The caller may not upload this kind of file.
     """
-    too_large = _is_number(document.get("size")) and document["size"] > limits.max_upload_bytes
     found = _violations("new-upload", document)
     found += _name_violations(document.get("fileName"))
     found += _project_violations(document.get("projectId"), limits)
-    content_type = document.get("contentType")
-    asset_type = document.get("type")
-    if isinstance(content_type, str) and not _names(found, "/contentType"):
-        if not limits.accepts(content_type):
-            raise errors.ContentTypeNotAccepted(
-                f"{content_type} is not accepted; accepted are {', '.join(limits.content_types)}.",
-                errors=(_at("/contentType", "must be one of " + ", ".join(limits.content_types)),),
-            )
-        family = content_type.partition("/")[0].upper()
+    content_type, asset_type = "", document.get("type")
+    if not (_names(found, "/contentType") or _names(found, "/fileName")):
+        content_type = _content_type(document, limits, found)
+        family = media_types.family_of(content_type).upper()
         known = family in _TYPES
-        if asset_type is None and not known:
+        if asset_type is None and content_type and not known:
             found.append(_at("/type", "is required, because contentType does not tell it"))
         elif known and asset_type != family and asset_type in _TYPES:
             found.append(_at("/type", f"must be {family} to agree with contentType, or be absent"))
         asset_type = asset_type or family
-    if too_large and all(error["pointer"] == "/size" for error in found):
-        detail = f"must be at most {limits.max_upload_bytes} bytes"
-        raise errors.FileTooLarge(f"The file {detail}.", errors=(_at("/size", detail),))
+    if all(error["pointer"] == "/size" for error in found):
+        _refuse_size(wording.quoted(document["fileName"]), document.get("size"), limits)
     _raise_if(found)
     return NewFile(
         file_name=document["fileName"],
-        content_type=document["contentType"],
+        content_type=content_type,
         size=int(document["size"]),
         type=cast("AssetType", asset_type),
         name=document.get("name"),
         project_id=document.get("projectId"),
     )
+
+
+def _content_type(document: Json, limits: Limits, found: list[dict[str, str]]) -> str:
+    """Decide the file's media type; where its text is malformed, add that to what was found."""
+    reported, file_name = document["contentType"], document["fileName"]
+    family = document.get("type")
+    family = family.lower() if family in _TYPES else None
+    decided = media_types.resolve(reported, file_name, family)
+    if decided is None and reported.strip():
+        detail = "must be a media type such as video/mp4, where fileName has no known extension"
+        found.append(_at("/contentType", detail))
+        return ""
+    if decided is None or not limits.accepts(decided):
+        is_unknown = "is empty, and fileName has no known extension"
+        wrong = f"is {decided}, and must be one of " + ", ".join(limits.content_types)
+        raise errors.ContentTypeNotAccepted(
+            f"{wording.quoted(file_name)} can't be used here."
+            f"{wording.choose(limits.content_types)}",
+            errors=(_at("/contentType", is_unknown if decided is None else wrong),),
+        )
+    return decided
+
+
+def _refuse_size(name: str, size: object, limits: Limits) -> None:
+    """Refuse a file by its declared size.
+
+    Raises:
+        FileEmpty: It is 0.
+        FileTooLarge: It is over the caller's limit.
+    """
+    if not _is_number(size):
+        return
+    most = limits.max_upload_bytes
+    if size == 0:
+        detail = "must be at least 1 byte"
+        raise errors.FileEmpty(wording.empty(name), errors=(_at("/size", detail),))
+    if size > most:
+        detail = f"must be at most {most} bytes"
+        raise errors.FileTooLarge(
+            wording.too_large(name, size, most), errors=(_at("/size", detail),)
+        )
 
 
 def new_url(
@@ -180,10 +214,12 @@ def new_url(
             found.append(_at("/url", reason))
     _raise_if(found)
     if not limits.accepts_some(document["type"].lower()):
-        # What lies at the URL is not known before sync. fetches it; the kind is.
+        # What is at the URL is not known before Sync fetches it; the kind is.
         accepted = ", ".join(limits.content_types)
+        kind = document["type"].lower()
         raise errors.ContentTypeNotAccepted(
-            f"{document['type']} is not accepted; accepted are {accepted}.",
+            f"{wording.article(kind).capitalize()} file can't be used here."
+            f"{wording.choose(limits.content_types)}",
             errors=(_at("/type", f"must be of a kind among {accepted}"),),
         )
     return NewUrl(
@@ -266,7 +302,6 @@ def _explain(error: "ValidationError") -> list[tuple[str, str]]:
     by_pattern = {
         "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
         "/name": f"must hold no control character and {_NO_DIRECTIONS}",
-        "/contentType": "must be a media type such as video/mp4",
     }
     rightly = words.get(str(error.validator)) or by_pattern.get(path)
     return [(path, rightly or "must hold no control character")]
@@ -280,8 +315,6 @@ def _pointer(member: str) -> str:
 def _name_violations(file_name: object) -> list[dict[str, str]]:
     if not isinstance(file_name, str):
         return []
-    if len(file_name.encode()) > MAX_NAME_BYTES and len(file_name) <= MAX_NAME_BYTES:
-        return [_at("/fileName", f"must be at most {MAX_NAME_BYTES} bytes in UTF-8")]
     if file_name in {".", ".."}:
         return [_at("/fileName", "must be the name of a file")]
     return []
@@ -293,7 +326,7 @@ def _project_violations(project_id: object, limits: Limits) -> list[dict[str, st
     return [_at("/projectId", "must be a project that this broker allows")]
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -307,5 +340,9 @@ def _at(pointer: str, detail: str) -> dict[str, str]:
 
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
-        first = f"{found[0]['pointer'].lstrip('/')} {found[0]['detail']}."
+        pointer, detail = found[0]["pointer"], found[0]["detail"]
+        first = f"{pointer.lstrip('/')} {detail}."
+        if pointer == "/fileName" and detail != "is required":
+            # The name may be one that nobody can read, so it is not repeated.
+            first = f"Rename the file and choose it again: its name {detail}."
         raise errors.InvalidInput(first, errors=tuple(found[:MAX_ERRORS]))

@@ -25,6 +25,7 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.UnsupportedMediaType,
         errors.InvalidInput,
         errors.ContentTypeNotAccepted,
+        errors.FileEmpty,
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,
@@ -73,7 +74,7 @@ def read(request: Request) -> Answer:
     """Read the upload that you registered as an asset."""
     asset_id = unquote(request.params["asset_id"])
     if not _ASSET_ID.fullmatch(asset_id):
-        raise errors.NotFound("There is no such upload.")
+        raise errors.NotFound(errors.NO_UPLOAD)
     upload = wiring.broker().lifecycle.get_asset(request.caller, asset_id)
     observability.note(uploadId=upload.id)
     return Answer(200, render.upload(upload))

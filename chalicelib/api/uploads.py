@@ -32,6 +32,7 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         *_REFUSED,
         errors.InvalidInput,
         errors.ContentTypeNotAccepted,
+        errors.FileEmpty,
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,
@@ -95,6 +96,7 @@ def cancel(request: Request) -> Answer:
     problems=(
         errors.NotFound,
         errors.FileNotUploaded,
+        errors.FileEmpty,
         errors.FileTooLarge,
         errors.FileRejected,
         errors.ProjectNotFound,
@@ -139,6 +141,6 @@ def _upload_id(request: Request) -> str:
     """Read the id from the path; a malformed one is as unknown as any other."""
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
-        raise errors.NotFound("There is no such upload.")
+        raise errors.NotFound(errors.NO_UPLOAD)
     observability.note(uploadId=upload_id)
     return upload_id

@@ -223,7 +223,7 @@ def test_limits_claim(broker: RunningBroker) -> None:
     refused = [
         ({"size": 11}, 413, "file_too_large"),
         ({"contentType": "video/webm"}, 422, "content_type_not_accepted"),
-        ({"contentType": "text/html", "type": "VIDEO"}, 422, "content_type_not_accepted"),
+        ({"fileName": "a.html", "contentType": "text/html"}, 422, "content_type_not_accepted"),
         ({"projectId": "project-of-bob"}, 422, "invalid_input"),
     ]
     for change, status, code in refused:

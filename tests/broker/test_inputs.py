@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from running_broker import Api, RunningBroker
+import requests
+from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
@@ -19,7 +20,7 @@ GIB = 1024**3
         ({"fileName": None}, "/fileName"),
         ({"fileName": ""}, "/fileName"),
         ({"fileName": "a" * 256}, "/fileName"),
-        ({"fileName": "é" * 128}, "/fileName"),
+        ({"fileName": "é" * 256}, "/fileName"),
         ({"fileName": "a/b.mp4"}, "/fileName"),
         ({"fileName": "a\\b.mp4"}, "/fileName"),
         ({"fileName": ".."}, "/fileName"),
@@ -32,23 +33,28 @@ GIB = 1024**3
         ({"fileName": "a\u009b.mp4"}, "/fileName"),
         ({"fileName": "a\u2028.mp4"}, "/fileName"),
         ({"fileName": 5}, "/fileName"),
-        ({"contentType": ""}, "/contentType"),
-        ({"contentType": "video"}, "/contentType"),
-        ({"contentType": "video/"}, "/contentType"),
-        ({"contentType": "video/*"}, "/contentType"),
-        ({"contentType": "*/*"}, "/contentType"),
+        ({"contentType": "video", "fileName": "clip"}, "/contentType"),
+        ({"contentType": "video/", "fileName": "clip"}, "/contentType"),
+        ({"contentType": "/mp4", "fileName": "clip"}, "/contentType"),
+        ({"contentType": "a b/c", "fileName": "clip"}, "/contentType"),
+        ({"contentType": "video/*", "fileName": "clip"}, "/contentType"),
+        ({"contentType": "*/*", "fileName": "clip.xyz"}, "/contentType"),
+        ({"contentType": "vidéo/mp4", "fileName": "clip"}, "/contentType"),
         ({"contentType": "video/mp4\r\nx: y"}, "/contentType"),
         ({"contentType": "video/mp4\n"}, "/contentType"),
-        ({"contentType": "video/mp4;"}, "/contentType"),
-        ({"contentType": "vidéo/mp4"}, "/contentType"),
+        ({"contentType": "video/mp4\u0000"}, "/contentType"),
+        ({"contentType": "video/mp4\u2028"}, "/contentType"),
+        ({"contentType": "video/mp4;" + "a" * 246}, "/contentType"),
         ({"contentType": ["video/mp4"]}, "/contentType"),
-        ({"size": 0}, "/size"),
+        ({"contentType": None}, "/contentType"),
         ({"size": -1}, "/size"),
         ({"size": 1.5}, "/size"),
         ({"size": "5"}, "/size"),
         ({"size": True}, "/size"),
         ({"size": None}, "/size"),
-        ({"type": "AUDIO"}, "/type"),
+        ({"type": "IMAGE"}, "/type"),
+        ({"type": "AUDIO", "fileName": "clip.m4v"}, "/type"),
+        ({"type": "AUDIO", "contentType": "video/quicktime"}, "/type"),
         ({"type": "video"}, "/type"),
         ({"type": None}, "/type"),
         ({"name": ""}, "/name"),
@@ -132,14 +138,123 @@ def test_file_of_five_gib(api: Api) -> None:
     assert api.begin(size=5 * GIB)["size"] == 5 * GIB
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/zip", "model/gltf+json"])
-def test_kind_not_accepted(api: Api, content_type: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("notes.pdf", "application/pdf"),
+        ("notes.txt", "text/plain"),
+        ("scene", "model/gltf+json"),
+        ("notes.xyz", ""),
+        ("notes", " "),
+    ],
+)
+def test_kind_not_accepted(api: Api, name: str, content_type: str) -> None:
     """A kind of file that the broker does not take is refused with the kinds that it takes."""
-    answer = api.call("POST", "/uploads", json={**GOOD, "contentType": content_type})
+    body = {**GOOD, "fileName": name, "contentType": content_type}
+    answer = api.call("POST", "/uploads", json=body)
     assert answer.status_code == 422
     assert answer.json()["code"] == "content_type_not_accepted"
-    assert answer.json()["errors"][0]["pointer"] == "/contentType"
-    assert "video/*" in answer.json()["detail"]
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == "/contentType"
+    assert ("video/*" in error["detail"]) is ("/" in content_type)
+    assert answer.json()["detail"] == (
+        f'"{name}" can\'t be used here. Choose a video, audio or image file.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "detail"),
+    [
+        (0, "file_empty", '"interview.mp4" is empty.'),
+        (
+            6_442_450_944,
+            "file_too_large",
+            '"interview.mp4" is 6.4 GB. The largest file allowed is 5.4 GB.',
+        ),
+        (
+            5 * GIB + 1,
+            "file_too_large",
+            '"interview.mp4" is slightly larger than 5.4 GB, which is the most allowed.',
+        ),
+    ],
+)
+def test_size_in_words(
+    api: Api, upstream: RunningUpstream, size: int, code: str, detail: str
+) -> None:
+    """A file of a size that can't be is refused by its name, in units that people use."""
+    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": "interview.mp4", "size": size})
+    assert (answer.json()["code"], answer.json()["detail"]) == (code, detail)
+    assert answer.status_code == (422 if size == 0 else 413)
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/size"]
+    assert upstream.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "decided", "kind"),
+    [
+        (
+            {"contentType": "video/webm;codecs=vp8,opus", "fileName": "upload"},
+            "video/webm",
+            "VIDEO",
+        ),
+        ({"contentType": "application/ogg", "fileName": "a.ogg"}, "audio/ogg", "AUDIO"),
+        ({"contentType": "", "fileName": "face.JFIF"}, "image/jpeg", "IMAGE"),
+        ({"contentType": "audio/X-M4A", "fileName": "a.m4a"}, "audio/mp4", "AUDIO"),
+        ({"contentType": "video/webm", "type": "AUDIO"}, "audio/webm", "AUDIO"),
+        ({"contentType": "video/x-matroska;codecs=avc1,opus"}, "video/x-matroska", "VIDEO"),
+    ],
+)
+def test_decided_type_is_signed_and_stored(
+    api: Api, upstream: RunningUpstream, change: dict[str, Any], decided: str, kind: str
+) -> None:
+    """What the broker decides is presigned, returned and sent: the object has it byte for byte."""
+    upload = api.landed(**change)
+    assert (upload["contentType"], upload["type"]) == (decided, kind)
+    assert upload["headers"] == {"Content-Type": decided}
+    asset = api.complete(upload).json()["asset"]
+    assert requests.get(asset["url"], timeout=9).headers["Content-Type"] == decided
+    assert upstream.outcomes()[:2] == ["presigned", "stored 5 bytes"]
+
+
+ALIASES = ("audio/x-wav,image/jpg, VIDEO/AVI", ["audio/wav", "image/jpeg", "video/x-msvideo"])
+
+
+@pytest.mark.parametrize("by", ["setting", "claim"])
+def test_aliases_of_operators(broker: RunningBroker, upstream: RunningUpstream, by: str) -> None:
+    """Settings and claims may use any spelling, and so may files; `/limits` shows Sync's."""
+    written, canonical = ALIASES
+    broker.configure(upstream, ALLOWED_CONTENT_TYPES=written if by == "setting" else "*/*")
+    api = Api(broker)
+    if by == "claim":
+        api.token = token(upload={"contentTypes": written.replace(" ", "").split(",")})
+    assert api.call("GET", "/limits").json()["contentTypes"] == canonical
+    for reported, name in (
+        ("audio/vnd.wave", "a.wav"),
+        ("audio/wav", "a.wav"),
+        ("image/pjpeg", "a.jpg"),
+        ("video/msvideo", "a.avi"),
+        ("", "a.AVI"),
+    ):
+        assert api.begin(contentType=reported, fileName=name)["contentType"] in canonical
+    refused = api.call("POST", "/uploads", json=GOOD).json()
+    assert refused["detail"] == (
+        '"clip.mp4" can\'t be used here. Choose a WAV audio, JPEG image or AVI video file.'
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["й" * 251 + ".mp4", "\u1100\u1161\u11a8" * 83 + ".mp4", "🎬" * 255]
+)
+def test_long_name_in_any_script(api: Api, name: str) -> None:
+    """A name has up to 255 characters, however many bytes they take."""
+    upload = api.begin(fileName=name, name=name)
+    assert (upload["fileName"], upload["name"]) == (name, name)
+
+
+def test_unusable_name_in_words(api: Api) -> None:
+    """A name that can't be used leads to what the user can do about it."""
+    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": "a/b.mp4"}).json()
+    assert answer["detail"].startswith("Rename the file and choose it again: its name must hold no")
 
 
 def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -158,12 +273,13 @@ def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> No
 
 def test_type_needed(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """Where the content type does not tell the asset's type, the caller must."""
-    broker.configure(upstream, ALLOWED_CONTENT_TYPES="application/ogg")
+    broker.configure(upstream, ALLOWED_CONTENT_TYPES="application/mxf")
     api = Api(broker)
-    body = {**GOOD, "contentType": "application/ogg"}
+    mxf = {"contentType": "application/mxf", "fileName": "clip.mxf"}
+    body = {**GOOD, **mxf}
     answer = api.call("POST", "/uploads", json=body)
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/type"]
-    assert api.begin(contentType="application/ogg", type="AUDIO")["type"] == "AUDIO"
+    assert api.begin(**mxf, type="VIDEO")["type"] == "VIDEO"
 
 
 def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from running_broker import Api, RunningBroker
-from upstream_process import RunningUpstream
+from upstream_process import RunningUpstream, put
 
 from chalicelib.callers import Caller
 
@@ -40,6 +40,8 @@ def test_file(small: Api, upstream: RunningUpstream) -> None:
         answer = small.complete(upload)
         assert answer.status_code == 413
         assert answer.json()["code"] == "file_too_large"
+        words = '"clip.mp4" is 11 bytes. The largest file allowed is 10 bytes.'
+        assert answer.json()["detail"] == words
     assert small.call("GET", f"/uploads/{upload['id']}").json()["status"] == "failed"
     assert assets(upstream) == []
     limits = small.call("GET", "/limits").json()
@@ -60,6 +62,81 @@ def test_url(small: Api, upstream: RunningUpstream) -> None:
     answer = small.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert answer.status_code == 413
     assert assets(upstream) == []
+
+
+def test_empty_file(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A PUT that stored nothing fails for good as empty, and its asset is deleted."""
+    upload = small.begin(b"x" * 10)
+    small.put(upload, b"")
+    for _ in range(2):
+        answer = small.complete(upload)
+        assert (answer.status_code, answer.json()["code"]) == (422, "file_empty")
+        assert answer.json()["detail"] == '"clip.mp4" is empty.'
+        assert answer.json()["retryable"] is False
+    read = small.call("GET", f"/uploads/{upload['id']}").json()
+    assert (read["status"], read["asset"]) == ("failed", None)
+    assert (read["error"]["code"], read["error"]["detail"]) == (
+        "file_empty",
+        '"clip.mp4" is empty.',
+    )
+    assert assets(upstream) == []
+    assert len(broker.lines("asset_deleted")) == 1
+    limits = small.call("GET", "/limits").json()
+    assert limits["bytesPerDay"]["left"] == 1000, "the real bytes are charged"
+    assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
+
+
+def test_empty_file_after_lost_answer(small: Api, upstream: RunningUpstream) -> None:
+    """The same holds for an empty asset that was found by a look."""
+    upload = small.begin(b"x")
+    small.put(upload, b"")
+    upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
+    assert small.complete(upload).json()["code"] == "file_empty"
+    assert assets(upstream) == []
+
+
+def test_empty_file_swept(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The sweep ends an empty upload without its browser, and repeats a deletion that failed."""
+    upload = small.begin(b"x")
+    small.put(upload, b"")
+    upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
+    broker.clock.advance(61)
+    broker.sweep()
+    read = small.call("GET", f"/uploads/{upload['id']}").json()
+    assert (read["status"], read["error"]["code"]) == ("failed", "file_empty")
+    assert len(assets(upstream)) == 1
+    broker.clock.advance(61)
+    broker.sweep()
+    assert assets(upstream) == []
+
+
+def empty_url(upstream: RunningUpstream) -> str:
+    """Store nothing, and return its URL."""
+    ticket = upstream.presign(size=1)
+    assert put(ticket["uploadUrl"], b"").status_code == 200
+    url: str = ticket["url"]
+    return url
+
+
+@pytest.mark.parametrize("size", [0, 0.0, "0"])
+@pytest.mark.parametrize("whose", ["own", "foreign"])
+def test_empty_url(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream, whose: str, size: object
+) -> None:
+    """An empty public URL fails too; its asset is deleted only if this POST has made it."""
+    url = empty_url(upstream)
+    if whose == "foreign":
+        upstream.behave(duplicateUrl="same")
+        theirs = upstream.register(url, name="theirs").json()
+        broker.clock.advance(31)
+        answer_with(upstream, url, size)
+    body = {"url": url, "type": "VIDEO", "name": "Take 1"}
+    answer = small.call("POST", "/assets", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "file_empty")
+    assert answer.json()["detail"] == '"Take 1" is empty.'
+    kept = [line["code"] for line in broker.lines("refused_kept")]
+    assert assets(upstream) == ([theirs["id"]] if whose == "foreign" else [])
+    assert kept == (["file_empty"] if whose == "foreign" else [])
 
 
 NO_SIZE = [None, True, False, -100, 11.5, 1e300, 10**40, "-11", "eleven", "²", "", [11], {}]

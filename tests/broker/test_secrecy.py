@@ -131,7 +131,8 @@ def _go_through(api: Watched) -> None:
 
 def _go_wrong(api: Watched) -> None:
     """Send what is refused, the secrets themselves among it."""
-    bodies: list[Any] = [{}, {**GOOD, "size": 2**60}, {**GOOD, "contentType": "text/plain"}]
+    bodies: list[Any] = [{}, {**GOOD, "size": 2**60}, {**GOOD, "size": 0}]
+    bodies.append({**GOOD, "fileName": "a.txt", "contentType": "text/plain"})
     for body in bodies:
         api.call("POST", "/uploads", json=body)
     api.call("POST", "/uploads", data="{", headers={"Content-Type": "application/json"})

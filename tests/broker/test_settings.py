@@ -96,6 +96,8 @@ def test_nothing_set() -> None:
         ("BYTES_PER_DAY", "9" * 5000),
         ("ALLOWED_CONTENT_TYPES", "video"),
         ("ALLOWED_CONTENT_TYPES", "*/mp4"),
+        ("ALLOWED_CONTENT_TYPES", "video/webm;codecs=vp9"),
+        ("ALLOWED_CONTENT_TYPES", ","),
         ("SETTLE_SECONDS", "-1"),
         ("LOG_LEVEL", "LOUD"),
     ],

@@ -59,7 +59,7 @@ def test_fresh_asset_without_name_stays(
     theirs = upstream.register(url).json()
     answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert answer.status_code == 413
-    assert broker.lines("oversize_kept")[0]["assetId"] == theirs["id"]
+    assert broker.lines("refused_kept")[0]["assetId"] == theirs["id"]
     broker.clock.advance(3600)
     broker.sweep()
     assert ids(upstream) == [theirs["id"]]

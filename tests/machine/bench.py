@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LAMBDA_SECONDS = 30
 LIST_LAG_SECONDS = 60  # less than the settle time, or no broker could do it
-SMALL, LARGE = b"hello", b"hello world"  # the callers may upload 10, 10 and 100 bytes
+SMALL, LARGE, EMPTY = b"hello", b"hello world", b""  # the callers may upload 10, 10 and 100 bytes
 HEALING_SWEEPS = 15
 _STATES = {
     errors.FileTooLarge: Status.FAILED,
@@ -62,6 +62,7 @@ class Bench:
         self.landed: set[str] = set()
         self.promised: set[str] = set()
         self.oversize: set[str] = set()
+        self.empty: set[str] = set()
         self.acknowledged: set[str] = set()
         self.url_uses: Counter[str] = Counter()
         self.lags_since: float | None = None
@@ -223,6 +224,8 @@ class Bench:
         self.landed.add(upload_id)
         if data == LARGE:
             self.oversize.add(upload_id)
+        if data == EMPTY:
+            self.empty.add(upload_id)
         if five_rules.is_promised(upload, self.world.now()):
             self.promised.add(upload_id)
 
@@ -283,8 +286,9 @@ class Bench:
                 assert upload.status is not Status.REGISTERED
             if upload.status is Status.FAILED:
                 assert upload.error is not None
-                is_large = upload.error["code"] == "file_too_large" and upload.id in self.oversize
-                assert is_large or self.is_refused_for_good, f"failed for nothing: {upload}"
+                known = {"file_too_large": self.oversize, "file_empty": self.empty}
+                is_unusable = upload.id in known.get(upload.error["code"], ())
+                assert is_unusable or self.is_refused_for_good, f"failed for nothing: {upload}"
         assert self.acknowledged <= self.seen.uploads.keys()
 
     def _needs_a_person(self, upload: Upload) -> bool:

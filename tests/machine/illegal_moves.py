@@ -32,7 +32,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         store.release(forged, now),
         store.reopen(forged, now),
         store.fail(forged, problem, now),
-        store.fail(forged, problem, now, oversize=asset),
+        store.fail(forged, problem, now, refused=asset),
         store.record(forged, asset, looked_up=False, now=now),
         store.record(forged, asset, looked_up=True, now=now),
     ]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from bench import LARGE, SMALL, Bench, Known
+from bench import EMPTY, LARGE, SMALL, Bench, Known
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -129,7 +129,9 @@ class BrokerMachine(RuleBasedStateMachine):
         return self._begin(caller, name, broker, fate) or multiple()
 
     @rule(
-        upload=uploads, data=st.sampled_from((SMALL, SMALL, LARGE)), which=st.sampled_from((-1, 0))
+        upload=uploads,
+        data=st.sampled_from((SMALL, SMALL, LARGE, EMPTY)),
+        which=st.sampled_from((-1, 0)),
     )
     def put(self, upload: Known, data: bytes, which: int) -> None:
         """PUT bytes to the newest or the oldest address of an upload, as often as drawn."""
