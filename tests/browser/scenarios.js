@@ -264,14 +264,6 @@ export const SCENARIOS = {
     assert.deepEqual(await stage.assets(), []);
   },
 
-  async "a content type with parameters"(stage) {
-    await stage.page.evaluate(() => harness.make("take.webm", "video/webm;codecs=vp9", 70_000));
-    const [{ asset }] = await stage.until(([told]) => told.asset ?? told.error);
-    assert.ok(asset, "it has no asset");
-    const put = stage.network.passed.find(({ method }) => method === "PUT");
-    assert.equal(put.type, "video/webm;codecs=vp9");
-  },
-
   async "a file of no known kind"(stage) {
     await stage.page.evaluate(() => harness.make("data.unheardof", "", 10));
     const [{ error }] = await stage.until(([told]) => told.error);

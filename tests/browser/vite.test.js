@@ -17,6 +17,7 @@ const PACKAGES = [
   "@uppy/core",
   "@uppy/dashboard",
   "@uppy/golden-retriever",
+  "@uppy/webcam",
   "filepond",
   "react",
   "react-dom",
@@ -36,6 +37,13 @@ const PAGES = {
     `import GoldenRetriever from "@uppy/golden-retriever";
      import { uppy } from "./examples/uppy.ts";
      window.uppy = uppy.use(GoldenRetriever);`,
+    '<div id="app"></div>',
+  ],
+  webcam: [
+    `import Webcam from "@uppy/webcam";
+     import { uppy } from "./examples/uppy.ts";
+     import "@uppy/webcam/css/style.min.css";
+     window.uppy = uppy.use(Webcam, { modes: ["video-audio"] });`,
     '<div id="app"></div>',
   ],
   filepond: [`import "./examples/filepond.ts";`, '<form><input type="file"></form>'],
@@ -196,6 +204,28 @@ describe("an app that Vite built in a fresh clone", () => {
     await page.waitForFunction(() => window.uppy.getFiles()[0].progress.uploadComplete);
     const id = await page.evaluate(() => window.uppy.getFiles()[0].response.body.asset.id);
     assert.equal(id, await assertOnly(path));
+    assert.deepEqual(errors, []);
+  });
+
+  test("a recording of Uppy's webcam plugin becomes a video of the same bytes", async () => {
+    const { page, errors } = await open("webcam");
+    const click = async (selector) => (await page.waitForSelector(selector)).click();
+    await click("[data-uppy-acquirer-id=Webcam] button");
+    await click("button[title='Begin video recording']");
+    await page.waitForFunction(() =>
+      window.uppy.getPlugin("Webcam").recordingChunks?.some(({ size }) => size > 0),
+    );
+    await click("button[title='Stop video recording']");
+    await click(".uppy-Webcam-button--submit");
+    await click(".uppy-StatusBar-actionBtn--upload");
+    await page.waitForFunction(() => window.uppy.getFiles()[0]?.progress.uploadComplete);
+    const { type, body, bytes } = await page.evaluate(async () => {
+      const [{ type, data, response }] = window.uppy.getFiles();
+      return { type, body: response.body, bytes: [...new Uint8Array(await data.arrayBuffer())] };
+    });
+    assert.equal(type, "video/webm;codecs=vp8,opus");
+    assert.deepEqual([body.contentType, body.asset.type], ["video/webm", "VIDEO"]);
+    await assertOnly(await stage.write("recorded.webm", Buffer.from(bytes)));
     assert.deepEqual(errors, []);
   });
 
