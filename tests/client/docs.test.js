@@ -233,6 +233,24 @@ test("the Uppy recipe uploads, and tells the asset's id", async () => {
   assert.ok(lines.includes("take.mp4 asset-1"), `${lines}`);
 });
 
+test("the recording recipe uploads what was recorded, under the recorder's own type", async () => {
+  const code = `${blockOf("Recordings")}\nwindow.record = record;`;
+  const { page: tab, server } = await open(code, {}, uploader);
+  await tab.waitForFunction(() => window.record);
+  const id = await tab.evaluate(async () => {
+    // A slow machine may have recorded nothing yet.
+    for (let length = 300; ; length *= 2) {
+      const end = await window.record();
+      await new Promise((resolve) => setTimeout(resolve, length));
+      const { asset, code } = await end().catch((error) => error);
+      if (code !== "file_empty") return asset?.id ?? code;
+    }
+  });
+  assert.equal(id, "asset-1");
+  const { contentType } = JSON.parse(server.at(BEGIN)[0].body);
+  assert.equal(contentType, "video/webm;codecs=vp8,opus");
+});
+
 for (const [how, overrides, last] of [
   ["uploads, and posts the asset", {}, { asset: { id: "asset-1", type: "VIDEO" } }],
   [

@@ -96,6 +96,7 @@ test("every recipe and example compiles in Vite's TypeScript templates", async (
     "vue.ts": vueScript(),
     "svelte.ts": svelteScript(),
     "uppy.ts": blockOf("Uppy"),
+    "recordings.ts": blockOf("Recordings"),
     "interface.ts": blockOf("Your own interface"),
   };
   const examples = await readdir(join(ROOT, "docs/examples"));
