@@ -132,7 +132,7 @@ def leave(upload: Upload) -> tuple[Change, ...]:
 def refusal() -> errors.TooManyUnknownUrls:
     """Explain why `enter` was refused."""
     return errors.TooManyUnknownUrls(
-        f"At most {MOST_URLS_OF_ONE} of your public URLs, and {MOST_URLS} of all users, can be in "
-        "work at once; try again a little later.",
+        "Too many links are being added at once. Wait until the earlier ones are done, then try "
+        "again.",
         retry_after=URLS_RETRY_AFTER,
     )

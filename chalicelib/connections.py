@@ -175,9 +175,13 @@ class Client:
         except requests.RequestException as error:
             raise _failure(error) from error
         except ReadTimeoutError as error:
-            raise upstream_errors.UpstreamTimeout("sync. did not answer in time.") from error
+            raise upstream_errors.UpstreamTimeout(
+                "Sync did not respond in time. Try again in a moment."
+            ) from error
         except HTTPError as error:
-            raise upstream_errors.UpstreamFault("The connection to sync. broke off.") from error
+            raise upstream_errors.UpstreamFault(
+                "The connection to Sync broke. Try again in a moment."
+            ) from error
         finally:
             self._last_used = self._monotonic()
             if not admission.is_refused:
@@ -211,21 +215,25 @@ class Client:
         while chunk := response.raw.read1(65536, decode_content=True):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
-                raise upstream_errors.UpstreamFault("sync.'s answer has no end.")
+                raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
             if self._monotonic() > deadline:
-                raise upstream_errors.UpstreamTimeout("sync. did not answer in time.")
+                raise upstream_errors.UpstreamTimeout(
+                    "Sync did not respond in time. Try again in a moment."
+                )
         return bytes(content)
 
 
 def _failure(error: requests.RequestException) -> upstream_errors.UpstreamError:
     """Map an exception of requests: was anything sent?"""
     if isinstance(error, requests.ConnectTimeout):
-        return upstream_errors.UpstreamUnreachable("No connection to sync.")
+        return upstream_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
     if isinstance(error, requests.Timeout):
-        return upstream_errors.UpstreamTimeout("sync. did not answer in time.")
+        return upstream_errors.UpstreamTimeout(
+            "Sync did not respond in time. Try again in a moment."
+        )
     if isinstance(error, requests.ConnectionError) and _never_connected(error):
-        return upstream_errors.UpstreamUnreachable("No connection to sync.")
-    return upstream_errors.UpstreamFault("The connection to sync. broke off.")
+        return upstream_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
+    return upstream_errors.UpstreamFault("The connection to Sync broke. Try again in a moment.")
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -64,7 +64,8 @@ class Bindings:
             raise errors.IdempotencyKeyReused("This key was used with another body.")
         if not found["done"]:
             raise errors.RequestInProgress(
-                "The first request with this key is still running.", retry_after=BUSY_RETRY_AFTER
+                "This upload is starting already. Try again in a moment.",
+                retry_after=BUSY_RETRY_AFTER,
             )
         return Binding(pk, str(found["uploadId"]), is_done=True)
 

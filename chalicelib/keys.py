@@ -85,7 +85,9 @@ class Secret:
                     self._read()
         value = self._value
         if value is None:
-            failure = self._failure or errors.SecretsUnavailable("A secret can't be read.")
+            failure = self._failure or errors.SecretsUnavailable(
+                "This service can't read its secrets. Try again in a moment."
+            )
             raise type(failure)(failure.detail, retry_after=REFRESH_SECONDS)
         return value
 
@@ -112,10 +114,14 @@ class Secret:
             self._failure = None
         except errors.SecretsUnavailable as error:
             observability.event("secret_not_read", level=40, reason=error.detail)
-            self._failure = errors.SecretsUnavailable("A secret of the broker can't be read.")
+            self._failure = errors.SecretsUnavailable(
+                "This service can't read its secrets. Try again in a moment."
+            )
         except ValueError as error:
             observability.event("secret_not_valid", level=40, reason=f"it must be {error}")
-            self._failure = errors.Misconfigured("A secret of the broker is not valid.")
+            self._failure = errors.Misconfigured(
+                "This service is not set up correctly. Tell those who run it."
+            )
 
     def __repr__(self) -> str:
         return "Secret(...)"

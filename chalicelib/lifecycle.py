@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import errors, observability, upstream_errors
+from chalicelib import errors, observability, outcomes, upstream_errors
 from chalicelib.callers import Caller
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
 from chalicelib.ports import (
@@ -137,7 +137,7 @@ class Lifecycle:
             return upload, None
         if len(upload.targets) >= MAX_TARGETS:
             raise errors.UploadNotPending(
-                f"The upload has had {MAX_TARGETS} addresses; begin a new upload."
+                f"{upload.label} took too long. Choose the file to upload it again."
             )
         opening = self._line.enter(caller.id, ticket)
         target = self._presign(
@@ -145,7 +145,7 @@ class Lifecycle:
         )
         claim = self._store.renew(upload, target, self._now())
         if claim.upload is None:
-            raise errors.NotFound("There is no such upload.")
+            raise errors.NotFound(errors.NO_UPLOAD)
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
         if claim.upload.status is not Status.PENDING:
             raise no_longer_pending(claim.upload, self._now())
@@ -207,7 +207,8 @@ class Lifecycle:
                 if not is_posting(outcome.upload, self._now()):
                     return outcome, self._ledger.read(caller.id)
             raise errors.RequestInProgress(
-                "The first request with this key is still running.", retry_after=BUSY_RETRY_AFTER
+                "This upload is starting already. Try again in a moment.",
+                retry_after=BUSY_RETRY_AFTER,
             )
         try:
             self._limiter.check_cached_refusal(caller.id)
@@ -324,8 +325,8 @@ class Lifecycle:
         issued_at = self._now()
         try:
             presigned = self._upstream.presign(file_name, content_type, size, admit)
-        except upstream_errors.UpstreamRefused as error:
-            raise errors.FileRejected(error.detail or "sync. gave no reason.") from error
+        except (upstream_errors.UpstreamRefused, *outcomes.FINAL) as error:
+            raise outcomes.presign_refused(file_name, content_type, error) from error
         except upstream_errors.UpstreamBusy as error:
             with suppress(errors.StoreUnavailable):
                 self._line.slow_down(error.retry_after or 0)
@@ -339,7 +340,7 @@ class Lifecycle:
 def _own(upload: Upload | None, caller: Caller) -> Upload:
     """Return the caller's upload; somebody else's is as good as none."""
     if upload is None or upload.owner != caller.id:
-        raise errors.NotFound("There is no such upload.")
+        raise errors.NotFound(errors.NO_UPLOAD)
     return upload
 
 

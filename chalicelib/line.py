@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from chalicelib import admission, errors, items, observability
+from chalicelib import admission, errors, items, observability, wording
 from chalicelib.admission import Budget, Full, Place, Turn
 from chalicelib.ports import LineStanding, Opening
 from chalicelib.slots import UNUSED, Slot, Slowdown, caller_number
 from chalicelib.table import Change, Table, Written
 from chalicelib.tickets import Tickets
 
+_CROWDED = "Too many uploads are starting at once. Try again in a moment."
 PK = "line#presign"
 TRIES = 24
 MAX_SPREAD = 32
@@ -140,7 +141,7 @@ class Line:
                     return
                 seen = self._seen(written.item or {})
                 opening = self._decide(opening.caller_id, opening.turn, seen)
-            raise errors.StoreUnavailable("Too many want the same place.", retry_after=1)
+            raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
     def standing(self, caller_id: str) -> LineStanding:
         """Say how long the line is, and what it means for a caller."""
@@ -187,7 +188,7 @@ class Line:
                 observability.note(lineLength=len(line.waiting) + 1)
                 raise self._waiting(caller_id, decision.at, decision)
             seen = self._seen(written.item or {})
-        raise errors.StoreUnavailable("Too many want the same turn.", retry_after=1)
+        raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
     def _seen(self, item: items.Item) -> _Seen:
         """Read the item; the first container of all writes the secret."""
@@ -249,7 +250,7 @@ class Line:
                 break
             self._mind_slowdown(written)
             slot = later
-        raise errors.StoreUnavailable("The place is lost.", retry_after=1)
+        raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
     def _mind_slowdown(self, written: Written) -> None:
         """Keep back whose place was found before another container was told to slow down."""
@@ -288,7 +289,7 @@ class Line:
         if turn is not None:
             members["position"] = turn.position
         return errors.WaitingInLine(
-            "Come back in time, with the ticket in the header Upload-Ticket.",
+            f"Many uploads are starting. Yours can start {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
             members=members,
@@ -297,7 +298,7 @@ class Line:
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:
         seconds = (opens_at - self._now()) / 1000
         return errors.WaitingInLine(
-            "Nothing is kept for you. Come back in time for what may be free then.",
+            f"Many uploads are starting. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )
@@ -307,7 +308,7 @@ class Line:
         later = secrets.randbelow(self._budget.max_wait // 10 + 1)
         seconds = (opens_at + later - self._now()) / 1000
         return errors.LineFull(
-            "More uploads are waiting than can be begun in reasonable time.",
+            f"Too many uploads are waiting to start. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )

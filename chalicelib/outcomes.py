@@ -1,8 +1,8 @@
-"""What a registration has come to, and what its caller is told of it. Pure."""
+"""What a registration has come to, and the words in which its caller hears of it. Pure."""
 
 from dataclasses import dataclass
 
-from chalicelib import errors
+from chalicelib import errors, upstream_errors, wording
 from chalicelib.uploads import Status, Upload
 
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
@@ -19,6 +19,36 @@ class Outcome:
 
     upload: Upload
     retry_after: int | None = None
+
+
+_PAST = {
+    Status.PENDING: "is a link, not a file",
+    Status.REGISTERING: "is still being processed",
+    Status.REGISTERED: "is uploaded already",
+    Status.FAILED: "could not be used; choose another file",
+}
+# What Sync says for good, of a file or of what else was sent with it.
+FINAL = (errors.FileTooLarge, errors.FileRejected, errors.ProjectNotFound)
+
+
+def presign_refused(file_name: str, content_type: str, error: errors.BrokerError) -> Exception:
+    """Return Sync's refusal of a presign in words that name the file and its type."""
+    if isinstance(error, FINAL):
+        return refused(wording.quoted(file_name), error)
+    reason = f": {error.detail}" if error.detail else "."
+    return errors.FileRejected(
+        f"Sync does not accept {wording.quoted(file_name)} ({content_type}){reason}"
+    )
+
+
+def refused(label: str, error: errors.BrokerError) -> errors.BrokerError:
+    """Return Sync's final refusal of a registration in words that name the file."""
+    words = {
+        errors.FileTooLarge.code: f"{label} is larger than Sync allows.",
+        errors.ProjectNotFound.code: f"{label} can't be added: Sync does not know its project.",
+    }.get(error.code, f"{label} was refused by Sync.")
+    kind = errors.FileRejected if isinstance(error, upstream_errors.UpstreamError) else type(error)
+    return kind(words + wording.said(error.detail))
 
 
 def standing(upload: Upload, now: int) -> Outcome:
@@ -45,7 +75,7 @@ def refuse_early(upload: Upload, now: int) -> None:
     """
     if upload.status is Status.PENDING and upload.next_try_at > now:
         raise errors.FileNotUploaded(
-            "Sync did not see the file a moment ago; ask again a little later.",
+            f"{upload.label} has not arrived at Sync yet. Try again in a moment.",
             retry_after=(upload.next_try_at - now) / 1000,
         )
 
@@ -53,15 +83,19 @@ def refuse_early(upload: Upload, now: int) -> None:
 def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
     """Say why what needs a pending upload can't be done."""
     if upload.status is Status.CANCELLED:
-        return errors.UploadCancelled("The upload was cancelled; begin a new one.")
+        return errors.UploadCancelled(
+            f"{upload.label} was cancelled. Choose the file to upload it again."
+        )
     if upload.status is Status.EXPIRED:
-        return errors.UploadExpired("The upload has expired; begin a new one.")
+        return errors.UploadExpired(
+            f"{upload.label} did not arrive in time. Choose the file to upload it again."
+        )
     if is_posting(upload, now):
         return errors.UploadBusy(
-            "A registration is being tried; ask again when it is over.",
+            f"{upload.label} is being processed. Try again in a moment.",
             retry_after=BUSY_RETRY_AFTER,
         )
-    return errors.UploadNotPending(f"The upload is {upload.status}.")
+    return errors.UploadNotPending(f"{upload.label} {_PAST[upload.status]}.")
 
 
 def is_posting(upload: Upload, now: int) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
+from chalicelib import wording
 from chalicelib.callers import Limits
 from chalicelib.errors import QuotaExceeded
 
@@ -120,20 +121,29 @@ def refusal(used: Standing, limits: Limits, size: int, now: int) -> QuotaExceede
     left = seconds_left(now)
     if used.open >= limits.max_open_uploads:
         return QuotaExceeded(
-            f"You have {used.open} uploads open, of {limits.max_open_uploads}. Complete or cancel "
-            "some, or wait until they expire.",
+            f"You have {_uploads(used.open)} that did not finish, and {limits.max_open_uploads} "
+            "can be open at once. Finish or cancel one, then try again.",
             retry_after=OPEN_RETRY_AFTER,
             headers=headers,
         )
     if used.uploads >= limits.uploads_per_day:
-        detail = f"You have begun {used.uploads} uploads today, of {limits.uploads_per_day}."
+        detail = (
+            f"You have started {_uploads(used.uploads)} today, which is all that you can. "
+            f"Try again {wording.wait(left)}."
+        )
         return QuotaExceeded(detail, retry_after=left, headers=headers)
+    most = wording.size(limits.bytes_per_day or 0)
+    more = f", and this file is {wording.size(size)}" if size else ""
     return QuotaExceeded(
-        f"You have uploaded {used.bytes} bytes today, of {limits.bytes_per_day}; {size} more are "
-        "too many.",
+        f"You have uploaded {wording.size(max(0, used.bytes))} of the {most} that you can upload "
+        f"in a day{more}. Try again {wording.wait(left)}.",
         retry_after=left,
         headers=headers,
     )
+
+
+def _uploads(number: int) -> str:
+    return "1 upload" if number == 1 else f"{number} uploads"
 
 
 def rate_limit(used: Standing, limits: Limits, now: int) -> dict[str, str]:

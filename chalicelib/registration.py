@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import errors, observability, upstream_errors
+from chalicelib import errors, observability, upstream_errors, wording
 from chalicelib.attempts import Attempt, Walk
-from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, standing
+from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
 from chalicelib.ports import RegistrationLimiter, Store, Upstream
 from chalicelib.recording import Recording
 from chalicelib.uploads import Status, Upload, try_pause
@@ -87,7 +87,7 @@ class Registration:
         claim = self._store.lease_post(upload_id, owner, attempt, now)
         upload = claim.upload
         if upload is None or upload.owner != owner:
-            raise errors.NotFound("There is no such upload.")
+            raise errors.NotFound(errors.NO_UPLOAD)
         if claim.granted or _holds(upload, attempt):
             self._permit(upload)
             observability.moved(upload.id, Status.REGISTERING)
@@ -168,7 +168,7 @@ class Registration:
                 refusal = error
                 tried |= {place}
             except errors.RequestError as error:
-                raise self._fail(upload, error) from error
+                raise self._fail(upload, refused(upload.label, error)) from error
             except errors.BrokerError as error:
                 # Nothing was sent, or sync. said that it did nothing.
                 self._back_off_if_busy(error)
@@ -222,7 +222,8 @@ class Registration:
             raise self._fail(
                 upload,
                 errors.UrlTimeout(
-                    "Sync did not fetch the URL in time, although it was asked to twice."
+                    "Sync could not load the link in time. Check that it opens quickly, and add it "
+                    "again."
                 ),
             )
         if verdict.is_undecided and upload.is_file:
@@ -251,7 +252,7 @@ class Registration:
         return self.post(claim.upload, began=began)
 
     def discard(self, upload: Upload) -> None:
-        """Delete the asset of an upload that failed because it is too large.
+        """Delete the asset of an upload that failed because it is too large, or empty.
 
         Raises:
             BrokerError: It may still be there; the sweep tries again.
@@ -267,14 +268,12 @@ class Registration:
         self, upload: Upload, refusal: upstream_errors.UpstreamRefused, tried: frozenset[int]
     ) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
-        reason = refusal.detail or "sync. gave no reason."
         if not upload.is_file:
-            error = errors.FileRejected(reason)
-            raise self._fail(upload, error) from refusal
+            raise self._fail(upload, refused(upload.label, refusal)) from refusal
         # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
         self._reopen(upload, tried, is_refused=True)
         raise errors.FileNotUploaded(
-            f"sync. does not see the file yet. It says: {reason}",
+            f"{upload.label} has not arrived at Sync yet.{wording.said(refusal.detail)}",
             retry_after=try_pause(upload.refusals + 1) / 1000,
         ) from refusal
 

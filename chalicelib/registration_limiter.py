@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib import errors, items, observability
+from chalicelib import errors, items, observability, wording
 from chalicelib.table import Change, Table
 from chalicelib.uploads import MINUTE
 
@@ -220,5 +220,6 @@ def _entries(written: bytes) -> list[bytes]:
 
 def _refusal(wait: int) -> errors.RateLimited:
     return errors.RateLimited(
-        "Too much is being registered at once; try again a little later.", retry_after=wait / 1000
+        f"Too many files are being added at once. Try again {wording.wait(wait / 1000)}.",
+        retry_after=wait / 1000,
     )

@@ -28,9 +28,11 @@ _BY_CODE: dict[str, type[upstream_errors.UpstreamError]] = {
 }
 MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
 _DETAILS: dict[type[upstream_errors.UpstreamError], str] = {
-    upstream_errors.UpstreamBusy: "sync. takes no more for the moment; try again a little later.",
+    upstream_errors.UpstreamBusy: "Sync is busy. Try again in a moment.",
+    upstream_errors.UpstreamTimeout: "Sync did not respond in time. Try again in a moment.",
+    upstream_errors.UpstreamFault: "Sync failed. Try again in a moment.",
     upstream_errors.UpstreamUnauthorized: (
-        "This service can't use sync. now; its operator has to see to it."
+        "This service can't use Sync at the moment. Tell those who run it."
     ),
 }
 DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
@@ -44,7 +46,7 @@ def read(status: int, retry_after: str | None, content: bytes) -> Json:
         body = None
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         if not isinstance(body, dict):
-            raise upstream_errors.UpstreamFault("sync.'s answer is not a JSON object.")
+            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return body
     problem = body if isinstance(body, dict) else {}
     code = problem.get("errorCode") or problem.get("error_code")
@@ -61,7 +63,7 @@ def _refusal(
     # Any other status does not say that nothing was done, whatever its body says.
     is_refusal = 400 <= status < 500  # noqa: PLR2004 - the range of refusals
     if code in FINAL and is_refusal:
-        return FINAL[code](message or "sync. gave no reason.")
+        return FINAL[code](message)
     kind = (_BY_CODE.get(code or "") if is_refusal else None) or _BY_STATUS.get(status)
     if kind is None:
         kind = upstream_errors.UpstreamRefused if is_refusal else upstream_errors.UpstreamFault

@@ -1,5 +1,6 @@
 """The one door to DynamoDB: conditional updates, transactions, and what their refusals tell."""
 
+import logging
 import random
 import re
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Two writes of one item in one moment are refused by DynamoDB, not queued. Fifty callers of one
 # quota are served within these tries: the pauses grow to a second and are random.
 CONFLICT_TRIES = 12
+_BUSY = "This service is busy. Try again in a moment."
 _CONFLICTS = frozenset(
     {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
 )
@@ -173,7 +175,7 @@ class Table:
             wanted = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             if not wanted:
                 return found
-        raise errors.StoreUnavailable("The table does not keep up.", retry_after=1)
+        raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         """Send a request, again after a conflict."""
@@ -182,9 +184,7 @@ class Table:
             try:
                 answer: dict[str, Any] = getattr(self._client, operation)(**request)
             except BotoCoreError as error:
-                raise errors.StoreUnavailable("The table can't be reached.", retry_after=2) from (
-                    error
-                )
+                raise _down(type(error).__name__) from error
             except ClientError as error:
                 self._explain(error)
             else:
@@ -192,7 +192,7 @@ class Table:
             finally:
                 observability.dynamodb_spent(time.monotonic() - started)
             self._sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
-        raise errors.StoreUnavailable("Too many write the same record.", retry_after=1)
+        raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
     @staticmethod
     def _explain(error: ClientError) -> None:
@@ -211,7 +211,15 @@ class Table:
             ) from error
         codes = {code} | {reason.get("Code") for reason in reasons}
         if not codes & _CONFLICTS:
-            raise errors.StoreUnavailable(f"The table answered {code}.", retry_after=2) from error
+            raise _down(code) from error
+
+
+def _down(reason: str) -> errors.StoreUnavailable:
+    """Log for the operator what the caller does not have to know."""
+    observability.event("table_unavailable", level=logging.WARNING, reason=reason)
+    return errors.StoreUnavailable(
+        "This service can't reach its records. Try again in a moment.", retry_after=2
+    )
 
 
 class _Refused(Exception):  # noqa: N818 - a condition that does not hold is no error

@@ -96,7 +96,7 @@ class Upstream:
             or not expires_in >= 1  # NaN is neither
             or not (_is_url(upload_url) and _is_url(url))
         ):
-            raise upstream_errors.UpstreamFault("sync. answered the presign with something else.")
+            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
 
     def register(
@@ -118,7 +118,7 @@ class Upstream:
             body["projectId"] = project
         asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         if not isinstance(asset.get("id"), str) or not asset["id"]:
-            raise upstream_errors.UpstreamFault("sync. answered the registration without an id.")
+            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return asset_of(asset)
 
     def read(self, asset_id: str) -> Json:
@@ -199,9 +199,7 @@ class Upstream:
                 items, cursor = page.get("items"), page.get("nextCursor") or None
                 # What can't be read may be the very asset that is sought.
                 if not are_assets(items) or not isinstance(cursor, str | None):
-                    raise upstream_errors.UpstreamFault(
-                        "sync. answered the list with something else."
-                    )
+                    raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
             except errors.BrokerError:
                 if number == 0:
                     raise

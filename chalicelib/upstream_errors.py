@@ -4,7 +4,7 @@ from chalicelib.errors import BrokerError
 
 
 class UpstreamError(BrokerError):
-    """sync.'s API failed, or answered what the broker can't use.
+    """Sync's API failed, or answered what the broker can't use.
 
     Attributes:
         upstream_status: The HTTP status of Sync's response, or None if there was none.
@@ -27,33 +27,33 @@ class UpstreamError(BrokerError):
 
 
 class UpstreamRefused(UpstreamError):
-    """sync. refused the request, and the broker knows no better word for it."""
+    """Sync refused the request, and the broker knows no better word for it."""
 
     code = "upstream_refused"
-    title = "sync. refused the request"
+    title = "Sync refused the request"
 
 
 class UpstreamUnauthorized(UpstreamError):
-    """sync. refused the broker's key, plan or payment."""
+    """Sync refused the broker's key, plan or payment."""
 
     code = "upstream_unauthorized"
-    title = "The broker is not allowed to use sync."
+    title = "The broker is not allowed to use Sync"
 
 
 class UpstreamBusy(UpstreamError):
-    """sync.'s rate limit is reached."""
+    """Sync's rate limit is reached."""
 
     status = 503
     code = "upstream_busy"
-    title = "sync. is busy"
+    title = "Sync is busy"
     retryable = True
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to sync.; the request was never sent."""
+    """No connection to Sync; the request was never sent."""
 
     code = "upstream_unreachable"
-    title = "sync. can't be reached"
+    title = "Sync can't be reached"
     retryable = True
 
 
@@ -64,15 +64,15 @@ class OutcomeUnknown(UpstreamError):
 
 
 class UpstreamTimeout(OutcomeUnknown):
-    """sync. did not answer in time."""
+    """Sync did not answer in time."""
 
     status = 504
     code = "upstream_timeout"
-    title = "sync. did not answer in time"
+    title = "Sync did not answer in time"
 
 
 class UpstreamFault(OutcomeUnknown):
-    """sync. answered with a 5xx, with nonsense, or cut the connection."""
+    """Sync answered with a 5xx, with nonsense, or cut the connection."""
 
     code = "upstream_fault"
-    title = "sync. failed"
+    title = "Sync failed"

@@ -135,11 +135,13 @@ def test_store_down(
 
 
 def test_no_table(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A table that is not there is told from one that does not answer, in the detail."""
+    """A table that is not there is told from one that does not answer, in the log."""
     broker.configure(upstream, UPLOADS_TABLE="missing")
     answer = api.call("GET", "/uploads")
     assert answer.status_code == 503
-    assert "ResourceNotFoundException" in answer.json()["detail"]
+    assert answer.json()["detail"].startswith("This service can't reach its records.")
+    reasons = {line["reason"] for line in broker.lines("table_unavailable")}
+    assert reasons == {"ResourceNotFoundException"}
 
 
 def test_defect(api: Api, broker: RunningBroker) -> None:

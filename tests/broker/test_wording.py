@@ -1,0 +1,142 @@
+"""What people read when a file can't be uploaded: its name, human units, and what to do next."""
+
+import re
+
+import pytest
+from running_broker import Api, RunningBroker, token
+from upstream_process import RunningUpstream
+
+from chalicelib import wording
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (1500, "1.5 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1 MB"),
+        (64_500_000, "64.5 MB"),
+        (6_442_450_944, "6.4 GB"),
+        (5_368_709_120, "5.4 GB"),
+        (10**12, "1 TB"),
+        (10**20, "100000 PB"),
+    ],
+)
+def test_size(amount: int, words: str) -> None:
+    """Sizes are in decimal units with one decimal, as file managers show them."""
+    assert wording.size(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("accepted", "words"),
+    [
+        (("video/*", "audio/*", "image/*"), "a video, audio or image file"),
+        (("*/*",), "a video, audio or image file"),
+        (("audio/*",), "an audio file"),
+        (("video/mp4",), "an MP4 video file"),
+        (("video/quicktime", "video/mp4"), "an MOV video or MP4 video file"),
+        (("audio/mpeg", "image/*"), "an MP3 audio or image file"),
+        (("image/png", "image/jpeg", "image/webp"), "a PNG image, JPEG image or WebP image file"),
+        (("image/svg+xml",), "an SVG image file"),
+        (("audio/x-caf",), "a CAF audio file"),
+        (("application/mxf",), "an MXF file"),
+    ],
+)
+def test_choose(accepted: tuple[str, ...], words: str) -> None:
+    """What is accepted is told in the names that people know, never as media types."""
+    assert wording.choose(accepted) == f" Choose {words}."
+
+
+def test_choose_nothing() -> None:
+    """Where nothing is accepted, nobody is told to choose another file."""
+    assert wording.choose(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "1 second"), (1.2, "2 seconds"), (60, "a minute"), (61, "2 minutes"), (3601, "2 hours")],
+)
+def test_wait(seconds: float, words: str) -> None:
+    """A wait is told in whole units, never too short."""
+    assert wording.wait(seconds) == f"in {words}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (11, '"a" is 11 bytes. The largest file allowed is 10 bytes.'),
+        (10**30, '"a" is too large. The largest file allowed is 10 bytes.'),
+        (float("inf"), '"a" is too large. The largest file allowed is 10 bytes.'),
+    ],
+)
+def test_too_large(amount: float, words: str) -> None:
+    """A size that no file has is not repeated."""
+    assert wording.too_large('"a"', amount, 10) == words
+
+
+def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream) -> None:
+    """Sync's refusal of a type, before anything is sent, names the file and its type."""
+    upstream.behave(refusedContentTypes=["video/x-matroska"])
+    body = {"fileName": "clip.mkv", "contentType": "video/x-matroska;codecs=avc1,opus", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "file_rejected")
+    detail = answer.json()["detail"]
+    assert detail.startswith('Sync does not accept "clip.mkv" (video/x-matroska): contentType')
+    upstream.behave(planMaxBytes=4, refusedContentTypes=[])
+    answer = api.call("POST", "/uploads", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+    assert answer.json()["detail"].startswith('"clip.mkv" is larger than Sync allows. Sync says: ')
+
+
+NOT_FOR_PEOPLE = re.compile(r"sync\.|(video|audio|image|application)/|https?:|\d{4}|[a-z]_[a-z]")
+
+
+def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Each end of an upload names the file and says what to do, without codes and addresses."""
+    pending, cancelled, done = api.begin(), api.begin(), api.registered()
+    api.call("DELETE", f"/uploads/{cancelled['id']}")
+    upstream.order({"kind": "answer", "status": 404}, "POST", "/v2/assets")
+    upstream.order({"kind": "answer", "status": 422}, "POST", "/v2/assets")
+    told = {
+        '"clip.mp4" has not arrived at Sync yet.': api.complete(pending),
+        '"clip.mp4" has not arrived at Sync yet. Try again in a moment.': api.complete(pending),
+        '"clip.mp4" was cancelled. Choose the file to upload it again.': api.complete(cancelled),
+        '"clip.mp4" is uploaded already.': api.call("DELETE", f"/uploads/{done['id']}"),
+        "There is no such upload, or it belongs to somebody else.": api.call(
+            "GET", f"/uploads/{'0' * 32}"
+        ),
+        "The file was refused by Sync.": api.call(
+            "POST", "/assets", json={"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+        ),
+    }
+    for words, answer in told.items():
+        assert answer.json()["detail"] == words
+        assert not NOT_FOR_PEOPLE.search(words)
+    api.token = token(upload={"contentTypes": ["audio/*"]})
+    link = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    refused = api.call("POST", "/assets", json=link).json()["detail"]
+    assert refused == "A video file can't be used here. Choose an audio file."
+    assert broker.lines()
+
+
+def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A quota that is used up is told with its numbers and with when it is free again."""
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 600_000}
+    for settings, words in (
+        ({"MAX_OPEN_UPLOADS": "1"}, r"You have 1 upload that did not finish, and 1 can be open "),
+        ({"UPLOADS_PER_DAY": "1"}, r"You have started 1 upload today, which is all that you can\."),
+        (
+            {"BYTES_PER_DAY": "1000000"},
+            r"You have uploaded 600 kB of the 1 MB that you can upload in a day, and this file",
+        ),
+    ):
+        broker.configure(upstream, **settings)
+        api = Api(broker)
+        assert api.call("POST", "/uploads", json=body).status_code == 201
+        refused = api.call("POST", "/uploads", json=body).json()
+        assert refused["code"] == "quota_exceeded"
+        assert re.match(words, refused["detail"])
