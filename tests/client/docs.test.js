@@ -116,7 +116,7 @@ test("the quick start says so where the backend gives no token", async () => {
     errors,
   } = await open(code, { "GET /token": [{ status: 401, body: "Unauthorized" }] }, {}, html);
   await choose(tab);
-  await server.arrival("GET /token", 2);
+  await server.arrival("GET /token");
   while (errors.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   assert.match(errors[0].message, /getToken gave no token/);
   assert.equal(server.at(BEGIN).length, 0);
