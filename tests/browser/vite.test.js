@@ -64,6 +64,7 @@ const runOn = (machine, cwd, ...command) =>
     env: {
       ...process.env,
       npm_config_registry: registry.url,
+      npm_config_noproxy: "127.0.0.1",
       npm_config_cache: join(folder, "caches", machine),
       npm_config_loglevel: "error",
       npm_config_update_notifier: "false",
@@ -105,8 +106,9 @@ async function buildClone() {
   await runOn("first", app, "git", "init", "--quiet");
   await runOn("first", app, "sh", "-ec", commands);
   await runOn("first", app, "git", "add", "--all");
-  const author = ["-c", "user.name=App", "-c", "user.email=app@example.com"];
-  await runOn("first", app, "git", ...author, "commit", "--quiet", "--message", "Add the client");
+  const settings = ["user.name=App", "user.email=app@example.com", "commit.gpgSign=false"];
+  const options = settings.flatMap((setting) => ["-c", setting]);
+  await runOn("first", app, "git", ...options, "commit", "--quiet", "--message", "Add the client");
   clone = join(folder, "elsewhere/clone");
   await runOn("second", folder, "git", "clone", "--quiet", app, clone);
   await rm(app, { recursive: true });

@@ -87,6 +87,10 @@ test("whatever is exported is there, and is for those who have its peer alone", 
   assert.equal(stdout, "function function\n");
 });
 
+test("React's entry is a client module to frameworks that render on the server", async () => {
+  assert.match(await readFile(join(installed, "react/index.js"), "utf8"), /^"use client";\n/);
+});
+
 test("an app on Node can import it, and use what sends no file", async () => {
   const code = `
     import { createUploader, UploadError } from "sync-upload-broker-client";
