@@ -27,7 +27,7 @@ _PAST = {
     Status.REGISTERED: "is uploaded already",
     Status.FAILED: "could not be used; choose another file",
 }
-# What Sync says for good, of a file or of what else was sent with it.
+# Sync's refusals of a file, or of its project, that are final.
 FINAL = (errors.FileTooLarge, errors.FileRejected, errors.ProjectNotFound)
 
 

@@ -57,7 +57,7 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
     """
     # Browsers and servers differ in how they read these, so that one may see another host.
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "must be plain ASCII without spaces or backslashes: percent-encode them"
+        return "must be plain ASCII without spaces or backslashes, as new URL(url).href writes it"
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -39,5 +39,6 @@ class StorageHosts:
         """
         if detail := public_urls.storage_refusal(url, self.known):
             raise errors.InvalidInput(
-                f"url {detail}.", errors=({"pointer": "/url", "detail": detail},)
+                f"This link can't be added: it {detail}.",
+                errors=({"pointer": "/url", "detail": detail},),
             )

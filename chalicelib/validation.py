@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from chalicelib import errors, media_types, public_urls, wording
+from chalicelib import errors, file_rules, media_types, public_urls, wording
 from chalicelib.callers import Limits
 from chalicelib.uploads import AssetType, Json, NewFile, NewUrl, RequestKey
 
@@ -20,7 +20,6 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 MAX_ERRORS = 20  # so that a small body of nonsense gets no large answer
-_TYPES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 # Characters that nobody sees, and that let the rest be read in another order than it is written in
 # (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
@@ -131,16 +130,18 @@ def new_file(document: Json, limits: Limits) -> NewFile:
     found += _project_violations(document.get("projectId"), limits)
     content_type, asset_type = "", document.get("type")
     if not (_names(found, "/contentType") or _names(found, "/fileName")):
-        content_type = _content_type(document, limits, found)
+        content_type = file_rules.decide_type(document, limits) or ""
+        if not content_type:
+            found.append(_at("/contentType", file_rules.MALFORMED))
         family = media_types.family_of(content_type).upper()
-        known = family in _TYPES
+        known = family in file_rules.FAMILIES
         if asset_type is None and content_type and not known:
             found.append(_at("/type", "is required, because contentType does not tell it"))
-        elif known and asset_type != family and asset_type in _TYPES:
+        elif known and asset_type != family and asset_type in file_rules.FAMILIES:
             found.append(_at("/type", f"must be {family} to agree with contentType, or be absent"))
         asset_type = asset_type or family
     if all(error["pointer"] == "/size" for error in found):
-        _refuse_size(wording.quoted(document["fileName"]), document.get("size"), limits)
+        file_rules.refuse_size(document, limits)
     _raise_if(found)
     return NewFile(
         file_name=document["fileName"],
@@ -150,47 +151,6 @@ def new_file(document: Json, limits: Limits) -> NewFile:
         name=document.get("name"),
         project_id=document.get("projectId"),
     )
-
-
-def _content_type(document: Json, limits: Limits, found: list[dict[str, str]]) -> str:
-    """Decide the file's media type; where its text is malformed, add that to what was found."""
-    reported, file_name = document["contentType"], document["fileName"]
-    family = document.get("type")
-    family = family.lower() if family in _TYPES else None
-    decided = media_types.resolve(reported, file_name, family)
-    if decided is None and reported.strip():
-        detail = "must be a media type such as video/mp4, where fileName has no known extension"
-        found.append(_at("/contentType", detail))
-        return ""
-    if decided is None or not limits.accepts(decided):
-        is_unknown = "is empty, and fileName has no known extension"
-        wrong = f"is {decided}, and must be one of " + ", ".join(limits.content_types)
-        raise errors.ContentTypeNotAccepted(
-            f"{wording.quoted(file_name)} can't be used here."
-            f"{wording.choose(limits.content_types)}",
-            errors=(_at("/contentType", is_unknown if decided is None else wrong),),
-        )
-    return decided
-
-
-def _refuse_size(name: str, size: object, limits: Limits) -> None:
-    """Refuse a file by its declared size.
-
-    Raises:
-        FileEmpty: It is 0.
-        FileTooLarge: It is over the caller's limit.
-    """
-    if not _is_number(size):
-        return
-    most = limits.max_upload_bytes
-    if size == 0:
-        detail = "must be at least 1 byte"
-        raise errors.FileEmpty(wording.empty(name), errors=(_at("/size", detail),))
-    if size > most:
-        detail = f"must be at most {most} bytes"
-        raise errors.FileTooLarge(
-            wording.too_large(name, size, most), errors=(_at("/size", detail),)
-        )
 
 
 def new_url(
@@ -326,10 +286,6 @@ def _project_violations(project_id: object, limits: Limits) -> list[dict[str, st
     return [_at("/projectId", "must be a project that this broker allows")]
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _names(found: list[dict[str, str]], pointer: str) -> bool:
     return any(error["pointer"] == pointer for error in found)
 
@@ -338,11 +294,16 @@ def _at(pointer: str, detail: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": detail}
 
 
+# What an end user may have caused. The text is not repeated: it may be one that nobody can read.
+_WORDS = {
+    "/fileName": "Rename the file and choose it again: its name {}.",
+    "/url": "This link can't be added: it {}.",
+}
+
+
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
         pointer, detail = found[0]["pointer"], found[0]["detail"]
-        first = f"{pointer.lstrip('/')} {detail}."
-        if pointer == "/fileName" and detail != "is required":
-            # The name may be one that nobody can read, so it is not repeated.
-            first = f"Rename the file and choose it again: its name {detail}."
+        words = _WORDS.get(pointer) if detail != "is required" else None
+        first = words.format(detail) if words else f"{pointer.lstrip('/')} {detail}."
         raise errors.InvalidInput(first, errors=tuple(found[:MAX_ERRORS]))

@@ -1,4 +1,4 @@
-"""Sizes, times and kinds of files in words for people who upload them. Pure."""
+"""Sizes, waits and kinds of files in the words of end users. Pure."""
 
 import math
 import re

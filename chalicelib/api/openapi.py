@@ -47,8 +47,8 @@ _KEY_PARAMETER: Json = {
 _TICKET_PARAMETER: Json = {
     "name": "Upload-Ticket",
     "in": "header",
-    "description": "The `ticket` that came with a turn in the line.",
-    "schema": {"type": "string", "maxLength": 64},
+    "description": "The `ticket` that came with a turn in the line; any other text proves none.",
+    "schema": {"type": "string"},
 }
 
 

@@ -1,4 +1,4 @@
-"""What browsers, recorders and operating systems report, and what is signed and sent for it."""
+"""The media type that is decided for all that browsers, recorders and systems report."""
 
 import re
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib import media_types
 
-# What Sync lists (its documentation of media), but `audio/x-m4a`, which is `audio/mp4` here.
+# The types in Sync's documentation of media, without `audio/x-m4a`, which is `audio/mp4` here.
 SYNC = """video/mp4 video/quicktime video/webm video/x-msvideo audio/wav audio/mpeg audio/ogg
     audio/flac audio/alac audio/mp4 audio/x-ms-wma audio/aac audio/x-m3a image/jpeg image/png
     image/webp"""
@@ -155,7 +155,7 @@ def test_recorder_type(reported: str, expected: str, name: str) -> None:
 
 @pytest.mark.parametrize("media_type", f"{SYNC} {UNLISTED}".split())
 def test_known_type_stays(media_type: str) -> None:
-    """What Sync lists has one name, and what it does not list goes to Sync as it is."""
+    """Types that Sync lists have one name, and types that it does not list stay as they are."""
     assert media_types.resolve(media_type, "a file") == media_type
     assert media_types.resolve(media_type.upper(), "a file.x-y") == media_type
     assert media_types.accepted(media_type.upper()) == media_type
@@ -264,7 +264,7 @@ def test_family_of_container(name: str, reported: str, family: str, expected: st
 @pytest.mark.parametrize("reported", [one for one in NOTHING if "/" not in one or "*" in one])
 @pytest.mark.parametrize("name", ["notes", "notes.xyz", "", "mp4", "x.constructor", "x.__proto__"])
 def test_nothing_tells(reported: str, name: str) -> None:
-    """Where neither tells the type, there is none."""
+    """If neither the type nor the extension is known, there is no type."""
     assert media_types.resolve(reported, name) is None
 
 

@@ -1,4 +1,4 @@
-"""What people read when a file can't be uploaded: its name, human units, and what to do next."""
+"""The words of refusals: the name of the file, human units, and what to do next."""
 
 import re
 
@@ -47,12 +47,12 @@ def test_size(amount: int, words: str) -> None:
     ],
 )
 def test_choose(accepted: tuple[str, ...], words: str) -> None:
-    """What is accepted is told in the names that people know, never as media types."""
+    """Accepted kinds have the names that people know, never media types."""
     assert wording.choose(accepted) == f" Choose {words}."
 
 
 def test_choose_nothing() -> None:
-    """Where nothing is accepted, nobody is told to choose another file."""
+    """If nothing is accepted, the message has no advice to choose another file."""
     assert wording.choose(()) == ""
 
 
@@ -61,7 +61,7 @@ def test_choose_nothing() -> None:
     [(0, "1 second"), (1.2, "2 seconds"), (60, "a minute"), (61, "2 minutes"), (3601, "2 hours")],
 )
 def test_wait(seconds: float, words: str) -> None:
-    """A wait is told in whole units, never too short."""
+    """A wait is rounded up to whole units."""
     assert wording.wait(seconds) == f"in {words}"
 
 
@@ -120,11 +120,13 @@ def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstrea
     link = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
     refused = api.call("POST", "/assets", json=link).json()["detail"]
     assert refused == "A video file can't be used here. Choose an audio file."
+    plain = api.call("POST", "/assets", json={**link, "url": "http://media.example.com/a.mp4"})
+    assert plain.json()["detail"] == "This link can't be added: it must be https."
     assert broker.lines()
 
 
 def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A quota that is used up is told with its numbers and with when it is free again."""
+    """A refusal by a quota has its numbers and says when to try again."""
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 600_000}
     for settings, words in (
         ({"MAX_OPEN_UPLOADS": "1"}, r"You have 1 upload that did not finish, and 1 can be open "),
