@@ -1,39 +1,29 @@
 /**
- * Settles like the promise; resolves earlier, to an empty list, when the time is over or the browser finds
- * the network again; rejects at once when the signal aborts, whether the promise's work knows signals or not.
+ * Settles like the promise; resolves earlier, to undefined, when the time is over or the browser finds the
+ * network again; rejects at once when the signal aborts, whether the promise's work knows signals or not.
  *
+ * @template T
  * @param {number} seconds
  * @param {AbortSignal | undefined} signal
- * @param {Promise<any>} [promise]
- * @returns {Promise<any>}
+ * @param {Promise<T>} [promise]
+ * @returns {Promise<T | undefined>}
  */
 export const within = (seconds, signal, promise) => {
   // One signal may serve many uploads, so that listeners left behind would pile up on it.
   const end = new AbortController();
   /** @type {any} */
   let timer;
-  const early = new Promise((/** @type {any} */ resolve) => {
-    signal?.addEventListener("abort", resolve, end);
+  const early = new Promise((/** @type {(nothing?: undefined) => void} */ resolve) => {
+    const wake = () => resolve();
+    signal?.addEventListener("abort", wake, end);
     // Node has no such event.
-    globalThis.addEventListener?.("online", resolve, end);
-    timer = setTimeout(resolve, seconds * 1000);
-    if (signal?.aborted) resolve();
+    globalThis.addEventListener?.("online", wake, end);
+    timer = setTimeout(wake, seconds * 1000);
+    if (signal?.aborted) wake();
   });
-  return Promise.race([early.then(() => []), promise ?? early]).finally(() => {
+  return Promise.race([early, promise ?? early]).finally(() => {
     clearTimeout(timer);
     end.abort();
     signal?.throwIfAborted();
   });
-};
-
-/**
- * What the tabs of this browser hold, as text that names each lock; nothing where locks can't be had: in
- * Node, without https, in a sandboxed frame, or where the browser blocks all cookies.
- */
-export const knownLocks = async () => {
-  try {
-    return JSON.stringify(await navigator.locks.query());
-  } catch {
-    return "";
-  }
 };

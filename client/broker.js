@@ -1,5 +1,13 @@
 import { within } from "./abort.js";
-import { failure, UploadError } from "./errors.js";
+import { brokerFailure } from "./failures.js";
+import { tokenFrom } from "./token.js";
+
+// A connection that says nothing any more would end by itself only after many minutes. No gateway waits so long for its
+// function.
+const ANSWERED_WITHIN = 60; // seconds
+
+/** @type {any} */
+const NO_RESPONSE = { status: 0 };
 
 /**
  * @typedef {(
@@ -8,78 +16,71 @@ import { failure, UploadError } from "./errors.js";
  */
 
 /**
+ * Returns the seconds that the header asks for: it has a number of them, or a date.
+ *
+ * @param {string | null | undefined} header
+ */
+const secondsIn = (header) =>
+  Math.max(0, Number(header) || (Date.parse(header ?? "") - Date.now()) / 1000 || 0);
+
+/**
  * The only way to the broker: JSON in and out, a token on each request, each refusal an UploadError.
  *
- * @param {any} options Those of the uploader.
+ * @param {string} endpoint
+ * @param {import("./index.js").UploaderOptions["getToken"]} getToken
+ * @param {import("./network.js").Diagnose} diagnose
  * @param {AbortSignal} [signal]
  * @returns {Call}
  */
 export const connect =
-  ({ getToken, endpoint }, signal) =>
-  async (path, method, body, ticket, key) => {
-    // Here a forgotten endpoint is told as a defect, and not taken for a lost connection.
-    const url = endpoint.replace(/\/*$/, path);
+  (endpoint, getToken, diagnose, signal) => async (path, method, content, ticket, key) => {
+    let isAsked = false;
 
     /**
      * @param {boolean} refresh
-     * @returns {Promise<any[]>} The response and what it says, or why that can't be read.
+     * @returns {Promise<[response: any, body?: any, cause?: unknown]>} What came, or why nothing did.
      */
     const request = async (refresh) => {
-      let token;
-      try {
-        token = await (getToken.call ? getToken({ refresh, signal }) : getToken);
-        // An app's server may answer with a page of HTML, or with nothing, where it should give a token.
-        if (!token || /\s\S/.test(token)) throw Error("getToken gave no token.");
-      } catch (/** @type {any} */ cause) {
-        throw new UploadError(cause?.message ?? cause, {
-          code: "token_failed",
-          cause,
-          // What fetch throws for a lost connection; any other TypeError is a defect of the app.
-          retryable: /^TypeError: (\w+ fail|failed to f|(the .*)?net)/i.test(cause),
-        });
-      }
-
-      let response;
+      const token = await tokenFrom(getToken, { refresh, signal });
+      isAsked = true;
+      let response = NO_RESPONSE;
       try {
         response = await fetch(
-          url,
+          endpoint + path,
           /** @type {any} */ ({
             method,
             headers: {
               Authorization: `Bearer ${token}`,
               ...(ticket && { "Upload-Ticket": ticket }),
               ...(key && { "Idempotency-Key": key }),
-              ...(body && { "Content-Type": "application/json" }),
+              ...(content && { "Content-Type": "application/json" }),
             },
-            body: body && JSON.stringify(body),
+            body: content && JSON.stringify(content),
             signal,
           }),
         );
         return [response, response.status === 204 || (await response.json())];
       } catch (cause) {
-        return [response, null, cause];
+        return [response, undefined, cause];
       }
     };
 
-    for (let refresh = false; ; refresh = true) {
-      // A connection that says nothing any more would end by itself only after many minutes. No gateway
-      // waits so long for its function.
-      let [{ ok, status = 0, headers } = /** @type {any} */ (0), answer, cause] = await within(
-        60,
-        signal,
-        request(refresh),
-      );
-      if (status === 202)
-        answer = { code: "still_registering", detail: "Sync is still registering it." };
-      else if (ok && answer) return answer;
-      const wait = headers?.get("Retry-After");
-      if (status !== 401 || refresh)
-        throw failure(status, {
-          // It is in seconds, or a date.
-          retryAfter: Math.max(0, +wait || (Date.parse(wait) - Date.now()) / 1000 || 0),
-          requestId: headers?.get("X-Request-Id"),
-          cause,
-          ...answer,
-        });
-    }
+    /** @param {boolean} refresh */
+    const ask = (refresh) => within(ANSWERED_WITHIN, signal, request(refresh));
+    let answer = await ask(false);
+    // A kept token may have expired.
+    if (answer?.[0].status === 401) answer = await ask(true);
+
+    let [{ ok, status, headers }, body, cause] = answer ?? [NO_RESPONSE];
+    if (status === 202)
+      body = { code: "still_registering", detail: "It is still being processed." };
+    else if (ok && body) return body;
+    const isUnreachable = !status && isAsked;
+    throw brokerFailure(status, body, {
+      retryAfter: secondsIn(headers?.get("Retry-After")),
+      requestId: headers?.get("X-Request-Id") ?? body?.requestId,
+      hint: isUnreachable ? diagnose("broker", "ALLOWED_ORIGINS", endpoint) : undefined,
+      // What a gateway says is for developers.
+      cause: cause ?? body?.message,
+    });
   };

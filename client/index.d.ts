@@ -1,8 +1,11 @@
 export interface UploaderOptions {
-  /** Where the broker is, such as `https://uploads-api.example.com`. */
-  endpoint: string;
-  /** The bearer token of your user, or a function that gets one; it is asked before each request. */
-  getToken: string | ((context: TokenContext) => string | Promise<string>);
+  /** The broker's full URL, such as `https://uploads-api.example.com`. */
+  endpoint: string | URL;
+  /**
+   * The bearer token of your user, or a function that returns it or a promise of it, which is called before each
+   * request. `null`, `undefined` or an empty string means that nobody is signed in: the call fails with `token_failed`.
+   */
+  getToken: string | ((context: TokenContext) => Token | Promise<Token>);
   /** How many files are sent at once, at least 1; 3 by default. The others wait for their turn. */
   concurrency?: number | undefined;
   /**
@@ -14,13 +17,19 @@ export interface UploaderOptions {
   stallTimeout?: number | undefined;
 }
 
+type Token = string | null | undefined;
+
 export interface TokenContext {
   signal?: AbortSignal | undefined;
   /** Whether the broker has just refused the token before: a kept one is of no use any more. */
   refresh: boolean;
 }
 
+/** Throws a `TypeError` that says what to pass, if an option is missing or wrong. */
 export declare function createUploader(options: UploaderOptions): Uploader;
+
+/** Whether this is the file that the upload was begun with, as far as name and size tell: `upload` takes both together. */
+export declare function isSameFile(file: Blob, upload: Pick<Upload, "fileName" | "size">): boolean;
 
 export interface Uploader {
   /** Uploads a file and registers it as an asset. */
@@ -41,7 +50,7 @@ export interface Uploader {
     upload: Pick<Upload, "id">,
     options?: { signal?: AbortSignal | undefined },
   ): Promise<unknown>;
-  /** Registers media that is public on the web already. */
+  /** Registers media that is public on the web already. The URL may be as somebody pasted it. */
   registerUrl(options: RegisterUrlOptions): Promise<RegisteredUpload>;
   /** This user's registered uploads, newest first. */
   assets(options?: PageOptions): Promise<Page<RegisteredUpload>>;
@@ -102,9 +111,10 @@ export interface Progress {
 }
 
 /** As the broker tells it. */
-export interface Upload {
+export type Upload = UnfinishedUpload | RegisteredUpload | FailedUpload | EndedUpload;
+
+interface UploadFacts {
   id: string;
-  status: "pending" | "registering" | "registered" | "failed" | "expired" | "cancelled";
   fileName: string | null;
   contentType: string | null;
   size: number | null;
@@ -117,13 +127,32 @@ export interface Upload {
   createdAt: string;
   /** ISO 8601, UTC. */
   updatedAt: string;
-  asset: Asset | null;
-  error: Problem | null;
 }
 
-export interface RegisteredUpload extends Upload {
+/** `pending` until its bytes are there, then `registering`. */
+export interface UnfinishedUpload extends UploadFacts {
+  status: "pending" | "registering";
+  asset: null;
+  error: null;
+}
+
+export interface RegisteredUpload extends UploadFacts {
   status: "registered";
   asset: Asset;
+  error: null;
+}
+
+export interface FailedUpload extends UploadFacts {
+  status: "failed";
+  asset: null;
+  /** Why, in the words of the broker. */
+  error: Problem;
+}
+
+export interface EndedUpload extends UploadFacts {
+  status: "expired" | "cancelled";
+  asset: null;
+  error: null;
 }
 
 export interface Asset {
@@ -192,14 +221,16 @@ export interface DailyQuota extends Quota {
   resetsIn: number;
 }
 
-/** Everything that goes wrong, save defects in your own callbacks or options; its message is for people, its `code` for programs. */
+/**
+ * Everything that goes wrong, save defects in your own callbacks or options. Its `message` is for users; its `code` is
+ * for programs; `hint` and `cause` are for developers.
+ */
 export declare class UploadError extends Error {
   constructor(message: string, facts: Partial<UploadError> & { code: string });
   /**
-   * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`,
-   * `content_type_not_accepted`, `different_file`, `file_too_large`, `file_unreadable`, `not_a_local_file` (Uppy),
-   * `still_registering`, `storage_refused`, `storage_unreachable`, `token_failed`,
-   * `unexpected_answer`, `unknown_content_type`, `url_expired`.
+   * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`, `different_file`, `file_empty`,
+   * `file_unreadable`, `invalid_url`, `no_xhr`, `not_a_local_file` (Uppy), `still_registering`, `storage_refused`,
+   * `storage_unreachable`, `token_failed`, `unexpected_answer`, `url_expired`.
    */
   readonly code: string;
   /** Whether the same call may succeed later. */
@@ -214,6 +245,10 @@ export declare class UploadError extends Error {
   readonly upload?: Upload;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];
+  /** Why a server may be out of reach, for the developer; the console has it too. Absent while the browser is offline. */
+  readonly hint?: string | undefined;
+  /** What was thrown below, or what the storage or a gateway said, as text. */
+  readonly cause?: unknown;
 }
 
 /** The page's own signal ended it. */

@@ -7,4 +7,5 @@ export {
   UploadError,
 } from "./errors.js";
 
+export { isSameFile } from "./names.js";
 export { createUploader } from "./uploader.js";

@@ -1,9 +1,13 @@
 import { within } from "./abort.js";
+import { isOffline } from "./network.js";
+import { WHILE_RETRYING } from "./words.js";
+
+const LONGEST_PAUSE = 30; // seconds, if nobody asked for a longer one
 
 /**
  * @typedef {<T>(
  *   work: (ticket: string | undefined, tries: number) => Promise<T>,
- *   report?: import("./uploader.js").Report, phase?: import("./index.js").Phase, loaded?: number
+ *   report?: import("./upload.js").Report, phase?: import("./index.js").Phase, loaded?: number
  * ) => Promise<T>} Retry
  */
 
@@ -20,21 +24,23 @@ import { within } from "./abort.js";
 export const retrying =
   (patience, signal) =>
   async (work, report, phase = "waiting", loaded = 0) => {
-    for (let tries = 0, waited = 0, ticket; ; tries++) {
+    let waited = 0;
+    let ticket;
+    for (let tries = 0; ; tries++) {
       try {
         return await work(ticket, tries);
       } catch (/** @type {any} */ error) {
         if (!error?.retryable || signal?.aborted) throw error;
-        // Half a minute is the longest pause that nobody asked for.
-        const isOffline = globalThis.navigator?.onLine === false;
-        const wait = isOffline
-          ? 30
-          : Math.max(error.retryAfter || 0, Math.random() * Math.min(30, 2 ** tries));
+        const jitter = Math.random() * Math.min(LONGEST_PAUSE, 2 ** tries);
+        const wait = isOffline() ? LONGEST_PAUSE : Math.max(error.retryAfter || 0, jitter);
         if (error.ticket) {
           ticket = error.ticket;
           tries = -1;
-        } else if (!isOffline) waited += wait;
+        } else if (!isOffline()) {
+          waited += wait;
+        }
         if (waited > patience) throw error;
+        error.message = WHILE_RETRYING[error.message] ?? error.message;
         report?.(phase, loaded, { error, wait });
         await within(wait, signal);
       }

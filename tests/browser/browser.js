@@ -29,6 +29,9 @@ export const launchBrowser = (...switches) =>
       "--disable-gpu",
       "--no-first-run",
       "--autoplay-policy=user-gesture-required",
+      // A camera and a microphone that need neither a device nor anybody's permission.
+      "--use-fake-device-for-media-stream",
+      "--use-fake-ui-for-media-stream",
       ...switches,
     ],
   });

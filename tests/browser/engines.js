@@ -62,6 +62,9 @@ const launchFirefox = () =>
     extraPrefsFirefox: {
       "app.update.enabled": false,
       "datareporting.policy.dataSubmissionEnabled": false,
+      // A camera and a microphone that need neither a device nor anybody's permission.
+      "media.navigator.streams.fake": true,
+      "media.navigator.permission.disabled": true,
     },
   });
 

@@ -1,58 +1,120 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { build } from "vite";
+import { promisify } from "node:util";
 import { after, before, describe, test } from "../bounded.js";
+import { Registry } from "./registry.js";
 import { sampleNamed, setStage } from "./stage.js";
 import { ROOT } from "./system.js";
 
 const MEGABYTE = 1_048_576;
-const PACKAGES = ["@uppy", "filepond", "react", "react-dom"];
+const PACKAGES = [
+  "@uppy/core",
+  "@uppy/dashboard",
+  "@uppy/golden-retriever",
+  "@uppy/webcam",
+  "filepond",
+  "react",
+  "react-dom",
+  "vite",
+];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
 /** The pages of the app, each with its module and its place for what that shows. */
 const PAGES = {
   react: [
     `import { createRoot } from "react-dom/client";
-     import { Upload } from "./examples/react.jsx";
+     import { Upload } from "./examples/react.tsx";
      createRoot(document.querySelector("#app")).render(<Upload />);`,
     '<div id="app"></div>',
   ],
   uppy: [
     `import GoldenRetriever from "@uppy/golden-retriever";
-     import { uppy } from "./examples/uppy.js";
+     import { uppy } from "./examples/uppy.ts";
      window.uppy = uppy.use(GoldenRetriever);`,
     '<div id="app"></div>',
   ],
-  filepond: [`import "./examples/filepond.js";`, '<form><input type="file"></form>'],
+  webcam: [
+    `import Webcam from "@uppy/webcam";
+     import { uppy } from "./examples/uppy.ts";
+     import "@uppy/webcam/css/style.min.css";
+     window.uppy = uppy.use(Webcam, { modes: ["video-audio"] });`,
+    '<div id="app"></div>',
+  ],
+  filepond: [`import "./examples/filepond.ts";`, '<form><input type="file"></form>'],
 };
 
+const run = promisify(execFile);
 const stage = setStage();
 let folder;
+let registry;
+let clone;
 let server;
 let user;
 
-/** Builds an app out of the examples, as somebody who has installed the client does, and serves it. */
-async function buildApp() {
-  folder = await mkdtemp(join(tmpdir(), "vite-"));
-  const modules = join(folder, "node_modules");
-  await mkdir(modules);
-  await cp(join(ROOT, "client"), join(modules, "sync-upload-broker-client"), { recursive: true });
-  for (const name of PACKAGES) await symlink(join(ROOT, "node_modules", name), join(modules, name));
-  for (const name of ["react.jsx", "uppy.js", "filepond.js"])
-    await cp(join(ROOT, "docs/examples", name), join(folder, "examples", name));
-  await writeFile(join(folder, ".env"), `VITE_BROKER=${stage.system.broker}\n`);
+/** Runs a command as on a machine of its own: with npm's cache of that name, which is empty at first. */
+const runOn = (machine, cwd, ...command) =>
+  run(command[0], command.slice(1), {
+    cwd,
+    env: {
+      ...process.env,
+      npm_config_registry: registry.url,
+      npm_config_noproxy: "127.0.0.1",
+      npm_config_cache: join(folder, "caches", machine),
+      npm_config_loglevel: "error",
+      npm_config_update_notifier: "false",
+      npm_config_audit: "false",
+    },
+  });
+
+/** Writes an app out of the examples, which does not have the client yet. */
+async function writeApp(app) {
+  const { devDependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const dependencies = Object.fromEntries(PACKAGES.map((name) => [name, devDependencies[name]]));
+  const input = Object.keys(PAGES).map((name) => `${name}.html`);
+  const files = {
+    "package.json": JSON.stringify({ private: true, type: "module", dependencies }),
+    "vite.config.js": `export default { build: { rolldownOptions: { input: ${JSON.stringify(input)} } } };`,
+    ".gitignore": "node_modules\ndist\n",
+    ".env": `VITE_BROKER=${stage.system.broker}\n`,
+  };
   for (const [name, [code, body]] of Object.entries(PAGES)) {
-    await writeFile(join(folder, `${name}.jsx`), code);
+    files[`${name}.jsx`] = code;
     const script = `<script type="module" src="./${name}.jsx"></script>`;
-    await writeFile(join(folder, `${name}.html`), `<!doctype html><body>${body}${script}`);
+    files[`${name}.html`] = `<!doctype html><body>${body}${script}`;
   }
-  const input = Object.keys(PAGES).map((name) => join(folder, `${name}.html`));
-  await build({ root: folder, logLevel: "error", build: { rolldownOptions: { input } } });
+  for (const [name, text] of Object.entries(files)) await writeFile(join(app, name), text);
+  for (const name of ["react.tsx", "uppy.ts", "filepond.ts"])
+    await cp(join(ROOT, "docs/examples", name), join(app, "examples", name));
+}
+
+/** Installs the client as the docs say and commits that; what is built and served is a clone on another machine. */
+async function buildClone() {
+  folder = await mkdtemp(join(tmpdir(), "vite-"));
+  registry = await Registry.start();
+  const app = join(folder, "app");
+  await mkdir(app);
+  await writeApp(app);
+  await symlink(ROOT, join(folder, "broker"));
+  const page = await readFile(join(ROOT, "docs/client.md"), "utf8");
+  const [, commands] = page.match(/^```sh\n([\s\S]*?)^```$/m);
+  await runOn("first", app, "git", "init", "--quiet");
+  await runOn("first", app, "sh", "-ec", commands);
+  await runOn("first", app, "git", "add", "--all");
+  const settings = ["user.name=App", "user.email=app@example.com", "commit.gpgSign=false"];
+  const options = settings.flatMap((setting) => ["-c", setting]);
+  await runOn("first", app, "git", ...options, "commit", "--quiet", "--message", "Add the client");
+  clone = join(folder, "elsewhere/clone");
+  await runOn("second", folder, "git", "clone", "--quiet", app, clone);
+  await rm(app, { recursive: true });
+  await rm(join(folder, "broker"));
+  await runOn("second", clone, "npm", "ci");
+  await runOn("second", clone, "npx", "vite", "build", "--logLevel", "error");
   server = createServer(serve).listen(new URL(stage.system.page).port, "127.0.0.1");
   await once(server, "listening");
 }
@@ -63,7 +125,7 @@ async function serve({ url }, response) {
     const answer = await fetch(`${stage.system.demo}/token?sub=${user}`);
     return response.end((await answer.json()).token);
   }
-  const body = await readFile(join(folder, "dist", url)).catch(() => null);
+  const body = await readFile(join(clone, "dist", url)).catch(() => null);
   response.writeHead(body ? 200 : 404, { "Content-Type": TYPES[extname(url)] ?? "text/plain" });
   response.end(body);
 }
@@ -89,13 +151,29 @@ async function assertOnly(path) {
   return items[0].asset.id;
 }
 
-describe("an app that Vite built", () => {
-  before(buildApp);
+describe("an app that Vite built in a fresh clone", () => {
+  before(buildClone);
 
   after(async () => {
+    registry?.stop();
     server?.closeAllConnections();
     server?.close();
     await rm(folder, { recursive: true, force: true });
+  });
+
+  test("the clone has one React, and the client as files of its own", async () => {
+    const { stdout } = await runOn("second", clone, "npm", "ls", "react", "--parseable");
+    const modules = join(clone, "node_modules");
+    assert.equal(stdout.trim(), join(modules, "react"));
+    const client = await lstat(join(modules, "sync-upload-broker-client"));
+    assert.ok(client.isDirectory());
+  });
+
+  test("the publish command of the docs is ready for the owner of the name", async () => {
+    const page = await readFile(join(ROOT, "docs/client.md"), "utf8");
+    const [, command] = page.match(/`(cd client && npm publish .*?)`/);
+    const { stdout } = await runOn("third", ROOT, "sh", "-ec", `${command} --dry-run`);
+    assert.match(stdout, /^\+ sync-upload-broker-client@/m);
   });
 
   test("the React example uploads to the real broker, and shows the asset's id", async () => {
@@ -128,6 +206,28 @@ describe("an app that Vite built", () => {
     await page.waitForFunction(() => window.uppy.getFiles()[0].progress.uploadComplete);
     const id = await page.evaluate(() => window.uppy.getFiles()[0].response.body.asset.id);
     assert.equal(id, await assertOnly(path));
+    assert.deepEqual(errors, []);
+  });
+
+  test("a recording of Uppy's webcam plugin becomes a video of the same bytes", async () => {
+    const { page, errors } = await open("webcam");
+    const click = async (selector) => (await page.waitForSelector(selector)).click();
+    await click("[data-uppy-acquirer-id=Webcam] button");
+    await click("button[title='Begin video recording']");
+    await page.waitForFunction(() =>
+      window.uppy.getPlugin("Webcam").recordingChunks?.some(({ size }) => size > 0),
+    );
+    await click("button[title='Stop video recording']");
+    await click(".uppy-Webcam-button--submit");
+    await click(".uppy-StatusBar-actionBtn--upload");
+    await page.waitForFunction(() => window.uppy.getFiles()[0]?.progress.uploadComplete);
+    const { type, body, bytes } = await page.evaluate(async () => {
+      const [{ type, data, response }] = window.uppy.getFiles();
+      return { type, body: response.body, bytes: [...new Uint8Array(await data.arrayBuffer())] };
+    });
+    assert.equal(type, "video/webm;codecs=vp8,opus");
+    assert.deepEqual([body.contentType, body.asset.type], ["video/webm", "VIDEO"]);
+    await assertOnly(await stage.write("recorded.webm", Buffer.from(bytes)));
     assert.deepEqual(errors, []);
   });
 

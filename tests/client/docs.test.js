@@ -5,26 +5,17 @@ import { fileURLToPath } from "node:url";
 import { compile } from "svelte/compiler";
 import { compileScript, parse } from "vue/compiler-sfc";
 import { test } from "../bounded.js";
+import { blockOf, blocks, codeOf, page, section } from "./client-page.js";
 import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
 import { goodScripts, problem } from "./server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const page = await readFile(`${ROOT}/docs/client.md`, "utf8");
 const types = await readFile(`${ROOT}/client/index.d.ts`, "utf8");
 const open = setPages();
 
-/** The page's code, each block with its language and what is said behind that; on the test's own origin. */
-const blocks = [...page.matchAll(/^```(\w+)(.*)\n([\s\S]*?)^```$/gm)].map(
-  ([, language, role, code]) => ({
-    language,
-    role: role.trim(),
-    code: code.replace('"https://uploads-api.example.com"', "location.origin"),
-  }),
-);
-const section = (title) => page.split(`# ${title}\n`)[1].split(/^#/m)[0];
-/** The first block of code, of markup alone in the recipe's own language. */
-const blockOf = (title, language = "(?!html)\\w+") =>
-  section(title).match(new RegExp(`^\`\`\`${language}.*\\n([\\s\\S]*?)^\`\`\`$`, "m"))[1];
+/** The code asks the test's own server. */
+const local = (code) => code.replace('"https://uploads-api.example.com"', "location.origin");
+const uploader = { "./uploader": local(codeOf("uploader")) };
 
 /** The rows of a section's tables, by the name in the first cell. */
 const rows = (title) =>
@@ -34,11 +25,6 @@ const rows = (title) =>
       second,
     ]),
   );
-
-const uploader = {
-  "./uploader.js": blocks.find(({ role, code }) => !role && /export const uploader/.test(code))
-    .code,
-};
 
 /** The names of an interface's members, as the types have them. */
 function members(name) {
@@ -93,7 +79,7 @@ test("every class of errors, and every code of the client, is told", async () =>
 });
 
 test("the quick start has ten lines, and uploads", async () => {
-  const { code } = blocks.find(({ role }) => role === "quick-start");
+  const code = local(codeOf("quick-start"));
   assert.equal(code.trim().split("\n").length, 10);
   const html = '<input type="file"><output></output>';
   const opened = await open(code, {}, {}, html);
@@ -104,11 +90,15 @@ test("the quick start has ten lines, and uploads", async () => {
   assert.equal(opened.server.at(PUT)[0].body.toString(), "01234");
 });
 
-for (const [index, { language, code }] of blocks.entries()) {
-  if (["sh", "html"].includes(language)) continue;
+const OTHERS = ["clerk", "supabase", "better-auth"];
+const LOADERS = { js: "jsx", jsx: "jsx", ts: "ts", vue: "ts", svelte: "ts" };
+
+for (const [index, { language, role, code }] of blocks.entries()) {
+  // Other services' packages are not installed here.
+  if (["sh", "html"].includes(language) || OTHERS.includes(role)) continue;
   test(`block ${index + 1}, in ${language}, imports what there is`, async () => {
     const script = code.match(/<script.*?>\n([\s\S]*)<\/script>/)?.[1] ?? code;
-    assert.ok((await bundle(script, uploader)).length > 0);
+    assert.ok((await bundle(script, uploader, LOADERS[language])).length > 0);
   });
 }
 
@@ -118,7 +108,7 @@ test("a block that imports what is not there would fail", async () => {
 });
 
 test("the quick start says so where the backend gives no token", async () => {
-  const { code } = blocks.find(({ role }) => role === "quick-start");
+  const code = local(codeOf("quick-start"));
   const html = '<input type="file"><output></output>';
   const {
     page: tab,
@@ -126,18 +116,17 @@ test("the quick start says so where the backend gives no token", async () => {
     errors,
   } = await open(code, { "GET /token": [{ status: 401, body: "Unauthorized" }] }, {}, html);
   await choose(tab);
-  await server.arrival("GET /token", 2);
+  await server.arrival("GET /token");
   while (errors.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   assert.match(errors[0].message, /getToken gave no token/);
   assert.equal(server.at(BEGIN).length, 0);
 });
 
 test("with the sandbox's token an uploader asks the broker", async () => {
-  const { code } = blocks.find(({ role }) => role === "sandbox");
-  const local = code
+  const code = codeOf("sandbox")
     .replace('"http://127.0.0.1:8000"', "location.origin")
     .replace("http://127.0.0.1:8080", "");
-  const { page: tab, server } = await open(`${local}\nwindow.uploader = uploader;`, {
+  const { page: tab, server } = await open(`${code}\nwindow.uploader = uploader;`, {
     "GET /token?sub=alice": [{ body: { token: "token-2", expiresIn: 300 } }],
   });
   await tab.waitForFunction(() => window.uploader);
@@ -154,18 +143,18 @@ test("the plain recipe uploads with one bar for each file, and tells its asset's
     opened.page
       .waitForFunction(
         (wanted) => {
-          const words = [...document.querySelectorAll("output")].map(({ value }) => value);
+          const words = [...document.querySelectorAll("output")].map((one) => one.textContent);
           return words.length === wanted && words.every(Boolean) && words;
         },
         {},
         count,
       )
       .then((handle) => handle.jsonValue());
-  assert.deepEqual(await shown(1), ["asset-1"]);
+  assert.deepEqual(await shown(1), ["take.mp4 is asset asset-1"]);
   await choose(opened.page);
-  assert.deepEqual(await shown(2), ["invalid_input: No.", "asset-1"]);
+  assert.deepEqual(await shown(2), ["No.", "take.mp4 is asset asset-1"]);
   const bars = await opened.page.$$eval("progress", (all) => all.map(({ value }) => value));
-  assert.deepEqual(bars, [0, 100]);
+  assert.deepEqual(bars, [0, 1]);
 });
 
 test("the React recipe uploads, and shows the asset's id", async () => {
@@ -244,6 +233,24 @@ test("the Uppy recipe uploads, and tells the asset's id", async () => {
   assert.ok(lines.includes("take.mp4 asset-1"), `${lines}`);
 });
 
+test("the recording recipe uploads what was recorded, under the recorder's own type", async () => {
+  const code = `${blockOf("Recordings")}\nwindow.record = record;`;
+  const { page: tab, server } = await open(code, {}, uploader);
+  await tab.waitForFunction(() => window.record);
+  const id = await tab.evaluate(async () => {
+    // A slow machine may have recorded nothing yet.
+    for (let length = 300; ; length *= 2) {
+      const end = await window.record();
+      await new Promise((resolve) => setTimeout(resolve, length));
+      const { asset, code } = await end().catch((error) => error);
+      if (code !== "file_empty") return asset?.id ?? code;
+    }
+  });
+  assert.equal(id, "asset-1");
+  const { contentType } = JSON.parse(server.at(BEGIN)[0].body);
+  assert.equal(contentType, "video/webm;codecs=vp8,opus");
+});
+
 for (const [how, overrides, last] of [
   ["uploads, and posts the asset", {}, { asset: { id: "asset-1", type: "VIDEO" } }],
   [
@@ -253,8 +260,8 @@ for (const [how, overrides, last] of [
   ],
 ]) {
   test(`the web worker ${how}`, async () => {
-    const { code } = blocks.find(({ role }) => role === "worker");
-    const script = { headers: { "Content-Type": "text/javascript" }, body: await bundle(code) };
+    const body = await bundle(codeOf("worker"));
+    const script = { headers: { "Content-Type": "text/javascript" }, body };
     const opened = await open("", { ...overrides, "GET /worker.js": [script] });
     const told = await opened.page.evaluate(
       () =>
@@ -275,7 +282,7 @@ for (const [how, overrides, last] of [
 }
 
 test("the own interface tells pauses, speed and place, and goes on with what was left", async () => {
-  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, goOn, LineError });`;
+  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, LineError });`;
   const left = { id: "upload-1", status: "pending", fileName: "take.mp4", size: 5, asset: null };
   const opened = await open(
     code,
@@ -290,7 +297,7 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     },
     uploader,
   );
-  await opened.page.waitForFunction(() => window.goOn);
+  await opened.page.waitForFunction(() => window.resumeOrBegin);
   const told = await opened.page.evaluate(async () => {
     const say = window.narrator();
     const base = { total: 1000, phase: "uploading" };
@@ -301,7 +308,7 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     await new Promise((resolve) => setTimeout(resolve, 50));
     words.push(say({ ...base, loaded: 500 }));
     const file = new File(["01234"], "take.mp4", { type: "video/mp4" });
-    const { asset } = await window.goOn(file);
+    const { asset } = await window.resumeOrBegin(file);
     return { words, id: asset.id };
   });
   assert.deepEqual(told.words.slice(0, 3), [

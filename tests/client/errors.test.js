@@ -16,7 +16,7 @@ async function errorOf(overrides, options) {
   return Object.assign(await failureOf(uploader.upload(file)), { server });
 }
 
-test("the package gives createUploader and the errors, and nothing else", () => {
+test("the package gives createUploader, isSameFile and the errors, and nothing else", () => {
   assert.deepEqual(Object.keys(client).sort(), [
     "AbortError",
     "ExpiredError",
@@ -25,6 +25,7 @@ test("the package gives createUploader and the errors, and nothing else", () => 
     "RefusedError",
     "UploadError",
     "createUploader",
+    "isSameFile",
   ]);
 });
 
@@ -69,7 +70,7 @@ test("a server's body adds to an error, and replaces neither its prototype nor a
   assert.deepEqual([error.code, error.status, error.quota], ["invalid_input", 422, 7]);
   assert.equal(String(error), "RefusedError: Words.");
   assert.equal(error.hasOwnProperty, Object.prototype.hasOwnProperty);
-  assert.match(error.stack, /errors\.js/);
+  assert.match(error.stack, /failures\.js/);
 });
 
 test("an answer that is no problem document is still an error with status and request id", async () => {
@@ -79,19 +80,22 @@ test("an answer that is no problem document is still an error with status and re
   assert.ok(error instanceof UploadError);
   assert.deepEqual(
     [error.message, error.code, error.status, error.retryable, error.requestId],
-    ["The broker answered 502.", "unexpected_answer", 502, true, "r-2"],
+    ["The server has a problem. Try again later.", "unexpected_answer", 502, true, "r-2"],
   );
 });
 
-test("a gateway's own words reach the developer", async () => {
+test("a gateway's own words reach the developer as the cause", async () => {
   const error = await errorOf({ [BEGIN]: [{ status: 403, body: { message: "Forbidden" } }] });
   assert.ok(error instanceof RefusedError);
-  assert.deepEqual([error.message, error.code], ["Forbidden", "unexpected_answer"]);
+  assert.deepEqual(
+    [error.message, error.code, error.cause],
+    ["The server has a problem. Try again later.", "unexpected_answer", "Forbidden"],
+  );
 });
 
 test("a gateway that says null leaves the error its own words", async () => {
   const error = await errorOf({ [BEGIN]: [{ status: 502, body: { message: null } }] });
-  assert.equal(error.message, "The broker answered 502.");
+  assert.equal(error.message, "The server has a problem. Try again later.");
 });
 
 for (const code of ["upload_expired", "upload_cancelled"]) {
@@ -114,6 +118,20 @@ for (const [status, code] of [
   });
 }
 
+test("fields that a server fills with the wrong kind of value do no harm", async () => {
+  for (const body of [
+    "text",
+    [1],
+    7,
+    { code: 7, errors: "none", detail: { a: 1 }, retryable: null },
+  ]) {
+    const error = await errorOf({ [BEGIN]: [{ status: 422, body: JSON.stringify(body) }] });
+    assert.ok(error instanceof UploadError);
+    assert.deepEqual([error.status, Array.isArray(error.errors)], [422, true]);
+    assert.equal(typeof error.message, "string");
+  }
+});
+
 test("a used up quota is neither the line's nor final", async () => {
   const quota = problem(429, "quota_exceeded", { retryable: true }, { "Retry-After": "600" });
   const error = await errorOf({ [BEGIN]: [quota] });
@@ -125,6 +143,7 @@ test("a page of HTML with status 200 is never taken for an upload", async () => 
   const error = await errorOf({ [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }] });
   assert.ok(error instanceof NetworkError);
   assert.deepEqual([error.code, error.status], ["unexpected_answer", 200]);
+  assert.equal(error.message, "Can't reach the server. Check your connection and try again.");
 });
 
 test("a broker that is not there is a NetworkError with its cause", async () => {
@@ -136,20 +155,21 @@ test("a broker that is not there is a NetworkError with its cause", async () => 
   assert.ok(error.cause instanceof TypeError);
 });
 
-test("storage's refusal in XML becomes one clear sentence, and the upload is cancelled", async () => {
+test("storage's refusal is said in plain words, keeps its XML as the cause, and cancels the upload", async () => {
   const body =
     "<?xml version='1.0'?><Error><Code>EntityTooLarge</Code><Message>It is too large</Message>" +
     "<RequestId>s3-1</RequestId></Error>";
   const error = await errorOf({ [PUT]: [{ status: 400, body }] });
   assert.ok(error instanceof RefusedError);
   assert.deepEqual(
-    [error.message, error.code, error.status, error.retryable, error.requestId],
+    [error.message, error.code, error.status, error.retryable, error.requestId, error.cause],
     [
-      "The storage answered 400. EntityTooLarge It is too large",
+      '"take.mp4" could not be stored. Try again later.',
       "storage_refused",
       400,
       false,
       "s3-1",
+      body,
     ],
   );
   await error.server.arrival("DELETE /uploads/upload-1");
@@ -160,7 +180,7 @@ test("storage's 503 without a word is retryable, and cancels nothing", async () 
   const error = await errorOf({ [PUT]: [{ status: 503, body: "" }] });
   assert.deepEqual(
     [error.message, error.code, error.retryable],
-    ["The storage answered 503.", "storage_refused", true],
+    ['"take.mp4" could not be stored. Try again later.', "storage_refused", true],
   );
   assert.ok(!error.server.routes().includes("DELETE /uploads/upload-1"));
 });
@@ -170,6 +190,11 @@ test("a connection lost in the middle of the file is a NetworkError", async () =
   assert.ok(error instanceof NetworkError);
   assert.deepEqual(
     [error.message, error.code, error.status, error.retryable],
-    ["The storage answered nothing.", "storage_unreachable", 0, true],
+    [
+      "Can't reach the server. Check your connection and try again.",
+      "storage_unreachable",
+      0,
+      true,
+    ],
   );
 });

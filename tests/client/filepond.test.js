@@ -10,7 +10,7 @@ async function openPond(overrides) {
   const html = '<form><input type="file"></form>';
   const opened = await open(
     `document.querySelector("#app").innerHTML = ${JSON.stringify(html)};
-     const { pond } = await import("./filepond.js");
+     const { pond } = await import("./filepond.ts");
      // The field's own file is empty, and not an id.
      const values = () => new FormData(document.querySelector("form")).getAll("asset");
      const ids = () => values().filter((value) => typeof value === "string");
@@ -65,7 +65,7 @@ test("another try goes on with what was begun", async () => {
     // More than the patience of the client.
     [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
   });
-  await says(page, "The broker answered 503.");
+  await says(page, "The server has a problem. Try again later.");
   await page.evaluate(() => void window.pond.processFile());
   await page.waitForFunction(() => window.pond.getFile().serverId === "asset-2");
   assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);

@@ -41,6 +41,19 @@ test("the package holds its modules, types, licence and words, and nothing else"
     assert.ok(packed.includes(name), `${name} is missing`);
 });
 
+test("every document that installs the package does it from an archive of this version", async () => {
+  const { name, version } = JSON.parse(await readFile(join(CLIENT, "package.json"), "utf8"));
+  const commands = [
+    "mkdir -p vendor",
+    "npm pack ../broker/client --pack-destination vendor",
+    `npm install ./vendor/${name}-${version}.tgz`,
+  ].join("\n");
+  for (const document of ["../README.md", "README.md", "../docs/client.md"]) {
+    const text = await readFile(join(CLIENT, document), "utf8");
+    assert.ok(text.includes(`\n\`\`\`sh\n${commands}\n`), document);
+  }
+});
+
 test("the package depends on nothing and runs nothing", async () => {
   const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
   assert.deepEqual(
@@ -72,6 +85,10 @@ test("whatever is exported is there, and is for those who have its peer alone", 
   await writeFile(join(folder, "app/entries.mjs"), code);
   const { stdout } = await run("node", ["entries.mjs"], { cwd: join(folder, "app") });
   assert.equal(stdout, "function function\n");
+});
+
+test("React's entry is a client module to frameworks that render on the server", async () => {
+  assert.match(await readFile(join(installed, "react/index.js"), "utf8"), /^"use client";\n/);
 });
 
 test("an app on Node can import it, and use what sends no file", async () => {

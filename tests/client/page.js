@@ -27,16 +27,17 @@ const given = (modules) => ({
     );
     onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({
       contents: modules[path],
-      loader: "jsx",
+      loader: "tsx",
       resolveDir: RESOLVE,
     }));
   },
 });
 
 /** Bundles a module as an app would, which has the client installed; an import of nothing fails. */
-export async function bundle(contents, modules = {}) {
+export async function bundle(contents, modules = {}, loader = "tsx") {
   const { outputFiles } = await build({
-    stdin: { contents, resolveDir: RESOLVE, loader: "jsx" },
+    stdin: { contents, resolveDir: RESOLVE, loader },
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
     plugins: [given(modules)],
     logLevel: "silent",
     bundle: true,

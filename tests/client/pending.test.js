@@ -123,7 +123,7 @@ for (const [what, other] of [
     assert.ok(error instanceof RefusedError);
     assert.deepEqual(
       [error.code, error.message],
-      ["different_file", `${other.name} is another file.`],
+      ["different_file", `"${other.name}" is another file. Choose "take.mp4" as it was.`],
     );
     assert.deepEqual(server.routes(), []);
   });

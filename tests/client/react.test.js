@@ -43,7 +43,7 @@ const HOOK = `
 
 const EXAMPLE = `
   import { createRoot } from "react-dom/client";
-  import { Upload } from "./react.jsx";
+  import { Upload } from "./react.tsx";
   const onAsset = (asset) => { window.asset = asset; };
   createRoot(document.querySelector("#app")).render(<Upload onAsset={onAsset} />);`;
 

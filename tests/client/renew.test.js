@@ -31,6 +31,7 @@ test("an expired address is renewed, and the file is sent to the fresh one", asy
   const pause = seen.find(({ error }) => error);
   assert.ok(pause.error instanceof ExpiredError);
   assert.deepEqual([pause.phase, pause.loaded, pause.error.code], ["waiting", 0, "url_expired"]);
+  assert.equal(pause.error.message, "The upload link expired. Trying again …");
 });
 
 test("a storage that refuses an address which the broker holds for good is not asked for ever", async () => {
@@ -42,8 +43,9 @@ test("a storage that refuses an address which the broker holds for good is not a
   assert.ok(error instanceof ExpiredError);
   assert.deepEqual(
     [error.code, error.status, error.retryable, error.message],
-    ["url_expired", 403, false, "The storage answered 403. AccessDenied Request has expired"],
+    ["url_expired", 403, false, "The upload link expired. Try again."],
   );
+  assert.equal(error.cause, EXPIRED);
   assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 1]);
   await server.arrival("DELETE /uploads/upload-1");
 });
@@ -79,7 +81,7 @@ test("after a lost connection the address is made sure of before the file goes a
     [COMPLETE]: [missing, done],
   }));
   await uploader.upload(file);
-  assert.deepEqual(server.routes().slice(2), [PUT, COMPLETE, RENEW, FRESH, COMPLETE]);
+  assert.deepEqual(server.routes().slice(1), [PUT, COMPLETE, RENEW, FRESH, COMPLETE]);
 });
 
 test("what was cancelled elsewhere meanwhile is not sent again", async () => {

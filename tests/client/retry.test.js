@@ -99,7 +99,6 @@ describe("retries", { concurrency: true }, () => {
 
   test("a lost connection is tried again at every step, and makes one upload", async () => {
     const { server, uploader } = await start((url) => ({
-      "GET /limits": [{ cut: true }],
       [BEGIN]: [{ cut: true }, { status: 201, body: answerOf(url) }],
       [PUT]: [{ cut: true }, { body: "" }],
       [COMPLETE]: [

@@ -5,6 +5,7 @@ import { failureOf, problem, setBench } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/upload-1/complete";
+const CANCEL = "DELETE /uploads/upload-1";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const done = { body: { asset: { id: "asset-2" } } };
 const start = setBench();
@@ -24,10 +25,10 @@ test("a 401 lets the token be asked for once more, and says so", async () => {
   );
   assert.equal((await uploader.upload(file)).asset.id, "asset-2");
   const sent = server.at(COMPLETE).map(({ headers }) => headers.authorization);
-  assert.deepEqual(sent, ["Bearer token-3", "Bearer token-4"]);
+  assert.deepEqual(sent, ["Bearer token-2", "Bearer token-3"]);
   assert.deepEqual(
     asked.map(({ refresh }) => refresh),
-    [false, false, false, true],
+    [false, false, true],
   );
 });
 
@@ -47,15 +48,13 @@ test("each request may have one 401", async () => {
   const { getToken } = tokens();
   const { uploader } = await start(
     {
-      "GET /limits": [
-        problem(401, "unauthorized"),
-        { body: { maxUploadBytes: 9, contentTypes: ["*/*"] } },
-      ],
+      [CANCEL]: [problem(401, "unauthorized"), { status: 204, body: "" }],
       [COMPLETE]: [problem(401, "unauthorized"), done],
     },
     { getToken },
   );
   assert.equal((await uploader.upload(file)).asset.id, "asset-2");
+  await uploader.cancel({ id: "upload-1" });
 });
 
 test("a token that can't be had ends the upload with the app's own words", async () => {
@@ -88,8 +87,7 @@ test("a token's request that lost its connection is made again", async () => {
   let asked = 0;
   const getToken = async () => {
     asked += 1;
-    // The first is the question for the limits, which an upload can do without.
-    if (asked < 4) await fetch("http://127.0.0.1:1/");
+    if (asked < 3) await fetch("http://127.0.0.1:1/");
     return "token-1";
   };
   const { uploader } = await start({}, { getToken });
@@ -123,23 +121,69 @@ for (const [name, getToken] of [
   });
 }
 
-for (const [what, given] of [
-  ["a page with line breaks", "<!doctype html>\n<title>App</title>\n"],
-  ["a page in one line", "<!doctype html><title>App</title>"],
-  ["a whole answer", { token: "token-1" }],
-  ["an empty text", ""],
-  ["nothing", undefined],
+for (const [what, given, said] of [
+  ["a page with line breaks", "<!doctype html>\n<title>App</title>\n", "a page of HTML."],
+  ["a page in one line", " <!doctype html><title>App</title>", "a page of HTML."],
+  ["JSON text", '{"token": "secret-1"}', "JSON text: give the string inside it."],
+  ["a quoted token", '"secret-1"', "JSON text: give the string inside it."],
+  ["a list in JSON", '["secret-1"]', "JSON text: give the string inside it."],
+  ["a whole answer", { token: "secret-1" }, "an object: give the string inside it."],
+  ["a promise in a list", [Promise.resolve("secret-1")], "an object: give the string inside it."],
+  ["a Response", new Response("secret-1"), "an object: give the string inside it."],
+  ["a header's value", "Bearer secret-1", "the word Bearer too: give the token without it."],
+  [
+    "a header's value in small letters",
+    "bearer secret-1",
+    "the word Bearer too: give the token without it.",
+  ],
+  ["two words", "secret-1 secret-2", "text with spaces or line breaks."],
+  ["two lines", "secret-1\nsecret-2", "text with spaces or line breaks."],
+  ["a number", 1234, "a number."],
+  ["a function", () => "secret-1", "a function."],
+  ["true", true, "a boolean."],
 ]) {
-  test(`${what} in place of a token is told at once, and is no lost connection`, async () => {
+  test(`${what} in place of a token is named at once, and the token is not`, async () => {
     const { server, uploader } = await start({}, { getToken: async () => given });
     const error = await failureOf(uploader.upload(file));
     assert.deepEqual(
       [error.code, error.message, error.retryable],
-      ["token_failed", "getToken gave no token.", false],
+      ["token_failed", `getToken must give the token alone, but gave ${said}`, false],
     );
+    assert.doesNotMatch(JSON.stringify({ ...error }) + error.stack, /secret/);
     assert.deepEqual(server.routes(), []);
   });
 }
+
+for (const [what, given] of [
+  ["an empty text", ""],
+  ["spaces", " \n"],
+  ["null, as Clerk gives to who is signed out,", null],
+  ["undefined, as Supabase has without a session,", undefined],
+]) {
+  test(`${what} in place of a token says that nobody is signed in`, async () => {
+    for (const getToken of [async () => given, () => given]) {
+      const { server, uploader } = await start({}, { getToken });
+      const error = await failureOf(uploader.upload(file));
+      assert.deepEqual(
+        [error.code, error.message, error.retryable],
+        [
+          "token_failed",
+          "You are not signed in: getToken gave no token. Sign in and try again.",
+          false,
+        ],
+      );
+      assert.deepEqual(server.routes(), []);
+    }
+  });
+}
+
+test("a lost connection of the token's request is said in plain words", async () => {
+  const getToken = () => Promise.reject(new TypeError("Failed to fetch"));
+  const { uploader } = await start({}, { getToken, patience: 0 });
+  const error = await failureOf(uploader.upload(file));
+  assert.equal(error.message, "Can't reach the server. Check your connection and try again.");
+  assert.equal(error.cause.message, "Failed to fetch");
+});
 
 test("a line break behind the token does no harm", async () => {
   const { server, uploader } = await start({}, { getToken: async () => "token-1\n" });
@@ -151,8 +195,8 @@ for (const [how, answers, getToken] of [
   [
     "a token that can't be had",
     [done],
-    // The question for the limits and the presign go well.
-    (asked) => (asked < 2 ? "token-1" : Promise.reject(new Error("Please sign in."))),
+    // The presign goes well.
+    (asked) => (asked < 1 ? "token-1" : Promise.reject(new Error("Please sign in."))),
   ],
   ["a second 401", [problem(401, "unauthorized"), problem(401, "unauthorized"), done], String],
 ]) {

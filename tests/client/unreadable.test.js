@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RefusedError } from "../../client/index.js";
 import { afterEach, beforeEach, test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, setBench, target } from "./server.js";
 
+const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
@@ -26,24 +27,88 @@ afterEach(() => rm(folder, { recursive: true }));
 
 function assertUnreadable(error) {
   assert.ok(error instanceof RefusedError);
-  assert.deepEqual([error.code, error.message], ["file_unreadable", "take.mp4 is unreadable."]);
+  assert.deepEqual(
+    [error.code, error.message],
+    [
+      "file_unreadable",
+      '"take.mp4" could not be read. It may have been changed, moved or deleted. Choose it again.',
+    ],
+  );
   assert.equal(error.cause.name, "NotReadableError");
 }
 
-test("a file that changed since it was chosen is refused, and its upload is cancelled", async () => {
+test("a file that changed since it was chosen is refused before anything is begun", async () => {
   const { server, uploader } = await start();
   await writeFile(path, "other bytes");
   assertUnreadable(await failureOf(uploader.upload(file)));
-  assert.equal(server.at(PUT).length, 0);
-  await server.arrival(CANCEL);
+  assert.deepEqual(server.routes(), []);
 });
 
-test("a file that changes between two tries is not taken for a lost connection", async () => {
+test("a file that changes while the broker is asked is not sent, and its upload is cancelled", async () => {
+  const { server, uploader } = await start((url) => ({
+    [BEGIN]: [{ status: 201, body: target(url), before: () => writeFile(path, "other bytes") }],
+  }));
+  assertUnreadable(await failureOf(uploader.upload(file)));
+  await server.arrival(CANCEL);
+  assert.deepEqual(server.routes(), [BEGIN, CANCEL]);
+});
+
+for (const [what, answer] of [
+  ["lands", { body: "" }],
+  ["is lost on its way", { cut: true }],
+  ["is refused for now", { status: 503, body: "" }],
+]) {
+  test(`a file that changes while it is sent and then ${what} is not completed, but cancelled`, async () => {
+    const { server, uploader } = await start({
+      [PUT]: [{ before: () => writeFile(path, "other bytes"), ...answer }],
+    });
+    assertUnreadable(await failureOf(uploader.upload(file)));
+    await server.arrival(CANCEL);
+    assert.deepEqual(server.routes(), [BEGIN, PUT, CANCEL]);
+  });
+}
+
+test("a file that changes while its PUT stands still ends within seconds, and is cancelled", async () => {
   const { server, uploader } = await start({
-    [PUT]: [{ before: () => writeFile(path, "other bytes"), cut: true }],
-    [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true })],
+    [PUT]: [{ before: () => writeFile(path, "other bytes").then(() => new Promise(() => {})) }],
   });
   assertUnreadable(await failureOf(uploader.upload(file)));
-  assert.equal(server.at(PUT).length, 1);
   await server.arrival(CANCEL);
+  assert.deepEqual(server.routes(), [BEGIN, PUT, CANCEL]);
 });
+
+/** A file as Firefox reads it: what is on the disk now, up to the size that it had when it was chosen. */
+class LiveFile extends File {
+  constructor(state) {
+    super(["x".repeat(state.bytes.length)], "take.mp4", { type: "video/mp4" });
+    this.state = state;
+  }
+
+  slice(start = 0, end = this.size) {
+    const from = start < 0 ? this.size + start : start;
+    return new Blob([this.state.bytes.slice(Math.max(0, from), end)]);
+  }
+}
+
+for (const [how, change] of [
+  ["rewritten in place", "other"],
+  ["other at its end alone", "bytez"],
+  ["shorter", "byt"],
+]) {
+  test(`a live file that is ${how} after its PUT is not completed`, async () => {
+    const state = { bytes: "bytes" };
+    const { server, uploader } = await start({
+      [PUT]: [
+        {
+          before: () => {
+            state.bytes = change;
+          },
+        },
+      ],
+    });
+    const error = await failureOf(uploader.upload(new LiveFile(state)));
+    assert.equal(error.code, "file_unreadable");
+    await server.arrival(CANCEL);
+    assert.equal(server.at(COMPLETE).length, 0);
+  });
+}

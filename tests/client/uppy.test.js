@@ -34,7 +34,7 @@ const plugin = (options = {}) => `
   window.take = (name = "take.mp4", text = "01234") =>
     uppy.addFile({ name, type: "video/mp4", data: new Blob([text], { type: "video/mp4" }) });`;
 
-const EXAMPLE = `import { uppy } from "./uppy.js"; window.uppy = uppy;`;
+const EXAMPLE = `import { uppy } from "./uppy.ts"; window.uppy = uppy;`;
 
 /** Opens the page with Uppy on it, which has no interface. */
 async function openUppy(overrides, options) {

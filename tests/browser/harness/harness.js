@@ -1,6 +1,8 @@
 // A page that uploads what is chosen, and keeps what it is told. Everything goes through the client's
 // public face.
+import { uploadByApi } from "/api.js";
 import { createUploader } from "/client/index.js";
+import { digestOf, record, recordable } from "/recorder.js";
 
 const { searchParams } = new URL(location.href);
 const options = JSON.parse(searchParams.get("options") ?? "{}");
@@ -11,6 +13,7 @@ const uploader = createUploader({
   ...options,
 });
 const told = [];
+let kept;
 
 function send(file, more = {}) {
   const controller = new AbortController();
@@ -32,6 +35,15 @@ function send(file, more = {}) {
   );
 }
 
+/** Sends each blob under its own type, and tells what was sent. */
+async function sendBlobs(blobs) {
+  kept = blobs[0];
+  for (const blob of blobs) send(blob);
+  return Promise.all(
+    blobs.map(async (blob) => ({ type: blob.type, digest: await digestOf(blob) })),
+  );
+}
+
 /** Takes the files that are chosen, in their order. */
 const chosen = () => [...document.querySelector("#files").files];
 
@@ -48,6 +60,19 @@ globalThis.harness = {
   },
   /** Sends bytes that the page made itself. */
   make: (name, type, size) => send(new File([new Uint8Array(size).fill(7)], name, { type })),
+  recordable,
+  sendBlobs,
+  /** Records, and sends one recording under each name that the recorder gave. */
+  async record(kind, mimeTypes) {
+    const blobs = await record(kind, mimeTypes);
+    return sendBlobs([...new Map(blobs.map((blob) => [blob.type, blob])).values()]);
+  },
+  /** Sends the first blob once more, by the HTTP API. */
+  async uploadByApi({ name, type, by }) {
+    const urls = { broker: searchParams.get("broker"), token: searchParams.get("token") };
+    const file = new File([kept], name, { type });
+    return { ...(await uploadByApi({ ...urls, file, by })), digest: await digestOf(file) };
+  },
   abort: (index) => told[index].abort(),
   told: () => told.map(({ abort, ...entry }) => entry),
   /** Uploads the chosen file in a worker, and gives what it told. */

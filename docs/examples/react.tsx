@@ -1,5 +1,5 @@
 // An upload in React: progress, cancel, another try, and the asset's id.
-import { createUploader } from "sync-upload-broker-client";
+import { type Asset, createUploader } from "sync-upload-broker-client";
 import { useUpload } from "sync-upload-broker-client/react";
 
 const uploader = createUploader({
@@ -11,11 +11,13 @@ const uploader = createUploader({
   },
 });
 
-export function Upload({ onAsset }) {
+export function Upload({ onAsset }: { onAsset?: (asset: Asset) => void }) {
   const upload = useUpload({ uploader, onSuccess: ({ asset }) => onAsset?.(asset) });
 
-  // It goes on with what was begun; what can't go on is begun anew.
-  const tryAgain = () => upload.mutate(upload.variables, { resume: upload.error.upload });
+  // This resumes the upload that failed if it can be resumed, and begins a new one otherwise.
+  const tryAgain = () => {
+    if (upload.isError) upload.mutate(upload.variables, { resume: upload.error.upload });
+  };
 
   return (
     <section>
@@ -24,7 +26,7 @@ export function Upload({ onAsset }) {
         accept="video/*,audio/*"
         aria-label="Media"
         disabled={upload.isPending}
-        onChange={({ target }) => target.files[0] && upload.mutate(target.files[0])}
+        onChange={({ target }) => target.files?.[0] && upload.mutate(target.files[0])}
       />
       {upload.isPending && (
         <>

@@ -1,8 +1,8 @@
 // Uppy's Dashboard uploads through the broker: progress, cancel, retry, and the asset's id.
-import Uppy from "@uppy/core";
+import Uppy, { type Meta } from "@uppy/core";
 import Dashboard from "@uppy/dashboard";
 import { createUploader } from "sync-upload-broker-client";
-import { SyncUpload } from "sync-upload-broker-client/uppy";
+import { SyncUpload, type SyncUploadBody } from "sync-upload-broker-client/uppy";
 import "@uppy/core/css/style.min.css";
 import "@uppy/dashboard/css/style.min.css";
 
@@ -15,10 +15,12 @@ const uploader = createUploader({
   },
 });
 
-export const uppy = new Uppy({ restrictions: { allowedFileTypes: ["video/*", "audio/*"] } })
+const restrictions = { allowedFileTypes: ["video/*", "audio/*"] };
+
+export const uppy = new Uppy<Meta, SyncUploadBody>({ restrictions })
   .use(Dashboard, { target: "#app", inline: true })
   .use(SyncUpload, { uploader });
 
 uppy.on("upload-success", (file, { body }) => {
-  console.log(`${file.name} is asset ${body.asset.id}`);
+  console.log(`${file?.name} is asset ${body?.asset.id}`);
 });

@@ -1,0 +1,37 @@
+const LONGEST = 255; // code points, which is the broker's limit
+const TAIL = 40; // code points that stay at the end, the extension among them
+
+// Controls, line separators, halves of characters, and the invisible marks that turn the direction of text, by which a
+// name could look like another one: the broker refuses them.
+const UNWANTED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+const SEPARATOR = /[/\\]/g;
+
+/**
+ * Returns the text as the broker takes it: without unwanted characters, and shortened in the middle.
+ *
+ * @param {string} [text]
+ */
+export function tidy(text = "") {
+  const characters = [...text.replace(UNWANTED, "")];
+  if (characters.length <= LONGEST) return characters.join("");
+  const head = characters.slice(0, LONGEST - TAIL - 1);
+  return [...head, "…", ...characters.slice(-TAIL)].join("");
+}
+
+/** @param {string} name */
+const tidyFileName = (name) => tidy(name.replace(SEPARATOR, "_"));
+
+/**
+ * Returns the file's name as the broker takes it. A Blob has none: the broker goes by its type, or by the extension
+ * where the type does not say whether it is audio or video.
+ *
+ * @param {Blob & { name?: string }} file
+ */
+export function fileNameOf({ name = "", type }) {
+  const extension = type.match(/^application\/(ogg|mp4)/)?.[1];
+  return tidyFileName(name) || (extension ? `upload.${extension}` : "upload");
+}
+
+/** @type {typeof import("./index.js").isSameFile} */
+export const isSameFile = (file, { fileName, size }) =>
+  size === file.size && tidyFileName(/** @type {string} */ (fileName)) === fileNameOf(file);
