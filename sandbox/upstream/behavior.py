@@ -111,8 +111,11 @@ class Behavior:
     # The projects of this organisation; any other is `project_not_found`.
     projects: tuple[str, ...] = _switch(("sandbox-project",), _TEXTS)
 
-    # The storage host's CORS (undocumented), and the upstream's clock against the real one.
+    # The storage host's CORS (undocumented).
     storage_cors: bool = _switch(default=True, rule=_FLAG)
+    # Seconds after which storage gives up a connection that sends nothing (S3: about 20).
+    storage_idle_seconds: float = _switch(20.0, _seconds(0.05, _DAY))
+    # The upstream's clock against the real one.
     clock_skew_seconds: float = _switch(0.0, _seconds(-30 * _DAY, 30 * _DAY))
 
     # Generations: how long one takes, how it ends, and how a bad `assetId` is refused.
