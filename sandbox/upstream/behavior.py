@@ -67,6 +67,8 @@ class Behavior:
     # Registration: the answer when no bytes have landed (unknown: 400 or 422, its code from notes).
     not_uploaded_status: int = _switch(400, _one_of(400, 404, 422))
     not_uploaded_code: bool = _switch(default=True, rule=_FLAG)
+    # Registration of what landed without a byte (unknown).
+    empty_object: str = _switch("registered", _one_of("registered", "refused", "notFound"))
     # The plan's size limit in bytes (published nowhere), and the refusal of what is larger.
     plan_max_bytes: int = _switch(5_368_709_120, _whole(1, 5_368_709_120))
     oversize_status: int = _switch(422, _one_of(400, 413, 422))
