@@ -112,7 +112,7 @@ test("one refused file among several stops no other", async () => {
   );
   assert.deepEqual(
     rows.map(({ says }) => says),
-    ["Registered", "Failed", "Registered"],
+    ["Ready", "Failed", "Ready"],
   );
 });
 
