@@ -21,7 +21,7 @@ class OneLine(logging.Formatter):
         """Return the line."""
         parts = [self.formatTime(record), record.levelname, record.name, _message(record)]
         if record.exc_info and record.exc_info[1] is not None:
-            parts.append(f"({_place(record.exc_info[1])})")
+            parts.append(f"({place(record.exc_info[1])})")
         return " ".join(parts)
 
 
@@ -42,7 +42,8 @@ def _message(record: logging.LogRecord) -> str:
     return first[:_LONGEST]
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
+    """Return an exception's type and the innermost places in the code that it went through."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames)]
     return " < ".join([type(error).__name__, *places])
