@@ -37,7 +37,7 @@ def _message(record: logging.LogRecord) -> str:
         record.args = tuple(
             type(one).__name__ if isinstance(one, BaseException) else one for one in record.args
         )
-    # What follows in further lines describes objects, an exception's text included.
+    # Further lines describe objects, an exception's text included.
     first, *_ = record.getMessage().splitlines() or [""]
     return first[:_LONGEST]
 

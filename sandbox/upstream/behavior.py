@@ -1,4 +1,4 @@
-"""Everything about sync. that nobody has documented, as switches that can be turned at run time."""
+"""Everything about Sync that nobody has documented, as switches that can be turned at run time."""
 
 import math
 from collections.abc import Callable

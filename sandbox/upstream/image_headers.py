@@ -1,4 +1,4 @@
-"""What FFmpeg leaves out about images: mirrored EXIF orientations, and animated WebP files.
+"""Reads from images what FFmpeg leaves out: mirrored EXIF orientations, animated WebP files.
 
 orientation   1        2         3      4        5          6     7           8
 to show it    as it is mirrored  upside flipped  transposed 90 °  transversed 270 °

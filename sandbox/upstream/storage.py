@@ -71,7 +71,7 @@ async def put_object(request: web.Request) -> web.Response:
             is_waiting = False
         stored = await _receive(request)
     except StorageRefusal as refusal:
-        # Who waits for "100 Continue", or sends nothing any more, has nothing to be read.
+        # A client that waits for "100 Continue", or stopped sending, sends nothing to be read.
         if not is_waiting and refusal.code != "RequestTimeout":
             await _drain(request)
         return render_refusal(request, refusal)

@@ -38,7 +38,7 @@ def picture(number: int = 0) -> av.VideoFrame:
 
 
 def white_corner(path: Path) -> str:
-    """Tell which corner of a thumbnail is white."""
+    """Return which corner of a thumbnail is white."""
     with av.open(path) as container:
         frame = next(container.decode(video=0)).reformat(format="gray")
     data, line = bytes(frame.planes[0]), frame.planes[0].line_size
