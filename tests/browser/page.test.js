@@ -74,14 +74,13 @@ test("a pasted URL is sent as the address bar would send it", async () => {
       body: JSON.stringify({ code: "invalid_input", detail: "No.", errors: [{ pointer: "/url" }] }),
     });
   });
-  for (const pasted of ["  https://bücher.example/ä b.mp4 ", "talk.mp4", "HTTPS://Media.Example"]) {
+  for (const pasted of ["  https://bücher.example/ä b.mp4 ", "HTTPS://Media.Example"]) {
     await demo.page.$eval("#url", (field, text) => Object.assign(field, { value: text }), pasted);
     await demo.press("Add");
     await demo.page.waitForSelector("#url[aria-invalid]");
   }
   assert.deepEqual(sent, [
     "https://xn--bcher-kva.example/%C3%A4%20b.mp4",
-    "talk.mp4",
     "https://media.example/",
   ]);
 });

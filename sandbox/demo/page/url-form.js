@@ -75,6 +75,7 @@ function clearErrors() {
 /** Says what went wrong at the first field that is to blame, or else beneath the form. */
 function showErrors(error) {
   const named = new Set(error.errors?.map(({ pointer }) => pointer.slice(1)));
+  if (error.code === "invalid_url") named.add("url");
   const toBlame = FIELDS.filter((field) => named.has(field));
   for (const field of toBlame) form.elements[field].ariaInvalid = "true";
   const [first] = toBlame;
