@@ -206,7 +206,7 @@ def main() -> None:
             if running.wait_until_up(stop):
                 print(f"The demo page is on http://{HOST}:{chosen.demo}")
                 print(
-                    f"Broker {chosen.broker}, sync. {chosen.upstream}, DynamoDB {chosen.dynamodb}."
+                    f"Broker {chosen.broker}, Sync {chosen.upstream}, DynamoDB {chosen.dynamodb}."
                 )
                 logs = os.path.relpath(folder / "logs")
                 print(f"Logs in {logs}. Ctrl-C stops everything.", flush=True)

@@ -25,7 +25,7 @@ from chalice.local import (
 
 from chalicelib import addresses, observability, wiring
 from ops import table
-from sandbox import gate
+from sandbox import gate, log_lines
 from sandbox.ports import HOST
 
 DYNAMODB_START_SECONDS = 20
@@ -113,6 +113,18 @@ class _Handler(ChaliceRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         super().end_headers()
+
+    def handle(self) -> None:
+        """Serve the connection; what breaks it is one line, without what the client sent."""
+        try:
+            super().handle()
+        except Exception as error:  # noqa: BLE001 - the other connections go on
+            print(f"A connection was given up: {log_lines.place(error)}", file=sys.stderr)
+
+    def log_error(self, *words: Any) -> None:
+        """Write one line with the status alone: the text may quote what the client sent."""
+        status = next((int(word) for word in words if isinstance(word, int)), "no response")
+        print(f"What a client sent is no request: {status}", file=sys.stderr)
 
     def log_request(self, *_: object) -> None:
         """Write nothing: the broker writes a line of its own for each request, in JSON."""

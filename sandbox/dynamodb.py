@@ -8,11 +8,12 @@ alone (`environment.for_dynamodb`).
 """
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from sandbox import gate
+from sandbox import gate, log_lines
 from sandbox.ports import HOST
 
 _KEEP_ALIVE_SECONDS = 75
@@ -68,10 +69,12 @@ def main() -> None:
     from hypercorn.config import Config  # noqa: PLC0415 - as above
     from ministack.app import app  # noqa: PLC0415 - as above
 
+    # After the emulator, which sets up its own logs when it is imported.
+    log_lines.install()
     config = Config()
     config.bind = [f"{HOST}:{port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
-    config.loglevel = os.environ["LOG_LEVEL"]
+    config.errorlog = logging.getLogger("hypercorn.error")
     asyncio.run(serve(guarded(app, gate.before_dynamodb(port)), config))
 
 

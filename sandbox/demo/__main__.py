@@ -8,6 +8,7 @@ import sys
 
 from aiohttp import web
 
+from sandbox import log_lines
 from sandbox.demo.server import create_app
 from sandbox.demo.settings import Settings, SettingsError
 
@@ -32,6 +33,7 @@ async def _serve(settings: Settings) -> None:
 
 def main() -> int:
     """Run the demo, and return its exit code."""
+    log_lines.install()
     try:
         settings = Settings.read(os.environ)
     except SettingsError as error:

@@ -1,1 +1,1 @@
-"""sync.'s asset API and its storage, played on one machine with no account and no key."""
+"""Sync's asset API and its storage, played on one machine with no account and no key."""

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from sandbox import log_lines
 from sandbox.upstream.database import DatabaseBusyError
 from sandbox.upstream.server import PortTakenError, listen, serve
 from sandbox.upstream.settings import SettingsError, read_settings
@@ -13,6 +14,7 @@ from sandbox.upstream.state import open_upstream
 
 def main() -> int:
     """Run until stopped, and give the exit code."""
+    log_lines.install()
     os.umask(0o077)  # what people upload is theirs alone
     try:
         settings = read_settings(os.environ)

@@ -1,4 +1,4 @@
-"""Everything about sync. that nobody has documented, as switches that can be turned at run time."""
+"""Everything about Sync that nobody has documented, as switches that can be turned at run time."""
 
 import math
 from collections.abc import Callable
@@ -67,6 +67,8 @@ class Behavior:
     # Registration: the answer when no bytes have landed (unknown: 400 or 422, its code from notes).
     not_uploaded_status: int = _switch(400, _one_of(400, 404, 422))
     not_uploaded_code: bool = _switch(default=True, rule=_FLAG)
+    # Registration of what landed without a byte (unknown).
+    empty_object: str = _switch("registered", _one_of("registered", "refused", "notFound"))
     # The plan's size limit in bytes (published nowhere), and the refusal of what is larger.
     plan_max_bytes: int = _switch(5_368_709_120, _whole(1, 5_368_709_120))
     oversize_status: int = _switch(422, _one_of(400, 413, 422))
@@ -111,8 +113,11 @@ class Behavior:
     # The projects of this organisation; any other is `project_not_found`.
     projects: tuple[str, ...] = _switch(("sandbox-project",), _TEXTS)
 
-    # The storage host's CORS (undocumented), and the upstream's clock against the real one.
+    # The storage host's CORS (undocumented).
     storage_cors: bool = _switch(default=True, rule=_FLAG)
+    # Seconds after which storage gives up a connection that sends nothing (S3: about 20).
+    storage_idle_seconds: float = _switch(20.0, _seconds(0.05, _DAY))
+    # The upstream's clock against the real one.
     clock_skew_seconds: float = _switch(0.0, _seconds(-30 * _DAY, 30 * _DAY))
 
     # Generations: how long one takes, how it ends, and how a bad `assetId` is refused.

@@ -16,7 +16,7 @@ async def about(_request: web.Request) -> web.Response:
     """Say what this is."""
     return web.json_response(
         {
-            "service": "sandbox of the sync. asset API, with its storage",
+            "service": "sandbox of Sync's asset API, with its storage",
             "documentation": "docs/sandbox.md",
             "api": ["/v2/assets", "/v2/assets/upload", "/v2/generate", "/v2/voices"],
             "control": [

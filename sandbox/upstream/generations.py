@@ -22,9 +22,8 @@ from sandbox.upstream.generation_records import (
 from sandbox.upstream.listing import parse_list
 from sandbox.upstream.objects import StoredObject
 from sandbox.upstream.problems import Problem, invalid
-from sandbox.upstream.signing import SignatureMismatchError, UnsignedError, UrlExpiredError
 from sandbox.upstream.state import note, upstream_of
-from sandbox.upstream.storage import SERVED_HEADERS, serve
+from sandbox.upstream.storage import SERVED_HEADERS, check_presigned, serve
 from sandbox.upstream.webhooks import schedule_webhook
 
 routes = web.RouteTableDef()
@@ -85,15 +84,11 @@ async def list_generations(request: web.Request) -> web.Response:
     return web.json_response([item for item in shown if not statuses or item["status"] in statuses])
 
 
-@routes.get("/outputs/{id}/{name}", allow_head=False)
+@routes.get("/outputs/{id}/{name:(?s:.*)}")
 async def get_output(request: web.Request) -> web.StreamResponse:
-    """Serve a generation's output to whoever has its signed URL."""
+    """Serve a generation's output to whoever has its signed URL, which is for HEAD as well."""
     upstream = upstream_of(request)
-    headers = {"host": request.headers.get("Host", "")}
-    try:
-        upstream.signer.verify("GET", request.raw_path, headers, now=upstream.now())
-    except (UnsignedError, SignatureMismatchError, UrlExpiredError) as error:
-        raise Problem(403, "This URL is not signed, or no longer good") from error
+    check_presigned(request, "GET")
     row = find_generation(upstream, request.match_info["id"])
     stored = upstream.objects.find(row["source_key"] or "")
     if isinstance(stored, StoredObject):

@@ -5,26 +5,31 @@ gate ( recorded ( faulty ( rendered ( authorized ( handler ) ) ) ) )
 
 import asyncio
 import hmac
+import logging
 import socket
 import struct
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from aiohttp import web
 
 from sandbox.aiohttp_gate import REFUSED
+from sandbox.gate import STORAGE_PATHS
 from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.faults import Answer, Cut, Delay
 from sandbox.upstream.problems import Problem, key_missing, key_wrong
+from sandbox.upstream.s3_errors import StorageRefusal, render_refusal
 from sandbox.upstream.state import ACTIONS, ENTRY, Upstream, note, upstream_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_log = logging.getLogger(__name__)
+_LOGGED_PATH = 100  # characters
+
 # Looking at the journal, at a page or at a picture is not what tests count.
 _UNRECORDED = ("/_sandbox/", "/assets/", "/media/", "/thumbnails/", "/outputs/")
 _CONTROL = "/_sandbox/"
+_S3 = ("/storage/", "/assets/")
 # What was uploaded, or ordered as a fault's answer, may be a page or an SVG: it may be looked at,
 # but it runs nothing and has no origin.
 _PROTECTION = {
@@ -132,6 +137,8 @@ async def rendered(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except Problem as problem:
         return _render(request, problem)
+    except StorageRefusal as refusal:
+        return render_refusal(request, refusal)
     except web.HTTPException as error:
         message = f"Cannot {request.method} {request.path}"
         if error.status not in {404, 405}:
@@ -141,14 +148,20 @@ async def rendered(request: web.Request, handler: Handler) -> web.StreamResponse
     except (Severed, ConnectionError):
         raise
     except Exception:  # noqa: BLE001 - the last resort, so that one mishap is one 500
-        traceback.print_exc(file=sys.stderr)
+        _log.exception("%s %s failed", request.method, request.path[:_LOGGED_PATH])
+        if request.path.startswith(_S3):
+            message = "We encountered an internal error. Please try again."
+            return render_refusal(request, StorageRefusal(500, "InternalError", message))
         return _render(request, Problem(500, "Internal server error"))
 
 
 def _render(request: web.Request, problem: Problem) -> web.Response:
     note(request, f"refused: {problem.code or problem.status}")
     shape = upstream_of(request).behavior.message_shape
-    return web.json_response(problem.body(shape), status=problem.status, headers=problem.headers)
+    headers = dict(problem.headers)
+    if request.path.startswith(STORAGE_PATHS):
+        headers |= cross_origin(request)
+    return web.json_response(problem.body(shape), status=problem.status, headers=headers)
 
 
 @web.middleware

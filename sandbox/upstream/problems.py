@@ -1,4 +1,4 @@
-"""sync.'s error bodies, in one place.
+"""Sync's error bodies, in one place.
 
 `Problem` is a refusal in the vendor's documented shape: `message`, `statusCode`, and where it is
 known `errorCode` and `error`. Codes without a documented status come with a status of `Behavior`.

@@ -30,6 +30,8 @@ async def register(request: web.Request) -> web.Response:
     stored = landed(upstream, own) if own is not None else await fetch(upstream, url)
     if stored.size > upstream.behavior.plan_max_bytes:
         raise oversize(upstream)
+    if stored.size == 0 and upstream.behavior.empty_object == "refused":
+        raise Problem(422, "The file is empty", field="url")
     asset_id, unnamed = new_id(), upstream.behavior.unnamed_asset
     new = NewAsset(
         type=asset_type,
@@ -78,7 +80,9 @@ def landed(upstream: Upstream, path: str) -> StoredObject:
             "The file is not in this organization's storage",
             code="file_not_in_org_storage",
         )
-    if not isinstance(stored, StoredObject):
+    is_missing = isinstance(stored, StoredObject) and stored.size == 0
+    is_missing &= behavior.empty_object == "notFound"
+    if is_missing or not isinstance(stored, StoredObject):
         raise Problem(
             behavior.not_uploaded_status,
             "Uploaded file not found",

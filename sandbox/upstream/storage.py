@@ -1,19 +1,17 @@
 """The storage host: takes what a presigned URL allows, and serves what has landed."""
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import NoReturn
-from urllib.parse import quote
-from xml.sax.saxutils import escape
+from urllib.parse import quote, unquote
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, hdrs, web
 
 from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.faults import CutBody, Slow
 from sandbox.upstream.objects import IncomingFile, Place, StoredObject
 from sandbox.upstream.pipeline import sever
-from sandbox.upstream.signing import SignatureMismatchError, UnsignedError, UrlExpiredError
+from sandbox.upstream.presigned import Received, check
+from sandbox.upstream.s3_errors import StorageRefusal, render_refusal, request_ids
 from sandbox.upstream.state import ACTIONS, note, upstream_of
 
 routes = web.RouteTableDef()
@@ -28,27 +26,6 @@ _PREFLIGHT_AGE = "3000"  # seconds
 SERVED_HEADERS = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
-class StorageRefusal(Exception):  # noqa: N818 - S3's word for it is an error code, kept in `code`
-    """A refusal as S3 writes it.
-
-    Args:
-        status: HTTP status.
-        code: S3's error code.
-        message: S3's message.
-        details: Further elements of the XML body.
-    """
-
-    def __init__(
-        self, status: int, code: str, message: str, details: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        elements = {"Code": code, "Message": message, **(details or {})}
-        inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items())
-        self.body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
-
-
 def storage_path(place: Place) -> str:
     """Give the path of an object's presigned URL, percent-encoded."""
     return f"/storage/{place.key}/{quote(place.file_name, safe='')}"
@@ -59,29 +36,15 @@ def asset_path(place: Place) -> str:
     return f"/assets/{place.key}/{quote(place.file_name, safe='')}"
 
 
-def _refuse(request: web.Request, refusal: StorageRefusal) -> web.Response:
-    note(request, f"refused: {refusal.code}")
-    response = web.Response(
-        status=refusal.status,
-        text=refusal.body,
-        content_type="application/xml",
-        headers=cross_origin(request),
-    )
-    # What is left of the body is not read any more, so the connection cannot be used again.
-    response.force_close()
-    return response
-
-
-@routes.options("/storage/{tail:.*}")
-@routes.options("/assets/{tail:.*}")
+@routes.options("/storage/{place:(?s:.*)}")
+@routes.options("/assets/{place:(?s:.*)}")
 async def preflight(request: web.Request) -> web.Response:
     """Answer a browser's question before its PUT."""
     headers = cross_origin(request)
     if "Access-Control-Allow-Origin" not in headers:
-        refusal = StorageRefusal(
+        raise StorageRefusal(
             403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket."
         )
-        return _refuse(request, refusal)
     note(request, "preflight")
     headers["Access-Control-Allow-Methods"] = "GET, HEAD, PUT"
     asked = request.headers.get("Access-Control-Request-Headers")
@@ -91,51 +54,64 @@ async def preflight(request: web.Request) -> web.Response:
     return web.Response(headers=headers)
 
 
-@routes.route("*", "/storage/{key}/{name}")
+async def _expect(_request: web.Request) -> None:
+    """Leave a client that waits for "100 Continue" waiting, until its URL has been checked."""
+
+
+@routes.route("*", "/storage/{place:(?s:.*)}", expect_handler=_expect)
 async def put_object(request: web.Request) -> web.Response:
     """Take an object's bytes, if the URL and the headers are those that were signed."""
+    is_waiting = request.headers.get("Expect", "").lower() == "100-continue"
     try:
-        _check(request)
+        check_presigned(request, request.method)
+        _check_length(request)
+        if is_waiting:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # else aiohttp takes it for the response
+            is_waiting = False
         stored = await _receive(request)
     except StorageRefusal as refusal:
-        await _drain(request)
-        return _refuse(request, refusal)
+        # A client that waits for "100 Continue", or stopped sending, sends nothing to be read.
+        if not is_waiting and refusal.code != "RequestTimeout":
+            await _drain(request)
+        return render_refusal(request, refusal)
     note(request, f"stored {stored.size} bytes")
-    headers = {"ETag": f'"{stored.etag}"', **cross_origin(request)}
+    headers = {"ETag": f'"{stored.etag}"', **request_ids(), **cross_origin(request)}
     return web.Response(headers=headers)
 
 
-def _check(request: web.Request) -> None:
-    """Check all that S3 checks before it reads the body: a slow PUT may land after the expiry."""
+def check_presigned(request: web.Request, method: str) -> None:
+    """Check a presigned URL for a method as S3 does: all of it before the body is read.
+
+    Raises:
+        StorageRefusal: S3 would refuse it.
+    """
     upstream = upstream_of(request)
     headers = {
         name.lower(): ",".join(request.headers.getall(name)) for name in set(request.headers)
     }
-    try:
-        upstream.signer.verify(request.method, request.raw_path, headers, now=upstream.now())
-    except UnsignedError as error:
-        raise StorageRefusal(403, "AccessDenied", "Access Denied") from error
-    except SignatureMismatchError as error:
+    check(upstream.signer, Received(method, request.raw_path, headers), now=upstream.now())
+
+
+def _check_length(request: web.Request) -> None:
+    if hdrs.TRANSFER_ENCODING in request.headers:
         raise StorageRefusal(
-            403,
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your key and signing method.",
-        ) from error
-    except UrlExpiredError as error:
-        details = {
-            "X-Amz-Expires": str(error.expires_in),
-            "Expires": f"{error.expired_at:%Y-%m-%dT%H:%M:%SZ}",
-            "ServerTime": f"{datetime.fromtimestamp(upstream.now(), UTC):%Y-%m-%dT%H:%M:%SZ}",
-        }
-        raise StorageRefusal(403, "AccessDenied", "Request has expired", details) from error
+            501,
+            "NotImplemented",
+            "A header you provided implies functionality that is not implemented",
+            Header=hdrs.TRANSFER_ENCODING,
+        )
     if request.content_length is None:
         raise StorageRefusal(
             411, "MissingContentLength", "You must provide the Content-Length HTTP header."
         )
     if request.content_length > _LARGEST_PUT:
         raise StorageRefusal(
-            400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"
+            400,
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed size",
+            ProposedSize=str(request.content_length),
+            MaxSizeAllowed=str(_LARGEST_PUT),
         )
 
 
@@ -148,10 +124,22 @@ async def _receive(request: web.Request) -> StoredObject:
             _lost(request, incoming, error)
         if incoming.size != request.content_length:
             _lost(request, incoming, None)
-        stored = upstream.objects.land(request.match_info["key"], incoming)
+        key, _ = _place(request)
+        stored = upstream.objects.land(key, incoming)
     if stored is None:
-        raise StorageRefusal(404, "NoSuchKey", "The specified key does not exist.")
+        raise _no_such_key(key)
     return stored
+
+
+def _place(request: web.Request) -> tuple[str, str]:
+    """Return an object's key and file name from the path, which no route's pattern has touched."""
+    path = request.raw_path.partition("?")[0]
+    key, _, name = path.removeprefix("/").partition("/")[2].partition("/")
+    return key, unquote(name)
+
+
+def _no_such_key(key: str) -> StorageRefusal:
+    return StorageRefusal(404, "NoSuchKey", "The specified key does not exist.", Key=key)
 
 
 def _lost(request: web.Request, incoming: IncomingFile, error: Exception | None) -> NoReturn:
@@ -166,7 +154,7 @@ async def _copy(request: web.Request, incoming: IncomingFile) -> None:
     step = _CHUNK if slow is None else max(1, min(_CHUNK, slow.bytes_per_second // 10))
     while True:
         wanted = step if cut is None else min(step, cut.after_bytes - incoming.size)
-        chunk = await request.content.read(wanted) if wanted else b""
+        chunk = await _read(request, wanted) if wanted else b""
         if chunk:
             await asyncio.to_thread(incoming.write, chunk)
         if cut is not None and incoming.size >= cut.after_bytes:
@@ -176,6 +164,20 @@ async def _copy(request: web.Request, incoming: IncomingFile) -> None:
             return
         if slow is not None:
             await asyncio.sleep(len(chunk) / slow.bytes_per_second)
+
+
+async def _read(request: web.Request, wanted: int) -> bytes:
+    idle = upstream_of(request).behavior.storage_idle_seconds
+    try:
+        async with asyncio.timeout(idle):
+            return await request.content.read(wanted)
+    except TimeoutError as error:
+        raise StorageRefusal(
+            400,
+            "RequestTimeout",
+            "Your socket connection to the server was not read from or written to within the"
+            " timeout period. Idle connections will be closed.",
+        ) from error
 
 
 async def _drain(request: web.Request) -> None:
@@ -189,14 +191,20 @@ async def _drain(request: web.Request) -> None:
         return
 
 
-@routes.get("/assets/{key}/{name}")
+@routes.route("*", "/assets/{place:(?s:.*)}")
 async def get_object(request: web.Request) -> web.StreamResponse:
     """Serve an object that has landed, with ranges, as a media element asks for them."""
-    stored = upstream_of(request).objects.find(request.match_info["key"])
-    if not isinstance(stored, StoredObject) or stored.file_name != request.match_info["name"]:
-        return _refuse(
-            request, StorageRefusal(404, "NoSuchKey", "The specified key does not exist.")
+    if request.method not in {"GET", "HEAD"}:
+        raise StorageRefusal(
+            405,
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+            Method=request.method,
         )
+    key, name = _place(request)
+    stored = upstream_of(request).objects.find(key)
+    if not isinstance(stored, StoredObject) or stored.file_name != name:
+        raise _no_such_key(key)
     return serve(request, stored)
 
 

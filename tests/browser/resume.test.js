@@ -5,7 +5,7 @@ import { setStage, until } from "./stage.js";
 
 const stage = setStage();
 const MEGABYTE = 1_048_576;
-const BEGUN = /^Begun \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file, and it goes on\.$/;
+const BEGUN = /^Started \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file to upload it again\.$/;
 
 /** Reloads the page in the middle of a file, and waits for what the new one finds. */
 async function reloadInMidPut() {
@@ -103,7 +103,7 @@ test("another file is refused for it, and the upload waits on", async () => {
   await demo.page.waitForSelector(".row .failure:not([hidden])");
   const [row] = await demo.rows();
   assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
-  assert.match(row.failure, /^other\.mp4 is another file\.\s+different_file$/);
+  assert.match(row.failure, /^"?other\.mp4"? is another file\..*\ndifferent_file/);
   await chooseFor(demo, path);
   await demo.rowIn("done", path);
 });
@@ -191,9 +191,7 @@ test("while sync. is slow with what has arrived, the row speaks of no failure", 
   await demo.rowIn("done", path);
   assert.ok(answers.includes(202), `the page was told ${answers}`);
   const said = await demo.page.evaluate(() => [...globalThis.said]);
-  assert.ok(
-    said.includes("Registering: All bytes are there. The rest is done even without this page."),
-  );
+  assert.ok(said.includes("Processing: The whole file has arrived. You may close this page."));
   assert.deepEqual(
     said.filter((one) => /again|answered|next/i.test(one)),
     [],
@@ -230,7 +228,7 @@ test("what sync. takes too long for is no failure either, and another try finds 
   const { demo, end } = await openImpatient();
   const path = await stage.variant("late.mp4", "sample.mp4", "tail");
   await demo.choose(path);
-  await demo.rowSays("Still registering", /^sync\. takes its time\./);
+  await demo.rowSays("Still processing", /^This takes longer than usual\./);
   const [row] = await demo.rows();
   assert.deepEqual([row.failure, row.buttons], ["", ["Try again", "Remove"]]);
   end();
@@ -243,7 +241,7 @@ test("what sync. took too long for shows its asset by itself when it is there", 
   const { demo, end } = await openImpatient();
   const path = await stage.variant("slow.mp4", "sample.mp4", "tail");
   await demo.choose(path);
-  await demo.rowSays("Still registering", /^sync\. takes its time\./);
+  await demo.rowSays("Still processing", /^This takes longer than usual\./);
   // Not by this page, but as the sweep does it.
   const [{ id }] = (await stage.system.ask(demo.user, "/uploads")).items;
   assert.equal((await post(demo.user, `/uploads/${id}/complete`)).status, 200);

@@ -11,7 +11,7 @@ test("a video, a sound and an image become assets, byte for byte", async () => {
   const demo = await stage.open();
   const rows = await demo.upload(...SAMPLES);
   for (const [index, path] of SAMPLES.entries()) {
-    assert.equal(rows[index].says, "Registered");
+    assert.equal(rows[index].says, "Ready");
     await stage.assertStored(demo.user, rows[index].assetId, path);
   }
   assert.deepEqual(demo.complaints, []);
@@ -82,7 +82,7 @@ test("file names of any script, with quotes, spaces and emoji, arrive as they ar
   const demo = await stage.open();
   const rows = await demo.upload(...paths);
   for (const [index, path] of paths.entries()) {
-    assert.deepEqual([rows[index].failure, rows[index].says], ["", "Registered"]);
+    assert.deepEqual([rows[index].failure, rows[index].says], ["", "Ready"]);
     await stage.assertStored(demo.user, rows[index].assetId, path);
   }
   const { items } = await stage.system.ask(demo.user, "/assets");
@@ -109,7 +109,7 @@ test("many files are sent three at a time, and all arrive", async () => {
     if (request.method() === "PUT") open -= 1;
   });
   const rows = await demo.upload(...paths);
-  assert.deepEqual(new Set(rows.map(({ says }) => says)), new Set(["Registered"]));
+  assert.deepEqual(new Set(rows.map(({ says }) => says)), new Set(["Ready"]));
   assert.equal(most, 3);
 });
 

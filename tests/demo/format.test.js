@@ -11,11 +11,15 @@ for (const [bytes, text] of [
   [0, "0 bytes"],
   [1, "1 byte"],
   [2, "2 bytes"],
-  [1023, "1023 bytes"],
-  [1024, "1 KB"],
+  [999, "999 bytes"],
+  [1000, "1 KB"],
   [1536, "1.5 KB"],
-  [150 * 1024, "150 KB"],
-  [5 * 1024 ** 3, "5 GB"],
+  [150_000, "150 KB"],
+  [999_949, "999.9 KB"],
+  [999_950, "1 MB"],
+  [6_442_450_944, "6.4 GB"],
+  [5 * 1024 ** 3, "5.4 GB"],
+  [1e15, "1000 TB"],
 ]) {
   test(`${bytes} bytes are shown as ${text}`, () => assert.equal(formatBytes(bytes), text));
 }

@@ -17,22 +17,22 @@ test("a pause that is over does not count below nothing", () => {
   assert.match(describePause({ error: failed, until: 0 }, 9000, true).text, /in 0 s\.$/);
 });
 
-test("offline nobody knows when it goes on", () => {
+test("offline nobody knows when the upload resumes", () => {
   const { state, text } = describePause({ error: failed, until: 30_000 }, 0, false);
-  assert.deepEqual([state, text], ["Offline", "It goes on when the network is back."]);
+  assert.deepEqual([state, text], ["Offline", "The upload resumes when the connection is back."]);
 });
 
-test("the line tells the place and the time", () => {
+test("the queue tells the place and the time", () => {
   const error = { name: "LineError", message: "In line.", position: 4 };
   assert.deepEqual(describePause({ error, until: 75_000 }, 0, true), {
-    state: "In line",
-    text: "Place 4 in the line. Its turn comes in 1 min 15 s.",
+    state: "In the queue",
+    text: "Number 4 in the queue. The upload starts in 1 min 15 s.",
   });
 });
 
-test("a line that tells no place tells the time alone", () => {
+test("a queue that tells no place tells the time alone", () => {
   const error = { name: "LineError", message: "In line." };
-  assert.equal(describePause({ error, until: 9000 }, 0, true).text, "Its turn comes in 9 s.");
+  assert.equal(describePause({ error, until: 9000 }, 0, true).text, "The upload starts in 9 s.");
 });
 
 test("a reason without a full stop gets one", () => {

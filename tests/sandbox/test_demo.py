@@ -106,6 +106,18 @@ def test_no_more_files(demo: str, path: str) -> None:
     assert requests.get(demo + path, timeout=5).status_code in {403, 404}
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/token?sub=alice", "/token", "/config.json", "/page/main.js", "/samples/sample.mp4"],
+)
+def test_head(demo: str, path: str) -> None:
+    """HEAD has the status and the type of GET, and no body."""
+    got, head = (requests.request(method, demo + path, timeout=5) for method in ("GET", "HEAD"))
+    assert head.status_code == got.status_code
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert head.content == b""
+
+
 def test_token(demo: str) -> None:
     """A token is signed with the shared secret, for the user asked for and for an hour."""
     answer = requests.get(f"{demo}/token?sub=alice", timeout=5)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import requests
-from upstream_process import RunningUpstream, free_port, put
+from upstream_process import PAGE, RunningUpstream, free_port, put
 
 
 def refusal(answer: requests.Response) -> tuple[int, str | None, str | None]:
@@ -54,18 +54,19 @@ def test_other_content_type(upstream: RunningUpstream, sent: str | None) -> None
 
 
 def test_any_changed_value(upstream: RunningUpstream) -> None:
-    """One changed character in the signature, the path or any query value is a mismatch."""
+    """One changed character in the signature, the path or a signed value is a mismatch."""
     url = upstream.presign("clip.mp4")["uploadUrl"]
     starts = [
         url.index("/storage/") + 9,
         url.index("clip"),
-        *(m.end() for m in re.finditer("=", url)),
+        url.index("T", url.index("X-Amz-Date")) + 6,
+        url.index("3600"),
+        url.index("content-type"),
+        len(url) - 1,
     ]
     for start in starts:
-        other = "0" if url[start] != "0" else "1"
+        other = "1" if url[start] != "1" else "2"
         assert is_mismatch(put(url[:start] + other + url[start + 1 :], b"hello"))
-    last = "0" if url[-1] != "0" else "1"
-    assert is_mismatch(put(url[:-1] + last, b"hello"))
 
 
 def test_other_queries(upstream: RunningUpstream) -> None:
@@ -73,10 +74,106 @@ def test_other_queries(upstream: RunningUpstream) -> None:
     url = upstream.presign()["uploadUrl"]
     assert is_mismatch(put(f"{url}&x-id=PutObject", b"hello"))
     assert is_mismatch(put(f"{url}&X-Amz-Signature=0", b"hello"))
-    assert is_mismatch(put(f"{url}&X-Amz-Expires=999999", b"hello"))
-    assert is_mismatch(put(url.replace("X-Amz-Expires=3600&", ""), b"hello"))
+    assert is_mismatch(put(f"{url}&X-Amz-Expires=999", b"hello"))
+    assert is_mismatch(put(url.replace("X-Amz-Date", "x=%FF&X-Amz-Date"), b"hello"))
     assert refusal(put(url.partition("?")[0], b"hello"))[:2] == (403, "AccessDenied")
-    assert is_mismatch(put(f"{url.partition('?')[0]}?X-Amz-Signature=%FF", b"hello"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "code", "words"),
+    [
+        ("X-Amz-Expires=3600&", "", 400, "AuthorizationQueryParametersError", "requires the"),
+        ("X-Amz-Algorithm=", "x=", 400, "AuthorizationQueryParametersError", "requires the"),
+        ("=AWS4-HMAC", "=AWS5", 400, "AuthorizationQueryParametersError", "only supports"),
+        ("=3600", "=soon", 400, "AuthorizationQueryParametersError", "should be a number"),
+        ("=3600", "=-1", 400, "AuthorizationQueryParametersError", "must be non-negative"),
+        ("=3600", "=604801", 400, "AuthorizationQueryParametersError", "less than a week"),
+        ("X-Amz-Date=20", "X-Amz-Date=x", 400, "AuthorizationQueryParametersError", "ISO8601"),
+        ("us-east-1", "us-east-2", 400, "AuthorizationQueryParametersError", "region"),
+        ("%2Fs3%2F", "%2F", 400, "AuthorizationQueryParametersError", "mal-formed"),
+        ("=SANDBOX", "=%FFBOX", 403, "InvalidAccessKeyId", "does not exist"),
+        ("%3Bhost", "", 403, "AccessDenied", "were not signed"),
+    ],
+)
+def test_malformed_query(
+    upstream: RunningUpstream, before: str, after: str, status: int, code: str, words: str
+) -> None:
+    """Query parameters that make no sense are refused with S3's own code for it."""
+    url = upstream.presign()["uploadUrl"]
+    found = refusal(put(url.replace(before, after), b"hello"))
+    assert found[:2] == (status, code)
+    assert words in str(found[2])
+
+
+@pytest.mark.parametrize(
+    ("value", "query"), [("Bearer x", True), ("Basic e=", True), ("Bearer x", False), ("", True)]
+)
+def test_authorization(upstream: RunningUpstream, value: str, query: bool) -> None:  # noqa: FBT001 - a parameter
+    """An `Authorization` header is refused beside a signed query, and without one."""
+    url = upstream.presign()["uploadUrl"]
+    headers = {"Content-Type": "video/mp4", "Authorization": value}
+    answer = requests.put(
+        url if query else url.partition("?")[0], data=b"hello", headers=headers, timeout=5
+    )
+    assert refusal(answer)[:2] == (400, "InvalidArgument")
+    assert ("Only one auth mechanism allowed" in answer.text) == query
+    assert f"<ArgumentValue>{value}</ArgumentValue>" in answer.text
+
+
+@pytest.mark.parametrize(
+    "name", ["x-amz-acl", "X-Amz-Meta-User", "x-amz-security-token", "Content-MD5"]
+)
+def test_unsigned_header(upstream: RunningUpstream, name: str) -> None:
+    """A header that S3 wants signed is refused by its name, and nothing is stored."""
+    ticket = upstream.presign()
+    headers = {"Content-Type": "video/mp4", name: "x"}
+    answer = requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5)
+    message = "There were headers present in the request which were not signed"
+    assert refusal(answer) == (403, "AccessDenied", message)
+    assert f"<HeadersNotSigned>{name.lower()}</HeadersNotSigned>" in answer.text
+    assert upstream.register(ticket["url"]).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("x-amz-content-sha256", "UNSIGNED-PAYLOAD", 200),
+        ("x-amz-content-sha256", "0" * 64, 403),
+        ("X-Amzn-Trace-Id", "Root=1", 200),
+        ("Cache-Control", "no-store", 200),
+        ("x-custom", "1", 200),
+    ],
+)
+def test_other_header(upstream: RunningUpstream, name: str, value: str, status: int) -> None:
+    """Headers of no meaning to S3 pass unsigned; a payload's hash is a part of the signature."""
+    url = upstream.presign()["uploadUrl"]
+    headers = {"Content-Type": "video/mp4", name: value}
+    answer = requests.put(url, data=b"hello", headers=headers, timeout=5)
+    assert answer.status_code == status
+    assert status == 200 or is_mismatch(answer)
+
+
+def test_refusal_shape(upstream: RunningUpstream) -> None:
+    """A refusal says what was signed and has ids, as has a success; a page may read it."""
+    url = upstream.presign()["uploadUrl"]
+    refused, stored = (
+        put(url, b"hello", content_type, PAGE) for content_type in ("video/webm", "video/mp4")
+    )
+    error = ET.fromstring(refused.text)  # noqa: S314 - it comes from our own server
+    assert error.findtext("RequestId") == refused.headers["x-amz-request-id"]
+    assert error.findtext("HostId") == refused.headers["x-amz-id-2"]
+    assert "content-type:video/webm" in str(error.findtext("CanonicalRequest"))
+    assert str(error.findtext("StringToSign")).startswith("AWS4-HMAC-SHA256")
+    assert re.fullmatch(r"[0-9A-F]{16}", stored.headers["x-amz-request-id"])
+    assert refused.headers["Access-Control-Allow-Origin"] == PAGE
+
+
+def test_not_yet_valid(upstream: RunningUpstream) -> None:
+    """A URL whose date lies in the future is refused with S3's words."""
+    upstream.behave(clockSkewSeconds=1000)
+    url = upstream.presign()["uploadUrl"]
+    upstream.behave(clockSkewSeconds=0)
+    assert refusal(put(url, b"hello")) == (403, "AccessDenied", "Request is not yet valid")
 
 
 def test_other_method(upstream: RunningUpstream) -> None:

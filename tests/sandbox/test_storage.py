@@ -1,9 +1,12 @@
 """The bytes: how they come in, and how they are served."""
 
 import http.client
+import random
+import re
 import socket
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,10 +27,106 @@ def send_head(upstream: RunningUpstream, url: str, length: int) -> socket.socket
     return connection
 
 
+def received(connection: socket.socket) -> bytes:
+    """Give all that comes until the other side closes the connection."""
+    answer = b""
+    while part := connection.recv(65_536):
+        answer += part
+    return answer
+
+
 def files(upstream: RunningUpstream) -> list[str]:
     """Give the names of all files that hold bytes."""
     folder = upstream.folder / "upstream"
     return [path.name for part in ("tmp", "objects") for path in (folder / part).iterdir()]
+
+
+NAMES = [
+    "{take}.mp4",
+    "{key}",
+    "{}",
+    "%2F.mp4",
+    "%2e%2e%2fa.mp4",
+    "%7Btake%7D.mp4",
+    "100%.mp4",
+    "a?b#c.mp4",
+    "..mp4",
+    "...",
+    ".mp4",
+    " ",
+    " spaces . ",
+    "a  b.mp4",
+    "con.mp4",
+    "NUL",
+    "~",
+    "~a.mp4",
+    "a&b=c;d+e,f@g$h!.mp4",
+    'it\'s "q" `b` <c> |d| ^e:f.mp4',
+    "[x]*.mp4",
+    "http:a.mp4",
+    "é.mp4",
+    unicodedata.normalize("NFD", "é 한국어 파일 이름.mp4"),
+    "שלום.mp4",
+    "\u2028\u2029\ufeff\u3000.mp4",
+    "\uffff\ufffd\U0010ffff.mp4",
+    "\U0001f469\u200d\U0001f467.mp4",
+    "\U0001f3ac" * 255,
+    "한" * 255,
+    "%" * 255,
+    "a" * 251 + ".mp4",
+]
+
+
+def random_names(count: int) -> list[str]:
+    """Make names of characters that the broker accepts, always the same ones."""
+    dice = random.Random(12)  # noqa: S311 - it need not be a secret
+    kinds = [range(0x20, 0x7F), range(0xA0, 0x600), range(0x1F300, 0x1F700), range(0x20, 0xD800)]
+    refused = {"Cc", "Cs"}
+    names = []
+    while len(names) < count:
+        drawn = [chr(dice.choice(dice.choice(kinds))) for _ in range(dice.randint(1, 40))]
+        name = "".join(
+            one for one in drawn if unicodedata.category(one) not in refused and one not in "/\\"
+        )
+        names += [name] if name not in {"", ".", ".."} else []
+    return names
+
+
+@pytest.mark.parametrize("names", [NAMES, random_names(100)], ids=["chosen", "drawn"])
+def test_any_name_is_stored(upstream: RunningUpstream, names: list[str]) -> None:
+    """A file of any name that the broker accepts can be sent by a page, registered and fetched."""
+    upstream.behave(presignsPerMinute=1000)
+    with requests.Session() as session:
+        for number, name in enumerate(names):
+            data = f"{number} {name}".encode(errors="replace")
+            ticket = upstream.presign(name, size=len(data))
+            headers = {"Content-Type": "video/mp4", "Origin": PAGE}
+            asked = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
+            preflight = session.options(ticket["uploadUrl"], headers=asked, timeout=5)
+            stored = session.put(ticket["uploadUrl"], data=data, headers=headers, timeout=5)
+            for answer in (preflight, stored):
+                assert answer.status_code == 200, (name, answer.text)
+                assert answer.headers["Access-Control-Allow-Origin"] == PAGE, name
+            asset = upstream.register(ticket["url"], name=name).json()
+            assert (asset["url"], asset["name"]) == (ticket["url"], name)
+            assert session.get(asset["url"], timeout=5).content == data, name
+
+
+def test_any_name_on_disk(upstream: RunningUpstream) -> None:
+    """No file on disk bears the name of an upload."""
+    upstream.upload(name="\U0001f3ac" * 255)
+    (name,) = files(upstream)
+    assert re.fullmatch(r"[0-9a-f]{32}", name)
+
+
+@pytest.mark.parametrize("path", ["/storage/", "/storage/x", "/storage/x/y/z", "/storage/x/%0A"])
+def test_any_storage_path_is_s3s(upstream: RunningUpstream, path: str) -> None:
+    """Whatever is sent to the storage gets S3's XML, which a page may read."""
+    for method in ("PUT", "GET", "POST", "DELETE", "PATCH"):
+        answer = requests.request(method, upstream.url + path, headers={"Origin": PAGE}, timeout=5)
+        assert answer.status_code == 403
+        assert "<Code>AccessDenied</Code>" in answer.text
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
 
 
 def test_etag(upstream: RunningUpstream) -> None:
@@ -61,12 +160,62 @@ def test_cut_put(upstream: RunningUpstream) -> None:
 
 
 def test_chunked_body(upstream: RunningUpstream) -> None:
-    """A body without a length is refused like S3 does."""
+    """A chunked body is refused with S3's code, and names the header."""
     headers = {"Content-Type": "video/mp4"}
     url = upstream.presign()["uploadUrl"]
     answer = requests.put(url, data=iter([b"hel", b"lo"]), headers=headers, timeout=5)
-    assert answer.status_code == 411
-    assert "<Code>MissingContentLength</Code>" in answer.text
+    assert answer.status_code == 501
+    assert "<Code>NotImplemented</Code>" in answer.text
+    assert "<Header>Transfer-Encoding</Header>" in answer.text
+
+
+def test_put_without_length(upstream: RunningUpstream) -> None:
+    """A PUT that names no length is refused with S3's code."""
+    parts = urlsplit(upstream.presign()["uploadUrl"])
+    with socket.create_connection(("127.0.0.1", upstream.port), timeout=10) as connection:
+        connection.sendall(
+            f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            "Content-Type: video/mp4\r\n\r\n".encode()
+        )
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 411")
+    assert b"<Code>MissingContentLength</Code>" in answer
+
+
+def test_body_shorter_than_length(upstream: RunningUpstream) -> None:
+    """A connection that sends nothing any more gets S3's 400, and nothing is stored."""
+    upstream.behave(storageIdleSeconds=0.05)
+    ticket = upstream.presign()
+    with send_head(upstream, ticket["uploadUrl"], 100) as connection:
+        connection.sendall(b"x" * 60)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 400
+        assert answer.headers["Connection"] == "close"
+        assert b"<Code>RequestTimeout</Code>" in answer.read()
+    assert files(upstream) == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "statuses"), [("video/mp4", [b"100", b"200"]), ("a/b", [b"403"])]
+)
+def test_expect_continue(
+    upstream: RunningUpstream, content_type: str, statuses: list[bytes]
+) -> None:
+    """Who asks first is told to send only if the URL is right, and else need not send anything."""
+    ticket = upstream.presign()
+    parts = urlsplit(ticket["uploadUrl"])
+    with socket.create_connection(("127.0.0.1", upstream.port), timeout=10) as connection:
+        connection.sendall(
+            f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"Content-Type: {content_type}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        answer = connection.recv(65_536)
+        if b" 100 " in answer:
+            connection.sendall(b"hello")
+            answer += received(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == statuses
 
 
 def test_encoded_body(upstream: RunningUpstream) -> None:

@@ -97,3 +97,25 @@ def test_no_json(upstream: RunningUpstream, body: bytes) -> None:
     answer = upstream.call("POST", "/v2/assets", data=body)
     assert answer.status_code == 400
     assert isinstance(answer.json()["message"], str)
+
+
+@pytest.mark.parametrize(
+    ("behavior", "status", "code"),
+    [
+        ("registered", 201, None),
+        ("refused", 422, None),
+        ("notFound", 400, "uploaded_file_not_found"),
+    ],
+)
+def test_empty_object(
+    upstream: RunningUpstream, behavior: str, status: int, code: str | None
+) -> None:
+    """A file that landed without a byte is an asset of size 0, or refused in one of two ways."""
+    upstream.behave(emptyObject=behavior)
+    ticket = upstream.presign(size=10)
+    assert put(ticket["uploadUrl"], b"").status_code == 200
+    answer = upstream.register(ticket["url"])
+    assert (answer.status_code, answer.json().get("errorCode")) == (status, code)
+    assert status != 201 or (answer.json()["size"], answer.json()["format"]) == (0, None)
+    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert upstream.register(ticket["url"]).json()["size"] == 5

@@ -17,6 +17,7 @@ class Sandbox:
     """A started sandbox."""
 
     def __init__(self, folder: Path, *, root: Path = ROOT, **environ: str) -> None:
+        self.folder = folder
         self.ports = {name: environ.get(name) or str(free_port()) for name in NAMES}
         self.started = time.monotonic()
         self.process = subprocess.Popen(

@@ -14,6 +14,7 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
+from broken_http import LONGEST_LINE, SECRET, converse, misbehaviours
 from raw_http import Answer, send
 from running_sandbox import Sandbox, sandbox
 from upstream_process import free_port
@@ -278,6 +279,30 @@ def test_attack(system: System, target: str, attack: str) -> None:
     for method in METHODS:
         answer = system.attack(method, TARGETS[target], ATTACKS[attack])
         assert_refused(answer, method)
+    system.assert_untouched()
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "target"),
+    [("BROKER_PORT", "broker", "/uploads"), ("DYNAMODB_PORT", "dynamodb", "/")],
+)
+def test_log_of_broken_http(system: System, name: str, part: str, target: str) -> None:
+    """A client that breaks HTTP costs a line of a part's log, without anything that it sent."""
+    port = int(system.started.ports[name])
+    log = system.started.folder / "logs" / f"{part}.log"
+    before = len(log.read_text())
+    operation = "X-Amz-Target: DynamoDB_20120810.GetItem"
+    kind = "application/json" if part == "broker" else "application/x-amz-json-1.0"
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{operation}\r\nContent-Type: {kind}"
+    )
+    wrong = misbehaviours(port, lambda more: f"{head}\r\n{more}\r\n".encode())
+    for parts in wrong:
+        converse(port, *parts)
+    # The broker writes a line of its own for each request too.
+    lines = log.read_text()[before:].splitlines()
+    assert len(lines) <= 2 * len(wrong)
+    assert not [line for line in lines if SECRET in line or len(line) > LONGEST_LINE]
     system.assert_untouched()
 
 

@@ -1,11 +1,28 @@
-/** The server's own words, and beneath them what to quote when asking for help. */
+/** What went wrong, in the words of the error, and behind "Details" what to quote when asking for help. */
 export function describeFailure(error) {
   const message = document.createElement("p");
   message.textContent = error.message;
+  const details = createDetails(error);
+  return details ? [message, details] : [message];
+}
+
+/** The code, the request's id and what is wrong with which field: for developers. */
+function createDetails({ code, requestId, errors = [] }) {
+  const lines = [
+    [code, requestId && `request ${requestId}`].filter(Boolean).join(" · "),
+    ...errors.map(({ pointer, detail }) => [pointer, detail].filter(Boolean).join(": ")),
+  ].filter(Boolean);
+  if (!lines.length) return null;
+  const details = document.createElement("details");
+  const summary = document.createElement("summary");
+  summary.textContent = "Details";
+  details.append(summary, ...lines.map(createReference));
+  return details;
+}
+
+function createReference(text) {
   const reference = document.createElement("p");
   reference.className = "reference";
-  reference.textContent = [error.code, error.requestId && `request ${error.requestId}`]
-    .filter(Boolean)
-    .join(" · ");
-  return [message, reference];
+  reference.textContent = text;
+  return reference;
 }

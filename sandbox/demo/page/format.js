@@ -1,11 +1,13 @@
 const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
 
-/** 1536 is "1.5 KB". */
+/** 1536 is "1.5 KB": decimal units, as file managers and shops use them. */
 export function formatBytes(bytes) {
   if (bytes === 1) return "1 byte";
-  const power = Math.min(Math.floor(Math.log2(bytes || 1) / 10), UNITS.length - 1);
-  const value = bytes / 1024 ** power;
-  return `${value.toFixed(value < 100 && power ? 1 : 0).replace(/\.0$/, "")} ${UNITS[power]}`;
+  let value = bytes;
+  let power = 0;
+  // What would be rounded to 1000 is 1 of the next unit.
+  for (; value >= (power ? 999.95 : 999.5) && power < UNITS.length - 1; power += 1) value /= 1000;
+  return `${value.toFixed(power ? 1 : 0).replace(/\.0$/, "")} ${UNITS[power]}`;
 }
 
 /** 75 is "1 min 15 s". */

@@ -5,7 +5,7 @@ const list = document.querySelector("#cards");
 const empty = document.querySelector("#no-assets");
 const more = document.querySelector("#more");
 
-/** The list of what this user registered, newest first. */
+/** The list of this user's assets, newest first. */
 export function createGallery(uploader, report) {
   const shown = new Set();
   let nextCursor;

@@ -2,14 +2,15 @@ import { formatBytes } from "./format.js";
 
 const input = document.querySelector("#files");
 const hint = document.querySelector("#files-hint");
-const NAMES = { "video/*": "video", "audio/*": "audio", "image/*": "images" };
+const NAMES = { video: "video", audio: "audio", image: "images" };
 
-/** Tells what the broker takes, before anybody waits for a refusal. */
+/** Says which files can be added, before anybody waits for a refusal. */
 export async function showLimits(uploader, report) {
   try {
     const { contentTypes, maxUploadBytes } = await uploader.limits();
-    const kinds = new Intl.ListFormat("en").format(contentTypes.map((type) => NAMES[type] ?? type));
-    hint.textContent = `${kinds[0].toUpperCase()}${kinds.slice(1)}, up to ${formatBytes(maxUploadBytes)} each`;
+    const kinds = new Set(contentTypes.map((type) => NAMES[type.split("/")[0]] ?? "other files"));
+    const words = new Intl.ListFormat("en").format(kinds);
+    hint.textContent = `${words[0].toUpperCase()}${words.slice(1)}, up to ${formatBytes(maxUploadBytes)} each`;
     input.accept = contentTypes.join(",");
   } catch (error) {
     report(error);

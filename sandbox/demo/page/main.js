@@ -1,4 +1,5 @@
 import { announce } from "./announcer.js";
+import { describeFailure } from "./failure.js";
 import { createGallery } from "./gallery.js";
 import { showLimits } from "./limits.js";
 import { acceptFiles } from "./picker.js";
@@ -9,9 +10,9 @@ import { showUsers } from "./users.js";
 
 const trouble = document.querySelector("#trouble");
 
-/** The page works on without what failed, but says so. */
+/** Says what failed; the rest of the page works without it. */
 function report(error) {
-  trouble.textContent = error.message;
+  trouble.replaceChildren(...describeFailure(error));
   trouble.hidden = false;
 }
 
@@ -23,7 +24,7 @@ async function start() {
   const gallery = createGallery(uploader, report);
   const uploads = createUploads(uploader, (upload) => {
     gallery.add(upload);
-    announce(`${upload.fileName} is registered`);
+    announce(`${upload.fileName} is ready`);
   });
   acceptFiles((files) => uploads.add(files));
   createUrlForm(uploader, config.samples, (upload) => gallery.add(upload));

@@ -11,10 +11,12 @@ import { formatSeconds } from "./format.js";
 export function describePause({ error, until }, now, isOnline) {
   const wait = formatSeconds(Math.max(0, until - now) / 1000);
   if (error.name === "LineError") {
-    const place = error.position ? `Place ${error.position} in the line. ` : "";
-    return { state: "In line", text: `${place}Its turn comes in ${wait}.` };
+    const place = error.position ? `Number ${error.position} in the queue. ` : "";
+    return { state: "In the queue", text: `${place}The upload starts in ${wait}.` };
   }
-  if (!isOnline) return { state: "Offline", text: "It goes on when the network is back." };
+  if (!isOnline) {
+    return { state: "Offline", text: "The upload resumes when the connection is back." };
+  }
   return { state: "Trying again", text: `${sentence(error.message)} Next try in ${wait}.` };
 }
 

@@ -7,7 +7,7 @@ const ENDS = { aborted: "cancelled", different_file: "unfinished", still_registe
  * The files of this page, and what becomes of each. An entry is matched by itself, never by its file's
  * name, size or type: two files may share them all. The uploader lets a few in at a time.
  *
- * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, late (sync. is
+ * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, late (Sync is
  * still registering it, and the uploader has given up asking), done, failed, cancelled.
  */
 export function createQueue(uploader, onChange) {
@@ -27,7 +27,7 @@ export function createQueue(uploader, onChange) {
     const onProgress = ({ phase, loaded, percentage, wait, error }) => {
       const now = performance.now();
       const rate = phase === "uploading" ? meter.read(loaded, now) : null;
-      // While sync. registers what has arrived, nothing is wrong that a row would have to tell.
+      // While Sync registers what has arrived, nothing is wrong that a row would have to tell.
       const isPause = error && error.code !== "still_registering";
       const pause = isPause && { error, until: now + wait * 1000 };
       if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });

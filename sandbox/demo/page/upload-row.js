@@ -15,9 +15,9 @@ const STATES = {
   waiting: { text: "Waiting", buttons: ["cancel"] },
   uploading: { text: "Uploading", buttons: ["cancel"] },
   // The bytes have landed: the broker registers them, whether this page waits for it or not.
-  finishing: { text: "Registering", buttons: ["cancel"], isFixed: true },
-  late: { text: "Still registering", buttons: ["retry", "remove"] },
-  done: { text: "Registered", buttons: ["remove"] },
+  finishing: { text: "Processing", buttons: ["cancel"], isFixed: true },
+  late: { text: "Still processing", buttons: ["retry", "remove"] },
+  done: { text: "Ready", buttons: ["remove"] },
   failed: { text: "Failed", buttons: ["retry", "remove"] },
   cancelled: { text: "Cancelled", buttons: ["retry", "remove"] },
 };
@@ -96,12 +96,12 @@ export function createRow({ file }, actions) {
   };
 }
 
-/** What is still to come: the bytes, or only sync.'s part, which needs no browser any more. */
+/** What is still to come: the bytes, or only Sync's part, which needs no browser any more. */
 function remaining(state, rate, resume) {
-  if (state === "finishing") return "All bytes are there. The rest is done even without this page.";
-  if (state === "late") return "sync. takes its time. It becomes an asset even without this page.";
+  if (state === "finishing") return "The whole file has arrived. You may close this page.";
+  if (state === "late") return "This takes longer than usual. You may close this page.";
   if (state === "unfinished")
-    return `Begun ${formatMoment(resume.createdAt)}. Choose the same file, and it goes on.`;
+    return `Started ${formatMoment(resume.createdAt)}. Choose the same file to upload it again.`;
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
 

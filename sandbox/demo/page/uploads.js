@@ -9,17 +9,17 @@ const input = document.querySelector("#files");
 
 const LOOK_AGAIN = 5000; // milliseconds
 
-/** The list of this page's uploads; `onRegistered` hears of each that becomes an asset. */
-export function createUploads(uploader, onRegistered) {
+/** The list of this page's uploads; `onReady` hears of each that becomes an asset. */
+export function createUploads(uploader, onReady) {
   const rows = new Map();
 
   const queue = createQueue(uploader, (entry) => {
     if (!rows.has(entry)) show(entry);
     rows.get(entry).update(entry);
-    if (entry.state === "done") onRegistered(entry.upload);
+    if (entry.state === "done") onReady(entry.upload);
     if (entry.state === "failed") announce(`${entry.file.name} failed: ${entry.error.message}`);
     if (entry.state === "late") {
-      announce(`${entry.file.name} is still being registered`);
+      announce(`${entry.file.name} is still processing`);
       follow([entry.resume]);
     }
     if (entry.state === "cancelled") announce(`${entry.file.name} is cancelled`);
@@ -71,7 +71,7 @@ export function createUploads(uploader, onRegistered) {
     if (queue.isBusy()) event.preventDefault();
   });
 
-  /** Shows these when sync. has registered them, as it does without this page too. */
+  /** Shows these when Sync has registered them, as it does without this page too. */
   async function follow(registering) {
     if (!registering.length) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
@@ -89,7 +89,7 @@ export function createUploads(uploader, onRegistered) {
 
   function land(upload) {
     const entry = [...rows.keys()].find(({ resume }) => resume?.id === upload.id);
-    if (!entry) onRegistered(upload);
+    if (!entry) onReady(upload);
     // Where another try is under way, that ends by itself.
     else if (entry.state === "late") queue.finish(entry, upload);
   }
@@ -99,7 +99,7 @@ export function createUploads(uploader, onRegistered) {
     const left = [...rows.keys()].find((entry) => isLeftOf(file, entry));
     if (!left) return queue.add(file);
     queue.resume(left, file);
-    announce(`${file.name} goes on`);
+    announce(`${file.name} resumes`);
     return left;
   }
 
@@ -108,7 +108,7 @@ export function createUploads(uploader, onRegistered) {
     async findUnfinished() {
       const left = await uploader.pending();
       const those = (wanted) => left.filter(({ status }) => status === wanted);
-      for (const upload of those("registered")) onRegistered(upload);
+      for (const upload of those("registered")) onReady(upload);
       for (const upload of those("pending")) queue.addUnfinished(upload);
       const { length } = those("pending");
       if (length) announce(length === 1 ? "1 unfinished upload" : `${length} unfinished uploads`);

@@ -9,8 +9,8 @@ const samples = document.querySelector("#samples");
 const FIELDS = ["url", "type", "name"];
 const KINDS = { VIDEO: "video", AUDIO: "audio", IMAGE: "image" };
 
-/** The form that registers a public URL; `onRegistered` hears of the asset. */
-export function createUrlForm(uploader, offered, onRegistered) {
+/** The form that adds a public URL; `onReady` hears of the asset. */
+export function createUrlForm(uploader, offered, onReady) {
   samples.append(...offered.map(sampleItem));
 
   form.addEventListener("submit", async (event) => {
@@ -20,17 +20,27 @@ export function createUrlForm(uploader, offered, onRegistered) {
     clearErrors();
     try {
       const { url, type, name } = Object.fromEntries(new FormData(form));
-      const upload = await uploader.registerUrl({ url: url.trim(), type, name: name || undefined });
+      const upload = await uploader.registerUrl({
+        url: normalized(url),
+        type,
+        name: name || undefined,
+      });
       form.reset();
       form.elements.url.focus();
-      onRegistered(upload);
-      announce(`${titleOf(upload)} is registered`);
+      onReady(upload);
+      announce(`${titleOf(upload)} is ready`);
     } catch (error) {
       showErrors(error);
     } finally {
       setBusy(false);
     }
   });
+}
+
+/** A pasted URL as the address bar would send it: spaces, umlauts and international names are encoded. */
+function normalized(text) {
+  const pasted = text.trim();
+  return URL.canParse(pasted) ? new URL(pasted).href : pasted;
 }
 
 function sampleItem({ url, type }) {
@@ -51,26 +61,26 @@ function sampleItem({ url, type }) {
 function setBusy(isBusy) {
   // A disabled button would lose the keyboard's place.
   submit.ariaDisabled = isBusy ? "true" : null;
-  submit.textContent = isBusy ? "Registering…" : "Register";
+  submit.textContent = isBusy ? "Adding…" : "Add";
 }
 
 function clearErrors() {
   failure.hidden = true;
   for (const field of FIELDS) {
     form.elements[field].ariaInvalid = null;
-    document.querySelector(`#${field}-error`).textContent = "";
+    document.querySelector(`#${field}-error`).replaceChildren();
   }
 }
 
-/** What has a field is said at the field; the rest beneath the form. */
+/** Says what went wrong at the first field that is to blame, or else beneath the form. */
 function showErrors(error) {
-  const atFields = error.errors?.filter(({ pointer }) => FIELDS.includes(pointer.slice(1))) ?? [];
-  for (const { pointer, detail } of atFields) {
-    form.elements[pointer.slice(1)].ariaInvalid = "true";
-    document.querySelector(`#${pointer.slice(1)}-error`).textContent = detail;
-  }
-  form.querySelector("[aria-invalid]")?.focus();
-  if (atFields.length) return;
-  failure.replaceChildren(...describeFailure(error));
-  failure.hidden = false;
+  const named = new Set(error.errors?.map(({ pointer }) => pointer.slice(1)));
+  if (error.code === "invalid_url") named.add("url");
+  const toBlame = FIELDS.filter((field) => named.has(field));
+  for (const field of toBlame) form.elements[field].ariaInvalid = "true";
+  const [first] = toBlame;
+  const place = first ? document.querySelector(`#${first}-error`) : failure;
+  place.replaceChildren(...describeFailure(error));
+  place.hidden = false;
+  if (first) form.elements[first].focus();
 }

@@ -6,7 +6,7 @@ export function showUsers(known, current) {
   const users = known.includes(current) ? known : [...known, current];
   list.replaceChildren(...users.map((user) => entry(user, user === current)));
   owner.textContent = `of ${current}`;
-  document.title = `${current} · sync upload broker`;
+  document.title = `${current} · Sync upload broker`;
 }
 
 function entry(user, isCurrent) {

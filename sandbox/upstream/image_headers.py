@@ -1,0 +1,128 @@
+"""Reads from images what FFmpeg leaves out: mirrored EXIF orientations, animated WebP files.
+
+orientation   1        2         3      4        5          6     7           8
+to show it    as it is mirrored  upside flipped  transposed 90 °  transversed 270 °
+                       sideways  down   over                clockwise         clockwise
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+UPRIGHT = 1
+TURNED = (5, 6, 7, 8)  # width and height change places
+
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3  # the type of the tag's value
+_LARGEST_DIRECTORY = 200  # entries that are looked at
+_JPEG_SCAN = 0xDA  # here the picture begins
+_JPEG_EXIF = 0xE1
+_FRAME_HEADER = 16  # bytes of an animation's frame before its picture
+
+
+def orientation(data: bytes) -> int:
+    """Return the EXIF orientation of a JPEG, PNG, WebP or TIFF file, 1 where it has none."""
+    for block in _exif_blocks(data):
+        try:
+            found = _orientation_in(block.removeprefix(b"Exif\0\0"))
+        except struct.error:
+            found = None
+        if found is not None and 1 <= found <= max(TURNED):
+            return found
+    return UPRIGHT
+
+
+def _exif_blocks(data: bytes) -> Iterator[bytes]:
+    if data.startswith(b"\xff\xd8"):
+        yield from _jpeg_exif(data)
+    elif data.startswith(b"\x89PNG"):
+        yield from (body for name, body in _png_chunks(data) if name == b"eXIf")
+    elif is_webp(data):
+        yield from (body for name, body in _riff_chunks(data, 12) if name == b"EXIF")
+    elif data[:4] in {b"II*\0", b"MM\0*"}:
+        yield data
+
+
+def _jpeg_exif(data: bytes) -> Iterator[bytes]:
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _JPEG_SCAN:  # noqa: PLR2004 - it begins each marker
+        (size,) = struct.unpack_from(">H", data, at + 2)
+        if data[at + 1] == _JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
+            yield data[at + 4 : at + 2 + size]
+        at += 2 + max(2, size)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        yield name, data[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def _riff_chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        yield name, data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _orientation_in(tiff: bytes) -> int | None:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return None
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    for number in range(min(count, _LARGEST_DIRECTORY)):
+        tag, kind, _ = struct.unpack_from(f"{order}HHI", tiff, start + 2 + 12 * number)
+        if (tag, kind) == (_ORIENTATION_TAG, _SHORT):
+            (value,) = struct.unpack_from(f"{order}H", tiff, start + 10 + 12 * number)
+            return int(value)
+    return None
+
+
+@dataclass(frozen=True)
+class AnimatedWebp:
+    """An animation.
+
+    Attributes:
+        width: Pixels of the canvas.
+        height: Pixels of the canvas.
+        seconds: How long it takes once.
+        first: Its first frame, as a WebP file of its own.
+    """
+
+    width: int
+    height: int
+    seconds: float
+    first: bytes
+
+
+def is_webp(data: bytes) -> bool:
+    """Whether these are the first bytes of a WebP file."""
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+def animated_webp(data: bytes) -> AnimatedWebp | None:
+    """Return what an animated WebP file says, or None for any other file."""
+    if not is_webp(data):
+        return None
+    chunks = list(_riff_chunks(data, 12))
+    canvas = next((body for name, body in chunks if name == b"VP8X"), b"")
+    frames = [body for name, body in chunks if name == b"ANMF" and len(body) > _FRAME_HEADER]
+    if len(canvas) < 10 or not frames:  # noqa: PLR2004 - bytes of the canvas's description
+        return None
+    milliseconds = sum(int.from_bytes(frame[12:15], "little") for frame in frames)
+    return AnimatedWebp(
+        width=int.from_bytes(canvas[4:7], "little") + 1,
+        height=int.from_bytes(canvas[7:10], "little") + 1,
+        seconds=milliseconds / 1000,
+        first=_still(frames[0]),
+    )
+
+
+def _still(frame: bytes) -> bytes:
+    """Make a file of one frame: its size with the mark for transparency, then its picture."""
+    description = b"\x10\0\0\0" + frame[6:12]
+    body = b"WEBPVP8X" + struct.pack("<I", len(description)) + description + frame[_FRAME_HEADER:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -1,0 +1,123 @@
+"""What the sandbox's servers write into their logs when a client misbehaves."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from broken_http import LONGEST_LINE, SECRET, assert_short, converse, misbehaviours
+from upstream_process import PAGE, ROOT, RunningUpstream, free_port, put
+
+from sandbox.log_lines import OneLine
+
+
+def test_upstream_log(start: Callable[..., RunningUpstream]) -> None:
+    """Whatever a client sends instead of an upload costs the upstream's log one line at most."""
+    upstream = start()
+    ticket = upstream.presign()
+    url = urlsplit(ticket["uploadUrl"])
+
+    def head(more: str) -> bytes:
+        return (
+            f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+            f"Content-Type: video/mp4\r\n{more}\r\n"
+        ).encode()
+
+    def head_of_call(more: str) -> bytes:
+        return (
+            f"POST /v2/assets HTTP/1.1\r\nHost: {url.netloc}\r\nx-api-key: test-key\r\n"
+            f"Content-Type: application/json\r\n{more}\r\n"
+        ).encode()
+
+    wrong = [*misbehaviours(upstream.port, head), *misbehaviours(upstream.port, head_of_call)]
+    for parts in wrong:
+        converse(upstream.port, *parts)
+    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+    assert upstream.stop() == 0
+    assert_short(upstream.complaints, len(wrong))
+
+
+def test_upstream_mishap(start: Callable[..., RunningUpstream]) -> None:
+    """An upstream that fails by itself answers as S3 does, and writes one line with the place."""
+    upstream = start()
+    ticket = upstream.presign()
+    (upstream.folder / "upstream" / "tmp").rmdir()
+    answer = put(ticket["uploadUrl"], SECRET.encode(), origin=PAGE)
+    assert answer.status_code == 500
+    assert "<Code>InternalError</Code>" in answer.text
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert upstream.stop() == 0
+    assert_short(upstream.complaints, 1)
+    assert "FileNotFoundError" in upstream.complaints
+
+
+def test_demo_log(tmp_path: Path) -> None:
+    """The same holds for the demo page's server."""
+    port = free_port()
+    path = tmp_path / "log"
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.demo"],
+            cwd=ROOT,
+            env={**os.environ, "DEMO_PORT": str(port), "JWT_SECRET": "x" * 32},
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            wrong = misbehaviours(
+                port,
+                lambda more: f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{more}\r\n".encode(),
+            )
+            for parts in wrong:
+                converse(port, *parts)
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)
+    assert_short(path.read_text(), len(wrong))
+
+
+def log_line(message: str, *arguments: object, error: BaseException | None = None) -> str:
+    """Format a record."""
+    where = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord("of.test", logging.ERROR, "x.py", 1, message, arguments, where)
+    return OneLine().format(record)
+
+
+def raised(error: BaseException) -> BaseException:
+    """Give the error with a traceback."""
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        log_line("It broke", error=raised(ValueError(SECRET))),
+        log_line("It broke: %s", ValueError(SECRET), error=raised(ValueError(SECRET))),
+        log_line(f"Task exception was never retrieved\nfuture: <Task {SECRET}>"),
+        log_line("long " * 1000),
+        log_line("", error=asyncio.CancelledError(SECRET)),
+    ],
+)
+def test_log_line(line: str) -> None:
+    """A record is one bounded line without an exception's own text."""
+    assert "ERROR of.test" in line
+    assert "\n" not in line
+    assert SECRET not in line
+    assert len(line) < LONGEST_LINE
+
+
+def test_log_line_names_the_place() -> None:
+    """An exception's line has its type and where it was raised."""
+    assert "(KeyError < test_logs.py:" in log_line("x", error=raised(KeyError("x")))
