@@ -65,7 +65,7 @@ test("another try goes on with what was begun", async () => {
     // More than the patience of the client.
     [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
   });
-  await says(page, "The broker answered 503.");
+  await says(page, "The server has a problem.");
   await page.evaluate(() => void window.pond.processFile());
   await page.waitForFunction(() => window.pond.getFile().serverId === "asset-2");
   assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
