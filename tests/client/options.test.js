@@ -79,7 +79,7 @@ test("where there is no XMLHttpRequest, an upload is refused before any request"
   const error = await failureOf(uploader.upload(file));
   assert.deepEqual(
     [error.name, error.code, error.message],
-    ["RefusedError", "no_xhr", "Uploads need a browser's XMLHttpRequest."],
+    ["RefusedError", "no_xhr", "Uploads need XMLHttpRequest."],
   );
   assert.deepEqual(server.routes(), []);
 });
