@@ -18,10 +18,10 @@ const NO_RESPONSE = { status: 0 };
 /**
  * Returns the seconds that the header asks for: it has a number of them, or a date.
  *
- * @param {string | null | undefined} header
+ * @param {any} header
  */
 const secondsIn = (header) =>
-  Math.max(0, Number(header) || (Date.parse(header ?? "") - Date.now()) / 1000 || 0);
+  Math.max(0, Number(header) || (Date.parse(header) - Date.now()) / 1000 || 0);
 
 /**
  * The only way to the broker: JSON in and out, a token on each request, each refusal an UploadError.

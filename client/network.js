@@ -19,7 +19,7 @@ export function createDiagnosis() {
   return (server, rules, url) => {
     if (isOffline()) return;
     const hint =
-      `Can't reach the ${server} at ${url}. Is it running? Is ${globalThis.origin} in its ${rules}? ` +
+      `Can't reach the ${server} at ${url}. Is it running? Is ${globalThis.origin ?? "this program"} in its ${rules}? ` +
       "Does the page's CSP list it in connect-src?";
     if (!known.has(url)) console.warn(hint);
     known.add(url);

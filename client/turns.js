@@ -1,7 +1,7 @@
 import { within } from "./abort.js";
 
 /**
- * Lets so many be at work at once. Whoever waits is woken whenever one leaves, in the order in which they came.
+ * Lets a number of files be sent at once; the others wait, and are woken in the order in which they came.
  *
  * @param {number} limit
  */

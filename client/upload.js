@@ -154,7 +154,7 @@ export async function uploadFile(
       { code: "different_file" },
     );
   if (put === putWithXhr && !globalThis.XMLHttpRequest)
-    throw new RefusedError("Uploads need a browser's XMLHttpRequest.", {
+    throw new RefusedError("Uploads need XMLHttpRequest.", {
       code: "no_xhr",
     });
   report("waiting", 0);

@@ -103,7 +103,7 @@ export class SyncUpload extends BasePlugin {
  */
 function contentOf({ data, name, type, isRemote }) {
   if (isRemote || !(data instanceof Blob))
-    throw new RefusedError(`${name} is not on this device: only local files can be uploaded.`, {
+    throw new RefusedError(`"${name}" is not on this device. Save it here first, then choose it.`, {
       code: "not_a_local_file",
     });
   if (data instanceof File && data.name === name) return data;

@@ -60,7 +60,7 @@ test("every class of errors, and every code of the client, is told", async () =>
   const classes = [...source.matchAll(/export class (\w+Error)/g)].map(([, name]) => name);
   assert.equal(classes.length, 6);
   for (const name of classes) assert.ok(told.includes(name), name);
-  const codes = [...source.matchAll(/\bcode: ([^\n]*)/g)].flatMap(([, value]) =>
+  const codes = [...source.matchAll(/\bcode(?::| =) ([^\n]*)/g)].flatMap(([, value]) =>
     [...value.matchAll(/"(\w+)"/g)].map(([, code]) => code),
   );
   const members = [
@@ -71,6 +71,7 @@ test("every class of errors, and every code of the client, is told", async () =>
     "retryAfter",
     "errors",
     "cause",
+    "hint",
     "upload",
   ];
   const rest = told.filter((name) => !classes.includes(name) && !members.includes(name));
@@ -118,7 +119,7 @@ test("the quick start says so where the backend gives no token", async () => {
   await choose(tab);
   await server.arrival("GET /token");
   while (errors.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.match(errors[0].message, /getToken gave no token/);
+  assert.match(errors[0].message, /You are not signed in: getToken gave no token/);
   assert.equal(server.at(BEGIN).length, 0);
 });
 

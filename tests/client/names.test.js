@@ -1,9 +1,91 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { isSameFile } from "../../client/index.js";
+import { fileNameOf, tidy } from "../../client/names.js";
 import { test } from "../bounded.js";
+import { failureOf, PENDING, setBench } from "./server.js";
 
 const SCHEMAS = new URL("../../chalicelib/schemas/", import.meta.url);
 const DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069";
+
+const start = setBench();
+const named = (name, type = "video/mp4") => new File(["bytes"], name, { type });
+const points = (text) => [...text].length;
+
+/** The broker's own pattern for a file's name. */
+const { pattern } = JSON.parse(await readFile(new URL("new-upload.json", SCHEMAS), "utf8"))
+  .properties.fileName;
+const accepted = new RegExp(pattern, "u");
+
+for (const [what, name] of [
+  ["letters", `${"a".repeat(300)}.mp4`],
+  ["Cyrillic letters", `${"ж".repeat(300)}.mp4`],
+  ["emoji", `${"🎬".repeat(300)}.mp4`],
+  ["Korean letters in pieces", `${"한국어".normalize("NFD").repeat(60)}.mp4`],
+]) {
+  test(`a name of too many ${what} is shortened in the middle, and keeps its extension`, () => {
+    const short = fileNameOf(named(name));
+    assert.equal(points(short), 255);
+    assert.ok(short.startsWith(name.slice(0, 100)) && short.endsWith(name.slice(-20)));
+    assert.match(short, /….*\.mp4$/u);
+    assert.equal(tidy(short), short);
+  });
+}
+
+test("a name of 255 characters stays, whatever their bytes are", () => {
+  const name = `${"🎬".repeat(251)}.mp4`;
+  assert.equal(fileNameOf(named(name)), name);
+});
+
+for (const [name, expected] of [
+  ["a\ud83cb.mp4", "ab.mp4"],
+  ["a\u202egpj.mp4", "agpj.mp4"],
+  ["\u200eWhatsApp Video.mp4", "WhatsApp Video.mp4"],
+  ["line\nbreak\u2028.mp4", "linebreak.mp4"],
+  ["a\u0000b\u007f\u009b.mp4", "ab.mp4"],
+  ["takes\\one.mp4", "takes_one.mp4"],
+  ["שלום.mp4", "שלום.mp4"],
+  ["family 👨‍👩‍👧.mp4", "family 👨‍👩‍👧.mp4"],
+  ["\u202e", "upload"],
+]) {
+  test(`${JSON.stringify(name)} goes to the broker as ${JSON.stringify(expected)}`, () => {
+    const tidied = fileNameOf({ name, type: "video/mp4", size: 5 });
+    assert.equal(tidied, expected);
+    assert.ok(accepted.test(tidied) && tidied.isWellFormed());
+  });
+}
+
+test("a separator in a name becomes an underscore", () => {
+  assert.equal(fileNameOf({ name: "takes/one.mp4", type: "" }), "takes_one.mp4");
+});
+
+for (const [type, expected] of [
+  ["video/webm;codecs=vp8,opus", "upload"],
+  ["application/ogg", "upload.ogg"],
+  ["application/mp4", "upload.mp4"],
+  ["", "upload"],
+]) {
+  test(`a blob of the type "${type}" is called ${expected}`, () => {
+    assert.equal(fileNameOf(new Blob(["x"], { type })), expected);
+  });
+}
+
+test("the broker is told the shortened names, and a resumed file is known by its own", async () => {
+  const file = named(`${"a".repeat(300)}\ud83c.mp4`);
+  const { server, uploader } = await start();
+  await uploader.upload(file, { name: `${"b".repeat(300)}\n` });
+  const { fileName, name } = JSON.parse(server.at("POST /uploads")[0].body);
+  assert.deepEqual([points(fileName), points(name)], [255, 255]);
+  const resume = { ...PENDING, fileName };
+  assert.ok(isSameFile(file, resume));
+  assert.equal((await uploader.upload(file, { resume })).asset.id, "asset-1");
+  // An integrator may have kept the name as it was.
+  assert.ok(isSameFile(file, { ...PENDING, fileName: file.name }));
+  assert.ok(!isSameFile(named("b.mp4"), resume));
+  assert.ok(!isSameFile(new File(["other bytes"], file.name), resume));
+  const error = await failureOf(uploader.upload(named("b.mp4"), { resume }));
+  assert.equal(error.code, "different_file");
+});
 
 for (const [schema, member] of [
   ["new-upload", "fileName"],

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -43,4 +44,21 @@ test("an app that takes one class of errors does not carry the uploader", async 
   const bytes = await bundle('import { AbortError } from "./index.js"; console.log(AbortError);');
   assert.ok(bytes.length < 600, `${bytes.length} bytes`);
   assert.ok(!Buffer.from(bytes).toString().includes("fetch"));
+});
+
+test("the React entry is a client component's, and says so first", async () => {
+  const path = fileURLToPath(new URL("../../client/react/index.js", import.meta.url));
+  assert.ok((await readFile(path, "utf8")).startsWith('"use client";\n'));
+  const { outputFiles, warnings } = await build({
+    entryPoints: [path],
+    bundle: true,
+    format: "esm",
+    external: ["react"],
+    write: false,
+  });
+  assert.deepEqual(warnings, []);
+  assert.match(
+    outputFiles[0].text.split("\n").find((line) => !line.startsWith("//")),
+    /^"use client";$/,
+  );
 });

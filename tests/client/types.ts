@@ -2,10 +2,12 @@
 import {
   type Asset,
   createUploader,
+  isSameFile,
   LineError,
   type Progress,
   type Upload,
   UploadError,
+  type Uploader,
 } from "../../client/index.js";
 
 const uploader = createUploader({
@@ -68,9 +70,41 @@ export const patient = createUploader({
   stallTimeout: 10,
 });
 
+/** Clerk gives null to who is signed out, Supabase has no session then, and a session may be asked for each time. */
+export const clerk = (session: { getToken(): Promise<string | null> }): Uploader =>
+  createUploader({
+    endpoint: new URL("https://uploads-api.example.com"),
+    getToken: () => session.getToken(),
+  });
+export const supabase = (auth: {
+  getSession(): Promise<{ data: { session: { access_token: string } | null } }>;
+}): Uploader =>
+  createUploader({
+    endpoint: "https://uploads-api.example.com",
+    getToken: async () => (await auth.getSession()).data.session?.access_token,
+  });
+
+/** Each status has its own fields. */
+export function describe(upload: Upload): string {
+  if (upload.status === "registered") return upload.asset.id;
+  if (upload.status === "failed") return upload.error.detail;
+  const nothing: null = upload.asset;
+  return `${upload.status} ${nothing}`;
+}
+
+export function find(file: File, left: Upload[]): Upload | undefined {
+  return left.find((upload) => upload.status === "pending" && isSameFile(file, upload));
+}
+
+export function explain({ hint, cause, code }: UploadError): string {
+  return [code, hint ?? "", typeof cause].join(" ");
+}
+
 export async function misuse(file: File): Promise<void> {
   // @ts-expect-error The endpoint is required.
   createUploader({ getToken: "token" });
+  // @ts-expect-error A token is a string.
+  createUploader({ endpoint: "https://uploads-api.example.com", getToken: () => ({ token: "" }) });
   // @ts-expect-error These are the three types, in capitals.
   await uploader.upload(file, { type: "video" });
   // @ts-expect-error Only what the broker told of an upload lets it go on.

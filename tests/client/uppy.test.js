@@ -69,6 +69,20 @@ test("the broker is told the name that the file has in Uppy", async () => {
   assert.equal(body.contentType, "video/mp4");
 });
 
+test("a recording of Uppy's webcam goes to the broker under its own name and type", async () => {
+  const { page, server } = await openUppy();
+  const type = "video/webm;codecs=vp8,opus";
+  await page.evaluate(async (recorded) => {
+    // As the webcam plugin adds it.
+    const data = new Blob(["01234"], { type: recorded });
+    window.uppy.addFile({ source: "Webcam", name: "webcam-1.webm", type: recorded, data });
+    await window.uppy.upload();
+  }, type);
+  const { fileName, contentType } = JSON.parse(server.at(BEGIN)[0].body);
+  assert.deepEqual([fileName, contentType], ["webcam-1.webm", type]);
+  assert.equal(server.at(PUT)[0].headers["content-type"], "video/mp4");
+});
+
 test("labels of the app's own replace it", async () => {
   const { page, server } = await openUppy();
   await page.evaluate(async () => {
@@ -209,7 +223,7 @@ test("a file of another service is refused with a clear error, and the others ar
   });
   assert.deepEqual(
     failed.map(({ name, error }) => [name, error]),
-    [["far.mp4", "far.mp4 is not on this device: only local files can be uploaded."]],
+    [["far.mp4", '"far.mp4" is not on this device. Save it here first, then choose it.']],
   );
   assert.equal(successful.length, 1);
 });
