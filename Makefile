@@ -17,7 +17,7 @@ test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run every
 	@scripts/browser
 	@scripts/nginx > /dev/null
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	node --test --test-timeout=900000 $$(find tests -name '*.test.js')
+	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')
 
 lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the stack's template
 	.venv/bin/ruff check .

@@ -109,6 +109,7 @@ def raised(error: BaseException) -> BaseException:
         log_line("long " * 1000),
         log_line("", error=asyncio.CancelledError(SECRET)),
     ],
+    ids=["error", "argument", "task", "long", "cancelled"],
 )
 def test_log_line(line: str) -> None:
     """A record is one bounded line without an exception's own text."""
