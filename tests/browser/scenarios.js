@@ -258,7 +258,8 @@ export const SCENARIOS = {
     }
     stage.network.order(PUT, { bytesPerSecond: CRAWL }, paths.length);
     await stage.start(paths);
-    await stage.until((told) => told.every(({ phase }) => phase === "uploading"));
+    // The client speaks of "uploading" before its request has left the browser.
+    await stage.eventually(() => stage.network.count(PUT) === paths.length);
     for (const path of paths) await changes[basename(path)](path);
     const told = await stage.until((entries) => entries.every(({ error }) => error));
     for (const { name, error, events } of told) {

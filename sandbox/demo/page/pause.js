@@ -20,4 +20,4 @@ export function describePause({ error, until }, now, isOnline) {
   return { state: "Trying again", text: `${sentence(error.message)} Next try in ${wait}.` };
 }
 
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);

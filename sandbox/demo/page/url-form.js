@@ -20,11 +20,7 @@ export function createUrlForm(uploader, offered, onReady) {
     clearErrors();
     try {
       const { url, type, name } = Object.fromEntries(new FormData(form));
-      const upload = await uploader.registerUrl({
-        url: normalized(url),
-        type,
-        name: name || undefined,
-      });
+      const upload = await uploader.registerUrl({ url, type, name: name || undefined });
       form.reset();
       form.elements.url.focus();
       onReady(upload);
@@ -35,12 +31,6 @@ export function createUrlForm(uploader, offered, onReady) {
       setBusy(false);
     }
   });
-}
-
-/** A pasted URL as the address bar would send it: spaces, umlauts and international names are encoded. */
-function normalized(text) {
-  const pasted = text.trim();
-  return URL.canParse(pasted) ? new URL(pasted).href : pasted;
 }
 
 function sampleItem({ url, type }) {
