@@ -260,7 +260,7 @@ def _explain(error: "ValidationError") -> list[tuple[str, str]]:
         "maximum": f"must be at most {rule} bytes",
     }
     by_pattern = {
-        "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
+        "/fileName": _FORBIDDEN_IN_NAME,
         "/name": f"must hold no control character and {_NO_DIRECTIONS}",
     }
     rightly = words.get(str(error.validator)) or by_pattern.get(path)
@@ -299,11 +299,15 @@ _WORDS = {
     "/fileName": "Rename the file and choose it again: its name {}.",
     "/url": "This link can't be added: it {}.",
 }
+_FORBIDDEN_IN_NAME = f"must hold no path separator, no control character and {_NO_DIRECTIONS}"
+# What developers read is exact; these are the words for people.
+_PLAIN = {_FORBIDDEN_IN_NAME: "has a slash, or an invisible character that can't be used"}
 
 
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
         pointer, detail = found[0]["pointer"], found[0]["detail"]
         words = _WORDS.get(pointer) if detail != "is required" else None
-        first = words.format(detail) if words else f"{pointer.lstrip('/')} {detail}."
+        plain = _PLAIN.get(detail, detail)
+        first = words.format(plain) if words else f"{pointer.lstrip('/')} {detail}."
         raise errors.InvalidInput(first, errors=tuple(found[:MAX_ERRORS]))
