@@ -92,6 +92,29 @@ def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream
     assert answer.json()["detail"].startswith('"clip.mkv" is larger than Sync allows. Sync says: ')
 
 
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_unknown_address_is_not_the_file(api: Api, upstream: RunningUpstream, status: int) -> None:
+    """If Sync does not know the presign's address, nobody is told to choose another file."""
+    upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets/upload")
+    body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_refused")
+    assert answer.json()["detail"].endswith("Tell those who run it.")
+    assert api.call("GET", "/uploads").json() == {"items": []}
+
+
+def test_renewal_refused_by_plan(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A plan that was lowered meanwhile refuses a renewal as it refuses a beginning."""
+    upload = api.begin()
+    broker.clock.advance(2000)
+    upstream.behave(planMaxBytes=4)
+    answer = api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+    assert answer.json()["detail"].startswith('"clip.mp4" is larger than Sync allows.')
+
+
 NOT_FOR_PEOPLE = re.compile(r"sync\.|(video|audio|image|application)/|https?:|\d{4}|[a-z]_[a-z]")
 
 
