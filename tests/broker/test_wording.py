@@ -165,3 +165,13 @@ def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> No
         refused = api.call("POST", "/uploads", json=body).json()
         assert refused["code"] == "quota_exceeded"
         assert re.match(words, refused["detail"])
+
+
+@pytest.mark.parametrize("member", ["maxOpen", "perDay", "bytesPerDay"])
+def test_quota_of_nothing_in_words(api: Api, member: str) -> None:
+    """Nobody who may upload nothing at all is told to finish an upload or to wait."""
+    api.token = token(upload={member: 0})
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    refused = api.call("POST", "/uploads", json=body).json()
+    assert refused["code"] == "quota_exceeded"
+    assert refused["detail"] == "You can't upload anything here. Ask those who run this service."
