@@ -175,3 +175,36 @@ def test_quota_of_nothing_in_words(api: Api, member: str) -> None:
     refused = api.call("POST", "/uploads", json=body).json()
     assert refused["code"] == "quota_exceeded"
     assert refused["detail"] == "You can't upload anything here. Ask those who run this service."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bücher.example/x.mp4",
+        "https://media.example.com/my clip.mp4",
+        "media.example.com/x.mp4",
+        "https://me:secret@media.example.com/x.mp4",
+        "https://media%2eexample.com/x.mp4",
+        "https://localhost/x.mp4",
+        "https://[::1/x.mp4",
+        "https://media.example.com:x/x.mp4",
+        "https://assets.sync.so/x.mp4",
+        "",
+    ],
+)
+def test_link_in_words(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+    """A link that was pasted is refused in words for people; developers get the rule."""
+    broker.configure(upstream, SYNC_STORAGE_HOSTS="assets.sync.so")
+    answer = Api(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"}).json()
+    assert answer["detail"].startswith("This link can't be added: it ")
+    assert not re.search(r"ASCII|URL|host|credentials|escapes|href", answer["detail"])
+    assert answer["errors"][0]["detail"].startswith("must ")
+
+
+def test_name_in_words(api: Api) -> None:
+    """A label with an invisible character is refused without the names of characters."""
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": "\u200fa"}
+    answer = api.call("POST", "/uploads", json=body).json()
+    assert answer["detail"] == (
+        "Choose another name: it has an invisible character that can't be used."
+    )
