@@ -157,6 +157,8 @@ class Authenticator:
             )
         for key in self._keys.keys(header):
             if header["alg"] not in key.algorithms:
+                if refusal.reason == "wrong_signature":
+                    continue  # A key of this name and algorithm says more than one of another.
                 refusal = TokenRefusedError(
                     "algorithm_of_other_key",
                     "The token is signed with another algorithm than its key (`kid`) is for.",

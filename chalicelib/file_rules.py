@@ -26,14 +26,17 @@ def decide_type(document: dict[str, Any], limits: Limits) -> str | None:
     )
     if decided is None and reported.strip():
         return None
+    reason = "."
     if decided is None:
         wrong = "is empty, and fileName has no known extension"
+        reason = ": its name does not tell what kind of file it is."
     elif limits.accepts(decided):
         return decided
     else:
         wrong = f"is {decided}, and must be one of " + ", ".join(limits.content_types)
+    name, advice = wording.quoted(file_name), wording.choose(limits.content_types)
     raise errors.ContentTypeNotAccepted(
-        f"{wording.quoted(file_name)} can't be used here.{wording.choose(limits.content_types)}",
+        f"{name} can't be used here{reason}{advice}",
         errors=({"pointer": "/contentType", "detail": wrong},),
     )
 

@@ -184,7 +184,7 @@ def start_key(list_key: str, text: str) -> Item:
             raise ValueError("no item of the list is there")  # noqa: TRY301 - one response for all
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidInput(
-            "The cursor is none that this broker gave out.",
+            "This broker did not give out the cursor.",
             errors=({"parameter": "cursor", "detail": "must be a nextCursor of an earlier page"},),
         ) from error
     return values({"listKey": list_key, "listOrder": order, "pk": pk})

@@ -81,7 +81,9 @@ class Jwks:
             self._refresh(seen, wait=True, is_due=False)
             found = self._known(kid)
         if not found and self._has_failed:
-            raise errors.SecretsUnavailable("The identity provider's keys can't be read.")
+            raise errors.SecretsUnavailable(
+                "This service can't check who you are. Try again in a moment."
+            )
         return found
 
     def _known(self, kid: str | None) -> list[Key]:

@@ -29,12 +29,22 @@ _PAST = {
 }
 # Sync's refusals of a file, or of its project, that are final.
 FINAL = (errors.FileTooLarge, errors.FileRejected, errors.ProjectNotFound)
+_OF_THE_ADDRESS = frozenset({404, 405, 410})  # statuses that say nothing of the file
 
 
 def presign_refused(file_name: str, content_type: str, error: errors.BrokerError) -> Exception:
-    """Return Sync's refusal of a presign in words that name the file and its type."""
+    """Return Sync's refusal of a presign in words that name the file and its type.
+
+    Where Sync does not know the address, the file is not to blame, and another one would not help.
+    """
     if isinstance(error, FINAL):
         return refused(wording.quoted(file_name), error)
+    if isinstance(error, upstream_errors.UpstreamError) and (
+        error.upstream_status in _OF_THE_ADDRESS
+    ):
+        return upstream_errors.UpstreamRefused(
+            "Sync does not take uploads from this service. Tell those who run it."
+        )
     reason = f": {error.detail}" if error.detail else "."
     return errors.FileRejected(
         f"Sync does not accept {wording.quoted(file_name)} ({content_type}){reason}"

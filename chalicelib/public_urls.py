@@ -39,6 +39,22 @@ _NOT_PUBLIC_IPV6 = tuple(
 )
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: upper half of an interface that carries IPv4
 _IN_STORAGE = "must not be in Sync's own storage: upload the file instead"
+_NOT_PLAIN = "must be plain ASCII without spaces or backslashes, as new URL(url).href writes it"
+_NOT_ABSOLUTE = "must be an absolute URL, such as https://media.example.com/speaker.mp4"
+_CREDENTIALS = "must not hold credentials"
+_ESCAPED = "must name its host plainly, without escapes"
+_NOT_PUBLIC = "must name a public host"
+_NO_URL = "must be a URL"
+# What people read of the same, who have pasted a link.
+_IN_WORDS = {
+    _IN_STORAGE: "points to a file that Sync keeps itself. Upload the file instead",
+    _NOT_PLAIN: "has a space or a letter that links can't have. Copy it from the address bar",
+    _NOT_ABSOLUTE: "is not complete. It must begin with https:// and the name of a site",
+    _CREDENTIALS: "has a user name or a password in it",
+    _ESCAPED: "has an unusual spelling. Copy it from the address bar",
+    _NOT_PUBLIC: "does not lead to a public site",
+    _NO_URL: "is not a link. Copy it from the address bar",
+}
 _BRACKETS = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:[0-9]*)?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -57,27 +73,29 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
     """
     # Browsers and servers differ in how they read these, so that one may see another host.
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "must be plain ASCII without spaces or backslashes, as new URL(url).href writes it"
+        return _NOT_PLAIN
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "must be a URL"
+        return _NO_URL
     host = (parts.hostname or "").rstrip(".")
     is_exception = _origin(parts) in exceptions
     rules = (
-        (not host, "must be an absolute URL, such as https://media.example.com/speaker.mp4"),
-        ("@" in parts.netloc, "must not hold credentials"),
+        (not host, _NOT_ABSOLUTE),
+        ("@" in parts.netloc, _CREDENTIALS),
         # Parsers differ in what they make of an escape, and of text beside the brackets.
-        (
-            "%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc),
-            "must name its host plainly, without escapes",
-        ),
+        ("%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc), _ESCAPED),
         (_is_storage(host, port, parts.scheme, storage_hosts), _IN_STORAGE),
         (parts.scheme != "https" and not is_exception, "must be https"),
-        (not is_exception and not _is_public(host), "must name a public host"),
+        (not is_exception and not _is_public(host), _NOT_PUBLIC),
     )
     return next((words for is_broken, words in rules if is_broken), None)
+
+
+def in_words(reason: str) -> str:
+    """Return a refusal as a sentence for people."""
+    return f"This link can't be added: it {_IN_WORDS.get(reason, reason)}."
 
 
 def storage_refusal(url: str, storage_hosts: Collection[str]) -> str | None:

@@ -119,6 +119,13 @@ def refusal(used: Standing, limits: Limits, size: int, now: int) -> QuotaExceede
     """Say which quota refuses an upload of a size."""
     headers = rate_limit(used, limits, now)
     left = seconds_left(now)
+    if 0 in {limits.max_open_uploads, limits.uploads_per_day, limits.bytes_per_day}:
+        # To finish an upload, or to wait, would not help.
+        return QuotaExceeded(
+            "You can't upload anything here. Ask those who run this service.",
+            retry_after=left,
+            headers=headers,
+        )
     if used.open >= limits.max_open_uploads:
         return QuotaExceeded(
             f"You have {_uploads(used.open)} that did not finish, and {limits.max_open_uploads} "

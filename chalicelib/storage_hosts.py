@@ -39,6 +39,6 @@ class StorageHosts:
         """
         if detail := public_urls.storage_refusal(url, self.known):
             raise errors.InvalidInput(
-                f"This link can't be added: it {detail}.",
+                public_urls.in_words(detail),
                 errors=({"pointer": "/url", "detail": detail},),
             )

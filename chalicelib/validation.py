@@ -25,6 +25,10 @@ KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 # (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
 _DIRECTIONS = "U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069"
 _NO_DIRECTIONS = f"no character that changes the direction of text ({_DIRECTIONS})"
+_FORBIDDEN = {
+    "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
+    "/name": f"must hold no control character and {_NO_DIRECTIONS}",
+}
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -259,11 +263,7 @@ def _explain(error: "ValidationError") -> list[tuple[str, str]]:
         "minimum": f"must be at least {rule} byte",
         "maximum": f"must be at most {rule} bytes",
     }
-    by_pattern = {
-        "/fileName": f"must hold no path separator, no control character and {_NO_DIRECTIONS}",
-        "/name": f"must hold no control character and {_NO_DIRECTIONS}",
-    }
-    rightly = words.get(str(error.validator)) or by_pattern.get(path)
+    rightly = words.get(str(error.validator)) or _FORBIDDEN.get(path)
     return [(path, rightly or "must hold no control character")]
 
 
@@ -297,13 +297,22 @@ def _at(pointer: str, detail: str) -> dict[str, str]:
 # What an end user may have caused. The text is not repeated: it may be one that nobody can read.
 _WORDS = {
     "/fileName": "Rename the file and choose it again: its name {}.",
-    "/url": "This link can't be added: it {}.",
+    "/name": "Choose another name: it {}.",
+}
+_INVISIBLE = "an invisible character that can't be used"
+# What developers read is exact; these are the words for people.
+_PLAIN = {
+    _FORBIDDEN["/fileName"]: f"has a slash, or {_INVISIBLE}",
+    _FORBIDDEN["/name"]: f"has {_INVISIBLE}",
 }
 
 
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
         pointer, detail = found[0]["pointer"], found[0]["detail"]
-        words = _WORDS.get(pointer) if detail != "is required" else None
-        first = words.format(detail) if words else f"{pointer.lstrip('/')} {detail}."
+        first = f"{pointer.lstrip('/')} {detail}."
+        if pointer == "/url" and detail != "is required":
+            first = public_urls.in_words(detail)
+        elif pointer in _WORDS and detail != "is required":
+            first = _WORDS[pointer].format(_PLAIN.get(detail, detail))
         raise errors.InvalidInput(first, errors=tuple(found[:MAX_ERRORS]))

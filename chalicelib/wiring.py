@@ -230,7 +230,9 @@ def broker() -> Broker:
     """
     start(os.environ)
     if _broker is None:
-        raise Misconfigured("The operator finds the reason in the log.", retry_after=60)
+        raise Misconfigured(
+            "This service is not set up correctly. Tell those who run it.", retry_after=60
+        )
     return _broker
 
 

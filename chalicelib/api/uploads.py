@@ -16,6 +16,13 @@ _SYNC = (
     upstream_errors.UpstreamTimeout,
     upstream_errors.UpstreamFault,
 )
+# Of a presign: the type, the size by the plan, or the address.
+_NOT_PRESIGNED = (
+    errors.FileRejected,
+    errors.FileTooLarge,
+    errors.ProjectNotFound,
+    upstream_errors.UpstreamRefused,
+)
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _LINE = (errors.WaitingInLine, errors.LineFull)
 _ENDED = (errors.UploadCancelled, errors.UploadExpired)
@@ -33,9 +40,7 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.InvalidInput,
         errors.ContentTypeNotAccepted,
         errors.FileEmpty,
-        errors.FileTooLarge,
-        errors.FileRejected,
-        errors.ProjectNotFound,
+        *_NOT_PRESIGNED,
         errors.QuotaExceeded,
         *_KEY,
         *_LINE,
@@ -121,7 +126,7 @@ def complete(request: Request) -> Answer:
         errors.NotFound,
         errors.UploadBusy,
         errors.UploadNotPending,
-        errors.FileRejected,
+        *_NOT_PRESIGNED,
         *_ENDED,
         *_LINE,
         *_SYNC,

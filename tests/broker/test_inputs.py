@@ -157,8 +157,9 @@ def test_kind_not_accepted(api: Api, name: str, content_type: str) -> None:
     [error] = answer.json()["errors"]
     assert error["pointer"] == "/contentType"
     assert ("video/*" in error["detail"]) is ("/" in content_type)
+    reason = "" if "/" in content_type else ": its name does not tell what kind of file it is"
     assert answer.json()["detail"] == (
-        f'"{name}" can\'t be used here. Choose a video, audio or image file.'
+        f'"{name}" can\'t be used here{reason}. Choose a video, audio or image file.'
     )
 
 
@@ -251,10 +252,15 @@ def test_long_name_in_any_script(api: Api, name: str) -> None:
     assert (upload["fileName"], upload["name"]) == (name, name)
 
 
-def test_unusable_name_in_words(api: Api) -> None:
-    """A name that can't be used leads to what the user can do about it."""
-    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": "a/b.mp4"}).json()
-    assert answer["detail"].startswith("Rename the file and choose it again: its name must hold no")
+@pytest.mark.parametrize("name", ["a/b.mp4", "a\\b.mp4", "a\tb.mp4", "\u200f\u05d0.mp4", "a\x85"])
+def test_unusable_name_in_words(api: Api, name: str) -> None:
+    """A name that can't be used leads to what the user can do about it; developers read it all."""
+    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": name}).json()
+    assert answer["detail"] == (
+        "Rename the file and choose it again: its name has a slash, or an invisible character that "
+        "can't be used."
+    )
+    assert "U+200F" in answer["errors"][0]["detail"]
 
 
 def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> None:

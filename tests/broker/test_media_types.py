@@ -101,7 +101,7 @@ ALIASES = {
     "audio/x-aiff": "audio/aiff",
 }
 NAMES = {
-    "video/mp4": "clip.mp4 CLIP.MP4 clip.m4v a.b.mp4 .mp4",
+    "video/mp4": "clip.mp4 CLIP.MP4 clip.m4v a.b.mp4 .mp4 VID_1.insv GL01.LRV",
     "video/quicktime": "IMG_0001.MOV clip.qt",
     "video/webm": "take.webm",
     "video/x-msvideo": "old.avi old.AVI",
@@ -123,11 +123,15 @@ NAMES = {
     "audio/x-matroska": "song.mka",
     "audio/3gpp": "voice.3ga",
     "audio/amr": "voice.amr",
+    "audio/amr-wb": "voice.awb",
+    "audio/ac3": "film.ac3",
+    "audio/basic": "voice.au voice.snd",
+    "video/x-dv": "tape.dv",
     "image/jpeg": "face.jpg face.jpeg face.jpe face.jfif face.pjpeg face.pjp face.JFIF",
     "image/png": "face.png",
     "image/webp": "face.webp",
     "image/heic": "IMG_1.HEIC",
-    "image/avif": "face.avif",
+    "image/avif": "face.avif face.avifs",
     "image/gif": "face.gif",
 }
 

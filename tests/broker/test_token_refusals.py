@@ -203,6 +203,23 @@ def test_keys_refused(
         assert len(line.get("kid", "")) <= MAX_SHOWN + 3
 
 
+@pytest.mark.parametrize("names", [("okp-1", "rsa-1"), ("rsa-1", "okp-1")])
+def test_keys_of_one_name(
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    server: KeyServer,
+    jose: Jose,
+    names: tuple[str, str],
+) -> None:
+    """If two keys have one name, a forged token has a wrong signature, in whichever order."""
+    keys = [jose.keys(name)["keys"][0] for name in names]
+    server.serve({"keys": [{**key, "kid": "one"} for key in keys]})
+    trusted = {"JWT_JWKS_URL": server.url, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE}
+    broker.configure(upstream, JWT_SECRET="", **trusted)
+    made = jose.token("okp-2", {"kid": "one"})
+    assert refusal(broker, f"Bearer {made}")[1]["reason"] == "wrong_signature"
+
+
 def test_reasons_documented() -> None:
     """The runbook explains every reason, and no other."""
     code = "".join(

@@ -92,6 +92,29 @@ def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream
     assert answer.json()["detail"].startswith('"clip.mkv" is larger than Sync allows. Sync says: ')
 
 
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_unknown_address_is_not_the_file(api: Api, upstream: RunningUpstream, status: int) -> None:
+    """If Sync does not know the presign's address, nobody is told to choose another file."""
+    upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets/upload")
+    body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_refused")
+    assert answer.json()["detail"].endswith("Tell those who run it.")
+    assert api.call("GET", "/uploads").json() == {"items": []}
+
+
+def test_renewal_refused_by_plan(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A plan that was lowered meanwhile refuses a renewal as it refuses a beginning."""
+    upload = api.begin()
+    broker.clock.advance(2000)
+    upstream.behave(planMaxBytes=4)
+    answer = api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
+    assert answer.json()["detail"].startswith('"clip.mp4" is larger than Sync allows.')
+
+
 NOT_FOR_PEOPLE = re.compile(r"sync\.|(video|audio|image|application)/|https?:|\d{4}|[a-z]_[a-z]")
 
 
@@ -142,3 +165,46 @@ def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> No
         refused = api.call("POST", "/uploads", json=body).json()
         assert refused["code"] == "quota_exceeded"
         assert re.match(words, refused["detail"])
+
+
+@pytest.mark.parametrize("member", ["maxOpen", "perDay", "bytesPerDay"])
+def test_quota_of_nothing_in_words(api: Api, member: str) -> None:
+    """Nobody who may upload nothing at all is told to finish an upload or to wait."""
+    api.token = token(upload={member: 0})
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    refused = api.call("POST", "/uploads", json=body).json()
+    assert refused["code"] == "quota_exceeded"
+    assert refused["detail"] == "You can't upload anything here. Ask those who run this service."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bücher.example/x.mp4",
+        "https://media.example.com/my clip.mp4",
+        "media.example.com/x.mp4",
+        "https://me:secret@media.example.com/x.mp4",
+        "https://media%2eexample.com/x.mp4",
+        "https://localhost/x.mp4",
+        "https://[::1/x.mp4",
+        "https://media.example.com:x/x.mp4",
+        "https://assets.sync.so/x.mp4",
+        "",
+    ],
+)
+def test_link_in_words(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+    """A link that was pasted is refused in words for people; developers get the rule."""
+    broker.configure(upstream, SYNC_STORAGE_HOSTS="assets.sync.so")
+    answer = Api(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"}).json()
+    assert answer["detail"].startswith("This link can't be added: it ")
+    assert not re.search(r"ASCII|URL|host|credentials|escapes|href", answer["detail"])
+    assert answer["errors"][0]["detail"].startswith("must ")
+
+
+def test_name_in_words(api: Api) -> None:
+    """A label with an invisible character is refused without the names of characters."""
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": "\u200fa"}
+    answer = api.call("POST", "/uploads", json=body).json()
+    assert answer["detail"] == (
+        "Choose another name: it has an invisible character that can't be used."
+    )
