@@ -120,7 +120,8 @@ class Recording:
 def _refusal(upload: Upload, size: int | None) -> errors.BrokerError | None:
     """Return why a file of a real size can't be used; None where it can, or the size is unknown."""
     if size == 0:
-        return errors.FileEmpty(wording.empty(upload.label))
+        reason = wording.arrived_empty if upload.is_file else wording.empty
+        return errors.FileEmpty(reason(upload.label))
     if size is not None and size > upload.max_bytes:
         return errors.FileTooLarge(wording.too_large(upload.label, size, upload.max_bytes))
     return None

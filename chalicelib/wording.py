@@ -51,6 +51,11 @@ def empty(name: str) -> str:
     return f"{name} is empty."
 
 
+def arrived_empty(name: str) -> str:
+    """Return why a file of which nothing was stored is refused: it may be whole where it came from."""
+    return f"{name} arrived empty. Upload it again."
+
+
 def too_large(name: str, amount: float, most: int) -> str:
     """Return why a file that is larger than its caller may upload is refused."""
     if amount > _LARGEST:

@@ -71,13 +71,13 @@ def test_empty_file(small: Api, broker: RunningBroker, upstream: RunningUpstream
     for _ in range(2):
         answer = small.complete(upload)
         assert (answer.status_code, answer.json()["code"]) == (422, "file_empty")
-        assert answer.json()["detail"] == '"clip.mp4" is empty.'
+        assert answer.json()["detail"] == '"clip.mp4" arrived empty. Upload it again.'
         assert answer.json()["retryable"] is False
     read = small.call("GET", f"/uploads/{upload['id']}").json()
     assert (read["status"], read["asset"]) == ("failed", None)
     assert (read["error"]["code"], read["error"]["detail"]) == (
         "file_empty",
-        '"clip.mp4" is empty.',
+        '"clip.mp4" arrived empty. Upload it again.',
     )
     assert assets(upstream) == []
     assert len(broker.lines("asset_deleted")) == 1
