@@ -31,9 +31,9 @@ _KINDS = {
 _AN = re.compile(r"[aeioAEIO]|M[0-9KOPX]|S[A-Z]")  # words and letters spoken with a vowel
 
 
-def quoted(name: str | None) -> str:
-    """Return a file's name as the subject of a sentence."""
-    return f'"{name}"' if name else "The file"
+def quoted(name: str | None, otherwise: str = "The file") -> str:
+    """Return a name as the subject of a sentence, or another subject where there is none."""
+    return f'"{name}"' if name else otherwise
 
 
 def size(amount: float) -> str:

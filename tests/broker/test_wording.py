@@ -109,7 +109,7 @@ def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstrea
         "There is no such upload, or it belongs to somebody else.": api.call(
             "GET", f"/uploads/{'0' * 32}"
         ),
-        "The file was refused by Sync.": api.call(
+        "The link was refused by Sync.": api.call(
             "POST", "/assets", json={"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
         ),
     }

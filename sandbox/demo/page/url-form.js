@@ -21,7 +21,7 @@ export function createUrlForm(uploader, offered, onReady) {
     try {
       const { url, type, name } = Object.fromEntries(new FormData(form));
       const upload = await uploader.registerUrl({
-        url: normalized(url),
+        url: normalizePasted(url),
         type,
         name: name || undefined,
       });
@@ -38,8 +38,12 @@ export function createUrlForm(uploader, offered, onReady) {
 }
 
 /** A pasted URL as the address bar would send it: spaces, umlauts and international names are encoded. */
-function normalized(text) {
+function normalizePasted(text) {
   const pasted = text.trim();
+  if (!pasted) {
+    const message = "Paste a web address that begins with https://";
+    throw Object.assign(new Error(message), { code: "invalid_url" });
+  }
   return URL.canParse(pasted) ? new URL(pasted).href : pasted;
 }
 
