@@ -1,3 +1,4 @@
+import { isSameFile } from "/client/index.js";
 import { announce } from "./announcer.js";
 import { createQueue } from "./queue.js";
 import { createRow } from "./upload-row.js";
@@ -139,7 +140,6 @@ function askForFile(take) {
   chooser.click();
 }
 
-const isLeftOf = (file, { state, resume }) =>
-  state === "unfinished" && resume.fileName === file.name && resume.size === file.size;
+const isLeftOf = (file, { state, resume }) => state === "unfinished" && isSameFile(file, resume);
 
 const isOver = ({ state }) => ["done", "failed", "cancelled"].includes(state);
