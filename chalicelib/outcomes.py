@@ -35,9 +35,9 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
     """Return Sync's refusal of a presign in words that name the file and its type."""
     if isinstance(error, FINAL):
         return refused(wording.quoted(file_name), error)
-    reason = f": {error.detail}" if error.detail else "."
     return errors.FileRejected(
-        f"Sync does not accept {wording.quoted(file_name)} ({content_type}){reason}"
+        f"Sync does not accept {wording.quoted(file_name)} ({content_type})."
+        f"{wording.said(error.detail)}"
     )
 
 

@@ -85,7 +85,9 @@ def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream
     answer = api.call("POST", "/uploads", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "file_rejected")
     detail = answer.json()["detail"]
-    assert detail.startswith('Sync does not accept "clip.mkv" (video/x-matroska): contentType')
+    start = 'Sync does not accept "clip.mkv" (video/x-matroska). Sync says: contentType'
+    assert detail.startswith(start)
+    assert detail.endswith(".")
     upstream.behave(planMaxBytes=4, refusedContentTypes=[])
     answer = api.call("POST", "/uploads", json=body)
     assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")

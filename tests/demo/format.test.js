@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  endSentence,
   formatBytes,
   formatLength,
   formatMoment,
@@ -47,3 +48,11 @@ test("a moment is shown to the second, on the reader's own clock", () => {
   const noon = new Date(2026, 4, 4, 12, 2, 7);
   assert.equal(formatMoment(noon.toISOString()), "4 May 2026, 12:02:07");
 });
+
+for (const [text, sentence] of [
+  ["1 file added", "1 file added."],
+  ["a.mp4 failed: Try again.", "a.mp4 failed: Try again."],
+  ["Waiting …", "Waiting …"],
+]) {
+  test(`"${text}" is spoken with one end`, () => assert.equal(endSentence(text), sentence));
+}

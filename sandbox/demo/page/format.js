@@ -30,3 +30,6 @@ export function formatLength(seconds) {
   const tail = String(whole % 60).padStart(2, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
+
+/** "Gone" is "Gone.", and what ends with a full stop or the like stays as it is. */
+export const endSentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
