@@ -45,9 +45,9 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
         return upstream_errors.UpstreamRefused(
             "Sync does not take uploads from this service. Tell those who run it."
         )
-    reason = f": {error.detail}" if error.detail else "."
     return errors.FileRejected(
-        f"Sync does not accept {wording.quoted(file_name)} ({content_type}){reason}"
+        f"Sync does not accept {wording.quoted(file_name)} ({content_type})."
+        f"{wording.said(error.detail)}"
     )
 
 

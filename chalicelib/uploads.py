@@ -188,7 +188,8 @@ class Upload:
     @property
     def label(self) -> str:
         """What to call it in a sentence: the name of the file, else the label for people."""
-        return wording.quoted(self.file_name or self.name)
+        name = self.file_name or self.name
+        return wording.quoted(name, "The file" if self.is_file else "The link")
 
     @property
     def addresses(self) -> tuple[str, ...]:

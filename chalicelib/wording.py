@@ -31,9 +31,9 @@ _KINDS = {
 _AN = re.compile(r"[aeioAEIO]|M[0-9KOPX]|S[A-Z]")  # words and letters spoken with a vowel
 
 
-def quoted(name: str | None) -> str:
-    """Return a file's name as the subject of a sentence."""
-    return f'"{name}"' if name else "The file"
+def quoted(name: str | None, otherwise: str = "The file") -> str:
+    """Return a name as the subject of a sentence, or another subject where there is none."""
+    return f'"{name}"' if name else otherwise
 
 
 def size(amount: float) -> str:
@@ -52,7 +52,7 @@ def empty(name: str) -> str:
 
 
 def arrived_empty(name: str) -> str:
-    """Return why a file of which nothing was stored is refused: it may be whole where it came from."""
+    """Return why a file of which nothing was stored is refused: its uploader's may be whole."""
     return f"{name} arrived empty. Upload it again."
 
 

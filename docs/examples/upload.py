@@ -12,7 +12,7 @@ BROKER = os.environ.get("BROKER_URL", "http://127.0.0.1:8000")
 BACKEND = os.environ.get("BACKEND_URL", "http://127.0.0.1:8080")
 
 file = Path(sys.argv[1])
-content_type = mimetypes.guess_type(file)[0]
+content_type = mimetypes.guess_type(file)[0] or ""  # then the broker goes by the extension
 
 # In your app its own backend hands out the token; in the sandbox the demo page does.
 token = requests.get(f"{BACKEND}/token", params={"sub": "alice"}, timeout=10).json()["token"]

@@ -107,17 +107,22 @@ def animated_webp(data: bytes) -> AnimatedWebp | None:
     """Return what an animated WebP file says, or None for any other file."""
     if not is_webp(data):
         return None
-    chunks = list(_riff_chunks(data, 12))
-    canvas = next((body for name, body in chunks if name == b"VP8X"), b"")
-    frames = [body for name, body in chunks if name == b"ANMF" and len(body) > _FRAME_HEADER]
-    if len(canvas) < 10 or not frames:  # noqa: PLR2004 - bytes of the canvas's description
+    canvas = first = b""
+    milliseconds = 0
+    # One chunk at a time: a hostile file has millions of them.
+    for name, body in _riff_chunks(data, 12):
+        if name == b"VP8X":
+            canvas = canvas or body
+        elif name == b"ANMF" and len(body) > _FRAME_HEADER:
+            first = first or body
+            milliseconds += int.from_bytes(body[12:15], "little")
+    if len(canvas) < 10 or not first:  # noqa: PLR2004 - bytes of the canvas's description
         return None
-    milliseconds = sum(int.from_bytes(frame[12:15], "little") for frame in frames)
     return AnimatedWebp(
         width=int.from_bytes(canvas[4:7], "little") + 1,
         height=int.from_bytes(canvas[7:10], "little") + 1,
         seconds=milliseconds / 1000,
-        first=_still(frames[0]),
+        first=_still(first),
     )
 
 

@@ -163,7 +163,7 @@ def test_killed(narrow: Api, broker: RunningBroker) -> None:
 def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
     """A caller with a quota of bytes, at noon (UTC), so that no day ends by itself."""
     broker.configure(upstream, UPLOADS_PER_DAY="5", BYTES_PER_DAY="1000")
-    broker.clock.advance(43_200 - (broker.clock() // 1000) % 86_400)
+    broker.clock.to_noon()
     return Api(broker)
 
 

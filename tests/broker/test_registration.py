@@ -448,7 +448,8 @@ def test_presign_faults(
         assert answer.json()["code"] == code
         assert api.call("GET", "/uploads").json() == {"items": []}
     if code == "file_rejected":
-        assert answer.json()["detail"] == 'Sync does not accept "a.mp4" (video/mp4): a; b'
+        words = 'Sync does not accept "a.mp4" (video/mp4). Sync says: a; b.'
+        assert answer.json()["detail"] == words
 
 
 @pytest.mark.parametrize("retry_after", ["7", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", None])

@@ -200,6 +200,7 @@ def test_pause_of_all_containers(
 def test_no_endless_refunds(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """What Sync refuses is given back to the caller's quota, but not again and again."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    broker.clock.to_noon()
     api = Api(broker)
     api.token = token(upload={"perDay": 3})
     upstream.order(REFUSED_KEY, *POST, times=None)

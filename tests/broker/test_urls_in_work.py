@@ -46,6 +46,7 @@ def test_second_unknown_outcome_is_the_last(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
     """A URL that never answers is asked for twice and then fails, also where nobody calls."""
+    broker.clock.to_noon()
     api = Api(broker)
     upstream.order(NO_ANSWER, *POST, times=None)
     first = register(api, f"{site}/never.mp4")

@@ -85,7 +85,9 @@ def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream
     answer = api.call("POST", "/uploads", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "file_rejected")
     detail = answer.json()["detail"]
-    assert detail.startswith('Sync does not accept "clip.mkv" (video/x-matroska): contentType')
+    start = 'Sync does not accept "clip.mkv" (video/x-matroska). Sync says: contentType'
+    assert detail.startswith(start)
+    assert detail.endswith(".")
     upstream.behave(planMaxBytes=4, refusedContentTypes=[])
     answer = api.call("POST", "/uploads", json=body)
     assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
@@ -132,7 +134,7 @@ def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstrea
         "There is no such upload, or it belongs to somebody else.": api.call(
             "GET", f"/uploads/{'0' * 32}"
         ),
-        "The file was refused by Sync.": api.call(
+        "The link was refused by Sync.": api.call(
             "POST", "/assets", json={"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
         ),
     }

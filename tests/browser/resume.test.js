@@ -8,18 +8,18 @@ const MEGABYTE = 1_048_576;
 const BEGUN = /^Started \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file to upload it again\.$/;
 
 /** Reloads the page in the middle of a file, and waits for what the new one finds. */
-async function reloadInMidPut() {
+async function reloadInMidPut(name = "left.mp4", known = name) {
   await stage.system.arm({
     match: { method: "PUT" },
     do: { kind: "slow", bytesPerSecond: 1_000_000 },
   });
   const demo = await stage.open();
-  const path = await stage.variant("left.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  const path = await stage.variant(name, "sample.mp4", Buffer.alloc(24 * MEGABYTE));
   await demo.choose(path);
   await demo.page.waitForFunction(() => document.querySelector("progress")?.value > 5);
   demo.page.once("dialog", (dialog) => dialog.accept());
   await demo.visit(stage.system.demo);
-  await demo.rowIn("unfinished", path);
+  await demo.rowIn("unfinished", known);
   return { demo, path };
 }
 
@@ -95,6 +95,14 @@ test("two unfinished uploads of one name are told apart, and each takes one file
   const { items } = await stage.system.ask(demo.user, "/uploads");
   assert.equal(new Set(items.map(({ asset }) => asset.id)).size, 2);
   assert.equal(items.length, 2);
+});
+
+test("a file that the broker knows by a tidied name is found again by its own", async () => {
+  const { demo, path } = await reloadInMidPut("left\u200e.mp4", "left.mp4");
+  await demo.choose(path);
+  await demo.rowIn("done", "left.mp4");
+  const { items } = await stage.system.ask(demo.user, "/uploads");
+  assert.equal(items.length, 1);
 });
 
 test("another file is refused for it, and the upload waits on", async () => {

@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { compile } from "svelte/compiler";
 import { compileScript, parse } from "vue/compiler-sfc";
+import { fileNameOf } from "../../client/names.js";
 import { test } from "../bounded.js";
 import { blockOf, blocks, codeOf, page, section } from "./client-page.js";
 import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
@@ -284,7 +285,10 @@ for (const [how, overrides, last] of [
 
 test("the own interface tells pauses, speed and place, and goes on with what was left", async () => {
   const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, LineError });`;
-  const left = { id: "upload-1", status: "pending", fileName: "take.mp4", size: 5, asset: null };
+  // The broker knows a shorter name than the file has.
+  const name = `${"take ".repeat(60)}.mp4`;
+  const fileName = fileNameOf({ name, type: "video/mp4" });
+  const left = { id: "upload-1", status: "pending", fileName, size: 5, asset: null };
   const opened = await open(
     code,
     {
@@ -299,7 +303,7 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     uploader,
   );
   await opened.page.waitForFunction(() => window.resumeOrBegin);
-  const told = await opened.page.evaluate(async () => {
+  const told = await opened.page.evaluate(async (chosen) => {
     const say = window.narrator();
     const base = { total: 1000, phase: "uploading" };
     const error = new window.LineError("Full.", { code: "line_full", position: 7 });
@@ -308,12 +312,12 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     words.push(say({ ...base, loaded: 0 }));
     await new Promise((resolve) => setTimeout(resolve, 50));
     words.push(say({ ...base, loaded: 500 }));
-    const file = new File(["01234"], "take.mp4", { type: "video/mp4" });
+    const file = new File(["01234"], chosen, { type: "video/mp4" });
     const { asset } = await window.resumeOrBegin(file);
     return { words, id: asset.id };
-  });
+  }, name);
   assert.deepEqual(told.words.slice(0, 3), [
-    "Place 7 in the line",
+    "Number 7 in the queue",
     "Gone. Next try in 2 s",
     "uploading",
   ]);

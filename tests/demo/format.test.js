@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  endSentence,
   formatBytes,
   formatLength,
   formatMoment,
@@ -12,10 +13,10 @@ for (const [bytes, text] of [
   [1, "1 byte"],
   [2, "2 bytes"],
   [999, "999 bytes"],
-  [1000, "1 KB"],
-  [1536, "1.5 KB"],
-  [150_000, "150 KB"],
-  [999_949, "999.9 KB"],
+  [1000, "1 kB"],
+  [1536, "1.5 kB"],
+  [150_000, "150 kB"],
+  [999_949, "999.9 kB"],
   [999_950, "1 MB"],
   [6_442_450_944, "6.4 GB"],
   [5 * 1024 ** 3, "5.4 GB"],
@@ -47,3 +48,11 @@ test("a moment is shown to the second, on the reader's own clock", () => {
   const noon = new Date(2026, 4, 4, 12, 2, 7);
   assert.equal(formatMoment(noon.toISOString()), "4 May 2026, 12:02:07");
 });
+
+for (const [text, sentence] of [
+  ["1 file added", "1 file added."],
+  ["a.mp4 failed: Try again.", "a.mp4 failed: Try again."],
+  ["Waiting …", "Waiting …"],
+]) {
+  test(`"${text}" is spoken with one end`, () => assert.equal(endSentence(text), sentence));
+}

@@ -44,3 +44,19 @@ test("a reason without a full stop gets one", () => {
   const error = { name: "UploadError", message: "Please sign in" };
   assert.match(describePause({ error, until: 0 }, 0, true).text, /^Please sign in\. Next/);
 });
+
+for (const [message, text] of [
+  ["The upload link expired. Trying again …", "The upload link expired."],
+  [
+    '"a.mp4" has not arrived at Sync yet. Try again in a moment.',
+    '"a.mp4" has not arrived at Sync yet.',
+  ],
+  ["Sync is busy. Try again in 5 seconds.", "Sync is busy."],
+  ["Try again", "Try again."],
+  ["Checking …", "Checking …"],
+]) {
+  test(`"${message}" gives no advice, since the next try comes by itself`, () => {
+    const pause = { error: { name: "UploadError", message }, until: 2000 };
+    assert.equal(describePause(pause, 0, true).text, `${text} Next try in 2 s.`);
+  });
+}

@@ -1,11 +1,13 @@
 """What the sandbox finds out about media files: as a player shows them."""
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
 import media_files as make
 import pytest
 
+from sandbox.upstream.image_headers import animated_webp
 from sandbox.upstream.media import MediaFacts, read_facts
 
 SIZE = (make.WIDTH, make.HEIGHT)
@@ -154,3 +156,15 @@ def test_broken_file(tmp_path: Path, data: bytes) -> None:
     """A file that breaks off or lies about itself raises nothing."""
     facts, thumbnail = facts_of(tmp_path, data)
     assert facts.has_thumbnail == thumbnail.exists()
+
+
+def test_many_chunks() -> None:
+    """A WebP file of very many chunks takes little more memory than its bytes."""
+    data = b"RIFF\xff\xff\xff\x03WEBP" + b"ABCD\0\0\0\0" * 50_000
+    tracemalloc.start()
+    try:
+        assert animated_webp(data) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(data)

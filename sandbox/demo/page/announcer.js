@@ -1,3 +1,5 @@
+import { endSentence } from "./format.js";
+
 const status = document.querySelector("#status");
 const GATHER = 800; // milliseconds
 const SPOKEN = 3; // messages at once
@@ -12,7 +14,8 @@ export function announce(message) {
 
 function speak() {
   const rest = waiting.length - SPOKEN;
-  const spoken = waiting.slice(0, SPOKEN).join(". ");
-  status.textContent = rest > 0 ? `${spoken}, and ${rest} more messages.` : `${spoken}.`;
+  const spoken = waiting.slice(0, SPOKEN);
+  if (rest > 0) spoken.push(`And ${rest} more messages`);
+  status.textContent = spoken.map(endSentence).join(" ");
   waiting = [];
 }

@@ -1,6 +1,6 @@
-const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
-/** 1536 is "1.5 KB": decimal units, as file managers and shops use them. */
+/** 1536 is "1.5 kB": decimal units, as file managers and shops use them. */
 export function formatBytes(bytes) {
   if (bytes === 1) return "1 byte";
   let value = bytes;
@@ -30,3 +30,6 @@ export function formatLength(seconds) {
   const tail = String(whole % 60).padStart(2, "0");
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
+
+/** "Gone" is "Gone.", and what ends with a full stop or the like stays as it is. */
+export const endSentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);

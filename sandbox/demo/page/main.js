@@ -4,6 +4,7 @@ import { createGallery } from "./gallery.js";
 import { showLimits } from "./limits.js";
 import { acceptFiles } from "./picker.js";
 import { openSession } from "./session.js";
+import { titleOf } from "./title.js";
 import { createUploads } from "./uploads.js";
 import { createUrlForm } from "./url-form.js";
 import { showUsers } from "./users.js";
@@ -24,7 +25,7 @@ async function start() {
   const gallery = createGallery(uploader, report);
   const uploads = createUploads(uploader, (upload) => {
     gallery.add(upload);
-    announce(`${upload.fileName} is ready`);
+    announce(`${titleOf(upload)} is ready`);
   });
   acceptFiles((files) => uploads.add(files));
   createUrlForm(uploader, config.samples, (upload) => gallery.add(upload));

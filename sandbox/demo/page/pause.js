@@ -1,4 +1,4 @@
-import { formatSeconds } from "./format.js";
+import { endSentence, formatSeconds } from "./format.js";
 
 /**
  * Why an upload pauses, and for how long: what its row says.
@@ -17,7 +17,8 @@ export function describePause({ error, until }, now, isOnline) {
   if (!isOnline) {
     return { state: "Offline", text: "The upload resumes when the connection is back." };
   }
-  return { state: "Trying again", text: `${sentence(error.message)} Next try in ${wait}.` };
+  return { state: "Trying again", text: `${reasonOf(error.message)} Next try in ${wait}.` };
 }
 
-const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
+/** What went wrong, without the advice to try again: the page does that, and says when. */
+const reasonOf = (message) => endSentence(message.replace(/ (Try|Trying) again\b[^.]*\.?$/, ""));

@@ -20,7 +20,11 @@ export function createUrlForm(uploader, offered, onReady) {
     clearErrors();
     try {
       const { url, type, name } = Object.fromEntries(new FormData(form));
-      const upload = await uploader.registerUrl({ url, type, name: name || undefined });
+      const upload = await uploader.registerUrl({
+        url: requirePasted(url),
+        type,
+        name: name || undefined,
+      });
       form.reset();
       form.elements.url.focus();
       onReady(upload);
@@ -31,6 +35,12 @@ export function createUrlForm(uploader, offered, onReady) {
       setBusy(false);
     }
   });
+}
+
+function requirePasted(text) {
+  if (text.trim()) return text;
+  const message = "Paste a web address that begins with https://";
+  throw Object.assign(new Error(message), { code: "invalid_url" });
 }
 
 function sampleItem({ url, type }) {
