@@ -35,11 +35,6 @@ test("a queue that tells no place tells the time alone", () => {
   assert.equal(describePause({ error, until: 9000 }, 0, true).text, "The upload starts in 9 s.");
 });
 
-test("a reason that goes on gets no full stop", () => {
-  const error = { name: "ExpiredError", message: "The upload link expired. Trying again …" };
-  assert.match(describePause({ error, until: 0 }, 0, true).text, /Trying again … Next try/);
-});
-
 test("a reason without a full stop gets one", () => {
   const error = { name: "UploadError", message: "Please sign in" };
   assert.match(describePause({ error, until: 0 }, 0, true).text, /^Please sign in\. Next/);
