@@ -35,13 +35,18 @@ const secondsIn = (header) =>
 export const connect =
   (endpoint, getToken, diagnose, signal) => async (path, method, content, ticket, key) => {
     let isAsked = false;
+    const explain = () =>
+      isAsked
+        ? diagnose("broker", "ALLOWED_ORIGINS", endpoint)
+        : diagnose("server", "CORS rules", "getToken's URL");
 
     /**
      * @param {boolean} refresh
      * @returns {Promise<[response: any, body?: any, cause?: unknown]>} What came, or why nothing did.
      */
     const request = async (refresh) => {
-      const token = await tokenFrom(getToken, { refresh, signal });
+      isAsked = false;
+      const token = await tokenFrom(getToken, { refresh, signal }, explain);
       isAsked = true;
       let response = NO_RESPONSE;
       try {
@@ -75,11 +80,11 @@ export const connect =
     if (status === 202)
       body = { code: "still_registering", detail: "It is still being processed." };
     else if (ok && body) return body;
-    const isUnreachable = !status && isAsked;
     throw brokerFailure(status, body, {
       retryAfter: secondsIn(headers?.get("Retry-After")),
       requestId: headers?.get("X-Request-Id") ?? body?.requestId,
-      hint: isUnreachable ? diagnose("broker", "ALLOWED_ORIGINS", endpoint) : undefined,
+      // A request that the network's return cut short says nothing about the server.
+      hint: body || answer === null ? undefined : explain(),
       // What a gateway says is for developers.
       cause: cause ?? body?.message,
     });

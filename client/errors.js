@@ -16,7 +16,7 @@ export class UploadError extends Error {
    * @param {{
    *   code: string, retryable?: boolean, status?: number, requestId?: string, retryAfter?: number,
    *   errors?: { pointer: string, detail: string }[], ticket?: string, position?: number,
-   *   cause?: unknown, hint?: string,
+   *   cause?: unknown, hint?: string | undefined,
    * } & Record<string, unknown>} facts
    */
   constructor(message, facts) {

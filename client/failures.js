@@ -1,7 +1,7 @@
 import { ExpiredError, LineError, NetworkError, RefusedError, UploadError } from "./errors.js";
-import { LINK_EXPIRED, UNREACHABLE } from "./words.js";
+import { UNREACHABLE } from "./words.js";
 
-const IN_LINE = ["waiting_in_line", "line_full"];
+const IN_LINE = /waiting_in_line|line_full/;
 
 /**
  * Whether nobody answered, or somebody else did: a captive portal answers in the broker's place, with a page and
@@ -23,7 +23,7 @@ function failure(status, message, facts) {
   const { code, retryable = isTransient(status) } = facts;
   let Kind = retryable ? UploadError : RefusedError;
   if (isNetwork(status)) Kind = NetworkError;
-  if (IN_LINE.includes(code)) Kind = LineError;
+  if (IN_LINE.test(code)) Kind = LineError;
   if (status === 410 || code === "url_expired") Kind = ExpiredError;
   return new Kind(message, { ...facts, retryable, status });
 }
@@ -64,7 +64,7 @@ export function storageFailure({ status, responseText }, fileName, facts) {
   const isExpired = status === 403;
   if (isExpired) {
     code = "url_expired";
-    message = LINK_EXPIRED;
+    message = "The upload link expired. Try again.";
   }
   return failure(status, message, {
     code,

@@ -13,7 +13,7 @@ export interface UploaderOptions {
    * Time in the broker's line or offline does not count.
    */
   patience?: number | undefined;
-  /** Seconds without any progress after which a connection counts as lost; 30 by default. */
+  /** Seconds without any progress after which a connection counts as lost, 0 for no limit; 30 by default. */
   stallTimeout?: number | undefined;
 }
 

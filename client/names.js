@@ -1,5 +1,5 @@
-const LONGEST = 255; // code points, which is the broker's limit
-const TAIL = 40; // code points that stay at the end, the extension among them
+// More code points than the 255 that the broker takes; the last 40 stay, the extension among them.
+const TOO_LONG = /^(.{214}).{2,}(.{40})$/su;
 
 // Controls, line separators, halves of characters, and the invisible marks that turn the direction of text, by which a
 // name could look like another one: the broker refuses them.
@@ -11,12 +11,7 @@ const SEPARATOR = /[/\\]/g;
  *
  * @param {string} [text]
  */
-export function tidy(text = "") {
-  const characters = [...text.replace(UNWANTED, "")];
-  if (characters.length <= LONGEST) return characters.join("");
-  const head = characters.slice(0, LONGEST - TAIL - 1);
-  return [...head, "…", ...characters.slice(-TAIL)].join("");
-}
+export const tidy = (text = "") => text.replace(UNWANTED, "").replace(TOO_LONG, "$1…$2");
 
 /** @param {string} name */
 const tidyFileName = (name) => tidy(name.replace(SEPARATOR, "_"));

@@ -9,7 +9,7 @@ function checkEndpoint(endpoint) {
   const url = parseWebUrl(endpoint);
   if (url) return (url.origin + url.pathname).replace(/\/+$/, "");
   throw new TypeError(
-    `createUploader: endpoint must be the broker's full URL, such as https://uploads-api.example.com, not "${endpoint}".`,
+    `createUploader: endpoint must be the broker's full URL, such as https://api.example.com, not "${endpoint}".`,
   );
 }
 
@@ -21,7 +21,7 @@ function checkEndpoint(endpoint) {
  */
 export function checkOptions({ endpoint, getToken, ...rest } = {}) {
   const url = checkEndpoint(endpoint);
-  if (typeof getToken !== "function" && (typeof getToken !== "string" || !getToken))
+  if (!getToken || !["function", "string"].includes(typeof getToken))
     throw new TypeError(
       "createUploader: getToken must be a function that returns the user's token, or that token.",
     );

@@ -1,6 +1,6 @@
 import { within } from "./abort.js";
 import { isOffline } from "./network.js";
-import { WHILE_RETRYING } from "./words.js";
+import { whileRetrying } from "./words.js";
 
 const LONGEST_PAUSE = 30; // seconds, if nobody asked for a longer one
 
@@ -40,7 +40,7 @@ export const retrying =
           waited += wait;
         }
         if (waited > patience) throw error;
-        error.message = WHILE_RETRYING[error.message] ?? error.message;
+        error.message = whileRetrying(error.message);
         report?.(phase, loaded, { error, wait });
         await within(wait, signal);
       }

@@ -5,7 +5,7 @@ const VISIBLE_ASCII = /^[!-~]+$/;
 
 // How browsers and Node begin the message of a lost connection; any other TypeError is a defect of the app.
 const LOST_CONNECTION =
-  /^(failed to fetch|fetch failed|load failed|network ?error|the (internet|network) connection)/i;
+  /^(failed to fetch|fetch failed|load failed|network ?error|the \w+ connection)/i;
 
 /** @param {any} error */
 const isLostConnection = (error) =>
@@ -20,11 +20,11 @@ function faultOf(given) {
   if (!given) return "You are not signed in: getToken gave no token. Sign in and try again.";
   /** @param {string} what */
   const say = (what) => `getToken must give the token alone, but gave ${what}.`;
-  if (typeof given === "object") return say("an object: give the string inside it");
+  if (typeof given === "object") return say("an object");
   if (typeof given !== "string") return say(`a ${typeof given}`);
   if (/^</.test(given)) return say("a page of HTML");
-  if (/^[{["]/.test(given)) return say("JSON text: give the string inside it");
-  if (/^bearer\s/i.test(given)) return say("the word Bearer too: give the token without it");
+  if (/^[{["]/.test(given)) return say("JSON text");
+  if (/^bearer\s/i.test(given)) return say("the word Bearer too");
   if (!VISIBLE_ASCII.test(given)) return say("text with spaces or line breaks");
 }
 
@@ -33,17 +33,19 @@ function faultOf(given) {
  *
  * @param {import("./index.js").UploaderOptions["getToken"]} getToken
  * @param {import("./index.js").TokenContext} context
+ * @param {() => string | undefined} explain Why its server may be out of reach.
  * @returns {Promise<string>}
  */
-export async function tokenFrom(getToken, context) {
+export async function tokenFrom(getToken, context, explain) {
   /** @type {any} */
   let given;
   try {
     given = typeof getToken === "function" ? await getToken(context) : getToken;
   } catch (/** @type {any} */ cause) {
     const retryable = isLostConnection(cause);
-    const message = retryable ? UNREACHABLE : (cause?.message ?? cause);
-    throw new UploadError(message, { code: "token_failed", retryable, cause });
+    const message = retryable ? UNREACHABLE : cause?.message || cause || faultOf(cause);
+    const hint = retryable ? explain() : undefined;
+    throw new UploadError(message, { code: "token_failed", retryable, cause, hint });
   }
   const token = given?.trim?.() ?? given;
   const fault = faultOf(token);

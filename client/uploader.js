@@ -7,7 +7,7 @@ import { checkOptions } from "./options.js";
 import { retrying } from "./retry.js";
 import { putWithXhr } from "./transport.js";
 import { createTurns } from "./turns.js";
-import { uploadFile } from "./upload.js";
+import { uploading } from "./upload.js";
 import { parseWebUrl } from "./urls.js";
 
 /**
@@ -51,14 +51,12 @@ export function createUploader(options, put = putWithXhr) {
   const cancel = ({ id }, { signal } = {}) =>
     run(signal, (call, retry) => retry(() => call(`/uploads/${id}`, "DELETE")));
 
-  const shared = { put, stallTimeout, takeTurn, cancel, diagnose };
+  const uploadFile = uploading(put, stallTimeout, takeTurn, cancel, diagnose);
 
   return {
     cancel,
     upload: (file, options = {}) =>
-      run(options.signal, (call, retry, key) =>
-        uploadFile(file, options, call, retry, key, shared),
-      ),
+      run(options.signal, (call, retry, key) => uploadFile(file, options, call, retry, key)),
 
     pending: ({ signal } = {}) =>
       run(signal, async (call, retry) => {
@@ -69,7 +67,7 @@ export function createUploader(options, put = putWithXhr) {
           items
             .filter(
               (/** @type {import("./index.js").Upload} */ { id, status }) =>
-                UNFINISHED.includes(status) && !locks.includes(id),
+                UNFINISHED.test(status) && !locks.includes(id),
             )
             .map((/** @type {import("./index.js").Upload} */ { id }) =>
               call(`/uploads/${id}/complete`, "POST").catch(() =>
@@ -102,4 +100,4 @@ export function createUploader(options, put = putWithXhr) {
   };
 }
 
-const UNFINISHED = ["pending", "registering"];
+const UNFINISHED = /pending|registering/;

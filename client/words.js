@@ -1,15 +1,13 @@
 // What users read. A page shows `error.message`; codes and what servers said are in the error's other fields.
 
 export const UNREACHABLE = "Can't reach the server. Check your connection and try again.";
-export const LINK_EXPIRED = "The upload link expired. Try again.";
 
 /**
- * What is said in place of these as long as the client tries again by itself.
+ * Returns what is said as long as the client tries again by itself: nobody is asked to do it.
  *
- * @type {Record<string, string>}
+ * @param {string} message
  */
-export const WHILE_RETRYING = {
-  [UNREACHABLE]:
-    "Can't reach the server. Check your connection; the upload resumes when it is back.",
-  [LINK_EXPIRED]: "The upload link expired. Trying again …",
-};
+export const whileRetrying = (message) =>
+  message
+    .replace(" and try again", "; the upload resumes when it is back")
+    .replace(/Try again[^.]*\.$/, "Trying again …");

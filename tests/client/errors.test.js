@@ -84,6 +84,17 @@ test("an answer that is no problem document is still an error with status and re
   );
 });
 
+test("a page in the broker's place has the hint of a broker out of reach", async () => {
+  for (const status of [200, 404]) {
+    const error = await errorOf(
+      { [BEGIN]: [{ status, body: "<!doctype html>" }] },
+      { patience: 0 },
+    );
+    assert.deepEqual([error.code, error.status], ["unexpected_answer", status]);
+    assert.match(error.hint, /^Can't reach the broker at http:/);
+  }
+});
+
 test("a gateway's own words reach the developer as the cause", async () => {
   const error = await errorOf({ [BEGIN]: [{ status: 403, body: { message: "Forbidden" } }] });
   assert.ok(error instanceof RefusedError);

@@ -32,11 +32,13 @@ for (const [route, status, body] of [
   });
 }
 
-test("the network that is found again leaves a broker without an answer as such", async () => {
+test("the network that is found again leaves a broker without an answer as such", async (context) => {
+  const warn = context.mock.method(console, "warn", () => {});
   const { server, uploader } = await start({ "GET /limits": silentAtFirst({ body: {} }) });
   const error = failureOf(uploader.limits());
   await server.arrival("GET /limits");
   network.dispatchEvent(new Event("online"));
-  const { code, retryable } = await error;
-  assert.deepEqual([code, retryable], ["broker_unreachable", true]);
+  const { code, retryable, hint } = await error;
+  assert.deepEqual([code, retryable, hint], ["broker_unreachable", true, undefined]);
+  assert.equal(warn.mock.callCount(), 0);
 });

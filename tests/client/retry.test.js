@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { LineError, NetworkError, UploadError } from "../../client/index.js";
 import { retrying } from "../../client/retry.js";
+import { whileRetrying } from "../../client/words.js";
 import { describe, test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
@@ -317,3 +318,20 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(waits[0].error.code, "unexpected_answer");
   });
 });
+
+for (const [final, meanwhile] of [
+  ["Sync failed. Try again in a moment.", "Sync failed. Trying again …"],
+  [
+    '"take.mp4" could not be stored. Try again later.',
+    '"take.mp4" could not be stored. Trying again …',
+  ],
+  [
+    "Can't reach the server. Check your connection and try again.",
+    "Can't reach the server. Check your connection; the upload resumes when it is back.",
+  ],
+  ["Please sign in", "Please sign in"],
+]) {
+  test(`"${final}" asks nobody to do so while the client does`, () => {
+    assert.equal(whileRetrying(final), meanwhile);
+  });
+}

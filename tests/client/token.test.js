@@ -83,6 +83,31 @@ test("a reason that is no error is told as it is", async () => {
   assert.equal((await failureOf(uploader.upload(file))).message, "signed out");
 });
 
+test("getToken that throws no reason at all leaves the user with words", async () => {
+  const { uploader } = await start({}, { getToken: () => Promise.reject() });
+  const { code, message } = await failureOf(uploader.upload(file));
+  assert.equal(code, "token_failed");
+  assert.match(message, /^You are not signed in/);
+});
+
+test("a token's server that can't be reached is told to the developer at once and once", async (context) => {
+  const { mock } = context.mock.method(console, "warn", () => {});
+  const getToken = () => Promise.reject(new TypeError("Failed to fetch"));
+  const { server, uploader } = await start({}, { getToken, patience: 0 });
+  const hint =
+    "Can't reach the server at getToken's URL. Is it running? Is this program in its CORS rules? " +
+    "Does the page's CSP list it in connect-src?";
+  for (let tries = 0; tries < 2; tries += 1) {
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.code, error.hint], ["token_failed", hint]);
+  }
+  assert.deepEqual(
+    mock.calls.map((call) => call.arguments),
+    [[hint]],
+  );
+  assert.deepEqual(server.routes(), []);
+});
+
 test("a token's request that lost its connection is made again", async () => {
   let asked = 0;
   const getToken = async () => {
@@ -124,18 +149,14 @@ for (const [name, getToken] of [
 for (const [what, given, said] of [
   ["a page with line breaks", "<!doctype html>\n<title>App</title>\n", "a page of HTML."],
   ["a page in one line", " <!doctype html><title>App</title>", "a page of HTML."],
-  ["JSON text", '{"token": "secret-1"}', "JSON text: give the string inside it."],
-  ["a quoted token", '"secret-1"', "JSON text: give the string inside it."],
-  ["a list in JSON", '["secret-1"]', "JSON text: give the string inside it."],
-  ["a whole answer", { token: "secret-1" }, "an object: give the string inside it."],
-  ["a promise in a list", [Promise.resolve("secret-1")], "an object: give the string inside it."],
-  ["a Response", new Response("secret-1"), "an object: give the string inside it."],
-  ["a header's value", "Bearer secret-1", "the word Bearer too: give the token without it."],
-  [
-    "a header's value in small letters",
-    "bearer secret-1",
-    "the word Bearer too: give the token without it.",
-  ],
+  ["JSON text", '{"token": "secret-1"}', "JSON text."],
+  ["a quoted token", '"secret-1"', "JSON text."],
+  ["a list in JSON", '["secret-1"]', "JSON text."],
+  ["a whole answer", { token: "secret-1" }, "an object."],
+  ["a promise in a list", [Promise.resolve("secret-1")], "an object."],
+  ["a Response", new Response("secret-1"), "an object."],
+  ["a header's value", "Bearer secret-1", "the word Bearer too."],
+  ["a header's value in small letters", "bearer secret-1", "the word Bearer too."],
   ["two words", "secret-1 secret-2", "text with spaces or line breaks."],
   ["two lines", "secret-1\nsecret-2", "text with spaces or line breaks."],
   ["a number", 1234, "a number."],

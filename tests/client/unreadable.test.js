@@ -112,3 +112,69 @@ for (const [how, change] of [
     assert.equal(server.at(COMPLETE).length, 0);
   });
 }
+
+// What browsers have and Node has not: the global object is told when the network is found again, which ends pauses.
+const network = new EventTarget();
+globalThis.addEventListener = network.addEventListener.bind(network);
+
+test("a file that can't be read for a moment while it is sent is registered", async () => {
+  const state = { bytes: "bytes" };
+  let reads = 0;
+  class HeldFile extends LiveFile {
+    slice(...range) {
+      if (range.length === 1) reads += 1;
+      return super.slice(...range);
+    }
+  }
+  const readAgain = async () => {
+    const known = reads;
+    for (let tries = 0; reads === known && tries < 1000; tries += 1) {
+      network.dispatchEvent(new Event("online"));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const { uploader } = await start({
+    [PUT]: [
+      {
+        before: async () => {
+          state.bytes = "";
+          await readAgain();
+          state.bytes = "bytes";
+          await readAgain();
+        },
+        body: "",
+      },
+    ],
+  });
+  assert.equal((await uploader.upload(new HeldFile(state))).asset.id, "asset-1");
+});
+
+test("a file that can't be read because the network is gone is tried again when it is back", async (context) => {
+  const state = { bytes: "bytes" };
+  Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true });
+  context.after(() => delete globalThis.navigator);
+  const { uploader } = await start({
+    [PUT]: [
+      {
+        before: () => {
+          state.bytes = "";
+          navigator.onLine = false;
+        },
+        cut: true,
+      },
+      { body: "" },
+    ],
+    [COMPLETE]: [
+      { status: 409, body: { code: "file_not_uploaded", retryable: true } },
+      { body: { status: "registered", asset: { id: "asset-1" } } },
+    ],
+  });
+  const onProgress = ({ wait }) => {
+    if (!wait) return;
+    Object.assign(state, { bytes: "bytes" });
+    navigator.onLine = true;
+    setTimeout(() => network.dispatchEvent(new Event("online")));
+  };
+  const { asset } = await uploader.upload(new LiveFile(state), { onProgress });
+  assert.equal(asset.id, "asset-1");
+});
