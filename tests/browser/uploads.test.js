@@ -31,7 +31,7 @@ test("registered assets are listed with id, facts and thumbnail or player, after
   assert.equal(cards.get("sample.mp4").kind, "video");
   assert.equal(cards.get("sample.wav").kind, "audio");
   assert.equal(cards.get("sample.png").kind, "img");
-  assert.match(cards.get("sample.mp4").facts, /^Video · mp4 · 0:\d\d · \d+ × \d+ · [\d.]+ KB$/);
+  assert.match(cards.get("sample.mp4").facts, /^Video · mp4 · 0:\d\d · \d+ × \d+ · [\d.]+ kB$/);
   for (const { name, assetId } of rows) assert.equal(cards.get(name).assetId, assetId);
   await demo.page.waitForFunction(() => document.querySelector(".card img").naturalWidth > 0);
   assert.deepEqual(demo.complaints, []);
