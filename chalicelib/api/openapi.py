@@ -74,7 +74,7 @@ def document(operations: Iterable[Operation], prefix: str) -> Json:
         "info": {
             "title": "sync upload broker",
             "version": VERSION,
-            "description": "Uploads from browsers to sync. without the API key.",
+            "description": "Uploads from browsers to Sync without the API key.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": prefix or "/"}],
