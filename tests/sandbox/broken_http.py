@@ -18,8 +18,8 @@ def converse(port: int, *parts: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while received := connection.recv(65_536):
                 answer += received
-        except (ConnectionError, TimeoutError):
-            pass  # The server had enough of it, or waits for more.
+        except OSError:
+            pass  # The server had enough of it, or waits for more. ENOTCONN has no class below it.
     return answer
 
 
