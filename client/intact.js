@@ -6,8 +6,8 @@ const EDGE = 1024; // bytes
 const READ_WITHIN = 60; // seconds: a file may have to come from a network drive
 
 /**
- * Returns the first and the last bytes as text, or NaN, which equals nothing, if some of them are gone. Chromium and WebKit refuse to
- * read a file that has changed since it was chosen; Firefox reads what the file is now.
+ * Returns the first and the last bytes as text, or NaN, which equals nothing, if some of them are gone. Chromium and
+ * WebKit refuse to read a file that has changed since it was chosen; Firefox reads what the file is now.
  *
  * @param {Blob} file
  */

@@ -28,7 +28,7 @@ export const putWithXhr = ({ method, uploadUrl, headers }, body, stall, signal, 
     /** @param {number} loaded */
     const progress = (loaded) => {
       clearTimeout(timer);
-      timer = setTimeout(abort, (1000 * stall) % LONGEST_STALL || LONGEST_STALL);
+      timer = setTimeout(abort, Math.min(1000 * stall || LONGEST_STALL, LONGEST_STALL));
       onProgress(loaded);
     };
     signal.onabort = abort;
