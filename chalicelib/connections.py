@@ -237,7 +237,7 @@ def _failure(error: requests.RequestException) -> upstream_errors.UpstreamError:
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell a refused connection from one that broke off: urllib3 names the cause."""
+    """Whether a connection was refused, and not broken off later: urllib3 names the cause."""
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     return type(reason).__name__ in {"NewConnectionError", "NameResolutionError"}

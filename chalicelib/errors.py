@@ -15,7 +15,7 @@ class BrokerError(Exception):
         code: One of the closed list in `docs/errors.md`.
         title: The same for every error of the class.
         retryable: Whether the same request may succeed later.
-        detail: What happened this time, for people.
+        detail: What happened this time, in words for users.
         errors: For invalid input, what is wrong with which field: dictionaries with `detail`
             and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
@@ -200,7 +200,7 @@ class InvalidInput(RequestError):
 
 
 class ContentTypeNotAccepted(RequestError):
-    """The file's content type is none that this broker takes."""
+    """The caller may not upload files of this content type."""
 
     status = 422
     code = "content_type_not_accepted"

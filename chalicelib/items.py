@@ -113,7 +113,7 @@ def from_upload(upload: Upload, pk: str) -> Item:
         "sourceUrl": upload.source_url,
         "targets": [asdict(target) for target in upload.targets],
         "attempt": asdict(upload.attempt) if upload.attempt else None,
-        # As JSON text, because DynamoDB's numbers are decimals and sync.'s are not.
+        # As JSON text, because DynamoDB's numbers are decimals and Sync's are not.
         "asset": json.dumps(upload.asset) if upload.asset else None,
         "error": json.dumps(upload.error) if upload.error else None,
         "tried": upload.tried,
@@ -176,7 +176,7 @@ def start_key(list_key: str, text: str) -> Item:
     """Read a cursor. The list is the caller's own, whatever the cursor says.
 
     Raises:
-        InvalidInput: It is none that `cursor` wrote.
+        InvalidInput: `cursor` did not write it.
     """
     try:
         order, pk = _read_cursor(text)

@@ -74,7 +74,7 @@ class Jwks:
         kid = header.get("kid")
         seen = self._fetches
         if self._monotonic() >= self._due:
-            # Whoever has keys goes on with them while one request fetches.
+            # Requests that have keys keep using them while one of them fetches.
             self._refresh(seen, wait=not self._all, is_due=True)
         found = self._known(kid)
         if not found and self._fetches == seen:
@@ -184,7 +184,7 @@ def _key(entry: dict[str, Any]) -> Key | None:
         entry.get("use", "sig") != "sig"
         or entry.get("alg", names[0]) not in names
         or (isinstance(operations, list) and "verify" not in operations)
-        or "d" in entry  # Whose private part is published proves nothing any more.
+        or "d" in entry  # With its private part published, the key proves nothing.
     ):
         return None
     try:

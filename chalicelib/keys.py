@@ -22,7 +22,7 @@ REFRESH_SECONDS = 10.0  # and how often after that; a flood of forgeries must no
 
 
 class Key(NamedTuple):
-    """What verifies a signature, and the only algorithm that it may be used with, by its names."""
+    """A key that verifies signatures, and all names of the one algorithm that it is for."""
 
     value: Any
     algorithms: tuple[str, ...]
@@ -31,8 +31,8 @@ class Key(NamedTuple):
 class Allowance:
     """How often a stranger may make the broker ask: a few times in a row, then now and then.
 
-    A rotation is noticed at once by it, however young the container is. Whoever holds one guards
-    it by a lock.
+    With it a rotation is noticed at once, however young the container is. It is not thread-safe:
+    its owner guards it by a lock.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -150,7 +150,7 @@ def parameter(client: Callable[[], "SSMClient"], name: str, check: Callable[[str
         except BotoCoreError as error:
             raise errors.SecretsUnavailable("SSM can't be reached.") from error
         if answer["Parameter"].get("Type") != "SecureString":
-            # Whoever may read any parameter could read it, and it lies there in the clear.
+            # A plain parameter is stored in the clear, and read by all who may read any parameter.
             raise ValueError("of the type SecureString")
         return check(answer["Parameter"]["Value"].strip())
 

@@ -10,7 +10,7 @@ from chalicelib.uploads import Json, Upload, size_of
 
 
 class Ledger:
-    """What each caller has used, and what all containers together have.
+    """The quotas that callers have used, counted across all containers.
 
     Args:
         table: The broker's table.
