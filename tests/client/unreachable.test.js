@@ -166,6 +166,8 @@ test("a stallTimeout of 0, of Infinity or of years lets a PUT take its time", as
     const { page, server } = await watch({ [PUT]: [{ before: pause, body: "" }] });
     await page.evaluate(`window.entry = send(location.origin, { stallTimeout: ${stallTimeout} })`);
     await page.waitForFunction(() => window.entry.end === "done");
+    // A PUT that was given up would be told as a pause, and its bytes be found after it.
+    assert.deepEqual(await page.evaluate(() => window.entry.pauses), []);
     assert.equal(server.at(PUT).length, 1);
   }
 });
