@@ -20,7 +20,10 @@ from request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
 
 # The import above lets these be found.
 from running_broker import ORIGIN, Api, RunningBroker  # isort: skip
-from chalicelib import aws, items, observability, wiring  # isort: skip
+from chalicelib import aws  # isort: skip
+from chalicelib import items  # isort: skip
+from chalicelib.core import log  # isort: skip
+from chalicelib import wiring  # isort: skip
 from chalicelib.slots import Event, Slot  # isort: skip
 from ops import table  # isort: skip
 
@@ -118,7 +121,7 @@ class Counting:
         # A grant whose write takes long costs another one, which is not what is counted here.
         broker.clock.tick()
         beside.put_item(TableName=broker.table, Item=_line(BUDGET))
-        observability.configure("INFO", broker.log, table="sync-upload-broker-prod")
+        log.configure("INFO", broker.log, table="sync-upload-broker-prod")
         self._broker = broker
         self.api = Api(broker)
         self.calls: dict[str, Call] = {}

@@ -14,7 +14,9 @@ from pathlib import Path
 from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 
 # The import above lets these be found.
-from chalicelib import items, observability, wiring  # isort: skip
+from chalicelib import items  # isort: skip
+from chalicelib.core import log  # isort: skip
+from chalicelib import wiring  # isort: skip
 from chalicelib.uploads import Status, Target, Upload  # isort: skip
 from ops import table  # isort: skip
 
@@ -75,7 +77,7 @@ def measure(upstream: RunningUpstream, count: int) -> bool:
             "SWEEP_REGISTERS_PER_MINUTE": "10000",
         }
     )
-    observability.configure("ERROR")
+    log.configure("ERROR")
     settled, runs, started = 0, 0, time.monotonic()
     while swept := broker.sweeper.run(RUN_SECONDS).settled:
         settled += swept

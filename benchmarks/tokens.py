@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true")
 
 from app import app
-from chalicelib import observability, wiring
+from chalicelib import wiring
 from chalicelib.caller_ids import SECRET_BYTES
+from chalicelib.core import log
 
 SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing
 CLAIMS = {"sub": "bench", "iss": "https://bench", "aud": "uploads", "exp": int(time.time()) + 3600}
@@ -115,7 +116,7 @@ def microseconds(job: Callable[[], Any]) -> float:
 def main() -> None:
     """Measure all in turns, and print medians."""
     with Path(os.devnull).open("w") as nowhere:
-        observability.configure("ERROR", nowhere)
+        log.configure("ERROR", nowhere)
         ways = contenders()
         times: dict[str, list[float]] = {name: [] for name in ways}
         bare: dict[str, list[float]] = {name: [] for name in ways}

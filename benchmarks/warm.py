@@ -24,7 +24,8 @@ from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 # The import above lets these be found.
 import jwt  # isort: skip
 from app import app  # isort: skip
-from chalicelib import observability, wiring  # isort: skip
+from chalicelib.core import log  # isort: skip
+from chalicelib import wiring  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "warm"
@@ -72,7 +73,7 @@ class Container:
     def __init__(self) -> None:
         self.times: dict[str, list[tuple[float, float, float]]] = {}
         self._log = io.StringIO()
-        observability.configure("INFO", self._log, table=TABLE)
+        log.configure("INFO", self._log, table=TABLE)
 
     def ask(self, name: str, sent: dict[str, Any], status: int) -> Any:
         """Call the handler, and keep what it took."""

@@ -25,7 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from chalicelib.slots import MINUTE, NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
+from chalicelib.core.clock import MINUTE
+from chalicelib.slots import NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
 
 MARGIN = 1_000
 LAG = 200  # what writing a grant takes, at most

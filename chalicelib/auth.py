@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import jwt
 
-from chalicelib import errors, observability
 from chalicelib.callers import Caller, Limits
+from chalicelib.core import errors, log
+from chalicelib.core.settings import jwt_secrets
 from chalicelib.keys import Key, Secret
-from chalicelib.settings import jwt_secrets
 from chalicelib.token_rules import Rules, TokenRefusedError, shown
 
 MAX_TOKEN_BYTES = 8192
@@ -100,8 +100,8 @@ class Authenticator:
             claims = self._claims(_token(authorization))
             limits = self._limits_of(claims)
         except TokenRefusedError as refusal:
-            request_id = observability.request_id()
-            observability.event(
+            request_id = log.request_id()
+            log.event(
                 "token_refused", requestId=request_id, reason=refusal.reason, **refusal.fields
             )
             is_bare = refusal.reason in _WITHOUT_TOKEN

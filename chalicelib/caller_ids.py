@@ -10,7 +10,7 @@ import hmac
 import secrets
 from contextlib import suppress
 
-from chalicelib import errors, observability
+from chalicelib.core import errors, log
 from chalicelib.table import Change, Table
 
 PK = "secret#callers"
@@ -49,7 +49,7 @@ class CallerIds:
     def _read(self) -> bytes:
         """Read the secret; the first container of all makes it."""
         # The container needs it once, whichever request comes first: no request is charged.
-        with observability.uncounted():
+        with log.uncounted():
             item = self._table.get(PK)
             if item is None:
                 # If another container was faster, or the answer to this very write was lost and

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib import media_types
+from chalicelib.core import media_types
 
 _MOST = 10**18  # DynamoDB's numbers have 38 digits; no limit is as large as this
 

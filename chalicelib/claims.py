@@ -13,11 +13,13 @@ registration.
 import hashlib
 import json
 
-from chalicelib import errors, items
-from chalicelib.addresses import canonical
+from chalicelib import items
+from chalicelib.core import errors
+from chalicelib.core.types import Json
+from chalicelib.core.urls import canonical
 from chalicelib.ports import Claimed
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Json, Upload
+from chalicelib.uploads import Upload
 
 REGISTERING = "urls#registering"
 MOST_URLS = 50

@@ -15,8 +15,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from chalicelib import observability, upstream_errors
-from chalicelib.uploads import Json
+from chalicelib import upstream_errors
+from chalicelib.core import log
+from chalicelib.core.types import Json
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
@@ -185,7 +186,7 @@ class Client:
         finally:
             self._last_used = self._monotonic()
             if not admission.is_refused:
-                observability.count_upstream(self._last_used - started - admission.seconds)
+                log.count_upstream(self._last_used - started - admission.seconds)
         return Answer(response.status_code, response.headers.get("Retry-After"), content)
 
     def _open(

@@ -3,9 +3,9 @@
 from typing import Any
 
 from chalicelib import items, moves
+from chalicelib.core.types import Json
 from chalicelib.ports import Due
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Json
 
 DUE_INDEX = "by-due"
 

@@ -8,7 +8,7 @@ plain text), and all of them under a foreign name that was made to point here.
 import re
 from collections.abc import Collection, Mapping
 
-from chalicelib import errors
+from chalicelib.core import errors
 
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # https://www.w3.org/TR/fetch-metadata/: what an address bar, a program or this very origin sends.

@@ -10,7 +10,8 @@ next request after two minutes.
 import hashlib
 from collections.abc import Callable
 
-from chalicelib import errors, items
+from chalicelib import items
+from chalicelib.core import errors
 from chalicelib.ports import Binding
 from chalicelib.table import Change, Table
 from chalicelib.uploads import RequestKey

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from chalicelib import errors
 from chalicelib.attempts import Attempt
+from chalicelib.core import errors
 from chalicelib.uploads import Status, Target, Upload
 
 Item = dict[str, Any]

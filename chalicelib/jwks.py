@@ -14,7 +14,7 @@ import requests
 from jwt import PyJWTError, algorithms
 from urllib3.exceptions import HTTPError
 
-from chalicelib import errors, observability
+from chalicelib.core import errors, log
 from chalicelib.keys import Allowance, Key
 
 KEEP_SECONDS = 600.0  # how long a withdrawn key is still accepted
@@ -116,7 +116,7 @@ class Jwks:
         except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
             self._has_failed = True
             self._due = self._monotonic() + RETRY_SECONDS
-            observability.event("jwks_not_read", level=40, reason=type(error).__name__)
+            log.event("jwks_not_read", level=40, reason=type(error).__name__)
             return
         by_kid: dict[str | None, list[Key]] = {}
         for kid, key in found:
@@ -125,7 +125,7 @@ class Jwks:
         self._has_failed = False
         self._due = self._monotonic() + KEEP_SECONDS
         if not found:
-            observability.event("jwks_without_keys", level=40)
+            log.event("jwks_without_keys", level=40)
 
     def _download(self) -> bytes:
         deadline = self._monotonic() + self._seconds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors, observability
+from chalicelib.core import errors, log
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -113,12 +113,12 @@ class Secret:
             self._value = self._load()
             self._failure = None
         except errors.SecretsUnavailable as error:
-            observability.event("secret_not_read", level=40, reason=error.detail)
+            log.event("secret_not_read", level=40, reason=error.detail)
             self._failure = errors.SecretsUnavailable(
                 "This service can't read its secrets. Try again in a moment."
             )
         except ValueError as error:
-            observability.event("secret_not_valid", level=40, reason=f"it must be {error}")
+            log.event("secret_not_valid", level=40, reason=f"it must be {error}")
             self._failure = errors.Misconfigured(
                 "This service is not set up correctly. Tell those who run it."
             )

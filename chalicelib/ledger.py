@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 
 from chalicelib import items, quotas
 from chalicelib.callers import Limits
+from chalicelib.core.types import Json
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Json, Upload, size_of
+from chalicelib.uploads import Upload, size_of
 
 
 class Ledger:

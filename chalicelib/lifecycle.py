@@ -5,8 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import errors, observability, outcomes, upstream_errors
+from chalicelib import outcomes, upstream_errors
 from chalicelib.callers import Caller
+from chalicelib.core import errors, log
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
 from chalicelib.ports import (
     Binding,
@@ -117,7 +118,7 @@ class Lifecycle:
         except errors.BrokerError:
             self._release(binding)
             raise
-        observability.moved(upload.id, Status.PENDING)
+        log.moved(upload.id, Status.PENDING)
         return upload, used, opening.standing
 
     def renew(
@@ -155,7 +156,7 @@ class Lifecycle:
         """Cancel a pending upload; a cancelled one stays so."""
         claim = self._store.cancel(upload_id, caller.id, self._now())
         if claim.granted:
-            observability.moved(upload_id, Status.CANCELLED)
+            log.moved(upload_id, Status.CANCELLED)
             return
         upload = _own(claim.upload, caller)
         if upload.status is not Status.CANCELLED:
@@ -225,7 +226,7 @@ class Lifecycle:
             self._release(binding)
             raise
         self._permit(caller, upload, binding)
-        observability.moved(upload.id, Status.REGISTERING)
+        log.moved(upload.id, Status.REGISTERING)
         return self._first_post(upload, binding), used
 
     def _create_url(

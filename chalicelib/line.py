@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from chalicelib import admission, errors, items, observability, wording
+from chalicelib import admission, items
 from chalicelib.admission import Budget, Full, Place, Turn
+from chalicelib.core import errors, log, wording
 from chalicelib.ports import LineStanding, Opening
 from chalicelib.slots import UNUSED, Slot, Slowdown, caller_number
 from chalicelib.table import Change, Table, Written
@@ -166,7 +167,7 @@ class Line:
             sets={"slow": asdict(slower)},
         )
         self._table.write(change)
-        observability.event("line_slower", level=30, until=slower.until, floor=slower.floor)
+        log.event("line_slower", level=30, until=slower.until, floor=slower.floor)
 
     def _decide(self, caller_id: str, turn: int | None, seen: _Seen) -> _Entered:
         """Find a place in what was read, or write a turn down and raise it."""
@@ -185,7 +186,7 @@ class Line:
                 raise self._full(decision.opens_at)
             written = self._write(seen.raw, line.with_turn(decision, caller))
             if written.granted:
-                observability.note(lineLength=len(line.waiting) + 1)
+                log.note(lineLength=len(line.waiting) + 1)
                 raise self._waiting(caller_id, decision.at, decision)
             seen = self._seen(written.item or {})
         raise errors.StoreUnavailable(_CROWDED, retry_after=1)
@@ -345,4 +346,4 @@ class _counted:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Count, and let the failure go on."""
         if isinstance(error, errors.StoreUnavailable):
-            observability.event("line_unavailable", level=40)
+            log.event("line_unavailable", level=40)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib import items
+from chalicelib.core.types import Json
 from chalicelib.table import Change
-from chalicelib.uploads import Json, Status, Upload, next_look, sources, try_pause
+from chalicelib.uploads import Status, Upload, next_look, sources, try_pause
 
 UNFINISHED = ("dueShard", "dueAt")  # what holds an upload in the sweep's index
 OWN_PENDING = "#owner = :owner AND #status = :pending"

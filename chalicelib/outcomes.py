@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from chalicelib import errors, upstream_errors, wording
+from chalicelib import upstream_errors
+from chalicelib.core import errors, wording
 from chalicelib.uploads import Status, Upload
 
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from chalicelib.attempts import Attempt, Candidates, Walk
 from chalicelib.callers import Limits
+from chalicelib.core.types import Json
 from chalicelib.quotas import Reservation, Standing
-from chalicelib.uploads import AssetType, Json, Page, Presigned, RequestKey, Target, Upload
+from chalicelib.uploads import AssetType, Page, Presigned, RequestKey, Target, Upload
 
 
 @dataclass(frozen=True)

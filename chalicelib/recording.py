@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from chalicelib import errors, observability, wording
+from chalicelib.core import errors, log, wording
+from chalicelib.core.types import Json
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Json, Status, Upload, made_at, size_of
+from chalicelib.uploads import Status, Upload, made_at, size_of
 
 
 class Recording:
@@ -47,7 +48,7 @@ class Recording:
             asset = {**asset, "name": upload.name}
         claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:
-            observability.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
+            log.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
             return Outcome(claim.upload)
         if not looked_up:
             self._explain_unrecorded(upload, asset["id"])
@@ -59,13 +60,11 @@ class Recording:
         if claimed is not None and claimed.deleting_until >= self._now():
             # It will be gone in a moment, so the next attempt registers the URL anew.
             self._store.reopen(upload, self._now())
-            observability.moved(upload.id, Status.PENDING)
+            log.moved(upload.id, Status.PENDING)
         elif claimed is None or upload.id not in claimed.owners:
             # The lease outlives every attempt, so this needs a clock that jumped or a container
             # that was frozen in mid-request. A person must see which asset nobody recorded.
-            observability.event(
-                "asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset_id
-            )
+            log.event("asset_orphaned", level=logging.ERROR, uploadId=upload.id, assetId=asset_id)
 
     def _sized(self, upload: Upload, asset: Json) -> Json:
         """Ask once more for the real size where sync. has not told it."""
@@ -75,7 +74,7 @@ class Recording:
                 size = size_of(self._upstream.read(asset["id"]))
         if size is None:
             # The bytes are there and paid for, so the asset is not thrown away for it.
-            observability.event(
+            log.event(
                 "size_unknown", level=logging.WARNING, uploadId=upload.id, assetId=asset["id"]
             )
         return {**asset, "size": size}
@@ -88,7 +87,7 @@ class Recording:
         An asset that another program may have made stays.
         """
         if not may_delete:
-            observability.event(
+            log.event(
                 "refused_kept",
                 level=logging.WARNING,
                 uploadId=upload.id,
@@ -97,7 +96,7 @@ class Recording:
             )
         problem = {"code": error.code, "detail": error.detail}
         claim = self._store.fail(upload, problem, self._now(), asset if may_delete else None)
-        observability.moved(upload.id, Status.FAILED, code=error.code)
+        log.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):
                 self.discard(claim.upload)
@@ -113,7 +112,7 @@ class Recording:
         # Where sync. gives one asset for one URL, another caller may have registered it since.
         if asset_id is not None and self._store.begin_deletion(upload, asset_id, self._now()):
             self._upstream.delete(asset_id)
-            observability.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
+            log.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
         self._store.forget(upload.id)
 
 

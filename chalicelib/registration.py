@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import errors, observability, upstream_errors, wording
+from chalicelib import upstream_errors
 from chalicelib.attempts import Attempt, Walk
+from chalicelib.core import errors, log, wording
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
 from chalicelib.ports import RegistrationLimiter, Store, Upstream
 from chalicelib.recording import Recording
@@ -90,7 +91,7 @@ class Registration:
             raise errors.NotFound(errors.NO_UPLOAD)
         if claim.granted or _holds(upload, attempt):
             self._permit(upload)
-            observability.moved(upload.id, Status.REGISTERING)
+            log.moved(upload.id, Status.REGISTERING)
             return self.post(upload)
         if upload.attempt is not None and upload.attempt.lease_until < now:
             was_let_go = upload.attempt.lease_until == 0
@@ -207,9 +208,7 @@ class Registration:
         try:
             found = self._upstream.look(upload, since, walk.cursor)
         except errors.BrokerError as error:
-            observability.event(
-                "look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code
-            )
+            log.event("look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
             # A cursor that sync. does not take any more would never be taken.
             is_refused = walk.cursor is None or isinstance(error, upstream_errors.UpstreamRefused)
             return self._keep_looking(upload, None if is_refused else walk)
@@ -229,7 +228,7 @@ class Registration:
         if verdict.is_undecided and upload.is_file:
             _alarm_undecided(upload)
         if verdict.goes_on is not None:
-            observability.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
+            log.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
         if verdict.is_undecided or verdict.may_come or verdict.goes_on is not None:
             return self._keep_looking(upload, verdict.goes_on)
         return self._post_again(upload, attempt, began)
@@ -279,11 +278,11 @@ class Registration:
 
     def _reopen(self, upload: Upload, tried: frozenset[int], *, is_refused: bool = False) -> None:
         if self._store.reopen(upload, self._now(), tried, is_refused=is_refused).granted:
-            observability.moved(upload.id, Status.PENDING)
+            log.moved(upload.id, Status.PENDING)
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
         self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
-        observability.moved(upload.id, Status.FAILED, code=error.code)
+        log.moved(upload.id, Status.FAILED, code=error.code)
         return error
 
 
@@ -300,12 +299,12 @@ def _is_over(verdict: Verdict, attempt: Attempt) -> bool:
 
 def _alarm_undecided(upload: Upload) -> None:
     """Call a person, who must see which asset is this upload's."""
-    observability.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
+    log.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
 
 
 def _lost(upload: Upload, code: str) -> None:
     """Say that nobody knows what became of a POST."""
-    observability.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
+    log.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
 
 
 def _holds(upload: Upload, attempt: Attempt) -> bool:

@@ -23,9 +23,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib import errors, items, observability, wording
+from chalicelib import items
+from chalicelib.core import errors, log, wording
+from chalicelib.core.clock import MINUTE
 from chalicelib.table import Change, Table
-from chalicelib.uploads import MINUTE
 
 PK = "limit#registration"
 PER_CALLER = 30  # registrations of one caller in any ten seconds
@@ -201,7 +202,7 @@ class RegistrationLimiter:
             sets={"pausedUntil": until},
         )
         self._copy = _Copy.read(self._table.write(change).item)
-        observability.event("registrations_paused", level=30, until=until)
+        log.event("registrations_paused", level=30, until=until)
 
     def learn_storage_hosts(self, hosts: Collection[str]) -> None:
         """Let all containers know hosts of Sync's storage that a presign has named."""

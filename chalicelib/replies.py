@@ -4,8 +4,9 @@ import json
 import time
 from email.utils import parsedate_to_datetime
 
-from chalicelib import errors, observability, upstream_errors
-from chalicelib.uploads import Json
+from chalicelib import upstream_errors
+from chalicelib.core import errors, log
+from chalicelib.core.types import Json
 
 # sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
 # same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
@@ -59,7 +60,7 @@ def _refusal(
     status: int, code: str | None, message: str, retry_after: float | None
 ) -> errors.BrokerError:
     """The one table: what a status and an `errorCode` of sync. mean here."""
-    observability.note(upstreamStatus=status, upstreamCode=code)
+    log.note(upstreamStatus=status, upstreamCode=code)
     # Any other status does not say that nothing was done, whatever its body says.
     is_refusal = 400 <= status < 500  # noqa: PLR2004 - the range of refusals
     if code in FINAL and is_refusal:

@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from chalice import Blueprint, Response
 
-from chalicelib import errors, foreign, observability
+from chalicelib import foreign
 from chalicelib.callers import Caller
-from chalicelib.uploads import Json
+from chalicelib.core import errors, log
+from chalicelib.core.types import Json
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Upload-Ticket, traceparent"
@@ -190,14 +191,14 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
     params: Mapping[str, str],
 ) -> Response:
     """Answer one request, whatever happens."""
-    record = observability.RequestRecord(
+    record = log.RequestRecord(
         request_id=_request_id(event.context.get("requestId")),
         method=event.method,
         # What no route has may be anything that a caller wrote.
         route=event.path if methods else "",
         started=time.monotonic(),
     )
-    observability.start(record)
+    log.start(record)
     headers: dict[str, str | list[str]] = {"Vary": "Origin"}
     try:
         granted = _cors(event.headers.get("origin"), origins())
@@ -225,7 +226,7 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
         "X-Request-Id": record.request_id,
         **answer.headers,
     }
-    observability.finish(record, answer.status)
+    log.finish(record, answer.status)
     # The answer to HEAD has no body; one would be read as the next answer on the connection.
     return Response(
         body="" if event.method == "HEAD" else text, status_code=answer.status, headers=headers
@@ -246,7 +247,7 @@ def _dispatch(
     caller = _NOBODY
     if not operation.is_public:
         caller = broker.authenticator.caller(headers.get("authorization"))
-        observability.note(caller=caller.id)
+        log.note(caller=caller.id)
     query = event.query_params
     request = Request(
         caller=caller,
@@ -305,9 +306,9 @@ def _cors(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
 def _problem(error: Exception, event: Any, request_id: str) -> Answer:
     """Turn any failure into an answer; only a BrokerError's words go out."""
     if not isinstance(error, errors.BrokerError):
-        observability.failure("unexpected", error)
+        log.failure("unexpected", error)
         error = errors.InternalError("The request failed inside the broker.")
-    observability.note(code=error.code)
+    log.note(code=error.code)
     body = problem(error) | {
         "instance": _instance(event),
         "requestId": request_id,

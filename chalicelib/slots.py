@@ -6,7 +6,6 @@ Times are milliseconds since 1970.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MINUTE = 60_000
 RECOVERY = 60_000  # how long it takes to get back to the whole budget after sync. said 429
 _EVENT_BYTES = 10
 _NONCE_BYTES = 4

@@ -2,7 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from chalicelib import errors, observability, public_urls
+from chalicelib import public_urls
+from chalicelib.core import errors, log
 from chalicelib.ports import RegistrationLimiter
 from chalicelib.uploads import Presigned
 
@@ -28,7 +29,7 @@ class StorageHosts:
         """Let no container take for a public URL what is at a host that a presign named."""
         named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
         if new := named - self.known:
-            observability.event("storage_host_unknown", level=30, hosts=sorted(new))
+            log.event("storage_host_unknown", level=30, hosts=sorted(new))
             self._limiter.learn_storage_hosts(new)
 
     def refuse(self, url: str) -> None:

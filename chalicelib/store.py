@@ -26,13 +26,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from chalicelib import claims, errors, idempotency, items, ledger, moves
+from chalicelib import claims, idempotency, items, ledger, moves
 from chalicelib.attempts import Attempt, Walk
+from chalicelib.core import errors
+from chalicelib.core.clock import MINUTE
+from chalicelib.core.types import Json
 from chalicelib.due_uploads import DueUploads
 from chalicelib.ports import Binding, Claim, Claimed
 from chalicelib.quotas import Standing
 from chalicelib.table import Change
-from chalicelib.uploads import MINUTE, Json, Page, Status, Target, Upload, next_look
+from chalicelib.uploads import Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
 

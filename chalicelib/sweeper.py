@@ -9,11 +9,13 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from chalicelib import errors, observability, upstream_errors
+from chalicelib import upstream_errors
+from chalicelib.core import errors, log
+from chalicelib.core.clock import HOUR, MINUTE
 from chalicelib.items import FILE_SHARDS, URL_SHARD
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
-from chalicelib.uploads import HOUR, MINUTE, Status, Upload, next_look
+from chalicelib.uploads import Status, Upload, next_look
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +100,7 @@ class Sweeper:
                 some_done, is_all_of_them = self._deal_with_all(shards, pool, ends)
                 done, is_all = done.plus(some_done), is_all and is_all_of_them
         if done.found or not is_all:
-            observability.event(
+            log.event(
                 "sweep",
                 found=done.found,
                 settled=done.settled,
@@ -178,10 +180,10 @@ class Sweeper:
                 cost = 0 if is_over else min(len(upload.untried), self._per_minute)
                 read = _Read(upload, (self._now() - upload.created_at) / 1000, cost)
         except errors.BrokerError as error:
-            observability.event("sweep_refused", uploadId=due.id, code=error.code)
+            log.event("sweep_refused", uploadId=due.id, code=error.code)
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
-            observability.failure("sweep_poisoned", error)
+            log.failure("sweep_poisoned", error)
         if read is None:
             self._postpone(due.id, self._now() + HOUR)
         return read
@@ -193,9 +195,9 @@ class Sweeper:
         try:
             return self._settle(upload)
         except errors.BrokerError as error:
-            observability.event("sweep_refused", uploadId=upload.id, code=error.code)
+            log.event("sweep_refused", uploadId=upload.id, code=error.code)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others come first
-            observability.failure("sweep_poisoned", error)
+            log.failure("sweep_poisoned", error)
             self._postpone(upload.id, self._now() + HOUR)
         return False
 
@@ -211,7 +213,7 @@ class Sweeper:
         except upstream_errors.UpstreamError as error:
             # Left as it is, it would stay the longest due, and a few of them take the whole cap.
             self._postpone(upload.id, next_look(upload.updated_at, self._now()))
-            observability.event(
+            log.event(
                 "asset_not_deleted",
                 level=40,
                 uploadId=upload.id,
@@ -237,11 +239,11 @@ class Sweeper:
             ends_at, now = upload.ends_at, self._now()
             is_expired = now > ends_at and self._store.expire(upload, ends_at, now).granted
             if is_expired:
-                observability.moved(upload.id, Status.EXPIRED)
+                log.moved(upload.id, Status.EXPIRED)
             return is_expired
         except errors.RequestError:
             return True
         is_registered = outcome.upload.status is Status.REGISTERED
         if is_registered:
-            observability.event("upload_recovered", uploadId=upload.id)
+            log.event("upload_recovered", uploadId=upload.id)
         return is_registered

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors, items, observability
+from chalicelib import items
+from chalicelib.core import errors, log
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -190,7 +191,7 @@ class Table:
             else:
                 return answer
             finally:
-                observability.dynamodb_spent(time.monotonic() - started)
+                log.dynamodb_spent(time.monotonic() - started)
             self._sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
@@ -216,7 +217,7 @@ class Table:
 
 def _down(reason: str) -> errors.StoreUnavailable:
     """Log for the operator what the caller does not have to know."""
-    observability.event("table_unavailable", level=logging.WARNING, reason=reason)
+    log.event("table_unavailable", level=logging.WARNING, reason=reason)
     return errors.StoreUnavailable(
         "This service can't reach its records. Try again in a moment.", retry_after=2
     )

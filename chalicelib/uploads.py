@@ -7,17 +7,16 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeGuard
+from typing import Literal, TypeGuard
 
-from chalicelib import wording
-from chalicelib.addresses import canonical
 from chalicelib.attempts import Attempt
+from chalicelib.core import wording
+from chalicelib.core.clock import HOUR, MINUTE
+from chalicelib.core.types import Json
+from chalicelib.core.urls import canonical
 
-MINUTE = 60_000
-HOUR = 60 * MINUTE
 SLOWEST_BYTES_PER_SECOND = 64_000
 
-Json = dict[str, Any]
 AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
 
 

@@ -13,10 +13,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from chalicelib import errors, observability, replies, upstream_errors
+from chalicelib import replies, upstream_errors
 from chalicelib.attempts import Candidates
+from chalicelib.core import errors, log
+from chalicelib.core.types import Json
 from chalicelib.keys import Secret
-from chalicelib.uploads import AssetType, Json, Presigned, Upload, are_assets, asset_of, made_at
+from chalicelib.uploads import AssetType, Presigned, Upload, are_assets, asset_of, made_at
 
 if TYPE_CHECKING:
     from chalicelib.connections import Client
@@ -231,7 +233,7 @@ class Upstream:
                 return self._send(method, path, seconds, self._api_key.current(), **request)
         except upstream_errors.UpstreamError as error:
             # What sync. says for people stays out of it: it may say back what a caller sent.
-            observability.event(
+            log.event(
                 "upstream_error",
                 code=error.code,
                 upstreamStatus=error.upstream_status,

@@ -1,6 +1,6 @@
 """Failures of Sync. An `OutcomeUnknown` was sent, and may have been carried out."""
 
-from chalicelib.errors import BrokerError
+from chalicelib.core.errors import BrokerError
 
 
 class UpstreamError(BrokerError):

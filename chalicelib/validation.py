@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chalicelib import errors, file_rules, media_types, public_urls, wording
+from chalicelib import file_rules, public_urls
 from chalicelib.callers import Limits
-from chalicelib.uploads import AssetType, Json, NewFile, NewUrl, RequestKey
+from chalicelib.core import errors, media_types, wording
+from chalicelib.core.types import Json
+from chalicelib.uploads import AssetType, NewFile, NewUrl, RequestKey
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100

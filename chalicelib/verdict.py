@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from chalicelib.attempts import Candidates, Walk
+from chalicelib.core.types import Json
 from chalicelib.ports import Store
-from chalicelib.uploads import Json, Upload
+from chalicelib.uploads import Upload
 
 MOST_CARRIED = 10  # assets of one public URL that a look remembers until it comes to the end
 

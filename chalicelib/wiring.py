@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import aws, keys, observability, settings
+from chalicelib import aws, keys
 from chalicelib.admission import Budget
 from chalicelib.auth import Authenticator, CallerId, Everybody, Keys, SharedSecret
 from chalicelib.caller_ids import CallerIds
 from chalicelib.callers import Limits
-from chalicelib.errors import Misconfigured
+from chalicelib.core import log, settings
+from chalicelib.core.errors import Misconfigured
 from chalicelib.idempotency import Bindings
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
@@ -210,7 +211,7 @@ def dynamodb_client() -> "DynamoDBClient":
 
 
 def _sent(**_: Any) -> None:
-    observability.dynamodb_sent()
+    log.dynamodb_sent()
 
 
 def sweep(milliseconds_left: int) -> None:
@@ -253,15 +254,15 @@ def start(environ: Mapping[str, str]) -> str | None:
         is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
         table = environ.get("UPLOADS_TABLE") if is_lambda else None
         # What is wrong must be written, though it were the level itself.
-        observability.configure("INFO", table=table)
+        log.configure("INFO", table=table)
         gc.disable()  # as in app.py: what is made now stays
         try:
             _broker = build(environ)
         except Misconfigured as error:
             _trouble = error.detail
-            observability.event("misconfigured", level=40, problems=error.detail.split("; "))
+            log.event("misconfigured", level=40, problems=error.detail.split("; "))
         else:
-            observability.configure(_broker.settings.log_level, table=table)
+            log.configure(_broker.settings.log_level, table=table)
             _broker.caller_ids.prepare()
         finally:
             gc.enable()

@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors, observability
+from chalicelib.core import errors, log
 from ops import asking, deployment, destroy, doctor, provision, settle
 from ops import stage as stages
 from ops.account import Account, explain
@@ -234,7 +234,7 @@ def main(
     """Run a command, and return its exit code."""
     given = parser().parse_args(arguments)
     terminal = Terminal(out, err, as_json=given.json)
-    observability.configure("CRITICAL")  # the broker's own lines are for CloudWatch
+    log.configure("CRITICAL")  # the broker's own lines are for CloudWatch
     try:
         stage = stages.read(given.project_dir, given.stage)
         call = Call(given, stage, account(given.profile), terminal, stdin)

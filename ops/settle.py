@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import errors, items, keys, settings, upstream_errors
+from chalicelib import items, keys, upstream_errors
+from chalicelib.core import errors, settings
+from chalicelib.core.types import Json
 from chalicelib.ports import Claimed
 from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.store import Store
 from chalicelib.table import Table
-from chalicelib.uploads import Json, Status, Upload, size_of
+from chalicelib.uploads import Status, Upload, size_of
 from chalicelib.upstream import Upstream
 from ops import parameters
 from ops.account import Account

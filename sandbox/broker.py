@@ -23,7 +23,8 @@ from chalice.local import (
     create_local_server,
 )
 
-from chalicelib import addresses, observability, wiring
+from chalicelib import wiring
+from chalicelib.core import log, urls
 from ops import table
 from sandbox import gate, log_lines
 from sandbox.ports import HOST
@@ -157,7 +158,7 @@ def main() -> None:
     create_table(os.environ["UPLOADS_TABLE"])
     threading.Thread(target=_sweep, daemon=True).start()
     port = int(os.environ["BROKER_PORT"])
-    allowed = addresses.items(os.environ.get("ALLOWED_ORIGINS", ""))
+    allowed = urls.items(os.environ.get("ALLOWED_ORIGINS", ""))
     server = serve(app, port, gate.before_broker(port, allowed))
     try:
         server.serve_forever()
@@ -174,7 +175,7 @@ def _sweep() -> None:
         try:
             wiring.broker().sweeper.run(SWEEP_SECONDS)
         except Exception as error:  # noqa: BLE001 - the next one may fare better
-            observability.failure("sweep_failed", error)
+            log.failure("sweep_failed", error)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """What an answer's status tells of it: its headers, and where one goes on from it."""
 
+from chalicelib.core.types import Json
 from chalicelib.responses import Operation
-from chalicelib.uploads import Json
 
 HEADERS: dict[str, Json] = {
     "X-Request-Id": {

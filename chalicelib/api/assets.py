@@ -4,8 +4,9 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from chalicelib import errors, observability, upstream_errors, validation, wiring
+from chalicelib import upstream_errors, validation, wiring
 from chalicelib.api import render
+from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
 
 # sync.'s ids are opaque; what can't be part of one need not be asked for.
@@ -52,7 +53,7 @@ def register(request: Request) -> Answer:
     )
     key = validation.request_key(request.headers, "POST /assets", document)
     outcome, used = broker.lifecycle.register_url(request.caller, new, key)
-    observability.note(uploadId=outcome.upload.id)
+    log.note(uploadId=outcome.upload.id)
     answer = render.outcome(outcome, request, 201)
     return replace(
         answer, headers=answer.headers | render.rate_limit(used, request.caller.limits, None)
@@ -76,5 +77,5 @@ def read(request: Request) -> Answer:
     if not _ASSET_ID.fullmatch(asset_id):
         raise errors.NotFound(errors.NO_UPLOAD)
     upload = wiring.broker().lifecycle.get_asset(request.caller, asset_id)
-    observability.note(uploadId=upload.id)
+    log.note(uploadId=upload.id)
     return Answer(200, render.upload(upload))

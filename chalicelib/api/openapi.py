@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib import errors, items, validation
+from chalicelib import items, validation
 from chalicelib.api import answers
+from chalicelib.core import errors
+from chalicelib.core.types import Json
 from chalicelib.responses import Operation
-from chalicelib.uploads import Json
 
 VERSION = "0.1.0"
 _TAGS = {  # by the module of the operations

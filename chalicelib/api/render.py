@@ -6,13 +6,15 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from chalicelib import errors, quotas
+from chalicelib import quotas
 from chalicelib.callers import Limits
+from chalicelib.core import errors
+from chalicelib.core.types import Json
 from chalicelib.outcomes import Outcome
 from chalicelib.ports import LineStanding
 from chalicelib.quotas import Standing
 from chalicelib.responses import Answer, Request, problem
-from chalicelib.uploads import Json, Page, Upload
+from chalicelib.uploads import Page, Upload
 
 
 def upload(one: Upload) -> Json:

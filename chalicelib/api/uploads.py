@@ -2,8 +2,9 @@
 
 import re
 
-from chalicelib import errors, observability, upstream_errors, validation, wiring
+from chalicelib import upstream_errors, validation, wiring
 from chalicelib.api import render
+from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
 from chalicelib.uploads import Status
 
@@ -56,7 +57,7 @@ def begin(request: Request) -> Answer:
     key = validation.request_key(request.headers, "POST /uploads", document)
     ticket = request.headers.get("upload-ticket")
     upload, used, line = broker.lifecycle.begin(request.caller, file, key, ticket)
-    observability.note(uploadId=upload.id)
+    log.note(uploadId=upload.id)
     headers = render.rate_limit(used, request.caller.limits, line)
     headers["Location"] = render.location(request, upload)
     is_pending = upload.status is Status.PENDING
@@ -147,5 +148,5 @@ def _upload_id(request: Request) -> str:
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
         raise errors.NotFound(errors.NO_UPLOAD)
-    observability.note(uploadId=upload_id)
+    log.note(uploadId=upload_id)
     return upload_id

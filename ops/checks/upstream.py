@@ -6,12 +6,13 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import errors, keys, settings, upstream_errors
+from chalicelib import keys, upstream_errors
 from chalicelib.admission import Budget
+from chalicelib.core import errors, settings
+from chalicelib.core.settings import Settings
 from chalicelib.line import Line
 from chalicelib.public_urls import storage_refusal
 from chalicelib.registration import LOOK_BACK_SECONDS
-from chalicelib.settings import Settings
 from chalicelib.table import Table
 from chalicelib.uploads import Presigned
 from chalicelib.upstream import Upstream

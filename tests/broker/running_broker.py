@@ -17,8 +17,9 @@ from jsonschema import Draft202012Validator
 from upstream_process import KEY, RunningUpstream, free_port
 
 from app import app
-from chalicelib import api, observability, wiring
+from chalicelib import api, wiring
 from chalicelib.api import openapi
+from chalicelib.core import log
 from chalicelib.sweeper import Sweep
 from chalicelib.upstream import Timeouts
 from sandbox.broker import serve
@@ -101,7 +102,7 @@ class RunningBroker:
             for pk in SHARED:
                 wiring.dynamodb_client().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
         wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
-        observability.configure("INFO", self.log)
+        log.configure("INFO", self.log)
 
     def configure_again(self, **settings: str) -> None:
         """Put a broker with other settings in place, over the same records."""

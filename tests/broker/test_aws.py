@@ -6,7 +6,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
 from chalicelib import aws, items, wiring
-from chalicelib.errors import Misconfigured
+from chalicelib.core.errors import Misconfigured
 
 REGIONS = [
     *boto3.Session().get_available_regions("dynamodb"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from chalicelib.addresses import canonical
+from chalicelib.core.urls import canonical
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from chalicelib import errors, upstream_errors
+from chalicelib import upstream_errors
+from chalicelib.core import errors
 from chalicelib.keys import Secret
 from chalicelib.upstream import Upstream
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import errors, items
+from chalicelib import items
+from chalicelib.core import errors
 
 OWNER = "a" * 32
 LISTS = (f"uploads#{OWNER}", f"assets#{OWNER}")

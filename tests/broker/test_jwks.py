@@ -15,7 +15,7 @@ from provider import AUDIENCE, ISSUER, Jose, KeyServer, Ticks
 from running_broker import RunningBroker, check
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib.errors import SecretsUnavailable
+from chalicelib.core.errors import SecretsUnavailable
 from chalicelib.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
 from chalicelib.keys import BURST, REFRESH_SECONDS
 

@@ -11,8 +11,9 @@ from provider import Ticks
 from running_broker import SECRET, Api, RunningBroker
 from upstream_process import KEY, RunningUpstream, free_port
 
-from chalicelib import keys, settings
-from chalicelib.errors import Misconfigured, SecretsUnavailable
+from chalicelib import keys
+from chalicelib.core import settings
+from chalicelib.core.errors import Misconfigured, SecretsUnavailable
 from chalicelib.upstream import Upstream
 from chalicelib.wiring import ssm_client
 

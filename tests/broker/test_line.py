@@ -9,8 +9,9 @@ import requests
 from running_broker import SHORT, Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import admission, errors, line, wiring
+from chalicelib import admission, line, wiring
 from chalicelib.admission import Budget
+from chalicelib.core import errors
 from chalicelib.slots import Slot
 from chalicelib.table import Table
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import media_types
+from chalicelib.core import media_types
 
 # The types in Sync's documentation of media, without `audio/x-m4a`, which is `audio/mp4` here.
 SYNC = """video/mp4 video/quicktime video/webm video/x-msvideo audio/wav audio/mpeg audio/ogg

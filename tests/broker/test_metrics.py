@@ -6,7 +6,7 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import metrics, observability
+from chalicelib.core import log, metrics
 
 UNITS = {"Count", "Milliseconds", "Seconds", "Bytes"}
 
@@ -14,7 +14,7 @@ UNITS = {"Count", "Milliseconds", "Seconds", "Bytes"}
 @pytest.fixture
 def api(broker: RunningBroker) -> Api:
     """A caller of a broker whose log CloudWatch reads."""
-    observability.configure("INFO", broker.log, table="uploads-prod")
+    log.configure("INFO", broker.log, table="uploads-prod")
     return Api(broker)
 
 

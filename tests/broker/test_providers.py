@@ -14,7 +14,7 @@ from provider import Jose, KeyServer
 from running_broker import RunningBroker
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import settings
+from chalicelib.core import settings
 
 NAMES = ("JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM")
 # What the page's capital words, and its words for an audience, stand for in somebody's account.

@@ -13,7 +13,7 @@ from upstream_process import RunningUpstream
 
 from chalicelib import quotas, wiring
 from chalicelib.callers import Limits
-from chalicelib.errors import StoreUnavailable
+from chalicelib.core.errors import StoreUnavailable
 from chalicelib.uploads import Status, Upload
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}

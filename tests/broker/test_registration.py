@@ -11,7 +11,8 @@ from paced_clock import paced
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import errors, keys
+from chalicelib import keys
+from chalicelib.core import errors
 
 if TYPE_CHECKING:
     import requests

@@ -6,8 +6,8 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import settings
 from chalicelib.api import render
+from chalicelib.core import settings
 
 RELAY = "https://uploads.example.com"
 

@@ -13,7 +13,8 @@ from insights import Query
 from running_broker import Api, RunningBroker, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import items, metrics, wiring
+from chalicelib import items, wiring
+from chalicelib.core import metrics
 from ops import table
 
 TABLE = "uploads-of-the-runbook"

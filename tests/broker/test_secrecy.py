@@ -18,7 +18,8 @@ import requests
 from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import errors, settings, upstream_errors, validation, wiring
+from chalicelib import upstream_errors, validation, wiring
+from chalicelib.core import errors, settings
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"

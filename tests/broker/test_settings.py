@@ -5,8 +5,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from chalicelib import settings
-from chalicelib.errors import Misconfigured
+from chalicelib.core import settings
+from chalicelib.core.errors import Misconfigured
 from sandbox import environment
 from sandbox.ports import Ports
 

@@ -15,7 +15,8 @@ from running_broker import RunningBroker
 from upstream_process import ROOT
 
 from app import app
-from chalicelib import api, errors, settings, uploads, validation
+from chalicelib import api, uploads, validation
+from chalicelib.core import errors, settings
 from chalicelib.responses import Operation
 from sandbox import ports
 

@@ -8,7 +8,8 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import claims, errors, wiring
+from chalicelib import claims, wiring
+from chalicelib.core import errors
 from chalicelib.table import Table
 
 pytestmark = pytest.mark.usefixtures("nothing_due")

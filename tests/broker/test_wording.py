@@ -6,7 +6,7 @@ import pytest
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import wording
+from chalicelib.core import wording
 
 
 @pytest.mark.parametrize(

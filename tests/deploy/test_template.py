@@ -9,7 +9,7 @@ import pytest
 import yaml
 from upstream_process import ROOT
 
-from chalicelib import errors, metrics
+from chalicelib.core import errors, metrics
 from ops import table
 
 STACK: dict[str, Any] = yaml.safe_load(

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from app import app  # noqa: E402 - it lies at the top of the project
-from chalicelib import observability, wiring  # noqa: E402 - as above
+from chalicelib import wiring  # noqa: E402 - as above
+from chalicelib.core import log  # noqa: E402 - as above
 from chalicelib.upstream import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
@@ -49,7 +50,7 @@ def _sweep(seconds: float) -> None:
         try:
             wiring.broker().sweeper.run(max(seconds, 2.0))
         except Exception as error:  # noqa: BLE001 - the next one may fare better
-            observability.failure("sweep_failed", error)
+            log.failure("sweep_failed", error)
 
 
 def _end_with_parent() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
         float(environ.get("CLOCK_SPEED", "1")),
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
-    observability.configure("INFO")
+    log.configure("INFO")
     wiring.use(wiring.build(environ, now=clock, timeouts=TIMEOUTS))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if seconds := float(environ.get("SWEEP_SECONDS", "0")):

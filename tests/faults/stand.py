@@ -10,7 +10,8 @@ from faulty_dynamodb import FaultyDynamoDB
 from running_broker import SHORT, Api, Clock, RunningBroker
 from upstream_process import KEY, RunningUpstream
 
-from chalicelib import observability, wiring
+from chalicelib import wiring
+from chalicelib.core import log
 from ops import table
 
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -56,7 +57,7 @@ class Stand(RunningBroker):
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
         wiring.use(wiring.build(environment, now=self.clock, timeouts=self.timeouts))
-        observability.configure("INFO", self.log)
+        log.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:
         """Wait until sync. has carried out what it was asked for, also what nobody waits for."""

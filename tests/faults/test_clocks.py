@@ -16,7 +16,8 @@ from stand import (
     wait_for,
 )
 
-from chalicelib import errors, wiring
+from chalicelib import wiring
+from chalicelib.core import errors
 from chalicelib.outcomes import Outcome
 from chalicelib.uploads import Status
 

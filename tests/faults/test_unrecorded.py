@@ -5,7 +5,7 @@ import threading
 import pytest
 from stand import Caller, Stand, assert_settled, wait_for
 
-from chalicelib import errors
+from chalicelib.core import errors
 
 TRANSACT, UPDATE = "TransactWriteItems", "UpdateItem"
 RECORD = (TRANSACT, "claim#")

@@ -16,8 +16,8 @@ from surroundings import Parts, Snapshot, Surroundings, World
 from trouble import FINAL, ODD, Order
 from upstream_process import KEY
 
-from chalicelib import errors
 from chalicelib.api import render
+from chalicelib.core import errors
 from chalicelib.outcomes import Outcome
 from chalicelib.uploads import Status, Upload
 

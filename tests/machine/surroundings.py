@@ -16,9 +16,10 @@ from botocore.config import Config
 from dynamodb_process import RunningDynamoDB
 from upstream_process import KEY, RunningUpstream
 
-from chalicelib import items, keys, observability
+from chalicelib import items, keys
 from chalicelib.admission import Budget
 from chalicelib.callers import Caller, Limits
+from chalicelib.core import log
 from chalicelib.idempotency import Bindings
 from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
@@ -129,7 +130,7 @@ class World:
         self.drift = 0  # seconds that sync.'s clock is ahead
         self.asset_url = "same"
         self.log = io.StringIO()
-        observability.configure("INFO", self.log)
+        log.configure("INFO", self.log)
         self.callers = tuple(
             Caller(f"{number:032x}", Limits(most, ("*/*",), frozenset(), 1000, 100_000, None))
             for number, most in enumerate((10, 10, 100))

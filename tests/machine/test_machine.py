@@ -33,7 +33,7 @@ from step_count import COUNTS
 from surroundings import Surroundings
 from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
-from chalicelib import errors
+from chalicelib.core import errors
 from chalicelib.uploads import NewFile, NewUrl
 
 MOST = 6  # uploads of one run: more would meet less

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from chalicelib import metrics
+from chalicelib.core import metrics
 
 _logger = logging.getLogger("broker")
 # The table's name, where CloudWatch reads the log; elsewhere metrics would only be noise.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from chalicelib import addresses, media_types
-from chalicelib.errors import Misconfigured
+from chalicelib.core import media_types, urls
+from chalicelib.core.errors import Misconfigured
 
 T = TypeVar("T")
 
@@ -81,26 +81,26 @@ def load(environ: Mapping[str, str]) -> Settings:
         sync_api_key_parameter=reader.value("SYNC_API_KEY_PARAMETER", _optional(_exact), ""),
         jwt_secret=reader.value("JWT_SECRET", _optional(jwt_secret), ""),
         jwt_secret_parameter=reader.value("JWT_SECRET_PARAMETER", _optional(_exact), ""),
-        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(addresses.url), ""),
+        jwt_jwks_url=reader.value("JWT_JWKS_URL", _optional(urls.url), ""),
         jwt_issuer=reader.value("JWT_ISSUER", _optional(_exact), ""),
         jwt_audience=reader.value("JWT_AUDIENCE", _audiences, ""),
         jwt_audience_claim=reader.value("JWT_AUDIENCE_CLAIM", _exact, "aud"),
         limits_claim=reader.value("LIMITS_CLAIM", _exact, "upload"),
-        sync_base_url=reader.value("SYNC_BASE_URL", addresses.base_url, "https://api.sync.so"),
+        sync_base_url=reader.value("SYNC_BASE_URL", urls.base_url, "https://api.sync.so"),
         sync_storage_hosts=reader.value(
-            "SYNC_STORAGE_HOSTS", addresses.hosts, "assets.sync.so,uploads.sync.so"
+            "SYNC_STORAGE_HOSTS", urls.hosts, "assets.sync.so,uploads.sync.so"
         ),
-        storage_relay=reader.value("STORAGE_RELAY", _optional(addresses.secure_origin), ""),
-        allowed_origins=reader.value("ALLOWED_ORIGINS", addresses.origins, ""),
+        storage_relay=reader.value("STORAGE_RELAY", _optional(urls.secure_origin), ""),
+        allowed_origins=reader.value("ALLOWED_ORIGINS", urls.origins, ""),
         allowed_project_ids=reader.value(
-            "ALLOWED_PROJECT_IDS", lambda value: frozenset(addresses.items(value)), ""
+            "ALLOWED_PROJECT_IDS", lambda value: frozenset(urls.items(value)), ""
         ),
         max_upload_bytes=reader.whole("MAX_UPLOAD_BYTES", 1, 5 * GIB, 5 * GIB),
         allowed_content_types=reader.value(
             "ALLOWED_CONTENT_TYPES", _content_types, "video/*,audio/*,image/*"
         ),
         public_url_exceptions=reader.value(
-            "PUBLIC_URL_EXCEPTIONS", lambda value: frozenset(addresses.exact_origins(value)), ""
+            "PUBLIC_URL_EXCEPTIONS", lambda value: frozenset(urls.exact_origins(value)), ""
         ),
         max_open_uploads=reader.whole("MAX_OPEN_UPLOADS", 1, 10**6, 1000),
         uploads_per_day=reader.whole("UPLOADS_PER_DAY", 1, 10**9, 10_000),
@@ -124,7 +124,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 def origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Read the allowed origins alone; none where they can't be read."""
     try:
-        return addresses.origins(environ.get("ALLOWED_ORIGINS", ""))
+        return urls.origins(environ.get("ALLOWED_ORIGINS", ""))
     except ValueError:
         return ()
 
@@ -154,7 +154,7 @@ def _open_mode(environ: Mapping[str, str], is_set: set[str]) -> list[str]:
         host = urlsplit(environ.get("SYNC_BASE_URL", "")).hostname
     except ValueError:
         host = None
-    if "AWS_LAMBDA_FUNCTION_NAME" in is_set or host not in addresses.LOOPBACK:
+    if "AWS_LAMBDA_FUNCTION_NAME" in is_set or host not in urls.LOOPBACK:
         problems.append("AUTH_MODE is not valid: it must be jwt outside the sandbox")
     return problems
 
@@ -270,7 +270,7 @@ def _exact(value: str) -> str:
 
 
 def _audiences(value: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(addresses.items(value)))
+    found = tuple(dict.fromkeys(urls.items(value)))
     # Nothing but commas would mean tokens without an audience.
     if not value.isprintable() or (value and not found):
         raise ValueError("a comma list of audiences, such as https://app.example.com")
@@ -286,7 +286,7 @@ def _whole(value: str, low: int, high: int) -> int:
 
 def _content_types(value: str) -> tuple[str, ...]:
     try:
-        types = dict.fromkeys(media_types.accepted(item) for item in addresses.items(value))
+        types = dict.fromkeys(media_types.accepted(item) for item in urls.items(value))
     except ValueError:
         types = {}
     if not types:
