@@ -6,8 +6,9 @@ from chalicelib import items, quotas
 from chalicelib.callers import Limits
 from chalicelib.core.types import Json
 from chalicelib.quotas import Reservation, Standing
+from chalicelib.syncapi.models import size_of
 from chalicelib.table import Change, Table
-from chalicelib.uploads import Upload, size_of
+from chalicelib.uploads import Upload
 
 
 class Ledger:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import outcomes, upstream_errors
+from chalicelib import outcomes
 from chalicelib.callers import Caller
 from chalicelib.core import errors, log
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
@@ -23,6 +23,7 @@ from chalicelib.ports import (
 from chalicelib.quotas import Reservation, Standing
 from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
 from chalicelib.storage_hosts import StorageHosts
+from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import (
     NewFile,
     NewUrl,
@@ -326,9 +327,9 @@ class Lifecycle:
         issued_at = self._now()
         try:
             presigned = self._upstream.presign(file_name, content_type, size, admit)
-        except (upstream_errors.UpstreamRefused, *outcomes.FINAL) as error:
+        except (sync_errors.UpstreamRefused, *outcomes.FINAL) as error:
             raise outcomes.presign_refused(file_name, content_type, error) from error
-        except upstream_errors.UpstreamBusy as error:
+        except sync_errors.UpstreamBusy as error:
             with suppress(errors.StoreUnavailable):
                 self._line.slow_down(error.retry_after or 0)
             raise

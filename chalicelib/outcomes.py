@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from chalicelib import upstream_errors
 from chalicelib.core import errors, wording
+from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import Status, Upload
 
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
@@ -40,10 +40,8 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
     """
     if isinstance(error, FINAL):
         return refused(wording.quoted(file_name), error)
-    if isinstance(error, upstream_errors.UpstreamError) and (
-        error.upstream_status in _OF_THE_ADDRESS
-    ):
-        return upstream_errors.UpstreamRefused(
+    if isinstance(error, sync_errors.UpstreamError) and (error.upstream_status in _OF_THE_ADDRESS):
+        return sync_errors.UpstreamRefused(
             "Sync does not take uploads from this service. Tell those who run it."
         )
     return errors.FileRejected(
@@ -58,7 +56,7 @@ def refused(label: str, error: errors.BrokerError) -> errors.BrokerError:
         errors.FileTooLarge.code: f"{label} is larger than Sync allows.",
         errors.ProjectNotFound.code: f"{label} can't be added: Sync does not know its project.",
     }.get(error.code, f"{label} was refused by Sync.")
-    kind = errors.FileRejected if isinstance(error, upstream_errors.UpstreamError) else type(error)
+    kind = errors.FileRejected if isinstance(error, sync_errors.UpstreamError) else type(error)
     return kind(words + wording.said(error.detail))
 
 

@@ -9,7 +9,8 @@ from chalicelib.attempts import Attempt, Candidates, Walk
 from chalicelib.callers import Limits
 from chalicelib.core.types import Json
 from chalicelib.quotas import Reservation, Standing
-from chalicelib.uploads import AssetType, Page, Presigned, RequestKey, Target, Upload
+from chalicelib.syncapi.models import AssetType, Presigned
+from chalicelib.uploads import Page, RequestKey, Target, Upload
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from chalicelib.core import errors, log, wording
 from chalicelib.core.types import Json
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
 from chalicelib.ports import Store, Upstream
-from chalicelib.uploads import Status, Upload, made_at, size_of
+from chalicelib.syncapi.models import made_at, size_of
+from chalicelib.uploads import Status, Upload
 
 
 class Recording:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import upstream_errors
 from chalicelib.attempts import Attempt, Walk
 from chalicelib.core import errors, log, wording
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
 from chalicelib.ports import RegistrationLimiter, Store, Upstream
 from chalicelib.recording import Recording
+from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import Status, Upload, try_pause
 from chalicelib.verdict import Verdict, judge
 
@@ -147,7 +147,7 @@ class Registration:
         attempt = _attempt(upload)
         began = attempt.first_post_at if began is None else began
         tried = frozenset(upload.tried)
-        refusal: upstream_errors.UpstreamRefused | None = None
+        refusal: sync_errors.UpstreamRefused | None = None
         for place in upload.untried:
             now = self._now()
             # Whoever was frozen so long that its lease may be over must not POST any more.
@@ -161,11 +161,11 @@ class Registration:
                 asset = self._upstream.register(
                     address, upload.type, upload.name, upload.project_id
                 )
-            except upstream_errors.OutcomeUnknown as error:
+            except sync_errors.OutcomeUnknown as error:
                 _lost(upload, error.code)
                 has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
                 return self.look(upload, began) if has_time else self._keep_looking(upload)
-            except upstream_errors.UpstreamRefused as error:
+            except sync_errors.UpstreamRefused as error:
                 refusal = error
                 tried |= {place}
             except errors.RequestError as error:
@@ -178,10 +178,10 @@ class Registration:
                 raise
             else:
                 return self._recording.record(upload, asset, looked_up=False)
-        return self._refused(upload, refusal or upstream_errors.UpstreamRefused(), tried)
+        return self._refused(upload, refusal or sync_errors.UpstreamRefused(), tried)
 
     def _back_off_if_busy(self, error: errors.BrokerError) -> None:
-        if isinstance(error, upstream_errors.UpstreamBusy):
+        if isinstance(error, sync_errors.UpstreamBusy):
             with suppress(errors.StoreUnavailable):
                 self._limiter.back_off(error.retry_after or 0)
 
@@ -210,7 +210,7 @@ class Registration:
         except errors.BrokerError as error:
             log.event("look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
             # A cursor that sync. does not take any more would never be taken.
-            is_refused = walk.cursor is None or isinstance(error, upstream_errors.UpstreamRefused)
+            is_refused = walk.cursor is None or isinstance(error, sync_errors.UpstreamRefused)
             return self._keep_looking(upload, None if is_refused else walk)
         verdict = judge(self._store, upload, found, walk, self._now())
         if verdict.asset is not None:
@@ -264,7 +264,7 @@ class Registration:
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
-        self, upload: Upload, refusal: upstream_errors.UpstreamRefused, tried: frozenset[int]
+        self, upload: Upload, refusal: sync_errors.UpstreamRefused, tried: frozenset[int]
     ) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
         if not upload.is_file:

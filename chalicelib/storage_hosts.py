@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from chalicelib import public_urls
 from chalicelib.core import errors, log
 from chalicelib.ports import RegistrationLimiter
-from chalicelib.uploads import Presigned
+from chalicelib.syncapi.models import Presigned
 
 
 class StorageHosts:

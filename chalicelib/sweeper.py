@@ -9,12 +9,12 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from chalicelib import upstream_errors
 from chalicelib.core import errors, log
 from chalicelib.core.clock import HOUR, MINUTE
 from chalicelib.items import FILE_SHARDS, URL_SHARD
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
+from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import Status, Upload, next_look
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Sweeper:
         """Try to delete what is too large; where sync. will not, not at every turn again."""
         try:
             self._registration.discard(upload)
-        except upstream_errors.UpstreamError as error:
+        except sync_errors.UpstreamError as error:
             # Left as it is, it would stay the longest due, and a few of them take the whole cap.
             self._postpone(upload.id, next_look(upload.updated_at, self._now()))
             log.event(

@@ -16,7 +16,7 @@ from chalicelib import file_rules, public_urls
 from chalicelib.callers import Limits
 from chalicelib.core import errors, media_types, wording
 from chalicelib.core.types import Json
-from chalicelib.uploads import AssetType, NewFile, NewUrl, RequestKey
+from chalicelib.uploads import NewFile, NewUrl, RequestKey
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
@@ -35,6 +35,8 @@ _FORBIDDEN = {
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
+
+    from chalicelib.syncapi.models import AssetType
 
 _SCHEMAS = Path(__file__).parent / "schemas"
 

@@ -28,9 +28,9 @@ from chalicelib.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
+from chalicelib.syncapi.client import Timeouts, Upstream
 from chalicelib.table import Table
 from chalicelib.token_rules import Rules
-from chalicelib.upstream import Timeouts, Upstream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -10,15 +10,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import items, keys, upstream_errors
+from chalicelib import items, keys
 from chalicelib.core import errors, settings
 from chalicelib.core.types import Json
 from chalicelib.ports import Claimed
 from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.store import Store
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.models import size_of
 from chalicelib.table import Table
-from chalicelib.uploads import Status, Upload, size_of
-from chalicelib.upstream import Upstream
+from chalicelib.uploads import Status, Upload
 from ops import parameters
 from ops.account import Account
 from ops.terminal import UNREACHABLE, Problem, Terminal
@@ -170,7 +172,7 @@ class Settler:
 def _explained(error: Exception, asset_id: str) -> Problem:
     if isinstance(error, Problem):
         return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
-    if isinstance(error, upstream_errors.UpstreamRefused):
+    if isinstance(error, sync_errors.UpstreamRefused):
         return Problem(f"sync. knows no asset {asset_id} of this key.", "Look at its id again.")
     detail = getattr(error, "detail", "")
     return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)

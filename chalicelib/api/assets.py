@@ -4,10 +4,11 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from chalicelib import upstream_errors, validation, wiring
+from chalicelib import validation, wiring
 from chalicelib.api import render
 from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
+from chalicelib.syncapi import errors as sync_errors
 
 # sync.'s ids are opaque; what can't be part of one need not be asked for.
 _ASSET_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
@@ -36,9 +37,9 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,
-        upstream_errors.UpstreamUnauthorized,
-        upstream_errors.UpstreamBusy,
-        upstream_errors.UpstreamUnreachable,
+        sync_errors.UpstreamUnauthorized,
+        sync_errors.UpstreamBusy,
+        sync_errors.UpstreamUnreachable,
     ),
 )
 def register(request: Request) -> Answer:

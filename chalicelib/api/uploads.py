@@ -2,27 +2,28 @@
 
 import re
 
-from chalicelib import upstream_errors, validation, wiring
+from chalicelib import validation, wiring
 from chalicelib.api import render
 from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
+from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import Status
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
 _SYNC = (
-    upstream_errors.UpstreamUnauthorized,
-    upstream_errors.UpstreamBusy,
-    upstream_errors.UpstreamUnreachable,
-    upstream_errors.UpstreamTimeout,
-    upstream_errors.UpstreamFault,
+    sync_errors.UpstreamUnauthorized,
+    sync_errors.UpstreamBusy,
+    sync_errors.UpstreamUnreachable,
+    sync_errors.UpstreamTimeout,
+    sync_errors.UpstreamFault,
 )
 # Of a presign: the type, the size by the plan, or the address.
 _NOT_PRESIGNED = (
     errors.FileRejected,
     errors.FileTooLarge,
     errors.ProjectNotFound,
-    upstream_errors.UpstreamRefused,
+    sync_errors.UpstreamRefused,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _LINE = (errors.WaitingInLine, errors.LineFull)

@@ -6,16 +6,17 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import keys, upstream_errors
+from chalicelib import keys
 from chalicelib.admission import Budget
 from chalicelib.core import errors, settings
 from chalicelib.core.settings import Settings
 from chalicelib.line import Line
 from chalicelib.public_urls import storage_refusal
 from chalicelib.registration import LOOK_BACK_SECONDS
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.models import Presigned
 from chalicelib.table import Table
-from chalicelib.uploads import Presigned
-from chalicelib.upstream import Upstream
 from ops.checks import web
 from ops.checks.api import samples
 from ops.checks.findings import Finding, Patient, State, judged
@@ -156,7 +157,7 @@ def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
     upstream = Upstream(chosen.sync_base_url, keys.fixed(value))
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
-    except upstream_errors.UpstreamBusy as error:
+    except sync_errors.UpstreamBusy as error:
         line.slow_down(error.retry_after or 0)  # as the broker does
         raise
     return presigned
@@ -186,12 +187,12 @@ def _admit(patient: Patient, line: Line) -> None:
 def _no_address(patient: Patient, error: errors.BrokerError) -> Finding:
     """Say why there is no address to try."""
     what = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
-    if isinstance(error, upstream_errors.UpstreamUnauthorized):
+    if isinstance(error, sync_errors.UpstreamUnauthorized):
         advice = f"Look at the key: `{patient.provision} --replace-secrets`."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     if isinstance(error, errors.Misconfigured):
         return Finding("storage", "preflight", State.UNKNOWN, what, "Put the settings right first.")
-    if isinstance(error, upstream_errors.UpstreamRefused):
+    if isinstance(error, sync_errors.UpstreamRefused):
         advice = "sync. takes no presign of this key. Ask sync."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     advice = "Try again in a minute; or --no-presign."

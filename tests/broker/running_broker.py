@@ -21,7 +21,7 @@ from chalicelib import api, wiring
 from chalicelib.api import openapi
 from chalicelib.core import log
 from chalicelib.sweeper import Sweep
-from chalicelib.upstream import Timeouts
+from chalicelib.syncapi.client import Timeouts
 from sandbox.broker import serve
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"

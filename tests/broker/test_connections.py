@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from chalicelib import upstream_errors
 from chalicelib.core import errors
 from chalicelib.keys import Secret
-from chalicelib.upstream import Upstream
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi.client import Upstream
 
 ADDRESS = "https://storage.example/one.mp4"
 PRESIGN = json.dumps({"uploadUrl": ADDRESS, "url": ADDRESS, "expiresIn": 3600}).encode()
@@ -103,6 +103,6 @@ def test_unreachable() -> None:
         port = closed.getsockname()[1]
     taken: list[int] = []
     client = Upstream(f"http://127.0.0.1:{port}", Secret(lambda: "a-key"))
-    with pytest.raises(upstream_errors.UpstreamUnreachable):
+    with pytest.raises(sync_errors.UpstreamUnreachable):
         client.presign("one.mp4", "video/mp4", 5, lambda: taken.append(1))
     assert taken == []

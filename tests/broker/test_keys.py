@@ -14,7 +14,7 @@ from upstream_process import KEY, RunningUpstream, free_port
 from chalicelib import keys
 from chalicelib.core import settings
 from chalicelib.core.errors import Misconfigured, SecretsUnavailable
-from chalicelib.upstream import Upstream
+from chalicelib.syncapi.client import Upstream
 from chalicelib.wiring import ssm_client
 
 pytestmark = pytest.mark.usefixtures("ssm")

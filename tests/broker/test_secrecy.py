@@ -18,8 +18,9 @@ import requests
 from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import upstream_errors, validation, wiring
+from chalicelib import validation, wiring
 from chalicelib.core import errors, settings
+from chalicelib.syncapi import errors as sync_errors
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
@@ -182,7 +183,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     watch.catch(broker.lifecycle._upstream.delete, "an-asset")  # noqa: SLF001 - as above
     assert any("UpstreamRefused" in text for text in watch.raised)
     upstream.call("DELETE", "/_sandbox/faults")
-    watch.codes.add(upstream_errors.UpstreamRefused.code)
+    watch.codes.add(sync_errors.UpstreamRefused.code)
 
 
 def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from app import app  # noqa: E402 - it lies at the top of the project
 from chalicelib import wiring  # noqa: E402 - as above
 from chalicelib.core import log  # noqa: E402 - as above
-from chalicelib.upstream import Timeouts  # noqa: E402 - as above
+from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
 TIMEOUTS = Timeouts(presign=2.0, register=1.5, look=1.5)

@@ -24,7 +24,7 @@ from stand import (
     wait_for,
 )
 
-from chalicelib.upstream import Timeouts
+from chalicelib.syncapi.client import Timeouts
 
 PLAN_MAX_BYTES = 1000
 LASTING = ("throttled", "throttling", "500", "slow-before", "slow-after", "cut-before", "cut-after")

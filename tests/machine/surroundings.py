@@ -28,9 +28,9 @@ from chalicelib.registration import Registration
 from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
+from chalicelib.syncapi.client import Timeouts, Upstream
 from chalicelib.table import Table
 from chalicelib.uploads import Upload
-from chalicelib.upstream import Timeouts, Upstream
 from ops import table
 
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)

@@ -15,9 +15,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from chalicelib import upstream_errors
 from chalicelib.core import log
 from chalicelib.core.types import Json
+from chalicelib.syncapi import errors as sync_errors
 
 CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as requests' manual advises
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # a page of 100 assets is about 60 kB
@@ -176,11 +176,11 @@ class Client:
         except requests.RequestException as error:
             raise _failure(error) from error
         except ReadTimeoutError as error:
-            raise upstream_errors.UpstreamTimeout(
+            raise sync_errors.UpstreamTimeout(
                 "Sync did not respond in time. Try again in a moment."
             ) from error
         except HTTPError as error:
-            raise upstream_errors.UpstreamFault(
+            raise sync_errors.UpstreamFault(
                 "The connection to Sync broke. Try again in a moment."
             ) from error
         finally:
@@ -216,25 +216,23 @@ class Client:
         while chunk := response.raw.read1(65536, decode_content=True):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
-                raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
+                raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
             if self._monotonic() > deadline:
-                raise upstream_errors.UpstreamTimeout(
+                raise sync_errors.UpstreamTimeout(
                     "Sync did not respond in time. Try again in a moment."
                 )
         return bytes(content)
 
 
-def _failure(error: requests.RequestException) -> upstream_errors.UpstreamError:
+def _failure(error: requests.RequestException) -> sync_errors.UpstreamError:
     """Map an exception of requests: was anything sent?"""
     if isinstance(error, requests.ConnectTimeout):
-        return upstream_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
+        return sync_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
     if isinstance(error, requests.Timeout):
-        return upstream_errors.UpstreamTimeout(
-            "Sync did not respond in time. Try again in a moment."
-        )
+        return sync_errors.UpstreamTimeout("Sync did not respond in time. Try again in a moment.")
     if isinstance(error, requests.ConnectionError) and _never_connected(error):
-        return upstream_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
-    return upstream_errors.UpstreamFault("The connection to Sync broke. Try again in a moment.")
+        return sync_errors.UpstreamUnreachable("Sync can't be reached. Try again in a moment.")
+    return sync_errors.UpstreamFault("The connection to Sync broke. Try again in a moment.")
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -4,9 +4,9 @@ import json
 import time
 from email.utils import parsedate_to_datetime
 
-from chalicelib import upstream_errors
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
+from chalicelib.syncapi import errors as sync_errors
 
 # sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
 # same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
@@ -15,24 +15,24 @@ FINAL: dict[str, type[errors.BrokerError]] = {
     "file_not_in_org_storage": errors.FileRejected,
     "project_not_found": errors.ProjectNotFound,
 }
-_BY_STATUS: dict[int, type[upstream_errors.UpstreamError]] = {
-    401: upstream_errors.UpstreamUnauthorized,
-    402: upstream_errors.UpstreamUnauthorized,
-    403: upstream_errors.UpstreamUnauthorized,
-    408: upstream_errors.UpstreamTimeout,
-    429: upstream_errors.UpstreamBusy,
-    504: upstream_errors.UpstreamTimeout,
+_BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
+    401: sync_errors.UpstreamUnauthorized,
+    402: sync_errors.UpstreamUnauthorized,
+    403: sync_errors.UpstreamUnauthorized,
+    408: sync_errors.UpstreamTimeout,
+    429: sync_errors.UpstreamBusy,
+    504: sync_errors.UpstreamTimeout,
 }
-_BY_CODE: dict[str, type[upstream_errors.UpstreamError]] = {
-    "rate_limit_exceeded": upstream_errors.UpstreamBusy,
-    "concurrency_limit_reached": upstream_errors.UpstreamBusy,
+_BY_CODE: dict[str, type[sync_errors.UpstreamError]] = {
+    "rate_limit_exceeded": sync_errors.UpstreamBusy,
+    "concurrency_limit_reached": sync_errors.UpstreamBusy,
 }
 MAX_RETRY_AFTER = 3600.0  # seconds; whatever sync. says, an hour later is worth another try
-_DETAILS: dict[type[upstream_errors.UpstreamError], str] = {
-    upstream_errors.UpstreamBusy: "Sync is busy. Try again in a moment.",
-    upstream_errors.UpstreamTimeout: "Sync did not respond in time. Try again in a moment.",
-    upstream_errors.UpstreamFault: "Sync failed. Try again in a moment.",
-    upstream_errors.UpstreamUnauthorized: (
+_DETAILS: dict[type[sync_errors.UpstreamError], str] = {
+    sync_errors.UpstreamBusy: "Sync is busy. Try again in a moment.",
+    sync_errors.UpstreamTimeout: "Sync did not respond in time. Try again in a moment.",
+    sync_errors.UpstreamFault: "Sync failed. Try again in a moment.",
+    sync_errors.UpstreamUnauthorized: (
         "This service can't use Sync at the moment. Tell those who run it."
     ),
 }
@@ -47,7 +47,7 @@ def read(status: int, retry_after: str | None, content: bytes) -> Json:
         body = None
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         if not isinstance(body, dict):
-            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return body
     problem = body if isinstance(body, dict) else {}
     code = problem.get("errorCode") or problem.get("error_code")
@@ -67,11 +67,11 @@ def _refusal(
         return FINAL[code](message)
     kind = (_BY_CODE.get(code or "") if is_refusal else None) or _BY_STATUS.get(status)
     if kind is None:
-        kind = upstream_errors.UpstreamRefused if is_refusal else upstream_errors.UpstreamFault
-    if kind is upstream_errors.UpstreamBusy and retry_after is None:
+        kind = sync_errors.UpstreamRefused if is_refusal else sync_errors.UpstreamFault
+    if kind is sync_errors.UpstreamBusy and retry_after is None:
         retry_after = DEFAULT_RETRY_AFTER
     # What sync. says about the key or the plan is for the operator's log, not for the browser.
-    detail = message if kind is upstream_errors.UpstreamRefused else _DETAILS.get(kind, "")
+    detail = message if kind is sync_errors.UpstreamRefused else _DETAILS.get(kind, "")
     return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
 
 

@@ -13,15 +13,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from chalicelib import replies, upstream_errors
 from chalicelib.attempts import Candidates
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 from chalicelib.keys import Secret
-from chalicelib.uploads import AssetType, Presigned, Upload, are_assets, asset_of, made_at
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi import responses
+from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of, made_at
+from chalicelib.uploads import Upload
 
 if TYPE_CHECKING:
-    from chalicelib.connections import Client
+    from chalicelib.syncapi.transport import Client
 
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
 LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
@@ -66,7 +68,7 @@ class Upstream:
     @cached_property
     def _client(self) -> "Client":
         # Imported here, so that a route that asks nothing of sync. starts without an HTTP client.
-        from chalicelib.connections import Client  # noqa: PLC0415 - as above
+        from chalicelib.syncapi.transport import Client  # noqa: PLC0415 - as above
 
         return Client(self._monotonic)
 
@@ -98,7 +100,7 @@ class Upstream:
             or not expires_in >= 1  # NaN is neither
             or not (_is_url(upload_url) and _is_url(url))
         ):
-            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
 
     def register(
@@ -120,7 +122,7 @@ class Upstream:
             body["projectId"] = project
         asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         if not isinstance(asset.get("id"), str) or not asset["id"]:
-            raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
         return asset_of(asset)
 
     def read(self, asset_id: str) -> Json:
@@ -178,7 +180,7 @@ class Upstream:
         """
         try:
             self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
-        except upstream_errors.UpstreamError as error:
+        except sync_errors.UpstreamError as error:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
 
@@ -201,7 +203,7 @@ class Upstream:
                 items, cursor = page.get("items"), page.get("nextCursor") or None
                 # What can't be read may be the very asset that is sought.
                 if not are_assets(items) or not isinstance(cursor, str | None):
-                    raise upstream_errors.UpstreamFault("Sync failed. Try again in a moment.")
+                    raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
             except errors.BrokerError:
                 if number == 0:
                     raise
@@ -213,7 +215,7 @@ class Upstream:
         deadline = self._monotonic() + seconds
         try:
             return self._call(method, path, seconds, **request)
-        except (upstream_errors.OutcomeUnknown, upstream_errors.UpstreamUnreachable):
+        except (sync_errors.OutcomeUnknown, sync_errors.UpstreamUnreachable):
             left = deadline - self._monotonic()
             if left < 1:
                 raise
@@ -225,13 +227,13 @@ class Upstream:
         try:
             try:
                 return self._send(method, path, seconds, key, **request)
-            except upstream_errors.UpstreamUnauthorized as error:
+            except sync_errors.UpstreamUnauthorized as error:
                 # A request whose key was refused was not carried out, a registration included.
                 is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
                 if not is_refused or not self._api_key.refresh(key):
                     raise
                 return self._send(method, path, seconds, self._api_key.current(), **request)
-        except upstream_errors.UpstreamError as error:
+        except sync_errors.UpstreamError as error:
             # What sync. says for people stays out of it: it may say back what a caller sent.
             log.event(
                 "upstream_error",
@@ -245,7 +247,7 @@ class Upstream:
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
         answer = self._client.send(method, self._base_url + path, seconds, key, **request)
-        return replies.read(*answer)
+        return responses.read(*answer)
 
 
 def _is_url(text: str) -> bool:
