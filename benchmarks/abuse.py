@@ -19,7 +19,7 @@ from typing import Any
 from parts import HOST, RunningUpstream, running_dynamodb
 
 # The import above lets these be found.
-from chalicelib import wiring  # isort: skip
+from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
 from running_broker import Api, RunningBroker  # isort: skip
 
@@ -127,7 +127,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(running_dynamodb(folder / "dynamodb"))
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         site = stack.enter_context(silent_site())

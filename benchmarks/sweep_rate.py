@@ -14,8 +14,10 @@ from pathlib import Path
 from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 
 # The import above lets these be found.
-from chalicelib import items  # isort: skip
+from chalicelib.aws import codec  # isort: skip
+from chalicelib import upload_items  # isort: skip
 from chalicelib.core import log  # isort: skip
+from chalicelib.aws import clients  # isort: skip
 from chalicelib import wiring  # isort: skip
 from chalicelib.uploads import Status, Target, Upload  # isort: skip
 from ops import table  # isort: skip
@@ -52,15 +54,15 @@ def uploads(count: int, address: str) -> list[Upload]:
 
 def write(backlog: list[Upload]) -> None:
     """Write them, and their caller's open places."""
-    client = wiring.dynamodb_client()
+    client = clients.dynamodb()
     for start in range(0, len(backlog), BATCH):
         wanted = [
-            {"PutRequest": {"Item": items.from_upload(one, f"upload#{one.id}")}}
+            {"PutRequest": {"Item": upload_items.from_upload(one, f"upload#{one.id}")}}
             for one in backlog[start : start + BATCH]
         ]
         client.batch_write_item(RequestItems={TABLE: wanted})
     places = {"pk": f"quota#{OWNER}", "open": len(backlog)}
-    client.put_item(TableName=TABLE, Item=items.values(places))
+    client.put_item(TableName=TABLE, Item=codec.values(places))
 
 
 def measure(upstream: RunningUpstream, count: int) -> bool:
@@ -97,7 +99,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(running_dynamodb(folder))
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         fine = measure(upstream, count)

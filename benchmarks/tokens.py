@@ -25,7 +25,7 @@ os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="tru
 
 from app import app
 from chalicelib import wiring
-from chalicelib.caller_ids import SECRET_BYTES
+from chalicelib.auth.caller import SECRET_BYTES
 from chalicelib.core import log
 
 SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing

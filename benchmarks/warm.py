@@ -26,6 +26,7 @@ import jwt  # isort: skip
 from app import app  # isort: skip
 from chalicelib.core import log  # isort: skip
 from chalicelib import wiring  # isort: skip
+from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "warm"
@@ -161,7 +162,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(running_dynamodb(folder))
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         upstream = RunningUpstream(folder)
         stack.callback(upstream.stop)
         measure(upstream, rounds)

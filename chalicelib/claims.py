@@ -13,12 +13,12 @@ registration.
 import hashlib
 import json
 
-from chalicelib import items
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
 from chalicelib.core.types import Json
 from chalicelib.core.urls import canonical
 from chalicelib.ports import Claimed
-from chalicelib.table import Change, Table
 from chalicelib.uploads import Upload
 
 REGISTERING = "urls#registering"
@@ -73,7 +73,7 @@ def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
     keys = [f"claim#{asset_id}" for asset_id in dict.fromkeys(asset_ids)]
     for start in range(0, len(keys), 100):
         for pk, item in table.batch(keys[start : start + 100]).items():
-            one = items.plain(item)
+            one = codec.plain(item)
             found[pk.removeprefix("claim#")] = Claimed(
                 one["owners"], one["isFile"], one["address"], one.get("deletingUntil", 0)
             )
@@ -116,7 +116,7 @@ def enter(upload: Upload) -> tuple[Change, ...]:
 
 def others_registering(table: Table, upload: Upload) -> dict[str, int]:
     """Name the other uploads of a public URL, and until when sync. may be at each."""
-    item = items.plain(table.get(url_key(upload)) or {})
+    item = codec.plain(table.get(url_key(upload)) or {})
     return {one: at for one, at in item.items() if one not in {"pk", "ttl", upload.id}}
 
 

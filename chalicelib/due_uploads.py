@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from chalicelib import items, moves
+from chalicelib import moves, upload_items
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table
 from chalicelib.core.types import Json
 from chalicelib.ports import Due
-from chalicelib.table import Change, Table
 
 DUE_INDEX = "by-due"
 
@@ -28,7 +29,7 @@ class DueUploads:
     def backlog(self, now: int) -> int:
         """Count what is due in all shards."""
         count = 0
-        for shard in (*items.FILE_SHARDS, items.URL_SHARD):
+        for shard in (*upload_items.FILE_SHARDS, upload_items.URL_SHARD):
             answer = self._due(shard, now, Select="COUNT")
             count += answer["Count"]
             while last := answer.get("LastEvaluatedKey"):
@@ -57,12 +58,12 @@ class DueUploads:
         )
 
     def _due(self, shard: str, now: int, **request: Any) -> Json:
-        names = items.values({":shard": shard, ":now": now})
+        names = codec.values({":shard": shard, ":now": now})
         condition = "dueShard = :shard AND dueAt <= :now"
         return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
 
 
-def _due(row: items.Item) -> Due:
+def _due(row: codec.Item) -> Due:
     """Read a row of the sweep's index. Only its key is sure to be there."""
     owner = row.get("owner", {}).get("S", "")
     return Due(row["pk"]["S"].removeprefix("upload#"), owner, int(row["dueAt"]["N"]))

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chalicelib.callers import Limits
 from chalicelib.core import errors, media_types, wording
+from chalicelib.quotas.limits import Limits
 
 FAMILIES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 MALFORMED = "must be a media type such as video/mp4, where fileName has no known extension"

@@ -10,10 +10,10 @@ next request after two minutes.
 import hashlib
 from collections.abc import Callable
 
-from chalicelib import items
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
 from chalicelib.ports import Binding
-from chalicelib.table import Change, Table
 from chalicelib.uploads import RequestKey
 
 KEEP_SECONDS = 25 * 3600  # the promise is 24 hours; DynamoDB's TTL is never early
@@ -53,11 +53,11 @@ class Bindings:
             "ttl": now // 1000 + KEEP_SECONDS,
         }
         values = {"now": now // 1000, "no": False, "stale": now - RUNNING_MILLISECONDS}
-        new = Change(pk=pk, condition=_FREE, values=values, put=items.values(item))
+        new = Change(pk=pk, condition=_FREE, values=values, put=codec.values(item))
         written = self._table.write(new)
         if written.granted:
             return Binding(pk, upload_id, is_done=False)
-        found = items.plain(written.item or {})
+        found = codec.plain(written.item or {})
         # boto3 repeats a write whose answer was lost; the repetition finds the first one.
         if found["uploadId"] == upload_id:
             return Binding(pk, upload_id, is_done=False)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from chalicelib import outcomes
-from chalicelib.callers import Caller
+from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
 from chalicelib.ports import (
@@ -20,7 +20,7 @@ from chalicelib.ports import (
     Store,
     Upstream,
 )
-from chalicelib.quotas import Reservation, Standing
+from chalicelib.quotas.usage import Reservation, Standing
 from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
 from chalicelib.storage_hosts import StorageHosts
 from chalicelib.syncapi import errors as sync_errors

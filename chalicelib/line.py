@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from chalicelib import admission, items
+from chalicelib import admission
 from chalicelib.admission import Budget, Full, Place, Turn
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table, Written
 from chalicelib.core import errors, log, wording
 from chalicelib.ports import LineStanding, Opening
 from chalicelib.slots import UNUSED, Slot, Slowdown, caller_number
-from chalicelib.table import Change, Table, Written
 from chalicelib.tickets import Tickets
 
 _CROWDED = "Too many uploads are starting at once. Try again in a moment."
@@ -191,7 +192,7 @@ class Line:
             seen = self._seen(written.item or {})
         raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
-    def _seen(self, item: items.Item) -> _Seen:
+    def _seen(self, item: codec.Item) -> _Seen:
         """Read the item; the first container of all writes the secret."""
         raw = {
             int(name[1:]): bytes(value["B"])
@@ -207,7 +208,7 @@ class Line:
         )
         return _Seen(raw, line)
 
-    def _read_secret(self, item: items.Item) -> bytes:
+    def _read_secret(self, item: codec.Item) -> bytes:
         if "secret" not in item:
             new = secrets.token_bytes(SECRET_BYTES)
             change = Change(pk=PK, condition="attribute_not_exists(#secret)", sets={"secret": new})
@@ -323,11 +324,11 @@ class Line:
         is_good = at is not None and at >= self._now() - admission.GRACE
         return at if is_good else admission.NO_TURN
 
-    def _slowdown(self, item: items.Item) -> Slowdown | None:
+    def _slowdown(self, item: codec.Item) -> Slowdown | None:
         """Read what is left of a 429 of sync.; a pause from a clock that is far ahead is none."""
         if "slow" not in item:
             return None
-        slowdown = Slowdown(**items.plain(item["slow"]["M"]))
+        slowdown = Slowdown(**codec.plain(item["slow"]["M"]))
         return slowdown if slowdown.until <= self._now() + FURTHEST_PAUSE else None
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib import items
+from chalicelib import upload_items
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change
 from chalicelib.core.types import Json
-from chalicelib.table import Change
 from chalicelib.uploads import Status, Upload, next_look, sources, try_pause
 
 UNFINISHED = ("dueShard", "dueAt")  # what holds an upload in the sweep's index
@@ -82,8 +83,8 @@ def registering(upload: Upload, asset: Json, now: int) -> tuple[Upload, Json, Ch
         "updatedAt": now,
     }
     pk = f"asset#{upload.owner}#{asset['id']}"
-    place = items.list_place(f"assets#{upload.owner}", now, upload.id)
-    return done, sets, Change(pk=pk, put=items.from_upload(done, pk) | items.values(place))
+    place = codec.list_place(f"assets#{upload.owner}", now, upload.id)
+    return done, sets, Change(pk=pk, put=upload_items.from_upload(done, pk) | codec.values(place))
 
 
 def failing(problem: Json, now: int) -> Json:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chalicelib.attempts import Attempt, Candidates, Walk
-from chalicelib.callers import Limits
 from chalicelib.core.types import Json
-from chalicelib.quotas import Reservation, Standing
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.usage import Reservation, Standing
 from chalicelib.syncapi.models import AssetType, Presigned
 from chalicelib.uploads import Page, RequestKey, Target, Upload
 

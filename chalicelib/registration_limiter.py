@@ -23,10 +23,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib import items
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors, log, wording
 from chalicelib.core.clock import MINUTE
-from chalicelib.table import Change, Table
 
 PK = "limit#registration"
 PER_CALLER = 30  # registrations of one caller in any ten seconds
@@ -53,8 +53,8 @@ class _Copy:
     hosts: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, item: items.Item | None) -> "_Copy":
-        found = items.plain(item or {})
+    def read(cls, item: codec.Item | None) -> "_Copy":
+        found = codec.plain(item or {})
         by = "by#"
         return cls(
             minute=found.get("minute", 0),

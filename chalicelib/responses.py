@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from chalice import Blueprint, Response
 
-from chalicelib import foreign
-from chalicelib.callers import Caller
+from chalicelib.auth import open_mode
+from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 
@@ -209,7 +209,7 @@ def _respond(  # noqa: PLR0913, PLR0917 - what a request is answered by
         else:
             broker = edge()
             if broker.is_open:
-                foreign.refuse(_headers(event), origins())
+                open_mode.refuse(_headers(event), origins())
             answer = _dispatch(event, broker, operation, methods, params)
         # As ASCII: what sync. says may hold half of a character, which UTF-8 can't carry.
         text = "" if answer.body is None else json.dumps(answer.body)

@@ -26,15 +26,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from chalicelib import claims, idempotency, items, ledger, moves
+from chalicelib import claims, idempotency, moves, upload_items
 from chalicelib.attempts import Attempt, Walk
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change
 from chalicelib.core import errors
 from chalicelib.core.clock import MINUTE
 from chalicelib.core.types import Json
 from chalicelib.due_uploads import DueUploads
 from chalicelib.ports import Binding, Claim, Claimed
-from chalicelib.quotas import Standing
-from chalicelib.table import Change
+from chalicelib.quotas import store
+from chalicelib.quotas.usage import Standing
 from chalicelib.uploads import Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
@@ -57,11 +59,11 @@ class Store(DueUploads):
         """
         pk = f"upload#{upload.id}"
         new = Change(
-            pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
+            pk=pk, condition="attribute_not_exists(#pk)", put=upload_items.from_upload(upload, pk)
         )
         keys = [idempotency.bound(binding)] if binding else []
         entering = claims.enter(upload)
-        refused = self._table.transact(new, ledger.settle(upload, used), *keys, *entering)
+        refused = self._table.transact(new, store.settle(upload, used), *keys, *entering)
         if refused is None:
             return
         if entering and refused[2 + len(keys)] is not None:
@@ -77,8 +79,8 @@ class Store(DueUploads):
         """
         held, values = moves.held(upload)
         keys = [idempotency.unbound(binding)] if binding else []
-        refund = ledger.refund(upload, is_counted=was_sent)
-        for charge in (refund, ledger.close(upload.owner)):
+        refund = store.refund(upload, is_counted=was_sent)
+        for charge in (refund, store.close(upload.owner)):
             refused = self._table.transact(
                 Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
                 charge,
@@ -190,8 +192,8 @@ class Store(DueUploads):
         closed = moves.change(upload.id, *moves.held(upload), sets, moves.UNFINISHED)
         over = claims.leave(upload)
         if refused is None:
-            return self._end(closed, ledger.close(upload.owner), *over)
-        charged = ledger.close(upload.owner, ledger.correction(upload, refused))
+            return self._end(closed, store.close(upload.owner), *over)
+        charged = store.close(upload.owner, store.correction(upload, refused))
         marked = moves.change(
             upload.id, *moves.held(upload), {**sets, "discarded": refused["id"], "dueAt": now}
         )
@@ -224,7 +226,7 @@ class Store(DueUploads):
             ),
             copy,
             claims.claim(upload, asset, looked_up=looked_up, now=now),
-            ledger.close(upload.owner, ledger.correction(upload, asset)),
+            store.close(upload.owner, store.correction(upload, asset)),
             *claims.leave(upload),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
@@ -314,37 +316,37 @@ class Store(DueUploads):
             moves.ending(status, now),
             moves.UNFINISHED,
         )
-        return self._end(move, ledger.close(owner))
+        return self._end(move, store.close(owner))
 
     def _end(self, move: Change, *more: Change) -> Claim:
         """Close an upload and, in the same transaction, give its open place back."""
         refused = self._table.transact(move, *more)
         old = refused[0] if refused else None
-        return Claim(granted=refused is None, upload=items.to_upload(old) if old else None)
+        return Claim(granted=refused is None, upload=upload_items.to_upload(old) if old else None)
 
     def _held(self, upload: Upload, sets: Json) -> Claim:
         return self._move(upload.id, *moves.held(upload), sets)
 
     def _move(self, upload_id: str, condition: str, values: Mapping[str, Any], sets: Json) -> Claim:
         written = self._table.write(moves.change(upload_id, condition, values, sets))
-        upload = items.to_upload(written.item) if written.item else None
+        upload = upload_items.to_upload(written.item) if written.item else None
         return Claim(written.granted, upload)
 
     def _read(self, key: str, owner: str) -> Upload | None:
         item = self._table.get(key)
-        upload = items.to_upload(item) if item else None
+        upload = upload_items.to_upload(item) if item else None
         return upload if upload is not None and upload.owner == owner else None
 
     def _list(self, list_key: str, limit: int, cursor: str | None) -> Page:
-        start = {} if cursor is None else {"ExclusiveStartKey": items.start_key(list_key, cursor)}
+        start = {} if cursor is None else {"ExclusiveStartKey": codec.start_key(list_key, cursor)}
         answer = self._table.query(
             LIST_INDEX,
             "listKey = :list",
-            ExpressionAttributeValues=items.values({":list": list_key}),
+            ExpressionAttributeValues=codec.values({":list": list_key}),
             ScanIndexForward=False,
             Limit=limit,
             **start,
         )
         last = answer.get("LastEvaluatedKey")
-        uploads = tuple(items.to_upload(item) for item in answer["Items"])
-        return Page(uploads, items.cursor(last) if last else None)
+        uploads = tuple(upload_items.to_upload(item) for item in answer["Items"])
+        return Page(uploads, codec.cursor(last) if last else None)

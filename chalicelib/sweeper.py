@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import HOUR, MINUTE
-from chalicelib.items import FILE_SHARDS, URL_SHARD
 from chalicelib.ports import Due, Ledger, Store
 from chalicelib.registration import Registration
 from chalicelib.syncapi import errors as sync_errors
+from chalicelib.upload_items import FILE_SHARDS, URL_SHARD
 from chalicelib.uploads import Status, Upload, next_look
 
 if TYPE_CHECKING:

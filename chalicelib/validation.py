@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from chalicelib import file_rules, public_urls
-from chalicelib.callers import Limits
 from chalicelib.core import errors, media_types, wording
 from chalicelib.core.types import Json
+from chalicelib.quotas.limits import Limits
 from chalicelib.uploads import NewFile, NewUrl, RequestKey
 
 MAX_BODY_BYTES = 64 * 1024

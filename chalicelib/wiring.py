@@ -4,37 +4,37 @@ The sandbox and the tests may put a broker of their own in place with `use`.
 """
 
 import gc
-import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chalicelib import aws, keys
 from chalicelib.admission import Budget
-from chalicelib.auth import Authenticator, CallerId, Everybody, Keys, SharedSecret
-from chalicelib.caller_ids import CallerIds
-from chalicelib.callers import Limits
+from chalicelib.auth.caller import CallerId, CallerIds
+from chalicelib.auth.claims import Rules
+from chalicelib.auth.keys import Keys, SharedSecret
+from chalicelib.auth.open_mode import Everybody
+from chalicelib.auth.tokens import Authenticator
+from chalicelib.aws import clients, secrets
+from chalicelib.aws.secrets import CachedSecret
+from chalicelib.aws.table import Table
 from chalicelib.core import log, settings
 from chalicelib.core.errors import Misconfigured
 from chalicelib.idempotency import Bindings
-from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.line import Line
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.store import Ledger
 from chalicelib.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import Timeouts, Upstream
-from chalicelib.table import Table
-from chalicelib.token_rules import Rules
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_ssm import SSMClient
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _load(environ: Mapping[str, str]) -> tuple[settings.Settings, "DynamoDBClien
     except Misconfigured as error:
         problems.append(error.detail)
     try:
-        client = dynamodb_client()
+        client = clients.dynamodb()
     except Misconfigured as error:
         problems.append(error.detail)
     if problems:
@@ -136,10 +136,10 @@ def _load(environ: Mapping[str, str]) -> tuple[settings.Settings, "DynamoDBClien
     return chosen, client
 
 
-def _api_key(chosen: settings.Settings) -> keys.Secret:
+def _api_key(chosen: settings.Settings) -> CachedSecret:
     if chosen.sync_api_key_parameter:
-        return keys.parameter(ssm_client, chosen.sync_api_key_parameter, settings.api_key)
-    return keys.fixed(chosen.sync_api_key or "")
+        return secrets.parameter(clients.ssm, chosen.sync_api_key_parameter, settings.api_key)
+    return secrets.fixed(chosen.sync_api_key or "")
 
 
 def _authenticator(
@@ -150,14 +150,14 @@ def _authenticator(
     verifying: Keys
     if chosen.jwt_jwks_url:
         # Imported here: a broker with a shared secret fetches no keys.
-        from chalicelib.jwks import Jwks  # noqa: PLC0415 - as above
+        from chalicelib.auth.jwks import Jwks  # noqa: PLC0415 - as above
 
         verifying = Jwks(chosen.jwt_jwks_url)
     elif chosen.jwt_secret_parameter:
         name = chosen.jwt_secret_parameter
-        verifying = SharedSecret(keys.parameter(ssm_client, name, settings.jwt_secret))
+        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret))
     else:
-        verifying = SharedSecret(keys.fixed(chosen.jwt_secret or ""))
+        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or ""))
     rules = Rules(
         issuer=chosen.jwt_issuer,
         audiences=chosen.jwt_audience,
@@ -165,53 +165,6 @@ def _authenticator(
         limits_claim=chosen.limits_claim,
     )
     return Authenticator(verifying, rules, limits, caller_id)
-
-
-@cache
-def ssm_client() -> "SSMClient":
-    """Make the SSM client, where a secret lies there."""
-    # Imported here: a broker whose secrets lie in its environment needs no SSM.
-    from botocore.config import Config  # noqa: PLC0415 - as above
-
-    # At DEBUG botocore writes down whole answers, and those of SSM hold the secrets.
-    logging.getLogger("botocore.parsers").setLevel(logging.INFO)
-    retries: Any = {"mode": "standard", "total_max_attempts": 2}
-    config = Config(connect_timeout=2, read_timeout=3, retries=retries)
-    client: SSMClient = aws.client("ssm", config)
-    return client
-
-
-def dynamodb_client() -> "DynamoDBClient":
-    """Make the DynamoDB client, which counts its requests on the request in hand."""
-    # Imported here, so that a container without settings answers without loading it.
-    from botocore.config import Config  # noqa: PLC0415 - as above
-    from botocore.exceptions import BotoCoreError, NoRegionError  # noqa: PLC0415 - as above
-
-    config = Config(
-        connect_timeout=1,
-        read_timeout=2,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=32,
-    )
-    try:
-        client: DynamoDBClient = aws.client("dynamodb", config)
-    except NoRegionError as error:
-        raise Misconfigured(
-            "AWS_REGION is not set: it must be the region of the table, such as us-east-1"
-        ) from error
-    except (BotoCoreError, ValueError) as error:
-        # Its text names what of AWS's own settings is wrong, such as the endpoint.
-        raise Misconfigured(f"AWS's own settings are not valid: {error}") from error
-    # At DEBUG botocore writes down whole requests and responses, one of which makes or brings the
-    # secret that caller ids are keyed with.
-    for name in ("botocore.endpoint", "botocore.parsers"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    client.meta.events.register("before-send.dynamodb", _sent)
-    return client
-
-
-def _sent(**_: Any) -> None:
-    log.dynamodb_sent()
 
 
 def sweep(milliseconds_left: int) -> None:

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import items, keys
+from chalicelib import upload_items
+from chalicelib.aws import secrets
+from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
 from chalicelib.core.types import Json
 from chalicelib.ports import Claimed
@@ -19,7 +21,6 @@ from chalicelib.store import Store
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import Upstream
 from chalicelib.syncapi.models import size_of
-from chalicelib.table import Table
 from chalicelib.uploads import Status, Upload
 from ops import parameters
 from ops.account import Account
@@ -79,7 +80,7 @@ class Settler:
         item = self._table.get(f"upload#{upload_id}")
         if item is None:
             raise Problem(f"There is no upload {upload_id}.", "Is it this stage's?")
-        return items.to_upload(item)
+        return upload_items.to_upload(item)
 
     def candidates(self, upload: Upload) -> list[Candidate]:
         """Look for what may be the upload's asset, as the broker does, to the end of the list."""
@@ -204,7 +205,7 @@ def settler(
         raise Problem(error.detail, "Put .chalice/config.json right.") from error
     client: Any = account.client("dynamodb")
     table = Table(client, chosen.uploads_table)
-    upstream = Upstream(chosen.sync_base_url, keys.fixed(found.value or ""))
+    upstream = Upstream(chosen.sync_base_url, secrets.fixed(found.value or ""))
     return Settler(Store(table), table, upstream, now, chosen.settle_seconds)
 
 

@@ -24,6 +24,7 @@ from chalice.local import (
 )
 
 from chalicelib import wiring
+from chalicelib.aws import clients
 from chalicelib.core import log, urls
 from ops import table
 from sandbox import gate, log_lines
@@ -136,7 +137,7 @@ def create_table(name: str) -> None:
     deadline = time.monotonic() + DYNAMODB_START_SECONDS
     while True:
         try:
-            table.create(wiring.dynamodb_client(), name)
+            table.create(clients.dynamodb(), name)
         except (BotoCoreError, ClientError):
             if time.monotonic() > deadline:
                 raise

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib import items, validation
+from chalicelib import validation
 from chalicelib.api import answers
+from chalicelib.aws import codec
 from chalicelib.core import errors
 from chalicelib.core.types import Json
 from chalicelib.responses import Operation
@@ -38,7 +39,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
         "name": "cursor",
         "in": "query",
         "description": "The `nextCursor` of the page before.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": items.MAX_CURSOR},
+        "schema": {"type": "string", "minLength": 1, "maxLength": codec.MAX_CURSOR},
     },
 )
 

@@ -6,13 +6,13 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from chalicelib import quotas
-from chalicelib.callers import Limits
 from chalicelib.core import errors
 from chalicelib.core.types import Json
 from chalicelib.outcomes import Outcome
 from chalicelib.ports import LineStanding
-from chalicelib.quotas import Standing
+from chalicelib.quotas import usage
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.usage import Standing
 from chalicelib.responses import Answer, Request, problem
 from chalicelib.uploads import Page, Upload
 
@@ -91,7 +91,7 @@ def location(request: Request, one: Upload) -> str:
 def quota(used: Standing, limits: Limits, now: float | None = None) -> Json:
     """Write what is left of a caller's quotas, as `schemas/limits.json` has it."""
     moment = int((time.time() if now is None else now) * 1000)
-    resets = {"resetsIn": quotas.seconds_left(moment)}
+    resets = {"resetsIn": usage.seconds_left(moment)}
     return {
         "openUploads": _left(limits.max_open_uploads, used.open),
         "uploadsPerDay": _left(limits.uploads_per_day, used.uploads) | resets,
@@ -120,7 +120,7 @@ def rate_limit(
 ) -> dict[str, str]:
     """Tell what is left of a caller's quotas, and of the line's places."""
     moment = int((time.time() if now is None else now) * 1000)
-    headers = quotas.rate_limit(used, limits, moment)
+    headers = usage.rate_limit(used, limits, moment)
     if line is None:
         return headers
     return {name: f"{headers[name]}, {value}" for name, value in line.headers().items()}

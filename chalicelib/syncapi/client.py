@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from chalicelib.attempts import Candidates
+from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
-from chalicelib.keys import Secret
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
 from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of, made_at
@@ -56,7 +56,7 @@ class Upstream:
     def __init__(
         self,
         base_url: str,
-        api_key: Secret,
+        api_key: CachedSecret,
         timeouts: Timeouts = Timeouts(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

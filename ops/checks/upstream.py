@@ -6,8 +6,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import keys
 from chalicelib.admission import Budget
+from chalicelib.aws import secrets
+from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
 from chalicelib.core.settings import Settings
 from chalicelib.line import Line
@@ -16,7 +17,6 @@ from chalicelib.registration import LOOK_BACK_SECONDS
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import Upstream
 from chalicelib.syncapi.models import Presigned
-from chalicelib.table import Table
 from ops.checks import web
 from ops.checks.api import samples
 from ops.checks.findings import Finding, Patient, State, judged
@@ -154,7 +154,7 @@ def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
         lambda: int((patient.now() + (patient.aws_ahead or 0)) * 1000),
         patient.sleep,
     )
-    upstream = Upstream(chosen.sync_base_url, keys.fixed(value))
+    upstream = Upstream(chosen.sync_base_url, secrets.fixed(value))
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
     except sync_errors.UpstreamBusy as error:

@@ -10,7 +10,8 @@ from running_broker import Api, RunningBroker
 from running_ssm import RunningSsm
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import items, wiring
+from chalicelib import upload_items
+from chalicelib.aws import clients
 from ops import table
 from sandbox import environment
 
@@ -26,7 +27,7 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name, value in environment.for_parts({}, emulator.ports, folder).items():
             if name.startswith("AWS_") or name.lower() == "no_proxy":
                 patch.setenv(name, value)
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         yield
     emulator.stop()
 
@@ -37,9 +38,9 @@ def ssm(dynamodb: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     emulator = RunningSsm(tmp_path_factory.mktemp("ssm"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_SSM", emulator.url)
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
         yield
-    wiring.ssm_client.cache_clear()
+    clients.ssm.cache_clear()
     emulator.stop()
 
 
@@ -82,8 +83,8 @@ def api(broker: RunningBroker) -> Api:
 @pytest.fixture
 def nothing_due(broker: RunningBroker) -> None:
     """Let no other test's upload be due."""
-    client = wiring.dynamodb_client()
-    for shard in (*items.FILE_SHARDS, items.URL_SHARD):
+    client = clients.dynamodb()
+    for shard in (*upload_items.FILE_SHARDS, upload_items.URL_SHARD):
         query = {
             "TableName": broker.table,
             "IndexName": "by-due",

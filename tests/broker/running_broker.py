@@ -19,6 +19,7 @@ from upstream_process import KEY, RunningUpstream, free_port
 from app import app
 from chalicelib import api, wiring
 from chalicelib.api import openapi
+from chalicelib.aws import clients
 from chalicelib.core import log
 from chalicelib.sweeper import Sweep
 from chalicelib.syncapi.client import Timeouts
@@ -100,7 +101,7 @@ class RunningBroker:
         self._environment = environment = self.environment(upstream, **settings)
         with suppress(EndpointConnectionError):  # some tests have it so
             for pk in SHARED:
-                wiring.dynamodb_client().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
+                clients.dynamodb().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
         wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
         log.configure("INFO", self.log)
 

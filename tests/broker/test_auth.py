@@ -16,10 +16,11 @@ from provider import Jose
 from running_broker import SECRET, Api, RunningBroker, check, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib.auth import MAX_TOKEN_BYTES, Authenticator, SharedSecret
-from chalicelib.callers import Limits
-from chalicelib.keys import fixed
-from chalicelib.token_rules import LEEWAY_SECONDS, Rules
+from chalicelib.auth.claims import LEEWAY_SECONDS, Rules
+from chalicelib.auth.keys import SharedSecret
+from chalicelib.auth.tokens import MAX_TOKEN_BYTES, Authenticator
+from chalicelib.aws.secrets import fixed
+from chalicelib.quotas.limits import Limits
 
 
 def call(broker: RunningBroker, authorization: str | None) -> requests.Response:

@@ -5,7 +5,8 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
-from chalicelib import aws, items, wiring
+from chalicelib import wiring
+from chalicelib.aws import clients, codec
 from chalicelib.core.errors import Misconfigured
 
 REGIONS = [
@@ -15,17 +16,17 @@ REGIONS = [
 ]
 
 
-@pytest.mark.parametrize("service", aws.SERVICES)
+@pytest.mark.parametrize("service", clients.SERVICES)
 @pytest.mark.parametrize("region", REGIONS)
 def test_same_client(service: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every region both clients ask the same host, and sign for the same region and service."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setenv("AWS_REGION", region)
-    aws.session.cache_clear()
+    clients.session.cache_clear()
     try:
-        lean = aws.client(service, Config())
+        lean = clients.client(service, Config())
     finally:
-        aws.session.cache_clear()
+        clients.session.cache_clear()
     usual = boto3.client(service, region_name=region)  # type: ignore[call-overload]
     assert lean.meta.endpoint_url == usual.meta.endpoint_url
     assert lean.meta.region_name == usual.meta.region_name
@@ -52,16 +53,16 @@ def test_region(
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, value)
-    aws.session.cache_clear()
+    clients.session.cache_clear()
     try:
         with pytest.raises(Misconfigured) as raised:
             wiring.build({})
         assert "AUTH_MODE is not set" in raised.value.detail
         assert ("AWS_REGION is not set" in raised.value.detail) == (chosen is None)
         if chosen is not None:
-            assert wiring.dynamodb_client().meta.region_name == chosen
+            assert clients.dynamodb().meta.region_name == chosen
     finally:
-        aws.session.cache_clear()
+        clients.session.cache_clear()
 
 
 VALUES = [None, True, False, 0, 7, -3, 10**18, "", "ü", [], {}, [1, "a", None], {"a": {"b": [1]}}]
@@ -70,10 +71,10 @@ VALUES = [None, True, False, 0, 7, -3, 10**18, "", "ü", [], {}, [1, "a", None],
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_same_item(value: object) -> None:
     """Written as boto3 writes it, and read back as it was."""
-    written = items.values({"a": value})
+    written = codec.values({"a": value})
     assert written == {"a": TypeSerializer().serialize(value)}
     assert TypeDeserializer().deserialize(written["a"]) == value
-    read = items.plain(written)["a"]
+    read = codec.plain(written)["a"]
     assert read == value
     assert type(read) is type(value)
 
@@ -81,4 +82,4 @@ def test_same_item(value: object) -> None:
 def test_unknown_type() -> None:
     """What the broker never writes is refused, not guessed."""
     with pytest.raises(TypeError):
-        items.values({"a": 1.5})
+        codec.values({"a": 1.5})

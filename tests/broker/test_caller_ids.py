@@ -15,10 +15,11 @@ import pytest
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import items, wiring
-from chalicelib.caller_ids import PK, SECRET_BYTES, CallerIds
+from chalicelib import wiring
+from chalicelib.auth.caller import PK, SECRET_BYTES, CallerIds
+from chalicelib.aws import clients, codec
+from chalicelib.aws.table import Table
 from chalicelib.slots import caller_number
-from chalicelib.table import Table
 from ops import table
 
 KEY = {"pk": {"S": PK}}
@@ -33,9 +34,9 @@ LOGGERS = ("", "botocore", "botocore.endpoint", "botocore.parsers", "urllib3", "
 def new_table() -> Iterator[str]:
     """A table that no broker has used."""
     name = f"callers-{uuid.uuid4().hex}"
-    table.create(wiring.dynamodb_client(), name)
+    table.create(clients.dynamodb(), name)
     yield name
-    client = wiring.dynamodb_client()
+    client = clients.dynamodb()
     client.update_table(TableName=name, DeletionProtectionEnabled=False)
     client.delete_table(TableName=name)
 
@@ -63,7 +64,7 @@ def unkeyed(subject: str, issuer: str = "") -> str:
 
 def secret_of(name: str) -> bytes:
     """Read the secret past the broker."""
-    found = wiring.dynamodb_client().get_item(TableName=name, Key=KEY, ConsistentRead=True)
+    found = clients.dynamodb().get_item(TableName=name, Key=KEY, ConsistentRead=True)
     return bytes(found["Item"]["secret"]["B"])
 
 
@@ -128,7 +129,7 @@ class _Together(Table):
 
     barrier: threading.Barrier
 
-    def get(self, pk: str) -> items.Item | None:
+    def get(self, pk: str) -> codec.Item | None:
         """Read an item, and wait for the others."""
         found = super().get(pk)
         self.barrier.wait(timeout=20)
@@ -142,7 +143,7 @@ def test_caller_secret_of_racing_containers(new_table: str) -> None:
     found: list[str] = []
 
     def start() -> None:
-        store = _Together(wiring.dynamodb_client(), new_table)
+        store = _Together(clients.dynamodb(), new_table)
         store.barrier = barrier
         found.append(CallerIds(store).of("", "alice"))
 
@@ -155,7 +156,7 @@ def test_caller_secret_of_racing_containers(new_table: str) -> None:
     assert len(set(found)) == 1
     secret = secret_of(new_table)
     assert len(secret) == SECRET_BYTES
-    later = CallerIds(Table(wiring.dynamodb_client(), new_table))
+    later = CallerIds(Table(clients.dynamodb(), new_table))
     later.prepare()
     assert later.of("", "alice") == found[0]
     assert secret_of(new_table) == secret
@@ -179,7 +180,7 @@ def test_caller_secret_is_not_counted(
     assert wiring.start(settings) is None
     started = wiring.broker()
     name = started.caller_ids.of("", "alice")
-    assert name == CallerIds(Table(wiring.dynamodb_client(), new_table)).of("", "alice")
+    assert name == CallerIds(Table(clients.dynamodb(), new_table)).of("", "alice")
 
 
 def spellings(secret: bytes) -> list[str]:
@@ -201,10 +202,10 @@ def test_caller_secret_never_shows(
     shown += [repr(parts), repr(parts.caller_ids), str(vars(parts.authenticator))]
     shown += [debug_log.getvalue(), broker.log.getvalue()]
     assert "botocore" in debug_log.getvalue()
-    scanned = wiring.dynamodb_client().scan(TableName=new_table)["Items"]
+    scanned = clients.dynamodb().scan(TableName=new_table)["Items"]
     records = [item for item in scanned if item["pk"]["S"] != PK]
     assert len(records) < len(scanned)
-    shown.append(str([items.plain(item) for item in records]))
+    shown.append(str([codec.plain(item) for item in records]))
     for mark in spellings(secret_of(new_table)):
         assert not [text[:200] for text in shown if mark in text]
 
@@ -212,5 +213,5 @@ def test_caller_secret_never_shows(
 def test_caller_secret_is_in_no_index(broker: RunningBroker) -> None:
     """The secret is in no list, is due at no sweep, and never expires."""
     Api(broker).begin()
-    found = wiring.dynamodb_client().get_item(TableName=broker.table, Key=KEY)["Item"]
+    found = clients.dynamodb().get_item(TableName=broker.table, Key=KEY)["Item"]
     assert set(found) == {"pk", "secret"}

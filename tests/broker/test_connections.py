@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
-from chalicelib.keys import Secret
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import Upstream
 
@@ -67,7 +67,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def sync(server: Server) -> Iterator[Upstream]:
     """The client of it."""
-    client = Upstream(server.url, Secret(lambda: "a-key"))
+    client = Upstream(server.url, CachedSecret(lambda: "a-key"))
     yield client
     client._client._session.close()  # noqa: SLF001 - else the server would wait for it
 
@@ -102,7 +102,7 @@ def test_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     taken: list[int] = []
-    client = Upstream(f"http://127.0.0.1:{port}", Secret(lambda: "a-key"))
+    client = Upstream(f"http://127.0.0.1:{port}", CachedSecret(lambda: "a-key"))
     with pytest.raises(sync_errors.UpstreamUnreachable):
         client.presign("one.mp4", "video/mp4", 5, lambda: taken.append(1))
     assert taken == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import items
+from chalicelib.aws import codec
 from chalicelib.core import errors
 
 OWNER = "a" * 32
@@ -32,17 +32,17 @@ def written(parts: Any) -> str:
 @given(created=TIMES, upload_id=IDS)
 def test_upload_cursor_is_taken(created: int, upload_id: str) -> None:
     """Each place in the list of uploads has a cursor that leads back to it."""
-    place = items.list_place(LISTS[0], created, upload_id)
-    item = items.values({**place, "pk": f"upload#{upload_id}"})
-    assert items.start_key(LISTS[0], items.cursor(item)) == item
+    place = codec.list_place(LISTS[0], created, upload_id)
+    item = codec.values({**place, "pk": f"upload#{upload_id}"})
+    assert codec.start_key(LISTS[0], codec.cursor(item)) == item
 
 
 @given(registered=TIMES, upload_id=IDS, asset_id=WORDS)
 def test_asset_cursor_is_taken(registered: int, upload_id: str, asset_id: str) -> None:
     """Each place in the list of assets has one too, whatever Sync's ids are."""
-    place = items.list_place(LISTS[1], registered, upload_id)
-    item = items.values({**place, "pk": f"asset#{OWNER}#{asset_id}"})
-    assert items.start_key(LISTS[1], items.cursor(item)) == item
+    place = codec.list_place(LISTS[1], registered, upload_id)
+    item = codec.values({**place, "pk": f"asset#{OWNER}#{asset_id}"})
+    assert codec.start_key(LISTS[1], codec.cursor(item)) == item
 
 
 @given(
@@ -54,7 +54,7 @@ def test_asset_cursor_is_taken(registered: int, upload_id: str, asset_id: str) -
 def test_any_cursor_is_a_key_or_refused(list_key: str, text: str) -> None:
     """Whatever is sent is refused, or a key of the caller's list that DynamoDB can have."""
     try:
-        key = items.plain(items.start_key(list_key, text))
+        key = codec.plain(codec.start_key(list_key, text))
     except errors.InvalidInput:
         return
     assert key["listKey"] == list_key
@@ -69,4 +69,4 @@ def test_endless_cursor_is_refused(list_key: str) -> None:
     nested = base64.urlsafe_b64encode(b"[" * 3000).decode()
     for text in (nested, "W" * 10**6):
         with pytest.raises(errors.InvalidInput):
-            items.start_key(list_key, text)
+            codec.start_key(list_key, text)

@@ -13,6 +13,7 @@ from upstream_process import KEY, ROOT, RunningUpstream
 
 from chalicelib import api as routes
 from chalicelib import wiring
+from chalicelib.aws import clients
 from chalicelib.responses import METHODS
 
 OPERATIONS = [operation for one in routes.ALL for operation in one.operations]
@@ -178,7 +179,7 @@ def test_no_table(api: Api, broker: RunningBroker, upstream: RunningUpstream) ->
 def test_defect(api: Api, broker: RunningBroker) -> None:
     """A defect is a 500 with the edge's headers, and the log says where, without any text."""
     upload = api.begin()
-    client = wiring.dynamodb_client()
+    client = clients.dynamodb()
     client.update_item(
         TableName="uploads-of-the-tests",
         Key={"pk": {"S": f"upload#{upload['id']}"}},

@@ -8,8 +8,9 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import idempotency, wiring
-from chalicelib.table import Table
+from chalicelib import idempotency
+from chalicelib.aws import clients
+from chalicelib.aws.table import Table
 from chalicelib.uploads import RequestKey
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
@@ -198,7 +199,7 @@ def test_url_taken_back_just_now(
     body, headers = {"url": url, "type": "VIDEO"}, {"Idempotency-Key": key}
     made = api.call("POST", "/assets", json=body, headers=headers).json()
     record = {"pk": {"S": f"upload#{made['id']}"}}
-    wiring.dynamodb_client().delete_item(TableName=broker.table, Key=record)
+    clients.dynamodb().delete_item(TableName=broker.table, Key=record)
     again = api.call("POST", "/assets", json=body, headers=headers)
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
 
@@ -214,7 +215,7 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 
 def test_taken_over(broker: RunningBroker, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
-    table = Table(wiring.dynamodb_client(), broker.table)
+    table = Table(clients.dynamodb(), broker.table)
     bindings = idempotency.Bindings(table, broker.clock)
     first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)

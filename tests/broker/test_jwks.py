@@ -15,9 +15,9 @@ from provider import AUDIENCE, ISSUER, Jose, KeyServer, Ticks
 from running_broker import RunningBroker, check
 from upstream_process import ROOT, RunningUpstream
 
+from chalicelib.auth.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
+from chalicelib.core.allowance import BURST, REFRESH_SECONDS
 from chalicelib.core.errors import SecretsUnavailable
-from chalicelib.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
-from chalicelib.keys import BURST, REFRESH_SECONDS
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from provider import Ticks
 from running_broker import SECRET, Api, RunningBroker
 from upstream_process import KEY, RunningUpstream, free_port
 
-from chalicelib import keys
+from chalicelib.aws import clients, secrets
+from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import settings
+from chalicelib.core.allowance import BURST, REFRESH_SECONDS
 from chalicelib.core.errors import Misconfigured, SecretsUnavailable
 from chalicelib.syncapi.client import Upstream
-from chalicelib.wiring import ssm_client
 
 pytestmark = pytest.mark.usefixtures("ssm")
 
@@ -28,12 +29,12 @@ def parameter(ssm: None) -> Iterator[str]:  # noqa: ARG001 - it must be up
     name = f"/broker/{uuid.uuid4().hex}"
     put(name, SECRET)
     yield name
-    ssm_client().delete_parameter(Name=name)
+    clients.ssm().delete_parameter(Name=name)
 
 
 def put(name: str, value: str) -> None:
     """Write a SecureString, as an operator does."""
-    ssm_client().put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+    clients.ssm().put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
 
 
 def signed(secret: str) -> str:
@@ -67,10 +68,10 @@ class Source:
 def test_read_once() -> None:
     """A secret is read once for each container, and again after some minutes."""
     source, clock = Source("one"), Ticks()
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     assert [secret.current() for _ in range(9)] == ["one"] * 9
     source.value = "two"
-    clock.now += keys.KEEP_SECONDS
+    clock.now += secrets.KEEP_SECONDS
     assert (secret.current(), source.reads) == ("one", 1)
     clock.now += 1
     assert (secret.current(), source.reads) == ("two", 2)
@@ -79,7 +80,7 @@ def test_read_once() -> None:
 def test_refreshed_at_once() -> None:
     """A secret that no longer holds is read again at once, by the first who says so."""
     source, clock = Source("one"), Ticks()
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     assert not secret.refresh("one")
     source.value = "two"
@@ -91,12 +92,12 @@ def test_refreshed_at_once() -> None:
 def test_flood_bounded() -> None:
     """A flood of forged tokens does not become a flood of reads."""
     source, clock = Source("one"), Ticks()
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     secret.current()
     for _ in range(1000):
         clock.now += 0.1
         assert not secret.refresh("one")
-    assert source.reads <= 1 + keys.BURST + 100 / keys.REFRESH_SECONDS
+    assert source.reads <= 1 + BURST + 100 / REFRESH_SECONDS
 
 
 @pytest.mark.parametrize("wrong", ["down", "two words"])
@@ -104,16 +105,16 @@ def test_flood_before_first(wrong: str) -> None:
     """While nothing could be read yet, a flood of requests does not become one of reads either."""
     source, clock = Source(wrong), Ticks()
     source.is_down = wrong == "down"
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     for _ in range(1000):
         clock.now += 0.1
         with pytest.raises((SecretsUnavailable, Misconfigured)) as raised:
             secret.current()
         assert isinstance(raised.value, SecretsUnavailable) == source.is_down
-        assert raised.value.retry_after == keys.REFRESH_SECONDS
-    assert source.reads <= 1 + keys.BURST + 100 / keys.REFRESH_SECONDS
+        assert raised.value.retry_after == REFRESH_SECONDS
+    assert source.reads <= 1 + BURST + 100 / REFRESH_SECONDS
     source.is_down, source.value = False, "one"
-    clock.now += keys.REFRESH_SECONDS
+    clock.now += REFRESH_SECONDS
     assert secret.current() == "one"
 
 
@@ -121,7 +122,7 @@ def test_strangers_do_not_reach(broker: RunningBroker, upstream: RunningUpstream
     """Thirty forged tokens ask SSM a few times, as long as the secret can't be read."""
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
     assert [status(broker, OTHER) for _ in range(30)] == [503] * 30
-    assert len(broker.lines("secret_not_read")) <= 1 + keys.BURST + 1
+    assert len(broker.lines("secret_not_read")) <= 1 + BURST + 1
 
 
 def test_no_proxy_sees_it(
@@ -134,17 +135,17 @@ def test_no_proxy_sees_it(
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    sync = Upstream(upstream.url, keys.fixed(KEY))
+    sync = Upstream(upstream.url, secrets.fixed(KEY))
     assert sync.presign("a.mp4", "video/mp4", 5, lambda: None).expires_in > 0
 
 
 def test_down_afterwards() -> None:
     """What was read once is used on while it can't be read again."""
     source, clock = Source("one"), Ticks()
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     source.is_down = True
-    clock.now += keys.KEEP_SECONDS + 1
+    clock.now += secrets.KEEP_SECONDS + 1
     assert secret.current() == "one"
     assert not secret.refresh("one")
     source.is_down, source.value = False, "two"
@@ -154,7 +155,7 @@ def test_down_afterwards() -> None:
 def test_bad_afterwards() -> None:
     """What was read once is used on when something that can't be right takes its place."""
     source, clock = Source("one"), Ticks()
-    secret = keys.Secret(source, clock)
+    secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     source.value = "two words"
     assert not secret.refresh("one")
@@ -163,7 +164,7 @@ def test_bad_afterwards() -> None:
 
 def test_never_shown() -> None:
     """A secret does not show where its object is printed."""
-    secret = keys.fixed("the-key")
+    secret = secrets.fixed("the-key")
     assert secret.current() == "the-key"
     assert "the-key" not in repr(secret)
 
@@ -172,27 +173,27 @@ def test_never_shown() -> None:
 def test_never_read(check: Callable[[str], str]) -> None:
     """A secret that was never there can't be made up for."""
     with pytest.raises(SecretsUnavailable):
-        keys.parameter(ssm_client, "/broker/nothing", check).current()
+        secrets.parameter(clients.ssm, "/broker/nothing", check).current()
 
 
 def test_bad_content(parameter: str) -> None:
     """A secret that can't be right from the beginning is the operator's to mend, at any time."""
     put(parameter, "too short")
     with pytest.raises(Misconfigured) as caught:
-        keys.parameter(ssm_client, parameter, settings.jwt_secret).current()
+        secrets.parameter(clients.ssm, parameter, settings.jwt_secret).current()
     assert "too short" not in caught.value.detail
 
 
 def test_plain_string(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """A parameter that is not encrypted is no place for a secret, and the log says so."""
     name = f"/broker/{uuid.uuid4().hex}"
-    ssm_client().put_parameter(Name=name, Value=SECRET, Type="String")
+    clients.ssm().put_parameter(Name=name, Value=SECRET, Type="String")
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER=name)
     answer = Api(broker).call("GET", "/uploads")
     assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
     [line] = broker.lines("secret_not_valid")
     assert line["reason"] == "it must be of the type SecureString"
-    ssm_client().delete_parameter(Name=name)
+    clients.ssm().delete_parameter(Name=name)
 
 
 def test_health_without_secret(broker: RunningBroker, upstream: RunningUpstream) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.callers import Limits
+from chalicelib.quotas.limits import Limits
 
 BASE = Limits(1000, ("video/*", "audio/mpeg"), frozenset({"ours"}), 10, 100, None)
 

@@ -11,9 +11,10 @@ from upstream_process import RunningUpstream
 
 from chalicelib import admission, line, wiring
 from chalicelib.admission import Budget
+from chalicelib.aws import clients
+from chalicelib.aws.table import Table
 from chalicelib.core import errors
 from chalicelib.slots import Slot
-from chalicelib.table import Table
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -296,7 +297,7 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     """A pause that a clock far ahead has written closes nothing, and gives way to a real one."""
     clock = six.clock
     far = line.Line(
-        Table(wiring.dynamodb_client(), six.table), Budget(6, 90_000), lambda: clock() + 10**7
+        Table(clients.dynamodb(), six.table), Budget(6, 90_000), lambda: clock() + 10**7
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
@@ -331,7 +332,7 @@ def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
 @pytest.mark.parametrize("slow_writes", [1, 3, 9])
 def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
     """A grant whose writes take long is stamped anew, also if its slot is promised meanwhile."""
-    table = Table(wiring.dynamodb_client(), broker.table)
+    table = Table(clients.dynamodb(), broker.table)
     clock, sleeps, reads = [1_800_000_000_000], [], []
 
     def promise() -> None:

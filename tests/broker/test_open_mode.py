@@ -9,7 +9,7 @@ from running_broker import ORIGIN, Api, RunningBroker, check
 from upstream_process import RunningUpstream
 
 from chalicelib import api as routes
-from chalicelib import wiring
+from chalicelib.aws import clients
 from chalicelib.responses import METHODS, Operation
 
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
@@ -63,7 +63,7 @@ def send(
 
 def items_of(broker: RunningBroker) -> set[str]:
     """List the keys of the table."""
-    pages = wiring.dynamodb_client().get_paginator("scan").paginate(TableName=broker.table)
+    pages = clients.dynamodb().get_paginator("scan").paginate(TableName=broker.table)
     return {item["pk"]["S"] for page in pages for item in page["Items"]}
 
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import quotas, wiring
-from chalicelib.callers import Limits
+from chalicelib import wiring
+from chalicelib.aws import clients
 from chalicelib.core.errors import StoreUnavailable
+from chalicelib.quotas import usage
+from chalicelib.quotas.limits import Limits
 from chalicelib.uploads import Status, Upload
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
@@ -169,7 +171,7 @@ def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
 
 def counted(api: Api, caller: str) -> dict[str, Any]:
     """Read a caller's counters as they are kept, without the reservations."""
-    found = wiring.dynamodb_client().get_item(
+    found = clients.dynamodb().get_item(
         TableName=api.broker.table, Key={"pk": {"S": f"quota#{caller}"}}
     )["Item"]
     return {name: int(value["N"]) for name, value in found.items() if "N" in value}
@@ -178,11 +180,11 @@ def counted(api: Api, caller: str) -> dict[str, Any]:
 def test_killed_yesterday(at_noon: Api) -> None:
     """What a killed request took of a day is given back to that day, not to the next one."""
     at_noon.broker.clock.advance(43_200 - 60)
-    yesterday = quotas.day_of(at_noon.broker.clock())
+    yesterday = usage.day_of(at_noon.broker.clock())
     caller = kill(at_noon, 2)
     assert counted(at_noon, caller)[f"uploads#{yesterday}"] == 2
     at_noon.broker.clock.advance(300)
-    today = quotas.day_of(at_noon.broker.clock())
+    today = usage.day_of(at_noon.broker.clock())
     assert today > yesterday
     # The day's count can't say more than a day has.
     limits = at_noon.call("GET", "/limits").json()
@@ -208,16 +210,16 @@ def test_late_over_midnight(at_noon: Api) -> None:
     used = ledger.reserve(caller.id, caller.limits, "0" * 32, 5)
     broker.clock.advance(70)
     assert not used.outdated, "tomorrow is not outdated"
-    today = quotas.day_of(broker.clock())
+    today = usage.day_of(broker.clock())
     assert counted(at_noon, caller.id)[f"uploads#{today}"] == 3
 
 
 def test_outdated() -> None:
     """What is counted of a day is removed two days later, not before."""
     kept = {f"uploads#2026-11-{day}": 1 for day in (20, 21, 22, 23, 24)}
-    used = quotas.standing({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
+    used = usage.standing({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
     assert used.outdated == ("uploads#2026-11-20", "uploads#2026-11-21")
-    assert quotas.standing({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
+    assert usage.standing({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
 
 
 def test_real_bytes_of_its_day(at_noon: Api) -> None:
@@ -227,7 +229,7 @@ def test_real_bytes_of_its_day(at_noon: Api) -> None:
     at_noon.broker.clock.advance(86_400)
     assert at_noon.complete(upload).status_code == 200
     assert at_noon.call("GET", "/limits").json()["bytesPerDay"]["left"] == 1000
-    begun = quotas.day_of(at_noon.broker.clock() - 86_400_000)
+    begun = usage.day_of(at_noon.broker.clock() - 86_400_000)
     caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}")
     assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
 
@@ -344,8 +346,8 @@ def test_headers_everywhere(api: Api) -> None:
 def test_refusal_is_honest(opened: int, begun: int, size: int, now: int) -> None:
     """Whatever is used up, the refusal names it and says when it is over."""
     limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
-    used = quotas.Standing(opened, begun, size, (), ())
-    error: Any = quotas.refusal(used, limits, 1, now)
+    used = usage.Standing(opened, begun, size, (), ())
+    error: Any = usage.refusal(used, limits, 1, now)
     assert 0 < error.retry_after <= 86_400
-    assert quotas.day_of(now + quotas.seconds_left(now) * 1000) > quotas.day_of(now)
+    assert usage.day_of(now + usage.seconds_left(now) * 1000) > usage.day_of(now)
     assert set(error.headers) == {"RateLimit", "RateLimit-Policy"}

@@ -4,7 +4,7 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream, put
 
-from chalicelib.callers import Caller
+from chalicelib.auth.caller import Caller
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 

@@ -11,7 +11,7 @@ from paced_clock import paced
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import keys
+from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
 
 if TYPE_CHECKING:
@@ -590,7 +590,7 @@ def test_no_key(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> N
         raise errors.SecretsUnavailable("SSM is away.")
 
     sync = broker.wired().lifecycle._upstream  # noqa: SLF001 - SSM fails in this moment
-    readable, sync._api_key = sync._api_key, keys.Secret(unreadable)  # type: ignore[attr-defined] # noqa: SLF001 - as above
+    readable, sync._api_key = sync._api_key, CachedSecret(unreadable)  # type: ignore[attr-defined] # noqa: SLF001 - as above
     answer = api.complete(upload)
     assert (answer.status_code, answer.json()["code"]) == (503, "secrets_unavailable")
     assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"

@@ -9,8 +9,9 @@ from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
 from chalicelib import registration_limiter, wiring
+from chalicelib.aws import clients
+from chalicelib.aws.table import Change, Table
 from chalicelib.registration_limiter import PER_CALLER, PK, RegistrationLimiter
-from chalicelib.table import Change, Table
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
@@ -37,9 +38,7 @@ def begin_of_a_minute(broker: RunningBroker) -> None:
 
 def limiter(broker: RunningBroker, per_minute: int = 600) -> RegistrationLimiter:
     """Make another container's limiter."""
-    return RegistrationLimiter(
-        Table(wiring.dynamodb_client(), broker.table), per_minute, broker.clock
-    )
+    return RegistrationLimiter(Table(clients.dynamodb(), broker.table), per_minute, broker.clock)
 
 
 def test_one_caller_in_any_ten_seconds(
@@ -225,7 +224,7 @@ def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
     broker.clock.advance(registration_limiter.FORGET_AFTER / 1000 + 1)
     for _ in range(2):
         one.acquire("f" * 32)
-    item = Table(wiring.dynamodb_client(), broker.table).get(PK) or {}
+    item = Table(clients.dynamodb(), broker.table).get(PK) or {}
     assert [name for name in item if name.startswith("by#")] == [f"by#{'f' * 16}"]
 
 
@@ -246,14 +245,14 @@ def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
 
 def test_repeated_write_takes_one_permit(broker: RunningBroker) -> None:
     """A write that boto3 repeats, because its answer was lost, is not taken for a refusal."""
-    table = Table(wiring.dynamodb_client(), broker.table)
+    table = Table(clients.dynamodb(), broker.table)
 
     class Repeating(Table):
         def write(self, change: Change) -> Any:
             super().write(change)
             return super().write(change)
 
-    one = RegistrationLimiter(Repeating(wiring.dynamodb_client(), broker.table), 600, broker.clock)
+    one = RegistrationLimiter(Repeating(clients.dynamodb(), broker.table), 600, broker.clock)
     one.acquire("b" * 32)
     item = table.get(PK) or {}
     assert len(item[f"by#{'b' * 16}"]["B"]) == 8
@@ -276,9 +275,9 @@ def test_storage_hosts_reach_all_containers(
     wiring.use(other)
     url = next(
         target["M"]["url"]["S"]
-        for target in (
-            Table(wiring.dynamodb_client(), broker.table).get(f"upload#{stolen['id']}") or {}
-        )["targets"]["L"]
+        for target in (Table(clients.dynamodb(), broker.table).get(f"upload#{stolen['id']}") or {})[
+            "targets"
+        ]["L"]
     )
     answer = thief.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert answer.status_code == 422

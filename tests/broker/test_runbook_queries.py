@@ -13,7 +13,8 @@ from insights import Query
 from running_broker import Api, RunningBroker, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import items, wiring
+from chalicelib import wiring
+from chalicelib.aws import clients, codec
 from chalicelib.core import metrics
 from ops import table
 
@@ -40,7 +41,7 @@ QUERIES = {name: Query(text) for name, text in {**runbook(), **dashboard()}.item
 @pytest.fixture(scope="module")
 def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any]]:  # noqa: ARG001 - it must be up
     """The log of a bad day, of a broker with a table of its own."""
-    table.create(wiring.dynamodb_client(), TABLE)
+    table.create(clients.dynamodb(), TABLE)
     running_upstream.call("POST", "/_sandbox/reset")
     broker = RunningBroker(TABLE)
     try:
@@ -49,7 +50,7 @@ def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any
         written = [json.loads(line) for line in broker.log.getvalue().splitlines()]
     finally:
         broker.stop()
-        wiring.dynamodb_client().delete_table(TableName=TABLE)
+        clients.dynamodb().delete_table(TableName=TABLE)
     with redirect_stdout(io.StringIO()) as said:
         wiring.start({"UPLOADS_TABLE": TABLE})
     wiring.use(None)
@@ -99,7 +100,7 @@ def _poison(broker: RunningBroker) -> None:
         "dueShard": "due#0",
         "dueAt": 1,
     }
-    wiring.dynamodb_client().put_item(TableName=broker.table, Item=items.values(item))
+    clients.dynamodb().put_item(TableName=broker.table, Item=codec.values(item))
 
 
 def test_fields_exist(log: list[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
 from chalicelib import validation, wiring
+from chalicelib.aws import clients
 from chalicelib.core import errors, settings
 from chalicelib.syncapi import errors as sync_errors
 
@@ -159,7 +160,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     broker: Any = api.broker.wired()
     caller = broker.authenticator.caller(f"Bearer {api.token}")
     upload_id = api.begin()["id"]
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=api.broker.table,
         Key={"pk": {"S": f"upload#{upload_id}"}},
         UpdateExpression="SET #status = :expired",
@@ -217,7 +218,7 @@ def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     faults += [{"kind": "delay", "seconds": 2}]
     for fault in faults:
         # Each presign that sync. answers with 429 slows the line down.
-        wiring.dynamodb_client().delete_item(TableName=api.broker.table, Key=LINE)
+        clients.dynamodb().delete_item(TableName=api.broker.table, Key=LINE)
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
@@ -259,7 +260,7 @@ def _configure(broker: RunningBroker, upstream: RunningUpstream, level: str, **m
 def _spoil(api: Watched) -> None:
     """Break a record, so that the broker meets a defect."""
     upload = api.begin()
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=api.broker.table,
         Key={"pk": {"S": f"upload#{upload['id']}"}},
         UpdateExpression="SET createdAt = :broken",
@@ -269,7 +270,7 @@ def _spoil(api: Watched) -> None:
 
 
 def _items(table: str) -> list[str]:
-    pages = wiring.dynamodb_client().get_paginator("scan").paginate(TableName=table)
+    pages = clients.dynamodb().get_paginator("scan").paginate(TableName=table)
     return [json.dumps(item, default=str) for page in pages for item in page["Items"]]
 
 
@@ -346,11 +347,11 @@ def test_parameters_do_not_leak(
     logger = logging.getLogger("botocore")
     logger.setLevel(logging.WARNING)
     for name, value in zip(names.values(), (KEY, SECRET), strict=True):
-        wiring.ssm_client().put_parameter(Name=name, Value=value, Type="SecureString")
+        clients.ssm().put_parameter(Name=name, Value=value, Type="SecureString")
     logger.setLevel(logging.DEBUG)
     try:
         marked_upstream.call("POST", "/_sandbox/reset")
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
         plain = {"SYNC_API_KEY": "", "JWT_SECRET": "", "LOG_LEVEL": "DEBUG"}
         broker.configure(marked_upstream, **plain, **names)
         api = Watched(broker, watch)
@@ -360,11 +361,11 @@ def test_parameters_do_not_leak(
         api.call("GET", "/limits", headers={"Authorization": f"Bearer {api.token[:-4]}AAAA"})
         marked_upstream.call("DELETE", "/_sandbox/faults")
         for name in names.values():
-            wiring.ssm_client().delete_parameter(Name=name)
+            clients.ssm().delete_parameter(Name=name)
         broker.configure(marked_upstream, **plain, **names)
         assert api.call("GET", "/limits").json()["code"] == "secrets_unavailable"
     finally:
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
     lines = watch.log.getvalue().splitlines() + broker.log.getvalue().splitlines()
     assert any("GetParameter" in line for line in lines)
     for content in (*watch.answers, *lines, *_items(broker.table), "".join(capfd.readouterr())):

@@ -8,11 +8,12 @@ from paced_clock import paced
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import items, wiring
+from chalicelib import upload_items, wiring
+from chalicelib.aws import clients
+from chalicelib.aws.table import Table
 from chalicelib.ports import Due
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
-from chalicelib.table import Table
 
 POST = ("POST", "/v2/assets")
 
@@ -108,7 +109,7 @@ def test_upstream_down(api: Api, broker: RunningBroker, upstream: RunningUpstrea
 def test_poisoned(api: Api, broker: RunningBroker) -> None:
     """An item that can't be read is logged and pushed back, and does not block the others."""
     poisoned, fine = api.landed(), api.landed()
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=broker.table,
         Key={"pk": {"S": f"upload#{poisoned['id']}"}},
         UpdateExpression="SET createdAt = :broken",
@@ -220,7 +221,7 @@ def test_delete_forbidden(broker: RunningBroker, upstream: RunningUpstream) -> N
 def test_no_owner(api: Api, broker: RunningBroker) -> None:
     """An item that lacks what the index should hold is pushed back, and stops no sweep."""
     broken, fine = api.landed(), api.landed()
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=broker.table,
         Key={"pk": {"S": f"upload#{broken['id']}"}},
         UpdateExpression="REMOVE #owner, id",
@@ -237,7 +238,7 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     upload = api.begin()
     broker.clock.advance(61)
     store = broker.wired().sweeper._store  # noqa: SLF001 - the table behind a lagging index
-    shown = {shard: store.due(shard, broker.clock(), 100) for shard in items.FILE_SHARDS}
+    shown = {shard: store.due(shard, broker.clock(), 100) for shard in upload_items.FILE_SHARDS}
 
     class Lagging(Store):
         def due(self, shard: str, now: int, limit: int) -> tuple[Due, ...]:
@@ -247,7 +248,7 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
 
     assert api.complete(upload).status_code == 409
     before = len(upstream.journal())
-    table = Table(wiring.dynamodb_client(), broker.table)
+    table = Table(clients.dynamodb(), broker.table)
     wired = broker.wired().sweeper
     lagging = Sweeper(Lagging(table), wired._ledger, wired._registration, broker.clock, 100)  # noqa: SLF001 - as above
     assert lagging.run(10).found == 1

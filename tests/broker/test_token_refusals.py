@@ -11,7 +11,7 @@ from provider import AUDIENCE, ISSUER, Jose, KeyServer
 from running_broker import SECRET, RunningBroker, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib.token_rules import MAX_SHOWN, Rules, TokenRefusedError, shown
+from chalicelib.auth.claims import MAX_SHOWN, Rules, TokenRefusedError, shown
 
 SUBJECT = "alice@example.com"
 KEY = f"secret:{SECRET}"

@@ -10,8 +10,7 @@ from request_units import Index, read_units, weigh, write_units
 from running_broker import RunningBroker
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import aws as clients
-from chalicelib import wiring
+from chalicelib.aws import clients
 from ops import table
 
 TABLE = "counted"
@@ -29,7 +28,7 @@ def tables(
         monkeypatch.setenv(name, value)
     upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
     clients.session.cache_clear()
-    table.create(wiring.dynamodb_client(), TABLE)
+    table.create(clients.dynamodb(), TABLE)
     broker = RunningBroker(TABLE)
     try:
         beside = aws.client("dynamodb")
@@ -38,7 +37,7 @@ def tables(
     finally:
         broker.stop()
         assert upstream.stop() == 0
-        wiring.dynamodb_client().delete_table(TableName=TABLE)
+        clients.dynamodb().delete_table(TableName=TABLE)
         clients.session.cache_clear()
 
 

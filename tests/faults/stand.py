@@ -11,6 +11,7 @@ from running_broker import SHORT, Api, Clock, RunningBroker
 from upstream_process import KEY, RunningUpstream
 
 from chalicelib import wiring
+from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import table
 
@@ -43,7 +44,7 @@ class Stand(RunningBroker):
         Stand._tables += 1
         self.table = f"uploads-in-trouble-{Stand._tables}"
         if self._client is None:
-            self._client = wiring.dynamodb_client()
+            self._client = clients.dynamodb()
         table.create(self._client, self.table)
         self.point()
 

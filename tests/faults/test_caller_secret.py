@@ -7,7 +7,8 @@ from running_broker import Api
 from stand import Caller, Stand
 
 from chalicelib import wiring
-from chalicelib.caller_ids import PK
+from chalicelib.auth.caller import PK
+from chalicelib.aws import clients
 
 HOLDING = ("UpdateItem", PK)
 
@@ -15,7 +16,7 @@ HOLDING = ("UpdateItem", PK)
 def table_secret(stand: Stand) -> bytes:
     """Read the secret from the table."""
     key = {"pk": {"S": PK}}
-    item = wiring.dynamodb_client().get_item(TableName=stand.table, Key=key)["Item"]
+    item = clients.dynamodb().get_item(TableName=stand.table, Key=key)["Item"]
     return bytes(item["secret"]["B"])
 
 

@@ -16,20 +16,23 @@ from botocore.config import Config
 from dynamodb_process import RunningDynamoDB
 from upstream_process import KEY, RunningUpstream
 
-from chalicelib import items, keys
+from chalicelib import upload_items
 from chalicelib.admission import Budget
-from chalicelib.callers import Caller, Limits
+from chalicelib.auth.caller import Caller
+from chalicelib.aws import codec
+from chalicelib.aws.secrets import fixed
+from chalicelib.aws.table import Table
 from chalicelib.core import log
 from chalicelib.idempotency import Bindings
-from chalicelib.ledger import Ledger
 from chalicelib.lifecycle import Lifecycle
 from chalicelib.line import Line
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.store import Ledger
 from chalicelib.registration import Registration
 from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import Timeouts, Upstream
-from chalicelib.table import Table
 from chalicelib.uploads import Upload
 from ops import table
 
@@ -57,7 +60,7 @@ class Surroundings:
             aws_secret_access_key="tests",
             config=Config(proxies={}, max_pool_connections=32, retries={"total_max_attempts": 3}),
         )
-        self.sync = tuple(Upstream(self.upstream.url, keys.fixed(KEY), SHORT) for _ in range(2))
+        self.sync = tuple(Upstream(self.upstream.url, fixed(KEY), SHORT) for _ in range(2))
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -90,7 +93,7 @@ class Snapshot:
         deleted: Those of them that were deleted.
     """
 
-    items: dict[str, dict[str, Any]]
+    codec: dict[str, dict[str, Any]]
     uploads: dict[str, Upload]
     made: dict[str, str | None] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -185,10 +188,10 @@ class World:
         answer = self.around.client.scan(TableName=self.table, ConsistentRead=True)
         assert "LastEvaluatedKey" not in answer, "a run stays within one page"
         for item in answer["Items"]:
-            plain = items.plain(item)
+            plain = codec.plain(item)
             found[plain["pk"]] = plain
             if plain["pk"].startswith("upload#"):
-                uploads[plain["id"]] = items.to_upload(item)
+                uploads[plain["id"]] = upload_items.to_upload(item)
         outcomes = [one["outcome"] for one in self._journal()]
         made = [match[1] for one in outcomes if (match := _MADE.search(one))]
         self._learn([one for one in dict.fromkeys(made) if one not in self._made])
@@ -197,9 +200,9 @@ class World:
 
     def fresh(self, upload_id: str) -> Upload:
         """Read an upload past all gates."""
-        key = items.key(f"upload#{upload_id}")
+        key = codec.key(f"upload#{upload_id}")
         answer = self.around.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
-        return items.to_upload(answer["Item"])
+        return upload_items.to_upload(answer["Item"])
 
     def _journal(self) -> list[dict[str, Any]]:
         # One connection for all: this is what each step asks for.

@@ -6,10 +6,10 @@ import pytest
 from illegal_moves import try_illegal_moves
 from surroundings import Surroundings, World
 
-from chalicelib import items
 from chalicelib.attempts import Attempt
-from chalicelib.ledger import Ledger
-from chalicelib.table import Table
+from chalicelib.aws import codec
+from chalicelib.aws.table import Table
+from chalicelib.quotas.store import Ledger
 from chalicelib.uploads import MOVES, NewFile, Status, Target, Upload
 
 PROBLEM = {"code": "file_rejected", "detail": ""}
@@ -135,7 +135,7 @@ def test_cap_taken_meanwhile(world: World) -> None:
     """What another container takes between the reading and the writing is not given twice."""
 
     class Late(Table):
-        def get(self, pk: str) -> items.Item | None:
+        def get(self, pk: str) -> codec.Item | None:
             found = super().get(pk)
             world.admin.ledger.allow("sweep", 100, 2, 3)
             return found

@@ -24,7 +24,7 @@ from running_broker import RunningBroker
 from shell import KEY, SECRETS, known, run
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import aws as clients
+from chalicelib.aws import clients
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import api, functions, identity, storage, upstream

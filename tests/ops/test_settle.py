@@ -12,7 +12,7 @@ from running_broker import Api, RunningBroker
 from shell import KEY, SECRETS, Said, known, run
 from upstream_process import RunningUpstream, put
 
-from chalicelib import aws as clients
+from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import settle
 from ops import stage as stages

@@ -5,12 +5,18 @@ reads where each of them is in every region. Where a service is follows from rul
 its model anyway.
 """
 
+import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from chalicelib.core import log
+from chalicelib.core.errors import Misconfigured
 
 if TYPE_CHECKING:
     from boto3.session import Session
     from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ssm import SSMClient
 
 SERVICES = ["dynamodb", "ssm"]
 # Other partitions (China, GovCloud) have names of their own; there the whole list is read.
@@ -63,7 +69,7 @@ def session() -> "Session":
     return Session(botocore_session=made)
 
 
-def client(service: str, config: "Config") -> Any:
+def _client(service: str, config: "Config") -> Any:
     """Make a client.
 
     Raises:
@@ -71,3 +77,50 @@ def client(service: str, config: "Config") -> Any:
     """
     made: Any = session()
     return made.client(service, config=config)
+
+
+@cache
+def ssm() -> "SSMClient":
+    """Make the SSM client, where a secret lies there."""
+    # Imported here: a broker whose secrets lie in its environment needs no SSM.
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    # At DEBUG botocore writes down whole answers, and those of SSM hold the secrets.
+    logging.getLogger("botocore.parsers").setLevel(logging.INFO)
+    retries: Any = {"mode": "standard", "total_max_attempts": 2}
+    config = Config(connect_timeout=2, read_timeout=3, retries=retries)
+    client: SSMClient = _client("ssm", config)
+    return client
+
+
+def dynamodb() -> "DynamoDBClient":
+    """Make the DynamoDB client, which counts its requests on the request in hand."""
+    # Imported here, so that a container without settings answers without loading it.
+    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, NoRegionError  # noqa: PLC0415 - as above
+
+    config = Config(
+        connect_timeout=1,
+        read_timeout=2,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=32,
+    )
+    try:
+        client: DynamoDBClient = _client("dynamodb", config)
+    except NoRegionError as error:
+        raise Misconfigured(
+            "AWS_REGION is not set: it must be the region of the table, such as us-east-1"
+        ) from error
+    except (BotoCoreError, ValueError) as error:
+        # Its text names what of AWS's own settings is wrong, such as the endpoint.
+        raise Misconfigured(f"AWS's own settings are not valid: {error}") from error
+    # At DEBUG botocore writes down whole requests and responses, one of which makes or brings the
+    # secret that caller ids are keyed with.
+    for name in ("botocore.endpoint", "botocore.parsers"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    client.meta.events.register("before-send.dynamodb", _sent)
+    return client
+
+
+def _sent(**_: Any) -> None:
+    log.dynamodb_sent()

@@ -14,8 +14,9 @@ import requests
 from jwt import PyJWTError, algorithms
 from urllib3.exceptions import HTTPError
 
+from chalicelib.auth.keys import Key
 from chalicelib.core import errors, log
-from chalicelib.keys import Allowance, Key
+from chalicelib.core.allowance import Allowance
 
 KEEP_SECONDS = 600.0  # how long a withdrawn key is still accepted
 RETRY_SECONDS = 30.0  # when a timed refresh that failed is tried again

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import items
+from chalicelib.aws import codec
 from chalicelib.core import errors, log
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Change:
     adds: Mapping[str, int | frozenset[str]] = field(default_factory=dict)
     drops: Mapping[str, frozenset[str]] = field(default_factory=dict)
     removes: tuple[str, ...] = ()
-    put: items.Item | None = None
+    put: codec.Item | None = None
     delete: bool = False
 
     def request(self, table: str) -> dict[str, Any]:
@@ -70,9 +70,9 @@ class Change:
             clauses.append("REMOVE " + ", ".join(f"#r{n}" for n in range(len(self.removes))))
         request: dict[str, Any] = {"TableName": table}
         if self.put is not None:
-            request["Item"] = {**self.put, **items.key(self.pk)}
+            request["Item"] = {**self.put, **codec.key(self.pk)}
         else:
-            request["Key"] = items.key(self.pk)
+            request["Key"] = codec.key(self.pk)
             if not self.delete:
                 request["UpdateExpression"] = " ".join(clause for clause in clauses if clause)
         if self.condition:
@@ -83,7 +83,7 @@ class Change:
         if names:
             request["ExpressionAttributeNames"] = names
         if values:
-            request["ExpressionAttributeValues"] = items.values(values)
+            request["ExpressionAttributeValues"] = codec.values(values)
         return request
 
     @property
@@ -102,7 +102,7 @@ class Written:
     """
 
     granted: bool
-    item: items.Item | None
+    item: codec.Item | None
 
 
 class Table:
@@ -121,12 +121,12 @@ class Table:
         self._name = name
         self._sleep = sleep
 
-    def get(self, pk: str) -> items.Item | None:
+    def get(self, pk: str) -> codec.Item | None:
         """Read an item as it stands now."""
         answer = self._call(
-            "get_item", TableName=self._name, Key=items.key(pk), ConsistentRead=True
+            "get_item", TableName=self._name, Key=codec.key(pk), ConsistentRead=True
         )
-        found: items.Item | None = answer.get("Item")
+        found: codec.Item | None = answer.get("Item")
         return found
 
     def query(self, index: str, condition: str, **request: Any) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Table:
             return Written(granted=False, item=refusal.items[0])
         return Written(granted=True, item=answer.get("Attributes"))
 
-    def transact(self, *changes: Change) -> list[items.Item | None] | None:
+    def transact(self, *changes: Change) -> list[codec.Item | None] | None:
         """Write all changes or none.
 
         Returns:
@@ -165,10 +165,10 @@ class Table:
             return refusal.items
         return None
 
-    def batch(self, keys: list[str]) -> dict[str, items.Item]:
+    def batch(self, keys: list[str]) -> dict[str, codec.Item]:
         """Read items (100 at most) by their keys; those that are not there are left out."""
-        found: dict[str, items.Item] = {}
-        wanted = [items.key(pk) for pk in keys]
+        found: dict[str, codec.Item] = {}
+        wanted = [codec.key(pk) for pk in keys]
         for _ in range(5):
             request = {self._name: {"Keys": wanted, "ConsistentRead": True}}
             answer = self._call("batch_get_item", RequestItems=request)
@@ -226,7 +226,7 @@ def _down(reason: str) -> errors.StoreUnavailable:
 class _Refused(Exception):  # noqa: N818 - a condition that does not hold is no error
     """A condition does not hold."""
 
-    def __init__(self, found: list[items.Item | None]) -> None:
+    def __init__(self, found: list[codec.Item | None]) -> None:
         super().__init__("refused")
         self.items = found
 

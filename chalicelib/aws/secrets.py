@@ -7,51 +7,20 @@ that it no longer holds, so that it can be rotated without a deploy.
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
+from chalicelib.core.allowance import REFRESH_SECONDS, Allowance
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 KEEP_SECONDS = 300.0  # how long a secret is used before it is read again
-BURST = 5  # how often in a row a stranger's "it no longer holds" is believed
-REFRESH_SECONDS = 10.0  # and how often after that; a flood of forgeries must not reach SSM
 
 
-class Key(NamedTuple):
-    """A key that verifies signatures, and all names of the one algorithm that it is for."""
-
-    value: Any
-    algorithms: tuple[str, ...]
-
-
-class Allowance:
-    """How often a stranger may make the broker ask: a few times in a row, then now and then.
-
-    With it a rotation is noticed at once, however young the container is. It is not thread-safe:
-    its owner guards it by a lock.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._left = float(BURST)
-        self._at = monotonic()
-
-    def take(self) -> bool:
-        """Use one, if there is one."""
-        now = self._monotonic()
-        self._left = min(float(BURST), self._left + (now - self._at) / REFRESH_SECONDS)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
-class Secret:
+class CachedSecret:
     """One secret.
 
     Args:
@@ -124,15 +93,17 @@ class Secret:
             )
 
     def __repr__(self) -> str:
-        return "Secret(...)"
+        return "CachedSecret(...)"
 
 
-def fixed(value: str) -> Secret:
+def fixed(value: str) -> CachedSecret:
     """Make a secret of a value that never changes, as one from the environment."""
-    return Secret(lambda: value)
+    return CachedSecret(lambda: value)
 
 
-def parameter(client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str]) -> Secret:
+def parameter(
+    client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str]
+) -> CachedSecret:
     """Make a secret of an SSM SecureString.
 
     Args:
@@ -154,4 +125,4 @@ def parameter(client: Callable[[], "SSMClient"], name: str, check: Callable[[str
             raise ValueError("of the type SecureString")
         return check(answer["Parameter"]["Value"].strip())
 
-    return Secret(load)
+    return CachedSecret(load)

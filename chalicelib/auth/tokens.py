@@ -3,16 +3,16 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jwt
 
-from chalicelib.callers import Caller, Limits
+from chalicelib.auth.caller import Caller, CallerId
+from chalicelib.auth.claims import Rules, TokenRefusedError, shown
+from chalicelib.auth.keys import Keys
 from chalicelib.core import errors, log
-from chalicelib.core.settings import jwt_secrets
-from chalicelib.keys import Key, Secret
-from chalicelib.token_rules import Rules, TokenRefusedError, shown
+from chalicelib.quotas.limits import Limits
 
 MAX_TOKEN_BYTES = 8192
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
@@ -26,36 +26,6 @@ _jws = jwt.PyJWS()
 if jwt.algorithms.has_crypto:
     # RFC 9864 gives the one curve that is accepted here this name; PyJWT knows the older EdDSA.
     _jws.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
-
-# From issuer and subject to an id that tells neither: `caller_ids.CallerIds.of` is one.
-CallerId = Callable[[str, str], str]
-
-
-class Keys(Protocol):
-    """Knows what verifies a token: `SharedSecret` or `jwks.Jwks`."""
-
-    @property
-    def algorithms(self) -> frozenset[str]:
-        """All algorithms that any of its keys may be used with."""
-
-    def keys(self, header: Mapping[str, Any]) -> Iterable[Key]:
-        """Return keys to try, the likelier first. The header is only a hint: nobody signed it."""
-
-
-class SharedSecret:
-    """A secret that the app's backend signs tokens with, or two while one is rotated (HS256)."""
-
-    algorithms = frozenset({"HS256"})
-
-    def __init__(self, secret: Secret) -> None:
-        self._secret = secret
-
-    def keys(self, header: Mapping[str, Any]) -> Iterator[Key]:  # noqa: ARG002 - as in Keys
-        """Yield the secrets; if none of them held, there may be a new one meanwhile."""
-        value = self._secret.current()
-        yield from (Key(secret, ("HS256",)) for secret in jwt_secrets(value))
-        if self._secret.refresh(value):
-            yield from (Key(secret, ("HS256",)) for secret in jwt_secrets(self._secret.current()))
 
 
 class Authenticator:
@@ -184,18 +154,6 @@ class Authenticator:
                 payload: bytes = content["payload"]
                 return payload
         raise refusal
-
-
-class Everybody:
-    """Takes everybody for one caller, with a token or without: for the sandbox alone."""
-
-    def __init__(self, limits: Limits, caller_id: CallerId) -> None:
-        self._limits = limits
-        self._caller_id = caller_id
-
-    def caller(self, authorization: str | None) -> Caller:  # noqa: ARG002 - it does not matter
-        """Return the one caller."""
-        return Caller(self._caller_id("", "everybody"), self._limits)
 
 
 def _token(authorization: str | None) -> str:

@@ -8,14 +8,34 @@ one every caller would be somebody else and own nothing.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors, log
-from chalicelib.table import Change, Table
+from chalicelib.quotas.limits import Limits
 
 PK = "secret#callers"
 SECRET_BYTES = 32
 _HEX_DIGITS = 32
+
+# From issuer and subject to an id that tells neither: `CallerIds.of` is one.
+CallerId = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A user of the broker.
+
+    Attributes:
+        id: Keyed hash of the token's issuer and subject, 32 hex digits. Records and logs have it
+            in place of the subject, which may be an e-mail address.
+        limits: What this caller may do.
+    """
+
+    id: str
+    limits: Limits
 
 
 class CallerIds:

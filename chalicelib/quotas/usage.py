@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from chalicelib.callers import Limits
 from chalicelib.core import wording
 from chalicelib.core.errors import QuotaExceeded
+from chalicelib.quotas.limits import Limits
 
 STALE_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
 OPEN_RETRY_AFTER = 60  # seconds; nobody knows when one of the open uploads ends

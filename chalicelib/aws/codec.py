@@ -1,21 +1,14 @@
-"""How an Upload lies in DynamoDB, and how a cursor points between two items. Pure."""
+"""Values as DynamoDB's typed ones, keys, and cursors between the items of a list. Pure."""
 
 import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from chalicelib.attempts import Attempt
 from chalicelib.core import errors
-from chalicelib.uploads import Status, Target, Upload
 
 Item = dict[str, Any]
-
-# One shard takes 1,000 writes a second, and each shard is a query of every sweep.
-FILE_SHARDS = tuple(f"due#{number}" for number in range(8))
-URL_SHARD = "due#url"
 
 MAX_CURSOR = 4096  # characters; with an asset id such as Sync's, a UUID, it is about 170
 _MAX_PK_BYTES = 2048  # DynamoDB refuses a longer partition key
@@ -82,84 +75,6 @@ def _untyped(value: Mapping[str, Any]) -> Any:
 def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
     """Name the list that an item stands in, and its place: by time, and by id in one moment."""
     return {"listKey": list_key, "listOrder": f"{when:015d}#{upload_id}"}
-
-
-def due_place(upload_id: str, due_at: int, *, is_file: bool) -> dict[str, Any]:
-    """Return the place of an unfinished upload in the sweep's index.
-
-    Files are spread over shards. The few public URLs have a shard of their own, because the sweep
-    takes files first.
-    """
-    shard = FILE_SHARDS[int(upload_id[:2], 16) % len(FILE_SHARDS)] if is_file else URL_SHARD
-    return {"dueShard": shard, "dueAt": due_at}
-
-
-def from_upload(upload: Upload, pk: str) -> Item:
-    """Write an Upload as an item."""
-    members: dict[str, Any] = {
-        "pk": pk,
-        "id": upload.id,
-        "owner": upload.owner,
-        "status": upload.status.value,
-        "createdAt": upload.created_at,
-        "updatedAt": upload.updated_at,
-        "type": upload.type,
-        "maxBytes": upload.max_bytes,
-        "fileName": upload.file_name,
-        "contentType": upload.content_type,
-        "size": upload.size,
-        "name": upload.name,
-        "projectId": upload.project_id,
-        "sourceUrl": upload.source_url,
-        "targets": [asdict(target) for target in upload.targets],
-        "attempt": asdict(upload.attempt) if upload.attempt else None,
-        # As JSON text, because DynamoDB's numbers are decimals and Sync's are not.
-        "asset": json.dumps(upload.asset) if upload.asset else None,
-        "error": json.dumps(upload.error) if upload.error else None,
-        "tried": upload.tried,
-        "refusedAt": upload.refused_at,
-        "refusedBefore": upload.refused_before,
-        "refusals": upload.refusals,
-        "nextTryAt": upload.next_try_at,
-    }
-    members |= list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
-    if upload.due_at is not None:
-        members |= due_place(upload.id, upload.due_at, is_file=upload.is_file)
-    if upload.discarded is not None:
-        members["discarded"] = upload.discarded
-    return values(members)
-
-
-def to_upload(item: Mapping[str, Any]) -> Upload:
-    """Read an item as an Upload."""
-    members = plain(item)
-    attempt = members["attempt"]
-    return Upload(
-        id=members["id"],
-        owner=members["owner"],
-        status=Status(members["status"]),
-        created_at=members["createdAt"],
-        updated_at=members["updatedAt"],
-        type=members["type"],
-        max_bytes=members["maxBytes"],
-        file_name=members["fileName"],
-        content_type=members["contentType"],
-        size=members["size"],
-        name=members["name"],
-        project_id=members["projectId"],
-        source_url=members["sourceUrl"],
-        targets=tuple(Target(**target) for target in members["targets"]),
-        attempt=Attempt(**attempt) if attempt else None,
-        asset=json.loads(members["asset"]) if members["asset"] else None,
-        error=json.loads(members["error"]) if members["error"] else None,
-        due_at=members.get("dueAt"),
-        discarded=members.get("discarded"),
-        tried=tuple(members["tried"]),
-        refused_at=members["refusedAt"],
-        refused_before=members["refusedBefore"],
-        refusals=members["refusals"],
-        next_try_at=members["nextTryAt"],
-    )
 
 
 def cursor(last: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from chalicelib import items, quotas
-from chalicelib.callers import Limits
+from chalicelib.aws import codec
+from chalicelib.aws.table import Change, Table
 from chalicelib.core.types import Json
-from chalicelib.quotas import Reservation, Standing
+from chalicelib.quotas import usage
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.usage import Reservation, Standing
 from chalicelib.syncapi.models import size_of
-from chalicelib.table import Change, Table
 from chalicelib.uploads import Upload
 
 
@@ -34,9 +35,9 @@ class Ledger:
         """
         while True:
             now = self._now()
-            day = quotas.day_of(now)
+            day = usage.day_of(now)
             written = self._table.write(_reservation(caller_id, limits, upload_id, size, now))
-            used = quotas.standing(items.plain(written.item or {}), day)
+            used = usage.standing(codec.plain(written.item or {}), day)
             stale = used.stale(now)
             if stale:
                 self.give_back(caller_id, *stale)
@@ -45,12 +46,12 @@ class Ledger:
             if written.granted or any(one.upload_id == upload_id for one in used.reservations):
                 return used
             if not stale:
-                raise quotas.refusal(used, limits, size, now)
+                raise usage.refusal(used, limits, size, now)
 
     def give_back(self, caller_id: str, *reservations: Reservation) -> None:
         """Undo reservations: no address was handed out for them."""
         for one in reservations:
-            day = quotas.day_of(one.at)
+            day = usage.day_of(one.at)
             self._table.write(
                 Change(
                     pk=f"quota#{caller_id}",
@@ -64,7 +65,7 @@ class Ledger:
     def read(self, caller_id: str) -> Standing:
         """Read what a caller has used."""
         item, now = self._table.get(f"quota#{caller_id}"), self._now()
-        used = quotas.standing(items.plain(item or {}), quotas.day_of(now))
+        used = usage.standing(codec.plain(item or {}), usage.day_of(now))
         return used.without_stale(now)
 
     def allow(self, purpose: str, minute: int, wanted: int, most: int) -> int:
@@ -75,7 +76,7 @@ class Ledger:
         """
         pk = f"minute#{purpose}"
         item = self._table.get(pk)
-        used = items.plain(item) if item else {"minute": 0, "used": 0}
+        used = codec.plain(item) if item else {"minute": 0, "used": 0}
         if int(used["minute"]) == minute + 1:
             minute += 1  # A clock that is ahead has begun it; it must not begin once more.
         spent = int(used["used"]) if int(used["minute"]) == minute else 0
@@ -92,7 +93,7 @@ class Ledger:
 
 
 def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now: int) -> Change:
-    day = quotas.day_of(now)
+    day = usage.day_of(now)
     # The most that may be there before this upload is added.
     values = {"open": limits.max_open_uploads - 1, "uploads": limits.uploads_per_day - 1}
     if limits.bytes_per_day is not None:
@@ -142,7 +143,7 @@ def correction(upload: Upload, asset: Json) -> dict[str, int]:
     """Charge the real bytes in place of the declared ones, to the day of the beginning."""
     real_size = size_of(asset)
     more = 0 if real_size is None else real_size - (upload.size or 0)
-    return {f"bytes#{quotas.day_of(upload.created_at)}": more} if more else {}
+    return {f"bytes#{usage.day_of(upload.created_at)}": more} if more else {}
 
 
 def refund(upload: Upload, *, is_counted: bool) -> Change:
@@ -151,7 +152,7 @@ def refund(upload: Upload, *, is_counted: bool) -> Change:
     A counted one is refused when the caller had its refunds of the day. Without that bound, a
     request that Sync refuses could be repeated for ever within a quota of one.
     """
-    day = quotas.day_of(upload.created_at)
+    day = usage.day_of(upload.created_at)
     size = upload.size or 0
     adds: dict[str, int | frozenset[str]] = {
         "open": -1,
@@ -165,6 +166,6 @@ def refund(upload: Upload, *, is_counted: bool) -> Change:
         pk=pk,
         condition="attribute_not_exists(#refunds) OR #refunds < :most",
         names={"refunds": f"refunds#{day}"},
-        values={"most": quotas.MOST_REFUNDS},
+        values={"most": usage.MOST_REFUNDS},
         adds={**adds, f"refunds#{day}": 1},
     )

@@ -71,20 +71,6 @@ class Limits:
         )
 
 
-@dataclass(frozen=True)
-class Caller:
-    """A user of the broker.
-
-    Attributes:
-        id: Keyed hash of the token's issuer and subject, 32 hex digits. Records and logs have it
-            in place of the subject, which may be an e-mail address.
-        limits: What this caller may do.
-    """
-
-    id: str
-    limits: Limits
-
-
 def _covers(wide: str, narrow: str) -> bool:
     """Say whether every type that `narrow` means is one that `wide` means."""
     family = narrow.partition("/")[0] + "/*"
