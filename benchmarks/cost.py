@@ -23,7 +23,8 @@ from running_broker import ORIGIN, Api, RunningBroker  # isort: skip
 from chalicelib.aws import clients  # isort: skip
 from chalicelib.aws import codec  # isort: skip
 from chalicelib.core import log  # isort: skip
-from chalicelib.slots import Event, Slot  # isort: skip
+from chalicelib.ratelimit.slots import Event  # isort: skip
+from chalicelib.ratelimit.slots import Slot  # isort: skip
 from ops import table  # isort: skip
 
 MILLION = 1_000_000

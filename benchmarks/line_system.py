@@ -33,7 +33,7 @@ from parts import (
 # The import above lets these be found.
 from crowd import jain, most_in_a_minute  # isort: skip
 from chalicelib.aws import clients  # isort: skip
-from chalicelib.admission import WINDOW  # isort: skip
+from chalicelib.ratelimit.policy import WINDOW  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "line"

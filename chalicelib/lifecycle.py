@@ -9,18 +9,10 @@ from chalicelib import outcomes
 from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
-from chalicelib.ports import (
-    Binding,
-    Bindings,
-    Ledger,
-    Line,
-    LineStanding,
-    Opening,
-    RegistrationLimiter,
-    Store,
-    Upstream,
-)
+from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
 from chalicelib.quotas.usage import Reservation, Standing
+from chalicelib.ratelimit.limiter import Line, LineStanding, Opening
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
 from chalicelib.storage_hosts import StorageHosts
 from chalicelib.syncapi import errors as sync_errors

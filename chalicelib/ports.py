@@ -1,7 +1,6 @@
 """What the use cases need of the records and of sync.: the shapes that both sides keep to."""
 
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,63 +71,6 @@ class Binding:
     pk: str
     upload_id: str
     is_done: bool
-
-
-@dataclass(frozen=True)
-class LineStanding:
-    """How the line for presigns stands for one caller.
-
-    Attributes:
-        budget: Presigns in a minute, for all callers.
-        free: How many the caller could begin at once.
-        waiting: Turns that are promised to anybody.
-        wait_seconds: How long a new request of the caller would wait.
-    """
-
-    budget: int
-    free: int
-    waiting: int
-    wait_seconds: float
-
-    def headers(self) -> dict[str, str]:
-        """Write it as headers (draft-ietf-httpapi-ratelimit-headers)."""
-        left = "" if self.free else f";t={max(1, math.ceil(self.wait_seconds))}"
-        return {
-            "RateLimit-Policy": f'"presigns";q={self.budget};w=60',
-            "RateLimit": f'"presigns";r={self.free}{left}',
-        }
-
-
-@dataclass(frozen=True)
-class Opening:
-    """A place in the line that was found free.
-
-    Attributes:
-        standing: How the line stands for the caller when the place is taken.
-    """
-
-    standing: LineStanding
-
-
-class Line(Protocol):
-    """What the use cases need of the line for presigns; `line.Line` says what each call does."""
-
-    def refuse_known(self, caller_id: str, ticket: str | None) -> None: ...
-    def enter(self, caller_id: str, ticket: str | None) -> Opening: ...
-    def take(self, opening: Opening) -> None: ...
-    def standing(self, caller_id: str) -> LineStanding: ...
-    def slow_down(self, retry_after: float) -> None: ...
-
-
-class RegistrationLimiter(Protocol):
-    """What the use cases need of the limiter; `registration_limiter` says what each call does."""
-
-    @property
-    def storage_hosts(self) -> frozenset[str]: ...
-    def check_cached_refusal(self, caller_id: str) -> None: ...
-    def acquire(self, caller_id: str) -> None: ...
-    def back_off(self, retry_after: float) -> None: ...
-    def learn_storage_hosts(self, hosts: Collection[str]) -> None: ...
 
 
 class Bindings(Protocol):

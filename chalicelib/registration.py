@@ -16,7 +16,8 @@ from dataclasses import replace
 from chalicelib.attempts import Attempt, Walk
 from chalicelib.core import errors, log, wording
 from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
-from chalicelib.ports import RegistrationLimiter, Store, Upstream
+from chalicelib.ports import Store, Upstream
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.recording import Recording
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads import Status, Upload, try_pause

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from chalicelib import public_urls
 from chalicelib.core import errors, log
-from chalicelib.ports import RegistrationLimiter
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi.models import Presigned
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.admission import Budget
 from chalicelib.auth.caller import CallerId, CallerIds
 from chalicelib.auth.claims import Rules
 from chalicelib.auth.keys import Keys, SharedSecret
@@ -24,11 +23,12 @@ from chalicelib.core import log, settings
 from chalicelib.core.errors import Misconfigured
 from chalicelib.idempotency import Bindings
 from chalicelib.lifecycle import Lifecycle
-from chalicelib.line import Line
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import Ledger
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.registration import ATTEMPT_SECONDS, Registration
-from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import Timeouts, Upstream

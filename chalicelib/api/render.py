@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from chalicelib.core import errors
 from chalicelib.core.types import Json
 from chalicelib.outcomes import Outcome
-from chalicelib.ports import LineStanding
 from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import Standing
+from chalicelib.ratelimit.limiter import LineStanding
 from chalicelib.responses import Answer, Request, problem
 from chalicelib.uploads import Page, Upload
 

@@ -6,13 +6,13 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib.admission import Budget
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
 from chalicelib.core.settings import Settings
-from chalicelib.line import Line
 from chalicelib.public_urls import storage_refusal
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
 from chalicelib.registration import LOOK_BACK_SECONDS
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import Upstream

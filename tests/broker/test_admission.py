@@ -7,9 +7,9 @@ from crowd import EPOCH, Crowd, jain, most_in_a_minute, steady, used
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib import admission
-from chalicelib.admission import NO_TURN, Budget, Full, Line, Place, Turn
-from chalicelib.slots import Event, Slot, Slowdown
+from chalicelib.ratelimit import policy
+from chalicelib.ratelimit.policy import NO_TURN, Budget, Full, Line, Place, Turn
+from chalicelib.ratelimit.slots import Event, Slot, Slowdown
 
 BUDGET = Budget(places=120, max_wait=300_000)
 SMALL = Budget(places=30, max_wait=300_000)
@@ -110,7 +110,7 @@ def test_turn_kept(knows: bool) -> None:  # noqa: FBT001
     crowd.run([(second * 300, second % 40 + 1) for second in range(200)], 900)
     assert crowd.answers["promised"] > 100
     assert crowd.answers["moved"] == 0
-    assert max(one.held for one in crowd.grants) <= admission.HOLD
+    assert max(one.held for one in crowd.grants) <= policy.HOLD
 
 
 def test_turn_lost() -> None:
@@ -121,10 +121,10 @@ def test_turn_lost() -> None:
     slots |= Line(SMALL, slots, EPOCH + 1000).with_turn(turn, 1)
     others = {slot: Slot(Event(turn.at, 9)) for slot in range(30) if slot != turn.slot}
     slots |= others
-    early = Line(SMALL, slots, turn.at + admission.GRACE).decide(2, NO_TURN)
+    early = Line(SMALL, slots, turn.at + policy.GRACE).decide(2, NO_TURN)
     assert isinstance(early, Turn)
-    late = Line(SMALL, slots, turn.at + admission.GRACE + 1).decide(2, NO_TURN)
-    assert late == Place(turn.slot, turn.at + admission.GRACE + 1)
+    late = Line(SMALL, slots, turn.at + policy.GRACE + 1).decide(2, NO_TURN)
+    assert late == Place(turn.slot, turn.at + policy.GRACE + 1)
 
 
 def test_turn_once() -> None:
@@ -142,7 +142,7 @@ def test_turn_once() -> None:
     after = Line(SMALL, {**line.slots, **line.with_grant(place, 1, turn.at)}, turn.at + 1)
     again = after.decide(1, turn.at)
     assert isinstance(again, Turn)
-    assert again.at >= turn.at + admission.WINDOW
+    assert again.at >= turn.at + policy.WINDOW
 
 
 def test_full() -> None:
@@ -174,7 +174,7 @@ def test_slower() -> None:
     same = Line(BUDGET, {}, EPOCH + 10, slowdown).slower(30_000)
     assert same == Slowdown(EPOCH, EPOCH + 30_010, 60)
     endless = Line(BUDGET, {}, EPOCH).slower(10**9)
-    assert endless.until == EPOCH + admission.LONGEST_PAUSE
+    assert endless.until == EPOCH + policy.LONGEST_PAUSE
 
 
 def test_wrong_clock() -> None:

@@ -19,7 +19,7 @@ from chalicelib import wiring
 from chalicelib.auth.caller import PK, SECRET_BYTES, CallerIds
 from chalicelib.aws import clients, codec
 from chalicelib.aws.table import Table
-from chalicelib.slots import caller_number
+from chalicelib.ratelimit.slots import caller_number
 from ops import table
 
 KEY = {"pk": {"S": PK}}

@@ -9,12 +9,13 @@ import requests
 from running_broker import SHORT, Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import admission, line, wiring
-from chalicelib.admission import Budget
+from chalicelib import wiring
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.core import errors
-from chalicelib.slots import Slot
+from chalicelib.ratelimit import limiter, policy
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.slots import Slot
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -180,17 +181,17 @@ def test_own_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
 def test_limits(six: RunningBroker) -> None:
     """`GET /limits` tells how long the line is."""
     api = Api(six)
-    line = api.call("GET", "/limits").json()["line"]
-    assert line == {"perMinute": 6, "free": 2, "waiting": 0, "waitSeconds": 0}
+    limiter = api.call("GET", "/limits").json()["line"]
+    assert limiter == {"perMinute": 6, "free": 2, "waiting": 0, "waitSeconds": 0}
     spender = Api(six)
     left = [begin(spender).headers["RateLimit"].rpartition(", ")[2] for _ in range(2)]
     assert left[0] == '"presigns";r=1'
     assert re.fullmatch(r'"presigns";r=0;t=([1-9]|10)', left[1])
     fill(six, 3)
     begin(api)
-    line = api.call("GET", "/limits").json()["line"]
-    assert (line["free"], line["waiting"]) == (0, 1)
-    assert 55 <= line["waitSeconds"] <= 62
+    limiter = api.call("GET", "/limits").json()["line"]
+    assert (limiter["free"], limiter["waiting"]) == (0, 1)
+    assert 55 <= limiter["waitSeconds"] <= 62
 
 
 def test_burst(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -285,18 +286,18 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
 
 def test_slower_meanwhile(six: RunningBroker) -> None:
     """A place that was found before sync. said 429 is not taken after it."""
-    line = six.wired().lifecycle._line  # noqa: SLF001 - two requests, one between the other's steps
-    opening = line.enter("0" * 32, "")
-    line.slow_down(20)
+    limiter = six.wired().lifecycle._line  # noqa: SLF001 - two requests, one between the other's steps
+    opening = limiter.enter("0" * 32, "")
+    limiter.slow_down(20)
     with pytest.raises(errors.WaitingInLine) as raised:
-        line.take(opening)
+        limiter.take(opening)
     assert 18 < (raised.value.retry_after or 0) <= 20
 
 
 def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     """A pause that a clock far ahead has written closes nothing, and gives way to a real one."""
     clock = six.clock
-    far = line.Line(
+    far = limiter.Line(
         Table(clients.dynamodb(), six.table), Budget(6, 90_000), lambda: clock() + 10**7
     )
     far.slow_down(10)
@@ -307,13 +308,15 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
 
 def test_longer_pause(six: RunningBroker) -> None:
     """Of two pauses that are written in one moment, the longer one counts."""
-    line = six.wired().lifecycle._line  # noqa: SLF001 - as above
-    threads = [threading.Thread(target=line.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)]
+    limiter = six.wired().lifecycle._line  # noqa: SLF001 - as above
+    threads = [
+        threading.Thread(target=limiter.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 58 < line.standing("0" * 32).wait_seconds <= 60
+    assert 58 < limiter.standing("0" * 32).wait_seconds <= 60
 
 
 def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
@@ -336,7 +339,7 @@ def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
     clock, sleeps, reads = [1_800_000_000_000], [], []
 
     def promise() -> None:
-        other = line.Line(table, Budget(1, 300_000), now=lambda: clock[0])
+        other = limiter.Line(table, Budget(1, 300_000), now=lambda: clock[0])
         with pytest.raises(errors.WaitingInLine):
             other.enter("2" * 32, None)
 
@@ -352,12 +355,12 @@ def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
         sleeps.append(seconds)
         clock[0] += round(seconds * 1000)
 
-    slow = line.Line(table, Budget(1, 300_000), now, sleep)
+    slow = limiter.Line(table, Budget(1, 300_000), now, sleep)
     opening = slow.enter("1" * 32, None)
     reads.clear()
     slow.take(opening)
-    item = table.get(line.PK) or {}
+    item = table.get(limiter.PK) or {}
     slot = Slot.decode(bytes(item["s0"]["B"]))
-    assert 0 <= clock[0] - slot.granted.at <= admission.LAG
+    assert 0 <= clock[0] - slot.granted.at <= policy.LAG
     assert len(slot.turns) == 1
-    assert len(reads) <= 2 + line.STAMPS
+    assert len(reads) <= 2 + limiter.STAMPS

@@ -8,10 +8,11 @@ import requests
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import registration_limiter, wiring
+from chalicelib import wiring
 from chalicelib.aws import clients
 from chalicelib.aws.table import Change, Table
-from chalicelib.registration_limiter import PER_CALLER, PK, RegistrationLimiter
+from chalicelib.ratelimit import registrations
+from chalicelib.ratelimit.registrations import PER_CALLER, PK, RegistrationLimiter
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
@@ -221,7 +222,7 @@ def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
     one = limiter(broker)
     for number in range(30):
         one.acquire(f"{number:032x}")
-    broker.clock.advance(registration_limiter.FORGET_AFTER / 1000 + 1)
+    broker.clock.advance(registrations.FORGET_AFTER / 1000 + 1)
     for _ in range(2):
         one.acquire("f" * 32)
     item = Table(clients.dynamodb(), broker.table).get(PK) or {}
@@ -235,7 +236,7 @@ def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
     def acquire(number: int) -> bool:
         try:
             containers[number % 2].acquire("a" * 32)
-        except registration_limiter.errors.RateLimited:
+        except registrations.errors.RateLimited:
             return False
         return True
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.tickets import Tickets
+from chalicelib.ratelimit.tickets import Tickets
 
 CALLER = "1" * 32
 TICKETS = Tickets(b"a secret")

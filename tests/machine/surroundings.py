@@ -17,7 +17,6 @@ from dynamodb_process import RunningDynamoDB
 from upstream_process import KEY, RunningUpstream
 
 from chalicelib import upload_items
-from chalicelib.admission import Budget
 from chalicelib.auth.caller import Caller
 from chalicelib.aws import codec
 from chalicelib.aws.secrets import fixed
@@ -25,11 +24,12 @@ from chalicelib.aws.table import Table
 from chalicelib.core import log
 from chalicelib.idempotency import Bindings
 from chalicelib.lifecycle import Lifecycle
-from chalicelib.line import Line
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import Ledger
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.registration import Registration
-from chalicelib.registration_limiter import RegistrationLimiter
 from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import Timeouts, Upstream

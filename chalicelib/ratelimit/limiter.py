@@ -7,19 +7,19 @@ names the slots as they were read. Where somebody else was faster, the refusal b
 it is now, and the decision is made anew.
 """
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from chalicelib import admission
-from chalicelib.admission import Budget, Full, Place, Turn
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table, Written
 from chalicelib.core import errors, log, wording
-from chalicelib.ports import LineStanding, Opening
-from chalicelib.slots import UNUSED, Slot, Slowdown, caller_number
-from chalicelib.tickets import Tickets
+from chalicelib.ratelimit import policy
+from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
+from chalicelib.ratelimit.slots import UNUSED, Slot, Slowdown, caller_number
+from chalicelib.ratelimit.tickets import Tickets
 
 _CROWDED = "Too many uploads are starting at once. Try again in a moment."
 PK = "line#presign"
@@ -28,10 +28,46 @@ MAX_SPREAD = 32
 FURTHEST = 3_000  # milliseconds that a grant which is written anew may lie ahead
 STAMPS = 5
 SECRET_BYTES = 32
-FURTHEST_PAUSE = admission.LONGEST_PAUSE + admission.MARGIN
+FURTHEST_PAUSE = policy.LONGEST_PAUSE + policy.MARGIN
 APART = 2_000  # milliseconds within which those come back who are told the same moment
 KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
 _MAX_KNOWN = 1000  # callers
+
+
+@dataclass(frozen=True)
+class LineStanding:
+    """How the line for presigns stands for one caller.
+
+    Attributes:
+        budget: Presigns in a minute, for all callers.
+        free: How many the caller could begin at once.
+        waiting: Turns that are promised to anybody.
+        wait_seconds: How long a new request of the caller would wait.
+    """
+
+    budget: int
+    free: int
+    waiting: int
+    wait_seconds: float
+
+    def headers(self) -> dict[str, str]:
+        """Write it as headers (draft-ietf-httpapi-ratelimit-headers)."""
+        left = "" if self.free else f";t={max(1, math.ceil(self.wait_seconds))}"
+        return {
+            "RateLimit-Policy": f'"presigns";q={self.budget};w=60',
+            "RateLimit": f'"presigns";r={self.free}{left}',
+        }
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A place in the line that was found free.
+
+    Attributes:
+        standing: How the line stands for the caller when the place is taken.
+    """
+
+    standing: LineStanding
 
 
 @dataclass(frozen=True)
@@ -39,7 +75,7 @@ class _Seen:
     """The item as it was read."""
 
     raw: Mapping[int, bytes]
-    line: admission.Line
+    line: policy.Line
 
 
 @dataclass(frozen=True)
@@ -200,7 +236,7 @@ class Line:
             if name[:1] == "s" and name[1:].isdigit()
         }
         self._tickets = Tickets(self._read_secret(item))
-        line = admission.Line(
+        line = policy.Line(
             budget=self._budget,
             slots={number: Slot.decode(value) for number, value in raw.items()},
             now=self._now(),
@@ -239,7 +275,7 @@ class Line:
         for _ in range(STAMPS):
             now = self._now()
             late = now - slot.granted.at
-            if late <= admission.LAG:
+            if late <= policy.LAG:
                 if late < 0:
                     self._sleep(-late / 1000)
                 return
@@ -262,21 +298,21 @@ class Line:
 
     def _refuse_early(self, caller_id: str, turn: int | None) -> None:
         """Send back who comes long before the turn that the ticket proves."""
-        if turn and turn > self._now() + admission.EARLY:
+        if turn and turn > self._now() + policy.EARLY:
             raise self._waiting(caller_id, turn, None)
 
-    def _remember_full(self, caller: int, line: admission.Line, full: Full) -> None:
+    def _remember_full(self, caller: int, line: policy.Line, full: Full) -> None:
         if len(self._known_full) >= _MAX_KNOWN:
             self._known_full.clear()
         # A plain client's turn may come while this is believed; others can wait for theirs.
-        soon = line.now + KNOWN_FULL + admission.EARLY
+        soon = line.now + KNOWN_FULL + policy.EARLY
         waiting = frozenset(turn.caller for turn in line.waiting if turn.at <= soon)
         if caller not in waiting:
             self._known_full[caller] = (line.now, full.opens_at)
         if line.is_full:
             self._full_but_for = (line.now, full.opens_at, waiting)
 
-    def _standing(self, line: admission.Line, caller: int) -> LineStanding:
+    def _standing(self, line: policy.Line, caller: int) -> LineStanding:
         free = line.free_places(caller)
         return LineStanding(
             budget=self._budget.places,
@@ -286,7 +322,7 @@ class Line:
         )
 
     def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
-        seconds = (at - admission.LEAD - self._now()) / 1000
+        seconds = (at - policy.LEAD - self._now()) / 1000
         members: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
         if turn is not None:
             members["position"] = turn.position
@@ -321,8 +357,8 @@ class Line:
             return None
         at = self._tickets.read(caller_id, ticket)
         # One that is over proves nothing any more.
-        is_good = at is not None and at >= self._now() - admission.GRACE
-        return at if is_good else admission.NO_TURN
+        is_good = at is not None and at >= self._now() - policy.GRACE
+        return at if is_good else policy.NO_TURN
 
     def _slowdown(self, item: codec.Item) -> Slowdown | None:
         """Read what is left of a 429 of sync.; a pause from a clock that is far ahead is none."""

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from chalicelib.core.clock import MINUTE
-from chalicelib.slots import NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
+from chalicelib.ratelimit.slots import NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
 
 MARGIN = 1_000
 LAG = 200  # what writing a grant takes, at most
