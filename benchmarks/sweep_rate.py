@@ -15,11 +15,13 @@ from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 
 # The import above lets these be found.
 from chalicelib.aws import codec  # isort: skip
-from chalicelib import upload_items  # isort: skip
+from chalicelib.uploads import items  # isort: skip
 from chalicelib.core import log  # isort: skip
 from chalicelib.aws import clients  # isort: skip
 from chalicelib import wiring  # isort: skip
-from chalicelib.uploads import Status, Target, Upload  # isort: skip
+from chalicelib.uploads.models import Status  # isort: skip
+from chalicelib.uploads.models import Target  # isort: skip
+from chalicelib.uploads.models import Upload  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "sweep"
@@ -57,7 +59,7 @@ def write(backlog: list[Upload]) -> None:
     client = clients.dynamodb()
     for start in range(0, len(backlog), BATCH):
         wanted = [
-            {"PutRequest": {"Item": upload_items.from_upload(one, f"upload#{one.id}")}}
+            {"PutRequest": {"Item": items.from_upload(one, f"upload#{one.id}")}}
             for one in backlog[start : start + BATCH]
         ]
         client.batch_write_item(RequestItems={TABLE: wanted})

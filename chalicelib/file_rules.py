@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from chalicelib.core import errors, media_types, wording
+from chalicelib.core import media_types, wording
 from chalicelib.quotas.limits import Limits
+from chalicelib.uploads.errors import ContentTypeNotAccepted, FileEmpty, FileTooLarge
 
 FAMILIES = ("VIDEO", "AUDIO", "IMAGE")  # no set: what was sent need not be hashable
 MALFORMED = "must be a media type such as video/mp4, where fileName has no known extension"
@@ -35,7 +36,7 @@ def decide_type(document: dict[str, Any], limits: Limits) -> str | None:
     else:
         wrong = f"is {decided}, and must be one of " + ", ".join(limits.content_types)
     name, advice = wording.quoted(file_name), wording.choose(limits.content_types)
-    raise errors.ContentTypeNotAccepted(
+    raise ContentTypeNotAccepted(
         f"{name} can't be used here{reason}{advice}",
         errors=({"pointer": "/contentType", "detail": wrong},),
     )
@@ -55,11 +56,9 @@ def refuse_size(document: dict[str, Any], limits: Limits) -> None:
     most = limits.max_upload_bytes
     if size == 0:
         detail = "must be at least 1 byte"
-        raise errors.FileEmpty(
-            wording.empty(name), errors=({"pointer": "/size", "detail": detail},)
-        )
+        raise FileEmpty(wording.empty(name), errors=({"pointer": "/size", "detail": detail},))
     if size > most:
         detail = f"must be at most {most} bytes"
-        raise errors.FileTooLarge(
+        raise FileTooLarge(
             wording.too_large(name, size, most), errors=({"pointer": "/size", "detail": detail},)
         )

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import HOUR, MINUTE
-from chalicelib.ports import Due, Ledger, Store
-from chalicelib.registration import Registration
+from chalicelib.quotas.store import QuotaStore
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.upload_items import FILE_SHARDS, URL_SHARD
-from chalicelib.uploads import Status, Upload, next_look
+from chalicelib.uploads.errors import FileNotUploaded, TooManyUnknownUrls
+from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
+from chalicelib.uploads.models import Status, Upload, next_look
+from chalicelib.uploads.registration import Registration
+from chalicelib.uploads.repository import DueUpload, UploadRepository
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -61,8 +63,8 @@ class Sweeper:
     """Looks after each unfinished upload, through the same `complete` that its caller uses.
 
     Args:
-        store: The records.
-        ledger: How much may be registered in a minute.
+        repository: The records.
+        quotas: How much may be registered in a minute.
         registration: Registers.
         now: Milliseconds since 1970.
         per_minute: Registrations that all sweeps together may try in a minute.
@@ -70,14 +72,14 @@ class Sweeper:
 
     def __init__(
         self,
-        store: Store,
-        ledger: Ledger,
+        repository: UploadRepository,
+        quotas: QuotaStore,
         registration: Registration,
         now: Callable[[], int],
         per_minute: int,
     ) -> None:
-        self._store = store
-        self._ledger = ledger
+        self._repository = repository
+        self._quotas = quotas
         self._registration = registration
         self._now = now
         self._per_minute = per_minute
@@ -104,7 +106,7 @@ class Sweeper:
                 "sweep",
                 found=done.found,
                 settled=done.settled,
-                backlog=0 if is_all else self._store.backlog(self._now()),
+                backlog=0 if is_all else self._repository.backlog(self._now()),
                 oldestSeconds=done.oldest_seconds,
             )
         return done
@@ -134,10 +136,10 @@ class Sweeper:
                 if not is_all:
                     return done, False
 
-    def _due(self, shards: tuple[str, ...]) -> list[Due]:
+    def _due(self, shards: tuple[str, ...]) -> list[DueUpload]:
         """Read some of what is due: each caller's longest due first, then each one's second."""
         now = self._now()
-        due = [one for shard in shards for one in self._store.due(shard, now, BATCH)]
+        due = [one for shard in shards for one in self._repository.due(shard, now, BATCH)]
         due.sort(key=lambda one: one.at)
         ranks: Counter[str] = Counter()
         ranked = []
@@ -147,7 +149,7 @@ class Sweeper:
         return [one for _, one in sorted(ranked, key=itemgetter(0))]
 
     def _deal_with(
-        self, due: list[Due], pool: "ThreadPoolExecutor", ends: float
+        self, due: list[DueUpload], pool: "ThreadPoolExecutor", ends: float
     ) -> tuple[Sweep, bool]:
         """Deal with some uploads, as far as the cap and the time allow.
 
@@ -157,7 +159,7 @@ class Sweeper:
         read = [one for one in pool.map(self._read, due) if one is not None]
         wanted = sum(one.cost for one in read)
         minute = self._now() // MINUTE
-        given = self._ledger.allow("sweep", minute, wanted, self._per_minute) if wanted else 0
+        given = self._quotas.allow("sweep", minute, wanted, self._per_minute) if wanted else 0
         spent = list(accumulate(one.cost for one in read))
         chosen = [
             one.upload
@@ -169,11 +171,11 @@ class Sweeper:
         is_all = len(chosen) == len(read) and time.monotonic() < ends
         return Sweep(len(due), sum(settled), oldest), is_all
 
-    def _read(self, due: Due) -> _Read | None:
+    def _read(self, due: DueUpload) -> _Read | None:
         """Read an upload; one that can't be read must not stop the others, nor stay the first."""
         read = None
         try:
-            upload = self._store.get(due.id, due.owner)
+            upload = self._repository.get(due.id, due.owner)
             if upload is not None:
                 # Only what may be registered is under the cap, each address that may be tried.
                 is_over = upload.status is Status.FAILED
@@ -204,7 +206,7 @@ class Sweeper:
     def _postpone(self, upload_id: str, due_at: int) -> None:
         # What can't be pushed back now comes first again, and is pushed back then.
         with suppress(errors.BrokerError):
-            self._store.postpone(upload_id, due_at)
+            self._repository.postpone(upload_id, due_at)
 
     def _discard(self, upload: Upload) -> bool:
         """Try to delete what is too large; where sync. will not, not at every turn again."""
@@ -231,13 +233,13 @@ class Sweeper:
             return self._discard(upload)
         try:
             outcome = self._registration.complete(upload.owner, upload.id)
-        except (errors.RateLimited, errors.TooManyUnknownUrls) as error:
+        except (errors.RateLimited, TooManyUnknownUrls) as error:
             # Left as it is, it would be the first again and keep its caller's others waiting.
             self._postpone(upload.id, self._now() + int((error.retry_after or 0) * 1000))
             raise
-        except errors.FileNotUploaded:
+        except FileNotUploaded:
             ends_at, now = upload.ends_at, self._now()
-            is_expired = now > ends_at and self._store.expire(upload, ends_at, now).granted
+            is_expired = now > ends_at and self._repository.expire(upload, ends_at, now).granted
             if is_expired:
                 log.moved(upload.id, Status.EXPIRED)
             return is_expired

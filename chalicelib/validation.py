@@ -12,11 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chalicelib import file_rules, public_urls
+from chalicelib import file_rules
 from chalicelib.core import errors, media_types, wording
 from chalicelib.core.types import Json
+from chalicelib.idempotency import RequestKey
 from chalicelib.quotas.limits import Limits
-from chalicelib.uploads import NewFile, NewUrl, RequestKey
+from chalicelib.uploads import public_urls
+from chalicelib.uploads.errors import ContentTypeNotAccepted
+from chalicelib.uploads.models import NewFile, NewUrl
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
@@ -185,7 +188,7 @@ def new_url(
         # What is at the URL is not known before Sync fetches it; the kind is.
         accepted = ", ".join(limits.content_types)
         kind = document["type"].lower()
-        raise errors.ContentTypeNotAccepted(
+        raise ContentTypeNotAccepted(
             f"{wording.article(kind).capitalize()} file can't be used here."
             f"{wording.choose(limits.content_types)}",
             errors=(_at("/type", f"must be of a kind among {accepted}"),),

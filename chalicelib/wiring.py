@@ -21,17 +21,17 @@ from chalicelib.aws.secrets import CachedSecret
 from chalicelib.aws.table import Table
 from chalicelib.core import log, settings
 from chalicelib.core.errors import Misconfigured
-from chalicelib.idempotency import Bindings
-from chalicelib.lifecycle import Lifecycle
+from chalicelib.idempotency import IdempotencyRecords
 from chalicelib.quotas.limits import Limits
-from chalicelib.quotas.store import Ledger
+from chalicelib.quotas.store import QuotaStore
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.registration import ATTEMPT_SECONDS, Registration
-from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
-from chalicelib.syncapi.client import Timeouts, Upstream
+from chalicelib.syncapi.client import SyncClient, Timeouts
+from chalicelib.uploads.registration import ATTEMPT_SECONDS, Registration
+from chalicelib.uploads.repository import UploadRepository
+from chalicelib.uploads.service import UploadService
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -54,7 +54,7 @@ class Broker:
     limits: Limits
     authenticator: Authenticator | Everybody
     caller_ids: CallerIds
-    lifecycle: Lifecycle
+    lifecycle: UploadService
     sweeper: Sweeper
 
     @property
@@ -88,9 +88,9 @@ def build(
         bytes_per_day=chosen.bytes_per_day,
     )
     table = Table(client, chosen.uploads_table)
-    store, ledger = Store(table), Ledger(table, now)
+    store, quotas = UploadRepository(table), QuotaStore(table, now)
     caller_ids = CallerIds(table)
-    upstream = Upstream(chosen.sync_base_url, _api_key(chosen), timeouts)
+    upstream = SyncClient(chosen.sync_base_url, _api_key(chosen), timeouts)
     limiter = RegistrationLimiter(table, chosen.registrations_per_minute, now)
     registration = Registration(store, upstream, limiter, now, chosen.settle_seconds)
     return Broker(
@@ -98,10 +98,10 @@ def build(
         limits=limits,
         authenticator=_authenticator(chosen, limits, caller_ids.of),
         caller_ids=caller_ids,
-        lifecycle=Lifecycle(
+        lifecycle=UploadService(
             store,
-            ledger,
-            Bindings(table, now),
+            quotas,
+            IdempotencyRecords(table, now),
             Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now),
             upstream,
             registration,
@@ -112,7 +112,7 @@ def build(
         ),
         sweeper=Sweeper(
             store,
-            ledger,
+            quotas,
             registration,
             now,
             chosen.sweep_registers_per_minute,

@@ -10,18 +10,20 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import upload_items
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
 from chalicelib.core.types import Json
-from chalicelib.ports import Claimed
-from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
-from chalicelib.store import Store
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import size_of
-from chalicelib.uploads import Status, Upload
+from chalicelib.uploads import items
+from chalicelib.uploads.asset_owners import AssetOwners
+from chalicelib.uploads.errors import FileRejected
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.reconciliation import find_matches
+from chalicelib.uploads.registration import LOOK_BACK_SECONDS, plan_attempt
+from chalicelib.uploads.repository import UploadRepository
 from ops import parameters
 from ops.account import Account
 from ops.terminal import UNREACHABLE, Problem, Terminal
@@ -59,15 +61,15 @@ class Settler:
 
     def __init__(
         self,
-        store: Store,
+        store: UploadRepository,
         table: Table,
-        upstream: Upstream,
+        upstream: SyncClient,
         now: Callable[[], int],
         settle_seconds: int,
     ) -> None:
-        self._store = store
+        self._repository = store
         self._table = table
-        self._upstream = upstream
+        self._sync = upstream
         self._now = now
         self._settle_seconds = settle_seconds
 
@@ -80,7 +82,7 @@ class Settler:
         item = self._table.get(f"upload#{upload_id}")
         if item is None:
             raise Problem(f"There is no upload {upload_id}.", "Is it this stage's?")
-        return upload_items.to_upload(item)
+        return items.to_upload(item)
 
     def candidates(self, upload: Upload) -> list[Candidate]:
         """Look for what may be the upload's asset, as the broker does, to the end of the list."""
@@ -90,14 +92,14 @@ class Settler:
         found: list[tuple[str, Json]] = []
         cursor: str | None = None
         for _ in range(_PAGES):
-            page = self._upstream.look(upload, since, cursor)
+            page = find_matches(self._sync, upload, since, cursor)
             found += [("same", one) for one in page.matching]
             found += [("unclear", one) for one in page.undecided]
             found += [("elsewhere", one) for one in page.elsewhere]
             cursor = page.next_cursor
             if cursor is None:
                 break
-        claims = self._store.claims([one["id"] for _, one in found])
+        claims = self._repository.claims([one["id"] for _, one in found])
         return [_candidate(why, one, claims) for why, one in found]
 
     def register(self, upload: Upload, asset_id: str) -> None:
@@ -108,14 +110,14 @@ class Settler:
         """
         leased = self._lease(upload)
         try:
-            asset = self._upstream.read(asset_id)
+            asset = self._sync.read(asset_id)
             self._check(leased, asset)
         except (Problem, errors.BrokerError) as error:
-            self._store.release(leased, self._now())
+            self._repository.release(leased, self._now())
             raise _explained(error, asset_id) from error
-        claim = self._store.record(leased, asset, looked_up=True, now=self._now())
+        claim = self._repository.record(leased, asset, looked_up=True, now=self._now())
         if not claim.granted:
-            self._store.release(leased, self._now())
+            self._repository.release(leased, self._now())
             raise Problem(
                 f"The asset {asset_id} is recorded as another upload's.",
                 f"`claim#{asset_id}` in the table says which.",
@@ -136,17 +138,19 @@ class Settler:
             )
         leased = self._lease(upload)
         problem = {
-            "code": errors.FileRejected.code,
+            "code": FileRejected.code,
             "detail": "Nobody could find out what became of it. Upload it again.",
         }
-        if not self._store.fail(leased, problem, self._now()).granted:
+        if not self._repository.fail(leased, problem, self._now()).granted:
             raise Problem("Somebody else moved the upload meanwhile.", "Look at it again.")
 
     def _lease(self, upload: Upload) -> Upload:
         if upload.status is not Status.REGISTERING:
             raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
         now = self._now()
-        claim = self._store.lease_look(upload, plan_attempt(self._now(), self._settle_seconds), now)
+        claim = self._repository.lease_look(
+            upload, plan_attempt(self._now(), self._settle_seconds), now
+        )
         if not claim.granted or claim.upload is None:
             raise Problem(
                 "The broker is looking at this upload right now.", "Try again in a minute."
@@ -179,7 +183,7 @@ def _explained(error: Exception, asset_id: str) -> Problem:
     return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
-def _candidate(why: str, asset: Json, claims: Mapping[str, Claimed]) -> Candidate:
+def _candidate(why: str, asset: Json, claims: Mapping[str, AssetOwners]) -> Candidate:
     claimed = claims.get(asset["id"])
     shown = {name: asset.get(name) for name in _SHOWN}
     return Candidate(why, shown, ", ".join(sorted(claimed.owners)) if claimed else None)
@@ -205,8 +209,8 @@ def settler(
         raise Problem(error.detail, "Put .chalice/config.json right.") from error
     client: Any = account.client("dynamodb")
     table = Table(client, chosen.uploads_table)
-    upstream = Upstream(chosen.sync_base_url, secrets.fixed(found.value or ""))
-    return Settler(Store(table), table, upstream, now, chosen.settle_seconds)
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(found.value or ""))
+    return Settler(UploadRepository(table), table, upstream, now, chosen.settle_seconds)
 
 
 def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:

@@ -9,6 +9,15 @@ from chalicelib.api import render
 from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
 from chalicelib.syncapi import errors as sync_errors
+from chalicelib.uploads.errors import (
+    NO_UPLOAD,
+    ContentTypeNotAccepted,
+    FileEmpty,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    TooManyUnknownUrls,
+)
 
 # sync.'s ids are opaque; what can't be part of one need not be asked for.
 _ASSET_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
@@ -26,14 +35,14 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.BodyTooLarge,
         errors.UnsupportedMediaType,
         errors.InvalidInput,
-        errors.ContentTypeNotAccepted,
-        errors.FileEmpty,
-        errors.FileTooLarge,
-        errors.FileRejected,
-        errors.ProjectNotFound,
+        ContentTypeNotAccepted,
+        FileEmpty,
+        FileTooLarge,
+        FileRejected,
+        ProjectNotFound,
         errors.QuotaExceeded,
         errors.RateLimited,
-        errors.TooManyUnknownUrls,
+        TooManyUnknownUrls,
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,
@@ -76,7 +85,7 @@ def read(request: Request) -> Answer:
     """Read the upload that you registered as an asset."""
     asset_id = unquote(request.params["asset_id"])
     if not _ASSET_ID.fullmatch(asset_id):
-        raise errors.NotFound(errors.NO_UPLOAD)
+        raise errors.NotFound(NO_UPLOAD)
     upload = wiring.broker().lifecycle.get_asset(request.caller, asset_id)
     log.note(uploadId=upload.id)
     return Answer(200, render.upload(upload))

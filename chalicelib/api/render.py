@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 from chalicelib.core import errors
 from chalicelib.core.types import Json
-from chalicelib.outcomes import Outcome
 from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
-from chalicelib.quotas.usage import Standing
+from chalicelib.quotas.usage import Usage
 from chalicelib.ratelimit.limiter import LineStanding
 from chalicelib.responses import Answer, Request, problem
-from chalicelib.uploads import Page, Upload
+from chalicelib.uploads.models import Page, Upload
+from chalicelib.uploads.outcomes import Outcome
 
 
 def upload(one: Upload) -> Json:
@@ -88,7 +88,7 @@ def location(request: Request, one: Upload) -> str:
     return f"{request.prefix}/uploads/{one.id}"
 
 
-def quota(used: Standing, limits: Limits, now: float | None = None) -> Json:
+def quota(used: Usage, limits: Limits, now: float | None = None) -> Json:
     """Write what is left of a caller's quotas, as `schemas/limits.json` has it."""
     moment = int((time.time() if now is None else now) * 1000)
     resets = {"resetsIn": usage.seconds_left(moment)}
@@ -116,7 +116,7 @@ def line(standing: LineStanding) -> Json:
 
 
 def rate_limit(
-    used: Standing, limits: Limits, line: LineStanding | None, now: float | None = None
+    used: Usage, limits: Limits, line: LineStanding | None, now: float | None = None
 ) -> dict[str, str]:
     """Tell what is left of a caller's quotas, and of the line's places."""
     moment = int((time.time() if now is None else now) * 1000)

@@ -7,7 +7,22 @@ from chalicelib.api import render
 from chalicelib.core import errors, log
 from chalicelib.responses import Answer, Request, Routes
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.uploads import Status
+from chalicelib.uploads.errors import (
+    NO_UPLOAD,
+    ContentTypeNotAccepted,
+    FileEmpty,
+    FileNotUploaded,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    TooManyUnknownUrls,
+    UploadBusy,
+    UploadCancelled,
+    UploadExpired,
+    UploadNotPending,
+    UrlTimeout,
+)
+from chalicelib.uploads.models import Status
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
@@ -20,14 +35,14 @@ _SYNC = (
 )
 # Of a presign: the type, the size by the plan, or the address.
 _NOT_PRESIGNED = (
-    errors.FileRejected,
-    errors.FileTooLarge,
-    errors.ProjectNotFound,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
     sync_errors.UpstreamRefused,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _LINE = (errors.WaitingInLine, errors.LineFull)
-_ENDED = (errors.UploadCancelled, errors.UploadExpired)
+_ENDED = (UploadCancelled, UploadExpired)
 
 routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
 
@@ -40,8 +55,8 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
     problems=(
         *_REFUSED,
         errors.InvalidInput,
-        errors.ContentTypeNotAccepted,
-        errors.FileEmpty,
+        ContentTypeNotAccepted,
+        FileEmpty,
         *_NOT_PRESIGNED,
         errors.QuotaExceeded,
         *_KEY,
@@ -88,7 +103,7 @@ def read(request: Request) -> Answer:
     "DELETE",
     "/uploads/{upload_id}",
     {204: None},
-    problems=(errors.NotFound, errors.UploadBusy, errors.UploadNotPending, errors.UploadExpired),
+    problems=(errors.NotFound, UploadBusy, UploadNotPending, UploadExpired),
 )
 def cancel(request: Request) -> Answer:
     """Cancel a pending upload; repeatable."""
@@ -102,14 +117,14 @@ def cancel(request: Request) -> Answer:
     {200: "upload", 202: "upload"},
     problems=(
         errors.NotFound,
-        errors.FileNotUploaded,
-        errors.FileEmpty,
-        errors.FileTooLarge,
-        errors.FileRejected,
-        errors.ProjectNotFound,
+        FileNotUploaded,
+        FileEmpty,
+        FileTooLarge,
+        FileRejected,
+        ProjectNotFound,
         errors.RateLimited,
-        errors.TooManyUnknownUrls,
-        errors.UrlTimeout,
+        TooManyUnknownUrls,
+        UrlTimeout,
         *_ENDED,
         *_SYNC,
     ),
@@ -126,8 +141,8 @@ def complete(request: Request) -> Answer:
     {200: "pending-upload"},
     problems=(
         errors.NotFound,
-        errors.UploadBusy,
-        errors.UploadNotPending,
+        UploadBusy,
+        UploadNotPending,
         *_NOT_PRESIGNED,
         *_ENDED,
         *_LINE,
@@ -148,6 +163,6 @@ def _upload_id(request: Request) -> str:
     """Read the id from the path; a malformed one is as unknown as any other."""
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
-        raise errors.NotFound(errors.NO_UPLOAD)
+        raise errors.NotFound(NO_UPLOAD)
     log.note(uploadId=upload_id)
     return upload_id

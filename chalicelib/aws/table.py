@@ -93,7 +93,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What a change came to.
 
     Attributes:
@@ -139,7 +139,7 @@ class Table:
             **request,
         )
 
-    def write(self, change: Change) -> Written:
+    def write(self, change: Change) -> WriteResult:
         """Write one change; its refusal brings the item, so that no second read is needed."""
         request = change.request(self._name)
         if change.operation == "Update":
@@ -148,8 +148,8 @@ class Table:
         try:
             answer = self._call(operation[change.operation], **request)
         except _Refused as refusal:
-            return Written(granted=False, item=refusal.items[0])
-        return Written(granted=True, item=answer.get("Attributes"))
+            return WriteResult(granted=False, item=refusal.items[0])
+        return WriteResult(granted=True, item=answer.get("Attributes"))
 
     def transact(self, *changes: Change) -> list[codec.Item | None] | None:
         """Write all changes or none.

@@ -1,18 +1,14 @@
-"""The callers' quotas in DynamoDB: `quotas.py` says what an item holds."""
+"""The callers' quotas in DynamoDB; `usage.py` describes the item."""
 
 from collections.abc import Callable, Mapping
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
-from chalicelib.core.types import Json
-from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
-from chalicelib.quotas.usage import Reservation, Standing
-from chalicelib.syncapi.models import size_of
-from chalicelib.uploads import Upload
+from chalicelib.quotas.usage import MOST_REFUNDS, Reservation, Usage, day_of, read_usage, refusal
 
 
-class Ledger:
+class QuotaStore:
     """The quotas that callers have used, counted across all containers.
 
     Args:
@@ -24,7 +20,7 @@ class Ledger:
         self._table = table
         self._now = now
 
-    def reserve(self, caller_id: str, limits: Limits, upload_id: str, size: int) -> Standing:
+    def reserve(self, caller_id: str, limits: Limits, upload_id: str, size: int) -> Usage:
         """Take a place for an upload, by one atomic write.
 
         Returns:
@@ -35,23 +31,23 @@ class Ledger:
         """
         while True:
             now = self._now()
-            day = usage.day_of(now)
+            day = day_of(now)
             written = self._table.write(_reservation(caller_id, limits, upload_id, size, now))
-            used = usage.standing(codec.plain(written.item or {}), day)
+            used = read_usage(codec.plain(written.item or {}), day)
             stale = used.stale(now)
             if stale:
-                self.give_back(caller_id, *stale)
+                self.release(caller_id, *stale)
                 used = used.without_stale(now)
             # boto3 repeats a write whose answer was lost; the repetition finds the first one.
             if written.granted or any(one.upload_id == upload_id for one in used.reservations):
                 return used
             if not stale:
-                raise usage.refusal(used, limits, size, now)
+                raise refusal(used, limits, size, now)
 
-    def give_back(self, caller_id: str, *reservations: Reservation) -> None:
+    def release(self, caller_id: str, *reservations: Reservation) -> None:
         """Undo reservations: no address was handed out for them."""
         for one in reservations:
-            day = usage.day_of(one.at)
+            day = day_of(one.at)
             self._table.write(
                 Change(
                     pk=f"quota#{caller_id}",
@@ -62,10 +58,10 @@ class Ledger:
                 )
             )
 
-    def read(self, caller_id: str) -> Standing:
+    def read(self, caller_id: str) -> Usage:
         """Read what a caller has used."""
         item, now = self._table.get(f"quota#{caller_id}"), self._now()
-        used = usage.standing(codec.plain(item or {}), usage.day_of(now))
+        used = read_usage(codec.plain(item or {}), day_of(now))
         return used.without_stale(now)
 
     def allow(self, purpose: str, minute: int, wanted: int, most: int) -> int:
@@ -93,7 +89,7 @@ class Ledger:
 
 
 def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now: int) -> Change:
-    day = usage.day_of(now)
+    day = day_of(now)
     # The most that may be there before this upload is added.
     values = {"open": limits.max_open_uploads - 1, "uploads": limits.uploads_per_day - 1}
     if limits.bytes_per_day is not None:
@@ -120,52 +116,55 @@ def _at_most(name: str, most: int) -> str:
     return f"({unused}#{name} <= :{name})"
 
 
-def settle(upload: Upload, used: Standing) -> Change:
-    """Turn a reservation into an upload: part of the transaction that writes the upload.
+def settle(caller_id: str, upload_id: str, used: Usage) -> Change:
+    """Turn a reservation into an upload, in the transaction that writes the upload.
 
-    It is refused when the reservation was given back meanwhile, as one that took too long.
+    It is refused if the reservation was released in the meantime because it took too long.
     """
-    place = f"creating#{upload.id}"
+    place = f"creating#{upload_id}"
     return Change(
-        pk=f"quota#{upload.owner}",
+        pk=f"quota#{caller_id}",
         condition="attribute_exists(#place)",
         names={"place": place},
         removes=(place, *used.outdated),
     )
 
 
-def close(owner: str, correction: Mapping[str, int] | None = None) -> Change:
-    """Give the open place back: part of the transaction that ends an upload."""
-    return Change(pk=f"quota#{owner}", adds={"open": -1, **(correction or {})})
+def close(caller_id: str, more_bytes: Mapping[str, int] | None = None) -> Change:
+    """Count one open upload less, in the transaction that ends an upload.
+
+    Args:
+        caller_id: The upload's owner.
+        more_bytes: The attributes of `byte_correction` to charge as well.
+    """
+    return Change(pk=f"quota#{caller_id}", adds={"open": -1, **(more_bytes or {})})
 
 
-def correction(upload: Upload, asset: Json) -> dict[str, int]:
-    """Charge the real bytes in place of the declared ones, to the day of the beginning."""
-    real_size = size_of(asset)
-    more = 0 if real_size is None else real_size - (upload.size or 0)
-    return {f"bytes#{usage.day_of(upload.created_at)}": more} if more else {}
+def byte_correction(created_at: int, declared: int, real: int | None) -> dict[str, int]:
+    """Charge the real bytes in place of the declared ones, to the day on which the upload began."""
+    more = 0 if real is None else real - declared
+    return {f"bytes#{day_of(created_at)}": more} if more else {}
 
 
-def refund(upload: Upload, *, is_counted: bool) -> Change:
-    """Give everything back: part of the transaction that takes the upload's record back.
+def refund(caller_id: str, created_at: int, size: int, *, is_counted: bool) -> Change:
+    """Give everything back, in the transaction that deletes the upload's record.
 
-    A counted one is refused when the caller had its refunds of the day. Without that bound, a
+    A counted refund is refused if the caller has had its refunds of the day. Without that bound, a
     request that Sync refuses could be repeated for ever within a quota of one.
     """
-    day = usage.day_of(upload.created_at)
-    size = upload.size or 0
+    day = day_of(created_at)
     adds: dict[str, int | frozenset[str]] = {
         "open": -1,
         f"uploads#{day}": -1,
         f"bytes#{day}": -size,
     }
-    pk = f"quota#{upload.owner}"
+    pk = f"quota#{caller_id}"
     if not is_counted:
         return Change(pk=pk, adds=adds)
     return Change(
         pk=pk,
         condition="attribute_not_exists(#refunds) OR #refunds < :most",
         names={"refunds": f"refunds#{day}"},
-        values={"most": usage.MOST_REFUNDS},
+        values={"most": MOST_REFUNDS},
         adds={**adds, f"refunds#{day}": 1},
     )

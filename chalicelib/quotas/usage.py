@@ -44,7 +44,7 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Usage:
     """What a caller has used.
 
     Attributes:
@@ -66,7 +66,7 @@ class Standing:
         """Name the reservations whose request is over, so that it must have been killed."""
         return tuple(one for one in self.reservations if now - one.at > STALE_MILLISECONDS)
 
-    def without_stale(self, now: int) -> "Standing":
+    def without_stale(self, now: int) -> "Usage":
         """Leave out what killed requests took: it is given back as soon as it is needed."""
         stale = self.stale(now)
         today = [one for one in stale if day_of(one.at) == day_of(now)]
@@ -91,7 +91,7 @@ def seconds_left(now: int) -> int:
     return math.ceil((midnight - moment).total_seconds())
 
 
-def standing(plain: Mapping[str, object], day: str) -> Standing:
+def read_usage(plain: Mapping[str, object], day: str) -> Usage:
     """Read a caller's item, which may be empty."""
     yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
@@ -100,7 +100,7 @@ def standing(plain: Mapping[str, object], day: str) -> Standing:
     for name, place in places.items():
         at, _, size = place.partition("#")
         reservations.append(Reservation(name.removeprefix("creating#"), int(at), int(size)))
-    return Standing(
+    return Usage(
         open=numbers.get("open", 0),
         uploads=numbers.get(f"uploads#{day}", 0),
         bytes=numbers.get(f"bytes#{day}", 0),
@@ -115,7 +115,7 @@ def _is_text(name: str) -> bool:
     return name == "pk" or name.startswith("creating#")
 
 
-def refusal(used: Standing, limits: Limits, size: int, now: int) -> QuotaExceeded:
+def refusal(used: Usage, limits: Limits, size: int, now: int) -> QuotaExceeded:
     """Say which quota refuses an upload of a size."""
     headers = rate_limit(used, limits, now)
     left = seconds_left(now)
@@ -153,7 +153,7 @@ def _uploads(number: int) -> str:
     return "1 upload" if number == 1 else f"{number} uploads"
 
 
-def rate_limit(used: Standing, limits: Limits, now: int) -> dict[str, str]:
+def rate_limit(used: Usage, limits: Limits, now: int) -> dict[str, str]:
     """Write what is left as headers (draft-ietf-httpapi-ratelimit-headers)."""
     left = seconds_left(now)
     policy = [

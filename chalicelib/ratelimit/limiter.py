@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from chalicelib.aws import codec
-from chalicelib.aws.table import Change, Table, Written
+from chalicelib.aws.table import Change, Table, WriteResult
 from chalicelib.core import errors, log, wording
 from chalicelib.ratelimit import policy
 from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
@@ -251,7 +251,7 @@ class Line:
             item = self._table.write(change).item or {}
         return bytes(item["secret"]["B"])
 
-    def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> Written:
+    def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> WriteResult:
         """Write slots, if they are still as they were read."""
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
@@ -290,7 +290,7 @@ class Line:
             slot = later
         raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
-    def _mind_slowdown(self, written: Written) -> None:
+    def _mind_slowdown(self, written: WriteResult) -> None:
         """Keep back whose place was found before another container was told to slow down."""
         slowdown = self._slowdown(written.item or {})
         if slowdown and slowdown.until > self._now():
@@ -368,7 +368,7 @@ class Line:
         return slowdown if slowdown.until <= self._now() + FURTHEST_PAUSE else None
 
 
-def _slot(written: Written, number: int) -> Slot:
+def _slot(written: WriteResult, number: int) -> Slot:
     """Read what a slot is now, whether it was written or the write was refused."""
     stored = (written.item or {}).get(f"s{number}")
     return Slot.decode(bytes(stored["B"])) if stored else UNUSED

@@ -13,21 +13,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from chalicelib.attempts import Candidates
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
-from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of, made_at
-from chalicelib.uploads import Upload
+from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of
 
 if TYPE_CHECKING:
     from chalicelib.syncapi.transport import Client
 
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
 LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
-MOST_WITNESSES = 100  # recorded assets among so many show whether sync. keeps addresses
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Timeouts:
     read: float = 3.0
 
 
-class Upstream:
+class SyncClient:
     """sync.'s asset API.
 
     Args:
@@ -134,63 +131,17 @@ class Upstream:
         path = f"/v2/assets/{quote(asset_id, safe='')}"
         return asset_of(self._call("GET", path, self._timeouts.read))
 
-    def look(self, upload: Upload, since: int, cursor: str | None) -> Candidates:
-        """Look for the asset of a registration whose answer was lost, as far as time allows.
-
-        Args:
-            upload: The upload, any of whose addresses may have been in the lost registration.
-            since: Milliseconds since 1970; older assets can't be it.
-            cursor: Where an earlier look stopped; None to begin with the newest asset.
-
-        Raises:
-            BrokerError: Nothing of the list could be read, so nothing more is known.
-        """
-        found: dict[str, list[Json]] = {"matching": [], "undecided": [], "elsewhere": []}
-        witnesses: dict[str, Json] = {}
-        for page, next_cursor in self._newest_first(upload, cursor):
-            cursor = next_cursor
-            for asset in map(asset_of, page):
-                created = made_at(asset)
-                is_over = created is not None and created < since
-                if is_over:
-                    cursor = None
-                    break
-                # The list may move on between two pages, and show one asset on both.
-                if asset["type"] == upload.type and asset["id"] not in witnesses:
-                    witnesses[asset["id"]] = asset
-                    if kind := _kind(upload, asset):
-                        found[kind].append(asset)
-            # A file's address is its own, so there is nothing else to be found.
-            if cursor is None or (upload.is_file and found["matching"]):
-                cursor = None
-                break
-        return Candidates(
-            tuple(reversed(found["matching"])),
-            tuple(found["undecided"]),
-            tuple(found["elsewhere"]),
-            tuple(witnesses.values())[:MOST_WITNESSES],
-            cursor,
-        )
-
-    def delete(self, asset_id: str) -> None:
-        """Delete an asset; one that is not there any more is as good as deleted.
-
-        Raises:
-            BrokerError: It may still be there.
-        """
-        try:
-            self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
-        except sync_errors.UpstreamError as error:
-            if error.upstream_status != HTTPStatus.NOT_FOUND:
-                raise
-
-    def _newest_first(
-        self, upload: Upload, cursor: str | None
+    def newest_assets(
+        self, asset_type: AssetType, project_id: str | None, cursor: str | None
     ) -> Iterator[tuple[list[Json], str | None]]:
-        """Give pages of the list, each with where it goes on, until the time is over."""
-        query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": upload.type}
-        if upload.project_id is not None:
-            query["projectId"] = upload.project_id
+        """Yield pages of the list of assets, each with the cursor behind it, until time is up.
+
+        Raises:
+            BrokerError: Not even the first page could be read.
+        """
+        query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
+        if project_id is not None:
+            query["projectId"] = project_id
         deadline = self._monotonic() + self._timeouts.look
         for number in range(MAX_LOOK_PAGES):
             if cursor is not None:
@@ -209,6 +160,18 @@ class Upstream:
                     raise
                 return
             yield items, cursor
+
+    def delete(self, asset_id: str) -> None:
+        """Delete an asset; one that is not there any more is as good as deleted.
+
+        Raises:
+            BrokerError: It may still be there.
+        """
+        try:
+            self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
+        except sync_errors.UpstreamError as error:
+            if error.upstream_status != HTTPStatus.NOT_FOUND:
+                raise
 
     def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send what may be repeated; the time limit is for both tries together."""
@@ -255,24 +218,3 @@ def _is_url(text: str) -> bool:
         return bool(urlsplit(text).hostname)
     except ValueError:
         return False
-
-
-def _kind(upload: Upload, asset: Json) -> str | None:
-    """Say what an asset of the upload's type may be to it, by the names of `Candidates`."""
-    is_same = (asset["name"], asset["projectId"]) == (upload.name, upload.project_id)
-    # Nobody documents that sync. tells names and projects always, keeps them as they were sent, and
-    # adds none of its own.
-    may_be = _may_be(asset["name"], upload.name) and _may_be(asset["projectId"], upload.project_id)
-    is_here = upload.is_at(asset["url"])
-    if is_here and is_same:
-        return "matching"
-    if is_here or (not asset["url"] and may_be):
-        return "undecided"
-    return "elsewhere" if may_be else None
-
-
-def _may_be(told: Any, sent: str | None) -> bool:
-    """Say whether sync. may tell this of what was sent; spaces and case may have changed."""
-    if told is None or sent is None:
-        return True
-    return str(told).casefold().split() == sent.casefold().split()

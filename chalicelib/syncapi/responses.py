@@ -7,13 +7,14 @@ from email.utils import parsedate_to_datetime
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
+from chalicelib.uploads.errors import FileRejected, FileTooLarge, ProjectNotFound
 
 # sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
 # same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
 FINAL: dict[str, type[errors.BrokerError]] = {
-    "file_size_exceeds_plan_limit": errors.FileTooLarge,
-    "file_not_in_org_storage": errors.FileRejected,
-    "project_not_found": errors.ProjectNotFound,
+    "file_size_exceeds_plan_limit": FileTooLarge,
+    "file_not_in_org_storage": FileRejected,
+    "project_not_found": ProjectNotFound,
 }
 _BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
     401: sync_errors.UpstreamUnauthorized,

@@ -10,13 +10,13 @@ from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
 from chalicelib.core.settings import Settings
-from chalicelib.public_urls import storage_refusal
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
-from chalicelib.registration import LOOK_BACK_SECONDS
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import Presigned
+from chalicelib.uploads.public_urls import storage_refusal
+from chalicelib.uploads.registration import LOOK_BACK_SECONDS
 from ops.checks import web
 from ops.checks.api import samples
 from ops.checks.findings import Finding, Patient, State, judged
@@ -154,7 +154,7 @@ def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
         lambda: int((patient.now() + (patient.aws_ahead or 0)) * 1000),
         patient.sleep,
     )
-    upstream = Upstream(chosen.sync_base_url, secrets.fixed(value))
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value))
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
     except sync_errors.UpstreamBusy as error:

@@ -10,8 +10,8 @@ from running_broker import Api, RunningBroker
 from running_ssm import RunningSsm
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import upload_items
 from chalicelib.aws import clients
+from chalicelib.uploads import items
 from ops import table
 from sandbox import environment
 
@@ -84,7 +84,7 @@ def api(broker: RunningBroker) -> Api:
 def nothing_due(broker: RunningBroker) -> None:
     """Let no other test's upload be due."""
     client = clients.dynamodb()
-    for shard in (*upload_items.FILE_SHARDS, upload_items.URL_SHARD):
+    for shard in (*items.FILE_SHARDS, items.URL_SHARD):
         query = {
             "TableName": broker.table,
             "IndexName": "by-due",

@@ -11,7 +11,7 @@ import pytest
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.client import SyncClient
 
 ADDRESS = "https://storage.example/one.mp4"
 PRESIGN = json.dumps({"uploadUrl": ADDRESS, "url": ADDRESS, "expiresIn": 3600}).encode()
@@ -65,14 +65,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def sync(server: Server) -> Iterator[Upstream]:
+def sync(server: Server) -> Iterator[SyncClient]:
     """The client of it."""
-    client = Upstream(server.url, CachedSecret(lambda: "a-key"))
+    client = SyncClient(server.url, CachedSecret(lambda: "a-key"))
     yield client
     client._client._session.close()  # noqa: SLF001 - else the server would wait for it
 
 
-def test_open_before(server: Server, sync: Upstream) -> None:
+def test_open_before(server: Server, sync: SyncClient) -> None:
     """When the place is taken the connection is there, and nothing has been sent yet."""
     seen: list[tuple[bool, int]] = []
 
@@ -85,7 +85,7 @@ def test_open_before(server: Server, sync: Upstream) -> None:
     assert server.connections == 1, "the second request used the first one's connection"
 
 
-def test_refused(server: Server, sync: Upstream) -> None:
+def test_refused(server: Server, sync: SyncClient) -> None:
     """Without a place nothing is sent, and the refusal comes as it was said."""
 
     def refuse() -> None:
@@ -102,7 +102,7 @@ def test_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     taken: list[int] = []
-    client = Upstream(f"http://127.0.0.1:{port}", CachedSecret(lambda: "a-key"))
+    client = SyncClient(f"http://127.0.0.1:{port}", CachedSecret(lambda: "a-key"))
     with pytest.raises(sync_errors.UpstreamUnreachable):
         client.presign("one.mp4", "video/mp4", 5, lambda: taken.append(1))
     assert taken == []

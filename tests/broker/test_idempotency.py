@@ -11,7 +11,7 @@ from upstream_process import RunningUpstream
 from chalicelib import idempotency
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
-from chalicelib.uploads import RequestKey
+from chalicelib.idempotency import IdempotencyRecords, RequestKey
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
@@ -216,7 +216,7 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 def test_taken_over(broker: RunningBroker, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
     table = Table(clients.dynamodb(), broker.table)
-    bindings = idempotency.Bindings(table, broker.clock)
+    bindings = IdempotencyRecords(table, broker.clock)
     first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
     second = bindings.take("a caller", RequestKey(key, "a body"), "1" * 32)

@@ -16,7 +16,7 @@ from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import settings
 from chalicelib.core.allowance import BURST, REFRESH_SECONDS
 from chalicelib.core.errors import Misconfigured, SecretsUnavailable
-from chalicelib.syncapi.client import Upstream
+from chalicelib.syncapi.client import SyncClient
 
 pytestmark = pytest.mark.usefixtures("ssm")
 
@@ -135,7 +135,7 @@ def test_no_proxy_sees_it(
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    sync = Upstream(upstream.url, secrets.fixed(KEY))
+    sync = SyncClient(upstream.url, secrets.fixed(KEY))
     assert sync.presign("a.mp4", "video/mp4", 5, lambda: None).expires_in > 0
 
 

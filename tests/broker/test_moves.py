@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib import moves
-from chalicelib.uploads import Status, Target, Upload
+from chalicelib.uploads import transitions
+from chalicelib.uploads.models import Status, Target, Upload
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from chalicelib.uploads import Status, Target, Upload
 def test_illegal(condition: str, values: dict[str, str]) -> None:
     """A move is built only where each state that it may start from is one that leads there."""
     with pytest.raises(ValueError, match="no move leads to cancelled"):
-        moves.change("x", condition, values, {"status": "cancelled"})
+        transitions.change("x", condition, values, {"status": "cancelled"})
 
 
 def test_legal() -> None:
     """The states are read from the condition, and not from what else is compared."""
     values = {"owner": "registered", "pending": "pending"}
-    made = moves.change("x", moves.OWN_PENDING, values, {"status": "cancelled"})
+    made = transitions.change("x", transitions.OWN_PENDING, values, {"status": "cancelled"})
     assert made.pk == "upload#x"
 
 

@@ -4,7 +4,7 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib.uploads import Status
+from chalicelib.uploads.models import Status
 
 CALLS = [
     ("GET", "/uploads/{}"),

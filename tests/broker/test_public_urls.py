@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import public_urls
+from chalicelib.uploads import public_urls
 
 STORAGE = ("assets.sync.so", "uploads.sync.so", "127.0.0.1:8001")
 

@@ -16,7 +16,8 @@ from chalicelib.aws import clients
 from chalicelib.core.errors import StoreUnavailable
 from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
-from chalicelib.uploads import Status, Upload
+from chalicelib.quotas.usage import Usage
+from chalicelib.uploads.models import Status, Upload
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
@@ -346,7 +347,7 @@ def test_headers_everywhere(api: Api) -> None:
 def test_refusal_is_honest(opened: int, begun: int, size: int, now: int) -> None:
     """Whatever is used up, the refusal names it and says when it is over."""
     limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
-    used = usage.Standing(opened, begun, size, (), ())
+    used = Usage(opened, begun, size, (), ())
     error: Any = usage.refusal(used, limits, 1, now)
     assert 0 < error.retry_after <= 86_400
     assert usage.day_of(now + usage.seconds_left(now) * 1000) > usage.day_of(now)

@@ -15,9 +15,10 @@ from running_broker import RunningBroker
 from upstream_process import ROOT
 
 from app import app
-from chalicelib import api, uploads, validation
+from chalicelib import api, validation
 from chalicelib.core import errors, settings
 from chalicelib.responses import Operation
+from chalicelib.uploads.transitions import MOVES
 from sandbox import ports
 
 OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
@@ -120,7 +121,7 @@ def test_moves_drawn() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert f"```mermaid\n{done.stdout}```" in page
-    assert done.stdout.count(" --> ") >= sum(map(len, uploads.MOVES.values()))
+    assert done.stdout.count(" --> ") >= sum(map(len, MOVES.values()))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")

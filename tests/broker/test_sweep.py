@@ -8,12 +8,12 @@ from paced_clock import paced
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import upload_items, wiring
+from chalicelib import wiring
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
-from chalicelib.ports import Due
-from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
+from chalicelib.uploads import items
+from chalicelib.uploads.repository import DueUpload, UploadRepository
 
 POST = ("POST", "/v2/assets")
 
@@ -238,10 +238,10 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     upload = api.begin()
     broker.clock.advance(61)
     store = broker.wired().sweeper._store  # noqa: SLF001 - the table behind a lagging index
-    shown = {shard: store.due(shard, broker.clock(), 100) for shard in upload_items.FILE_SHARDS}
+    shown = {shard: store.due(shard, broker.clock(), 100) for shard in items.FILE_SHARDS}
 
-    class Lagging(Store):
-        def due(self, shard: str, now: int, limit: int) -> tuple[Due, ...]:
+    class Lagging(UploadRepository):
+        def due(self, shard: str, now: int, limit: int) -> tuple[DueUpload, ...]:
             assert now
             assert limit
             return shown.get(shard, ())

@@ -8,10 +8,10 @@ import requests
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import claims
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.core import errors
+from chalicelib.uploads import asset_owners
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
@@ -40,7 +40,7 @@ def posts(upstream: RunningUpstream) -> int:
 
 def in_work(broker: RunningBroker) -> set[str]:
     """Read which public URLs are in work."""
-    item = Table(clients.dynamodb(), broker.table).get(claims.REGISTERING) or {}
+    item = Table(clients.dynamodb(), broker.table).get(asset_owners.REGISTERING) or {}
     return set(item.get("all", {}).get("SS", []))
 
 

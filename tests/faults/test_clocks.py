@@ -18,8 +18,8 @@ from stand import (
 
 from chalicelib import wiring
 from chalicelib.core import errors
-from chalicelib.outcomes import Outcome
-from chalicelib.uploads import Status
+from chalicelib.uploads.models import Status
+from chalicelib.uploads.outcomes import Outcome
 
 APART = 20  # seconds
 

@@ -18,8 +18,15 @@ from upstream_process import KEY
 
 from chalicelib.api import render
 from chalicelib.core import errors
-from chalicelib.outcomes import Outcome
-from chalicelib.uploads import Status, Upload
+from chalicelib.uploads.errors import (
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    UploadCancelled,
+    UploadExpired,
+)
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.outcomes import Outcome
 
 if TYPE_CHECKING:
     from slow_put import SlowPut
@@ -29,11 +36,11 @@ LIST_LAG_SECONDS = 60  # less than the settle time, or no broker could do it
 SMALL, LARGE, EMPTY = b"hello", b"hello world", b""  # the callers may upload 10, 10 and 100 bytes
 HEALING_SWEEPS = 15
 _STATES = {
-    errors.FileTooLarge: Status.FAILED,
-    errors.FileRejected: Status.FAILED,
-    errors.ProjectNotFound: Status.FAILED,
-    errors.UploadCancelled: Status.CANCELLED,
-    errors.UploadExpired: Status.EXPIRED,
+    FileTooLarge: Status.FAILED,
+    FileRejected: Status.FAILED,
+    ProjectNotFound: Status.FAILED,
+    UploadCancelled: Status.CANCELLED,
+    UploadExpired: Status.EXPIRED,
 }
 
 Check = Callable[[Operation], None]

@@ -6,7 +6,8 @@ from collections import Counter
 from surroundings import Snapshot
 from upstream_process import KEY
 
-from chalicelib.uploads import MOVES, Status, Upload
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.transitions import MOVES
 
 FINAL = frozenset(state for state, targets in MOVES.items() if not targets)
 UNFINISHED = frozenset(MOVES) - FINAL

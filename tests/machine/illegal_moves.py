@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from surroundings import World
 
-from chalicelib.attempts import Attempt
-from chalicelib.uploads import Status, Target
+from chalicelib.uploads.models import Attempt, Status, Target
 
 
 def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:

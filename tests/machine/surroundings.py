@@ -16,24 +16,24 @@ from botocore.config import Config
 from dynamodb_process import RunningDynamoDB
 from upstream_process import KEY, RunningUpstream
 
-from chalicelib import upload_items
 from chalicelib.auth.caller import Caller
 from chalicelib.aws import codec
 from chalicelib.aws.secrets import fixed
 from chalicelib.aws.table import Table
 from chalicelib.core import log
-from chalicelib.idempotency import Bindings
-from chalicelib.lifecycle import Lifecycle
+from chalicelib.idempotency import IdempotencyRecords
 from chalicelib.quotas.limits import Limits
-from chalicelib.quotas.store import Ledger
+from chalicelib.quotas.store import QuotaStore
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.registration import Registration
-from chalicelib.store import Store
 from chalicelib.sweeper import Sweeper
-from chalicelib.syncapi.client import Timeouts, Upstream
-from chalicelib.uploads import Upload
+from chalicelib.syncapi.client import SyncClient, Timeouts
+from chalicelib.uploads import items
+from chalicelib.uploads.models import Upload
+from chalicelib.uploads.registration import Registration
+from chalicelib.uploads.repository import UploadRepository
+from chalicelib.uploads.service import UploadService
 from ops import table
 
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
@@ -60,7 +60,7 @@ class Surroundings:
             aws_secret_access_key="tests",
             config=Config(proxies={}, max_pool_connections=32, retries={"total_max_attempts": 3}),
         )
-        self.sync = tuple(Upstream(self.upstream.url, fixed(KEY), SHORT) for _ in range(2))
+        self.sync = tuple(SyncClient(self.upstream.url, fixed(KEY), SHORT) for _ in range(2))
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -76,9 +76,9 @@ class Surroundings:
 class Parts:
     """A broker's objects, as `wiring.build` makes them."""
 
-    store: Store
-    ledger: Ledger
-    lifecycle: Lifecycle
+    store: UploadRepository
+    quotas: QuotaStore
+    lifecycle: UploadService
     sweeper: Sweeper
 
 
@@ -169,17 +169,17 @@ class World:
             """Wait for nobody: conflicts need two writers at one moment."""
 
         reached = Table(gate(self.around.client), self.table, rest)
-        store, ledger = Store(reached), Ledger(reached, now)
+        store, quotas = UploadRepository(reached), QuotaStore(reached, now)
         upstream = gate(self.around.sync[broker])
         limiter = RegistrationLimiter(reached, REGISTRATIONS, now)
         registration = Registration(store, upstream, limiter, now, SETTLE_SECONDS)
-        bindings = Bindings(reached, now)
+        bindings = IdempotencyRecords(reached, now)
         line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
-        lifecycle = Lifecycle(
-            store, ledger, bindings, line, upstream, registration, limiter, now, (), WINDOW
+        lifecycle = UploadService(
+            store, quotas, bindings, line, upstream, registration, limiter, now, (), WINDOW
         )
-        sweeper = Sweeper(store, ledger, registration, now, 10_000)
-        return Parts(store, ledger, lifecycle, sweeper)
+        sweeper = Sweeper(store, quotas, registration, now, 10_000)
+        return Parts(store, quotas, lifecycle, sweeper)
 
     def look(self) -> Snapshot:
         """Read everything, past all faults."""
@@ -191,7 +191,7 @@ class World:
             plain = codec.plain(item)
             found[plain["pk"]] = plain
             if plain["pk"].startswith("upload#"):
-                uploads[plain["id"]] = upload_items.to_upload(item)
+                uploads[plain["id"]] = items.to_upload(item)
         outcomes = [one["outcome"] for one in self._journal()]
         made = [match[1] for one in outcomes if (match := _MADE.search(one))]
         self._learn([one for one in dict.fromkeys(made) if one not in self._made])
@@ -202,7 +202,7 @@ class World:
         """Read an upload past all gates."""
         key = codec.key(f"upload#{upload_id}")
         answer = self.around.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
-        return upload_items.to_upload(answer["Item"])
+        return items.to_upload(answer["Item"])
 
     def _journal(self) -> list[dict[str, Any]]:
         # One connection for all: this is what each step asks for.

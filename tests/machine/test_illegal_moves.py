@@ -6,11 +6,11 @@ import pytest
 from illegal_moves import try_illegal_moves
 from surroundings import Surroundings, World
 
-from chalicelib.attempts import Attempt
 from chalicelib.aws import codec
 from chalicelib.aws.table import Table
-from chalicelib.quotas.store import Ledger
-from chalicelib.uploads import MOVES, NewFile, Status, Target, Upload
+from chalicelib.quotas.store import QuotaStore
+from chalicelib.uploads.models import Attempt, NewFile, Status, Target, Upload
+from chalicelib.uploads.transitions import MOVES
 
 PROBLEM = {"code": "file_rejected", "detail": ""}
 
@@ -126,8 +126,8 @@ def test_forget_only_discarded(world: World) -> None:
 
 def test_minute_of_a_fast_clock(world: World) -> None:
     """Two containers whose clocks are in different minutes share one minute's cap."""
-    ledger = world.admin.ledger
-    given = [ledger.allow("sweep", minute, 2, 3) for minute in (100, 101, 100, 101, 102)]
+    quotas = world.admin.quotas
+    given = [quotas.allow("sweep", minute, 2, 3) for minute in (100, 101, 100, 101, 102)]
     assert given == [2, 2, 1, 0, 2]
 
 
@@ -137,9 +137,9 @@ def test_cap_taken_meanwhile(world: World) -> None:
     class Late(Table):
         def get(self, pk: str) -> codec.Item | None:
             found = super().get(pk)
-            world.admin.ledger.allow("sweep", 100, 2, 3)
+            world.admin.quotas.allow("sweep", 100, 2, 3)
             return found
 
-    ledger = Ledger(Late(world.around.client, world.table), world.now)
-    world.admin.ledger.allow("sweep", 100, 0, 3)
-    assert ledger.allow("sweep", 100, 2, 3) == 0
+    quotas = QuotaStore(Late(world.around.client, world.table), world.now)
+    world.admin.quotas.allow("sweep", 100, 0, 3)
+    assert quotas.allow("sweep", 100, 2, 3) == 0

@@ -34,7 +34,7 @@ from surroundings import Surroundings
 from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 from chalicelib.core import errors
-from chalicelib.uploads import NewFile, NewUrl
+from chalicelib.uploads.models import NewFile, NewUrl
 
 MOST = 6  # uploads of one run: more would meet less
 RUNS = int(os.environ.get("MACHINE_RUNS", "0"))

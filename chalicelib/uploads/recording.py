@@ -6,24 +6,28 @@ from contextlib import suppress
 
 from chalicelib.core import errors, log, wording
 from chalicelib.core.types import Json
-from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome
-from chalicelib.ports import Store, Upstream
+from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import made_at, size_of
-from chalicelib.uploads import Status, Upload
+from chalicelib.uploads.errors import FileEmpty, FileTooLarge
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.outcomes import BUSY_RETRY_AFTER, Outcome
+from chalicelib.uploads.repository import UploadRepository
 
 
 class Recording:
     """Records assets.
 
     Args:
-        store: The records.
-        upstream: Sync.
+        repository: The records.
+        sync: Sync's API.
         now: Milliseconds since 1970.
     """
 
-    def __init__(self, store: Store, upstream: Upstream, now: Callable[[], int]) -> None:
-        self._store = store
-        self._upstream = upstream
+    def __init__(
+        self, repository: UploadRepository, sync: SyncClient, now: Callable[[], int]
+    ) -> None:
+        self._repository = repository
+        self._sync = sync
         self._now = now
 
     def record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
@@ -47,7 +51,7 @@ class Recording:
         if not (upload.is_file or is_ours):
             # Another caller's label, or another program's, is not for this caller to see.
             asset = {**asset, "name": upload.name}
-        claim = self._store.record(upload, asset, looked_up=looked_up, now=self._now())
+        claim = self._repository.record(upload, asset, looked_up=looked_up, now=self._now())
         if claim.granted and claim.upload is not None:
             log.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
             return Outcome(claim.upload)
@@ -57,10 +61,10 @@ class Recording:
 
     def _explain_unrecorded(self, upload: Upload, asset_id: str) -> None:
         """Deal with an asset that a 201 returned and that was not recorded."""
-        claimed = self._store.claims([asset_id]).get(asset_id)
+        claimed = self._repository.claims([asset_id]).get(asset_id)
         if claimed is not None and claimed.deleting_until >= self._now():
             # It will be gone in a moment, so the next attempt registers the URL anew.
-            self._store.reopen(upload, self._now())
+            self._repository.reopen(upload, self._now())
             log.moved(upload.id, Status.PENDING)
         elif claimed is None or upload.id not in claimed.owners:
             # The lease outlives every attempt, so this needs a clock that jumped or a container
@@ -72,7 +76,7 @@ class Recording:
         size = size_of(asset)
         if size is None:
             with suppress(errors.BrokerError):
-                size = size_of(self._upstream.read(asset["id"]))
+                size = size_of(self._sync.read(asset["id"]))
         if size is None:
             # The bytes are there and paid for, so the asset is not thrown away for it.
             log.event(
@@ -96,7 +100,7 @@ class Recording:
                 code=error.code,
             )
         problem = {"code": error.code, "detail": error.detail}
-        claim = self._store.fail(upload, problem, self._now(), asset if may_delete else None)
+        claim = self._repository.fail(upload, problem, self._now(), asset if may_delete else None)
         log.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):
@@ -111,19 +115,19 @@ class Recording:
         """
         asset_id = upload.discarded
         # Where sync. gives one asset for one URL, another caller may have registered it since.
-        if asset_id is not None and self._store.begin_deletion(upload, asset_id, self._now()):
-            self._upstream.delete(asset_id)
+        if asset_id is not None and self._repository.begin_deletion(upload, asset_id, self._now()):
+            self._sync.delete(asset_id)
             log.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
-        self._store.forget(upload.id)
+        self._repository.forget(upload.id)
 
 
 def _refusal(upload: Upload, size: int | None) -> errors.BrokerError | None:
     """Return why a file of a real size can't be used; None where it can, or the size is unknown."""
     if size == 0:
         reason = wording.arrived_empty if upload.is_file else wording.empty
-        return errors.FileEmpty(reason(upload.label))
+        return FileEmpty(reason(upload.label))
     if size is not None and size > upload.max_bytes:
-        return errors.FileTooLarge(wording.too_large(upload.label, size, upload.max_bytes))
+        return FileTooLarge(wording.too_large(upload.label, size, upload.max_bytes))
     return None
 
 

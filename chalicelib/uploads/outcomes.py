@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from chalicelib.core import errors, wording
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.uploads import Status, Upload
+from chalicelib.uploads.errors import (
+    FileNotUploaded,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    UploadBusy,
+    UploadCancelled,
+    UploadExpired,
+    UploadNotPending,
+)
+from chalicelib.uploads.models import Status, Upload
 
 BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
 
@@ -29,7 +39,7 @@ _PAST = {
     Status.FAILED: "could not be used; choose another file",
 }
 # Sync's refusals of a file, or of its project, that are final.
-FINAL = (errors.FileTooLarge, errors.FileRejected, errors.ProjectNotFound)
+FINAL = (FileTooLarge, FileRejected, ProjectNotFound)
 _OF_THE_ADDRESS = frozenset({404, 405, 410})  # statuses that say nothing of the file
 
 
@@ -44,7 +54,7 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
         return sync_errors.UpstreamRefused(
             "Sync does not take uploads from this service. Tell those who run it."
         )
-    return errors.FileRejected(
+    return FileRejected(
         f"Sync does not accept {wording.quoted(file_name)} ({content_type})."
         f"{wording.said(error.detail)}"
     )
@@ -53,10 +63,10 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
 def refused(label: str, error: errors.BrokerError) -> errors.BrokerError:
     """Return Sync's final refusal of a registration in words that name the file."""
     words = {
-        errors.FileTooLarge.code: f"{label} is larger than Sync allows.",
-        errors.ProjectNotFound.code: f"{label} can't be added: Sync does not know its project.",
+        FileTooLarge.code: f"{label} is larger than Sync allows.",
+        ProjectNotFound.code: f"{label} can't be added: Sync does not know its project.",
     }.get(error.code, f"{label} was refused by Sync.")
-    kind = errors.FileRejected if isinstance(error, sync_errors.UpstreamError) else type(error)
+    kind = FileRejected if isinstance(error, sync_errors.UpstreamError) else type(error)
     return kind(words + wording.said(error.detail))
 
 
@@ -83,7 +93,7 @@ def refuse_early(upload: Upload, now: int) -> None:
         FileNotUploaded: Sync saw no file a moment ago.
     """
     if upload.status is Status.PENDING and upload.next_try_at > now:
-        raise errors.FileNotUploaded(
+        raise FileNotUploaded(
             f"{upload.label} has not arrived at Sync yet. Try again in a moment.",
             retry_after=(upload.next_try_at - now) / 1000,
         )
@@ -92,19 +102,17 @@ def refuse_early(upload: Upload, now: int) -> None:
 def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
     """Say why what needs a pending upload can't be done."""
     if upload.status is Status.CANCELLED:
-        return errors.UploadCancelled(
-            f"{upload.label} was cancelled. Choose the file to upload it again."
-        )
+        return UploadCancelled(f"{upload.label} was cancelled. Choose the file to upload it again.")
     if upload.status is Status.EXPIRED:
-        return errors.UploadExpired(
+        return UploadExpired(
             f"{upload.label} did not arrive in time. Choose the file to upload it again."
         )
     if is_posting(upload, now):
-        return errors.UploadBusy(
+        return UploadBusy(
             f"{upload.label} is being processed. Try again in a moment.",
             retry_after=BUSY_RETRY_AFTER,
         )
-    return errors.UploadNotPending(f"{upload.label} {_PAST[upload.status]}.")
+    return UploadNotPending(f"{upload.label} {_PAST[upload.status]}.")
 
 
 def is_posting(upload: Upload, now: int) -> bool:

@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from chalicelib import public_urls
 from chalicelib.core import errors, log
 from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi.models import Presigned
+from chalicelib.uploads import public_urls
 
 
 class StorageHosts:

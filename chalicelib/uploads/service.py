@@ -5,41 +5,43 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib import outcomes
 from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
-from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
-from chalicelib.ports import Binding, Bindings, Ledger, Store, Upstream
-from chalicelib.quotas.usage import Reservation, Standing
+from chalicelib.idempotency import IdempotencyRecord, IdempotencyRecords, RequestKey
+from chalicelib.quotas.store import QuotaStore
+from chalicelib.quotas.usage import Reservation, Usage
 from chalicelib.ratelimit.limiter import Line, LineStanding, Opening
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.registration import UNKNOWN_RETRY_AFTER, Registration
-from chalicelib.storage_hosts import StorageHosts
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.uploads import (
-    NewFile,
-    NewUrl,
-    Page,
-    RequestKey,
-    Status,
-    Target,
-    Upload,
-    next_look,
+from chalicelib.syncapi.client import SyncClient
+from chalicelib.uploads import outcomes
+from chalicelib.uploads.errors import (
+    NO_UPLOAD,
+    TooManyUnknownUrls,
+    UploadBusy,
+    UploadCancelled,
+    UploadExpired,
+    UploadNotPending,
 )
+from chalicelib.uploads.models import NewFile, NewUrl, Page, Status, Target, Upload, next_look
+from chalicelib.uploads.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, no_longer_pending
+from chalicelib.uploads.registration import UNKNOWN_RETRY_AFTER, Registration
+from chalicelib.uploads.repository import UploadRepository
+from chalicelib.uploads.storage_hosts import StorageHosts
 
 MAX_TARGETS = 5  # addresses for one upload
-_ENDED = (errors.UploadCancelled, errors.UploadExpired)
+_ENDED = (UploadCancelled, UploadExpired)
 
 
-class Lifecycle:
+class UploadService:
     """An upload from its first request to its asset.
 
     Args:
-        store: The records.
-        ledger: The quotas.
-        bindings: The keys of requests that may be sent again.
+        repository: The records.
+        quotas: The quotas.
+        keys: The keys of requests that may be sent again.
         line: The places for presigns.
-        upstream: sync.
+        sync: Sync's API.
         registration: Registers what has landed.
         limiter: Permits registrations.
         now: Milliseconds since 1970.
@@ -49,22 +51,22 @@ class Lifecycle:
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
-        store: Store,
-        ledger: Ledger,
-        bindings: Bindings,
+        repository: UploadRepository,
+        quotas: QuotaStore,
+        keys: IdempotencyRecords,
         line: Line,
-        upstream: Upstream,
+        sync: SyncClient,
         registration: Registration,
         limiter: RegistrationLimiter,
         now: Callable[[], int],
         storage_hosts: tuple[str, ...],
         window: int,
     ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._bindings = bindings
+        self._repository = repository
+        self._quotas = quotas
+        self._keys = keys
         self._line = line
-        self._upstream = upstream
+        self._sync = sync
         self._registration = registration
         self._limiter = limiter
         self._now = now
@@ -73,7 +75,7 @@ class Lifecycle:
 
     def begin(
         self, caller: Caller, file: NewFile, key: RequestKey | None, ticket: str | None
-    ) -> tuple[Upload, Standing, LineStanding | None]:
+    ) -> tuple[Upload, Usage, LineStanding | None]:
         """Find a place in the line, reserve in the quota, presign and write the upload.
 
         Args:
@@ -91,23 +93,23 @@ class Lifecycle:
         self._line.refuse_known(caller.id, ticket)
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
-            return self._again(caller, upload_id, ticket), self._ledger.read(caller.id), None
+            return self._again(caller, upload_id, ticket), self._quotas.read(caller.id), None
         try:
             # In this order a caller over the quota takes no place, and one without a place has
             # nothing reserved.
             opening = self._line.enter(caller.id, ticket)
-            used = self._ledger.reserve(caller.id, caller.limits, upload_id, file.size)
+            used = self._quotas.reserve(caller.id, caller.limits, upload_id, file.size)
             try:
                 target = self._presign(
                     caller, opening, file.file_name, file.content_type, file.size
                 )
             except errors.BrokerError:
-                self._give_back(caller, upload_id, used)
+                self._release_quota(caller, upload_id, used)
                 raise
             upload = self._new(caller, upload_id, used, file)
             due_at = next_look(upload.created_at, upload.created_at)
             upload = replace(upload, targets=(target,), due_at=due_at)
-            self._store.create(upload, used, binding)
+            self._repository.create(upload, used, binding)
         except errors.BrokerError:
             self._release(binding)
             raise
@@ -130,16 +132,16 @@ class Lifecycle:
         if upload.targets[-1].is_fresh(self._now()):
             return upload, None
         if len(upload.targets) >= MAX_TARGETS:
-            raise errors.UploadNotPending(
+            raise UploadNotPending(
                 f"{upload.label} took too long. Choose the file to upload it again."
             )
         opening = self._line.enter(caller.id, ticket)
         target = self._presign(
             caller, opening, upload.file_name or "", upload.content_type or "", upload.size or 0
         )
-        claim = self._store.renew(upload, target, self._now())
+        claim = self._repository.renew(upload, target, self._now())
         if claim.upload is None:
-            raise errors.NotFound(errors.NO_UPLOAD)
+            raise errors.NotFound(NO_UPLOAD)
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
         if claim.upload.status is not Status.PENDING:
             raise no_longer_pending(claim.upload, self._now())
@@ -147,7 +149,7 @@ class Lifecycle:
 
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload; a cancelled one stays so."""
-        claim = self._store.cancel(upload_id, caller.id, self._now())
+        claim = self._repository.cancel(upload_id, caller.id, self._now())
         if claim.granted:
             log.moved(upload_id, Status.CANCELLED)
             return
@@ -157,19 +159,19 @@ class Lifecycle:
 
     def get(self, caller: Caller, upload_id: str) -> Upload:
         """Read one of the caller's uploads."""
-        return _own(self._store.get(upload_id, caller.id), caller)
+        return _own(self._repository.get(upload_id, caller.id), caller)
 
     def get_asset(self, caller: Caller, asset_id: str) -> Upload:
         """Read the upload that the caller registered as this asset."""
-        return _own(self._store.get_asset(asset_id, caller.id), caller)
+        return _own(self._repository.get_asset(asset_id, caller.id), caller)
 
     def list_uploads(self, caller: Caller, limit: int, cursor: str | None) -> Page:
         """List the caller's uploads, newest first."""
-        return self._store.list_uploads(caller.id, limit, cursor)
+        return self._repository.list_uploads(caller.id, limit, cursor)
 
     def list_assets(self, caller: Caller, limit: int, cursor: str | None) -> Page:
         """List the caller's registered uploads, the last registered first."""
-        return self._store.list_assets(caller.id, limit, cursor)
+        return self._repository.list_assets(caller.id, limit, cursor)
 
     def complete(self, caller: Caller, upload_id: str) -> Outcome:
         """Register an upload whose bytes are there; repeatable for ever with the same answer."""
@@ -184,13 +186,13 @@ class Lifecycle:
         """Say how long the line for presigns is."""
         return self._line.standing(caller.id)
 
-    def used(self, caller: Caller) -> Standing:
+    def used(self, caller: Caller) -> Usage:
         """Read what the caller has used of the quotas."""
-        return self._ledger.read(caller.id)
+        return self._quotas.read(caller.id)
 
     def register_url(
         self, caller: Caller, new: NewUrl, key: RequestKey | None = None
-    ) -> tuple[Outcome, Standing]:
+    ) -> tuple[Outcome, Usage]:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
         upload_id, binding = self._bind(caller, key)
         if binding is not None and binding.is_done:
@@ -199,14 +201,14 @@ class Lifecycle:
             with suppress(errors.NotFound):
                 outcome = self._registration.complete(caller.id, upload_id)
                 if not is_posting(outcome.upload, self._now()):
-                    return outcome, self._ledger.read(caller.id)
+                    return outcome, self._quotas.read(caller.id)
             raise errors.RequestInProgress(
                 "This upload is starting already. Try again in a moment.",
                 retry_after=BUSY_RETRY_AFTER,
             )
         try:
             self._limiter.check_cached_refusal(caller.id)
-            used = self._ledger.reserve(caller.id, caller.limits, upload_id, 0)
+            used = self._quotas.reserve(caller.id, caller.limits, upload_id, 0)
             attempt = self._registration.plan()
             upload = replace(
                 self._new(caller, upload_id, used, new),
@@ -223,15 +225,15 @@ class Lifecycle:
         return self._first_post(upload, binding), used
 
     def _create_url(
-        self, caller: Caller, upload: Upload, used: Standing, binding: Binding | None
+        self, caller: Caller, upload: Upload, used: Usage, binding: IdempotencyRecord | None
     ) -> None:
         try:
-            self._store.create(upload, used, binding)
-        except errors.TooManyUnknownUrls:
-            self._give_back(caller, upload.id, used)
+            self._repository.create(upload, used, binding)
+        except TooManyUnknownUrls:
+            self._release_quota(caller, upload.id, used)
             raise
 
-    def _permit(self, caller: Caller, upload: Upload, binding: Binding | None) -> None:
+    def _permit(self, caller: Caller, upload: Upload, binding: IdempotencyRecord | None) -> None:
         """Take the permit for the first POST, or take the record back.
 
         It comes after the record, so that a URL that finds no room takes no permit.
@@ -241,10 +243,10 @@ class Lifecycle:
             self._storage_hosts.refuse(upload.source_url or "")
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._store.discard(upload, binding, was_sent=False)
+                self._repository.discard(upload, binding, was_sent=False)
             raise
 
-    def _first_post(self, upload: Upload, binding: Binding | None) -> Outcome:
+    def _first_post(self, upload: Upload, binding: IdempotencyRecord | None) -> Outcome:
         try:
             return self._registration.post(upload, is_first_call=True)
         except errors.StoreUnavailable:
@@ -257,7 +259,7 @@ class Lifecycle:
             # Nothing was made, and the caller knows no id: it is as if the request never came.
             # A lost answer does not get here; its record stays.
             with suppress(errors.StoreUnavailable):
-                self._store.discard(upload, binding, was_sent=True)
+                self._repository.discard(upload, binding, was_sent=True)
             raise
 
     def _again(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:
@@ -266,10 +268,10 @@ class Lifecycle:
         is_renewable = upload.status is Status.PENDING and len(upload.targets) < MAX_TARGETS
         try:
             return self.renew(caller, upload_id, ticket)[0] if is_renewable else upload
-        except (errors.UploadBusy, errors.UploadNotPending, *_ENDED):
+        except (UploadBusy, UploadNotPending, *_ENDED):
             return self.get(caller, upload_id)  # Somebody completed it, or ended it, meanwhile.
 
-    def _new(self, caller: Caller, upload_id: str, used: Standing, new: NewFile | NewUrl) -> Upload:
+    def _new(self, caller: Caller, upload_id: str, used: Usage, new: NewFile | NewUrl) -> Upload:
         """Make an upload's value at the moment of its reservation."""
         at = _reservation(upload_id, used).at
         upload = Upload(
@@ -289,23 +291,23 @@ class Lifecycle:
             upload, file_name=new.file_name, content_type=new.content_type, size=new.size
         )
 
-    def _bind(self, caller: Caller, key: RequestKey | None) -> tuple[str, Binding | None]:
+    def _bind(self, caller: Caller, key: RequestKey | None) -> tuple[str, IdempotencyRecord | None]:
         upload_id = secrets.token_hex(16)
         if key is None:
             return upload_id, None
-        binding = self._bindings.take(caller.id, key, upload_id)
+        binding = self._keys.take(caller.id, key, upload_id)
         return binding.upload_id, binding
 
-    def _release(self, binding: Binding | None, *, even_if_bound: bool = False) -> None:
+    def _release(self, binding: IdempotencyRecord | None, *, even_if_bound: bool = False) -> None:
         # What can't be given back now is free again two minutes later.
         if binding is not None:
             with suppress(errors.StoreUnavailable):
-                self._bindings.release(binding, even_if_bound=even_if_bound)
+                self._keys.release(binding, even_if_bound=even_if_bound)
 
-    def _give_back(self, caller: Caller, upload_id: str, used: Standing) -> None:
+    def _release_quota(self, caller: Caller, upload_id: str, used: Usage) -> None:
         # What can't be given back now is given back by the caller's next request.
         with suppress(errors.StoreUnavailable):
-            self._ledger.give_back(caller.id, _reservation(upload_id, used))
+            self._quotas.release(caller.id, _reservation(upload_id, used))
 
     def _presign(
         self, caller: Caller, opening: Opening, file_name: str, content_type: str, size: int
@@ -318,7 +320,7 @@ class Lifecycle:
 
         issued_at = self._now()
         try:
-            presigned = self._upstream.presign(file_name, content_type, size, admit)
+            presigned = self._sync.presign(file_name, content_type, size, admit)
         except (sync_errors.UpstreamRefused, *outcomes.FINAL) as error:
             raise outcomes.presign_refused(file_name, content_type, error) from error
         except sync_errors.UpstreamBusy as error:
@@ -334,9 +336,9 @@ class Lifecycle:
 def _own(upload: Upload | None, caller: Caller) -> Upload:
     """Return the caller's upload; somebody else's is as good as none."""
     if upload is None or upload.owner != caller.id:
-        raise errors.NotFound(errors.NO_UPLOAD)
+        raise errors.NotFound(NO_UPLOAD)
     return upload
 
 
-def _reservation(upload_id: str, used: Standing) -> Reservation:
+def _reservation(upload_id: str, used: Usage) -> Reservation:
     return next(one for one in used.reservations if one.upload_id == upload_id)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from chalicelib.attempts import Attempt
 from chalicelib.aws import codec
-from chalicelib.uploads import Status, Target, Upload
+from chalicelib.uploads.models import Attempt, Status, Target, Upload
 
 # One shard takes 1,000 writes a second, and each shard is a query of every sweep.
 FILE_SHARDS = tuple(f"due#{number}" for number in range(8))

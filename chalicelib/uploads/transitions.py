@@ -9,11 +9,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chalicelib import upload_items
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change
 from chalicelib.core.types import Json
-from chalicelib.uploads import Status, Upload, next_look, sources, try_pause
+from chalicelib.uploads import items
+from chalicelib.uploads.models import Status, Upload, next_look, try_pause
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.REGISTERING, Status.EXPIRED, Status.CANCELLED}),
+    Status.REGISTERING: frozenset({Status.REGISTERED, Status.FAILED, Status.PENDING}),
+    Status.REGISTERED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.EXPIRED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+def sources(target: Status) -> tuple[Status, ...]:
+    """Return the states from which `target` may be reached, in the order of the life."""
+    return tuple(state for state in Status if target in MOVES[state])
+
 
 UNFINISHED = ("dueShard", "dueAt")  # what holds an upload in the sweep's index
 OWN_PENDING = "#owner = :owner AND #status = :pending"
@@ -84,7 +99,7 @@ def registering(upload: Upload, asset: Json, now: int) -> tuple[Upload, Json, Ch
     }
     pk = f"asset#{upload.owner}#{asset['id']}"
     place = codec.list_place(f"assets#{upload.owner}", now, upload.id)
-    return done, sets, Change(pk=pk, put=upload_items.from_upload(done, pk) | codec.values(place))
+    return done, sets, Change(pk=pk, put=items.from_upload(done, pk) | codec.values(place))
 
 
 def failing(problem: Json, now: int) -> Json:

@@ -13,15 +13,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib.attempts import Attempt, Walk
 from chalicelib.core import errors, log, wording
-from chalicelib.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
-from chalicelib.ports import Store, Upstream
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.recording import Recording
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.uploads import Status, Upload, try_pause
-from chalicelib.verdict import Verdict, judge
+from chalicelib.syncapi.client import SyncClient
+from chalicelib.uploads.errors import NO_UPLOAD, FileNotUploaded, UrlTimeout
+from chalicelib.uploads.models import Attempt, Status, Upload, try_pause
+from chalicelib.uploads.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
+from chalicelib.uploads.reconciliation import Reconciliation, ScanCursor, find_matches, reconcile
+from chalicelib.uploads.recording import Recording
+from chalicelib.uploads.repository import UploadRepository
 
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
@@ -50,8 +51,8 @@ class Registration:
     """Tries to register, and finds out what became of a try.
 
     Args:
-        store: The records.
-        upstream: sync.
+        repository: The records.
+        sync: Sync's API.
         limiter: Permits each POST.
         now: Milliseconds since 1970.
         settle_seconds: How long sync. may go on with a registration after the longest attempt.
@@ -59,18 +60,18 @@ class Registration:
 
     def __init__(
         self,
-        store: Store,
-        upstream: Upstream,
+        repository: UploadRepository,
+        sync: SyncClient,
         limiter: RegistrationLimiter,
         now: Callable[[], int],
         settle_seconds: int,
     ) -> None:
-        self._store = store
-        self._upstream = upstream
+        self._repository = repository
+        self._sync = sync
         self._limiter = limiter
         self._now = now
         self._settle_seconds = settle_seconds
-        self._recording = Recording(store, upstream, now)
+        self._recording = Recording(repository, sync, now)
 
     def plan(self) -> Attempt:
         """Plan an attempt that starts now."""
@@ -86,10 +87,10 @@ class Registration:
         self._refuse_known(owner, upload_id)
         now = self._now()
         attempt = self.plan()
-        claim = self._store.lease_post(upload_id, owner, attempt, now)
+        claim = self._repository.lease_post(upload_id, owner, attempt, now)
         upload = claim.upload
         if upload is None or upload.owner != owner:
-            raise errors.NotFound(errors.NO_UPLOAD)
+            raise errors.NotFound(NO_UPLOAD)
         if claim.granted or _holds(upload, attempt):
             self._permit(upload)
             log.moved(upload.id, Status.REGISTERING)
@@ -101,7 +102,7 @@ class Registration:
                 self._limiter.acquire(owner)
             except errors.RateLimited as error:
                 return Outcome(upload, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
-            claim = self._store.lease_look(upload, attempt, now)
+            claim = self._repository.lease_look(upload, attempt, now)
             upload = claim.upload or upload
             if claim.granted or _holds(upload, attempt):
                 if not was_let_go:
@@ -114,7 +115,7 @@ class Registration:
         try:
             self._limiter.check_cached_refusal(owner)
         except errors.RateLimited:
-            upload = self._store.get(upload_id, owner)
+            upload = self._repository.get(upload_id, owner)
             # What needs no POST is answered as ever.
             if upload is not None and upload.status is Status.PENDING:
                 refuse_early(upload, self._now())
@@ -124,11 +125,11 @@ class Registration:
         """Take the permit for the first POST of a lease, or let go of the lease."""
         try:
             # In this order a URL that finds no room takes no permit.
-            self._store.enter(upload)
+            self._repository.enter(upload)
             self._limiter.acquire(upload.owner)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._store.reopen(upload, self._now(), frozenset(upload.tried))
+                self._repository.reopen(upload, self._now(), frozenset(upload.tried))
             raise
 
     def post(
@@ -159,9 +160,7 @@ class Registration:
                 break
             address = upload.address(place)
             try:
-                asset = self._upstream.register(
-                    address, upload.type, upload.name, upload.project_id
-                )
+                asset = self._sync.register(address, upload.type, upload.name, upload.project_id)
             except sync_errors.OutcomeUnknown as error:
                 _lost(upload, error.code)
                 has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
@@ -204,16 +203,16 @@ class Registration:
             began: When the call began.
         """
         attempt = _attempt(upload)
-        walk = Walk.read(attempt.walk, self._now())
+        scan = ScanCursor.read(attempt.scan, self._now())
         since = attempt.first_post_at - LOOK_BACK_SECONDS * 1000
         try:
-            found = self._upstream.look(upload, since, walk.cursor)
+            found = find_matches(self._sync, upload, since, scan.cursor)
         except errors.BrokerError as error:
             log.event("look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
             # A cursor that sync. does not take any more would never be taken.
-            is_refused = walk.cursor is None or isinstance(error, sync_errors.UpstreamRefused)
-            return self._keep_looking(upload, None if is_refused else walk)
-        verdict = judge(self._store, upload, found, walk, self._now())
+            is_refused = scan.cursor is None or isinstance(error, sync_errors.UpstreamRefused)
+            return self._keep_looking(upload, None if is_refused else scan)
+        verdict = reconcile(self._repository, upload, found, scan, self._now())
         if verdict.asset is not None:
             return self._recording.record(upload, verdict.asset, looked_up=True)
         if not upload.is_file and _is_over(verdict, attempt):
@@ -221,17 +220,17 @@ class Registration:
                 _alarm_undecided(upload)
             raise self._fail(
                 upload,
-                errors.UrlTimeout(
+                UrlTimeout(
                     "Sync could not load the link in time. Check that it opens quickly, and add it "
                     "again."
                 ),
             )
         if verdict.is_undecided and upload.is_file:
             _alarm_undecided(upload)
-        if verdict.goes_on is not None:
+        if verdict.continues_at is not None:
             log.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
-        if verdict.is_undecided or verdict.may_come or verdict.goes_on is not None:
-            return self._keep_looking(upload, verdict.goes_on)
+        if verdict.is_undecided or verdict.may_come or verdict.continues_at is not None:
+            return self._keep_looking(upload, verdict.continues_at)
         return self._post_again(upload, attempt, began)
 
     def _post_again(self, upload: Upload, attempt: Attempt, began: int) -> Outcome:
@@ -240,14 +239,14 @@ class Registration:
             self._limiter.acquire(upload.owner)
         except errors.RateLimited:
             return self._keep_looking(upload)
-        claim = self._store.lease_again(upload, replace(self.plan(), posts=attempt.posts + 1))
+        claim = self._repository.lease_again(upload, replace(self.plan(), posts=attempt.posts + 1))
         if claim.upload is None or not claim.granted:
             return Outcome(upload, BUSY_RETRY_AFTER)
         try:
-            self._store.enter(claim.upload)
+            self._repository.enter(claim.upload)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._store.release(claim.upload, self._now())
+                self._repository.release(claim.upload, self._now())
             raise
         return self.post(claim.upload, began=began)
 
@@ -259,9 +258,9 @@ class Registration:
         """
         self._recording.discard(upload)
 
-    def _keep_looking(self, upload: Upload, walk: Walk | None = None) -> Outcome:
+    def _keep_looking(self, upload: Upload, scan: ScanCursor | None = None) -> Outcome:
         """Let go of the lease; the next call looks again, or goes on where this one stopped."""
-        self._store.release(upload, self._now(), walk)
+        self._repository.release(upload, self._now(), scan.write() if scan else None)
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
@@ -272,17 +271,17 @@ class Registration:
             raise self._fail(upload, refused(upload.label, refusal)) from refusal
         # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
         self._reopen(upload, tried, is_refused=True)
-        raise errors.FileNotUploaded(
+        raise FileNotUploaded(
             f"{upload.label} has not arrived at Sync yet.{wording.said(refusal.detail)}",
             retry_after=try_pause(upload.refusals + 1) / 1000,
         ) from refusal
 
     def _reopen(self, upload: Upload, tried: frozenset[int], *, is_refused: bool = False) -> None:
-        if self._store.reopen(upload, self._now(), tried, is_refused=is_refused).granted:
+        if self._repository.reopen(upload, self._now(), tried, is_refused=is_refused).granted:
             log.moved(upload.id, Status.PENDING)
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
-        self._store.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
+        self._repository.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
         log.moved(upload.id, Status.FAILED, code=error.code)
         return error
 
@@ -293,7 +292,7 @@ def _attempt(upload: Upload) -> Attempt:
     return upload.attempt
 
 
-def _is_over(verdict: Verdict, attempt: Attempt) -> bool:
+def _is_over(verdict: Reconciliation, attempt: Attempt) -> bool:
     """Whether a public URL's outcome stays unknown although all was done to find it out."""
     return verdict.is_settled and (verdict.is_undecided or attempt.posts > 1)
 

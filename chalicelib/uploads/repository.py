@@ -23,33 +23,67 @@ The time-line that the conditions protect, for two completes A and B of one uplo
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from chalicelib import claims, idempotency, moves, upload_items
-from chalicelib.attempts import Attempt, Walk
+from chalicelib import idempotency
 from chalicelib.aws import codec
-from chalicelib.aws.table import Change
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
 from chalicelib.core.clock import MINUTE
 from chalicelib.core.types import Json
-from chalicelib.due_uploads import DueUploads
-from chalicelib.ports import Binding, Claim, Claimed
-from chalicelib.quotas import store
-from chalicelib.quotas.usage import Standing
-from chalicelib.uploads import Page, Status, Target, Upload, next_look
+from chalicelib.idempotency import IdempotencyRecord
+from chalicelib.quotas import store as quota_store
+from chalicelib.quotas.usage import Usage
+from chalicelib.syncapi.models import size_of
+from chalicelib.uploads import asset_owners, items, transitions
+from chalicelib.uploads.asset_owners import AssetOwners
+from chalicelib.uploads.models import Attempt, Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
+DUE_INDEX = "by-due"
 
 
-class Store(DueUploads):
+@dataclass(frozen=True)
+class Claim:
+    """What a conditional write came to.
+
+    Attributes:
+        granted: Whether it was written.
+        upload: The upload after the write, or as it stood when the write was refused; None if
+            there is none, or if the refusal does not tell.
+    """
+
+    granted: bool
+    upload: Upload | None
+
+
+@dataclass(frozen=True)
+class DueUpload:
+    """An upload that the sweep has to look after.
+
+    Attributes:
+        id: Its id.
+        owner: Its caller.
+        at: Since when it is due, in milliseconds since 1970.
+    """
+
+    id: str
+    owner: str
+    at: int
+
+
+class UploadRepository:
     """Uploads in DynamoDB.
 
     Args:
         table: The broker's table.
     """
 
-    def create(self, upload: Upload, used: Standing, binding: Binding | None = None) -> None:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def create(self, upload: Upload, used: Usage, binding: IdempotencyRecord | None = None) -> None:
         """Write a new upload in place of its reservation; its id is random, so it is new.
 
         Raises:
@@ -59,32 +93,36 @@ class Store(DueUploads):
         """
         pk = f"upload#{upload.id}"
         new = Change(
-            pk=pk, condition="attribute_not_exists(#pk)", put=upload_items.from_upload(upload, pk)
+            pk=pk, condition="attribute_not_exists(#pk)", put=items.from_upload(upload, pk)
         )
         keys = [idempotency.bound(binding)] if binding else []
-        entering = claims.enter(upload)
-        refused = self._table.transact(new, store.settle(upload, used), *keys, *entering)
+        entering = asset_owners.enter(upload)
+        refused = self._table.transact(
+            new, quota_store.settle(upload.owner, upload.id, used), *keys, *entering
+        )
         if refused is None:
             return
         if entering and refused[2 + len(keys)] is not None:
-            raise claims.refusal()
+            raise asset_owners.refusal()
         raise errors.StoreUnavailable(
             "The start took too long. Try again in a moment.", retry_after=1
         )
 
-    def discard(self, upload: Upload, binding: Binding | None, *, was_sent: bool) -> None:
+    def discard(self, upload: Upload, binding: IdempotencyRecord | None, *, was_sent: bool) -> None:
         """Take back the record of a public URL that its caller was not told of.
 
         The quota is given back as well; if Sync was asked, not more than a few times in a day.
         """
-        held, values = moves.held(upload)
+        held, values = transitions.held(upload)
         keys = [idempotency.unbound(binding)] if binding else []
-        refund = store.refund(upload, is_counted=was_sent)
-        for charge in (refund, store.close(upload.owner)):
+        refund = quota_store.refund(
+            upload.owner, upload.created_at, upload.size or 0, is_counted=was_sent
+        )
+        for charge in (refund, quota_store.close(upload.owner)):
             refused = self._table.transact(
                 Change(pk=f"upload#{upload.id}", condition=held, values=values, delete=True),
                 charge,
-                *claims.leave(upload),
+                *asset_owners.leave(upload),
                 *keys,
             )
             if refused is None or refused[1] is None:
@@ -110,7 +148,7 @@ class Store(DueUploads):
         """Take the lease that allows to POST: only of a pending upload whose pause is over."""
         return self._move(
             upload_id,
-            f"{moves.OWN_PENDING} AND #nextTryAt <= :now",
+            f"{transitions.OWN_PENDING} AND #nextTryAt <= :now",
             {"owner": owner, "pending": Status.PENDING.value, "now": now},
             {
                 "status": Status.REGISTERING.value,
@@ -141,16 +179,16 @@ class Store(DueUploads):
         """Turn a held lease that found nothing into one that allows to POST."""
         return self._held(upload, {"attempt": asdict(attempt), "dueAt": attempt.lease_until})
 
-    def release(self, upload: Upload, now: int, walk: Walk | None = None) -> Claim:
+    def release(self, upload: Upload, now: int, scan: str | None = None) -> Claim:
         """Let go of the lease while the outcome stays unknown.
 
         Args:
             upload: The upload whose lease is held.
             now: The time.
-            walk: Where the next look goes on, which is soon; None if it begins anew.
+            scan: Where the next look goes on, which is soon; None if it begins anew.
         """
-        due_at = now + MINUTE if walk else next_look(upload.created_at, now)
-        sets = {"attempt.lease_until": 0, "attempt.walk": walk and walk.write(), "dueAt": due_at}
+        due_at = now + MINUTE if scan else next_look(upload.created_at, now)
+        sets = {"attempt.lease_until": 0, "attempt.scan": scan, "dueAt": due_at}
         return self._held(upload, sets)
 
     def reopen(
@@ -169,11 +207,12 @@ class Store(DueUploads):
             tried: The places of the addresses that sync. refused in this round.
             is_refused: Whether Sync saw no file, so that the next attempt has to wait.
         """
-        sets = moves.reopening(upload, now, tried, is_refused=is_refused)
+        sets = transitions.reopening(upload, now, tried, is_refused=is_refused)
         if upload.is_file:
             return self._held(upload, sets)
         refused = self._table.transact(
-            moves.change(upload.id, *moves.held(upload), sets), *claims.leave(upload)
+            transitions.change(upload.id, *transitions.held(upload), sets),
+            *asset_owners.leave(upload),
         )
         return Claim(granted=refused is None, upload=None)
 
@@ -188,16 +227,18 @@ class Store(DueUploads):
                 upload.
                 It is marked to be deleted, unless another upload has recorded it.
         """
-        sets = moves.failing(problem, now)
-        closed = moves.change(upload.id, *moves.held(upload), sets, moves.UNFINISHED)
-        over = claims.leave(upload)
-        if refused is None:
-            return self._end(closed, store.close(upload.owner), *over)
-        charged = store.close(upload.owner, store.correction(upload, refused))
-        marked = moves.change(
-            upload.id, *moves.held(upload), {**sets, "discarded": refused["id"], "dueAt": now}
+        sets = transitions.failing(problem, now)
+        closed = transitions.change(
+            upload.id, *transitions.held(upload), sets, transitions.UNFINISHED
         )
-        claim = claims.claim(upload, refused, looked_up=True, now=now)
+        over = asset_owners.leave(upload)
+        if refused is None:
+            return self._end(closed, quota_store.close(upload.owner), *over)
+        charged = quota_store.close(upload.owner, _correction(upload, refused))
+        marked = transitions.change(
+            upload.id, *transitions.held(upload), {**sets, "discarded": refused["id"], "dueAt": now}
+        )
+        claim = asset_owners.claim(upload, refused, looked_up=True, now=now)
         if self._table.transact(marked, claim, charged, *over) is None:
             return Claim(granted=True, upload=replace(upload, discarded=refused["id"]))
         return self._end(closed, charged, *over)
@@ -216,28 +257,28 @@ class Store(DueUploads):
             Not granted if the lease was lost, or the asset belongs to another upload or is being
             deleted.
         """
-        done, sets, copy = moves.registering(upload, asset, now)
+        done, sets, copy = transitions.registering(upload, asset, now)
         refused = self._table.transact(
-            moves.change(
+            transitions.change(
                 upload.id,
-                *(moves.held if looked_up else moves.posted)(upload),
+                *(transitions.held if looked_up else transitions.posted)(upload),
                 sets,
-                moves.UNFINISHED,
+                transitions.UNFINISHED,
             ),
             copy,
-            claims.claim(upload, asset, looked_up=looked_up, now=now),
-            store.close(upload.owner, store.correction(upload, asset)),
-            *claims.leave(upload),
+            asset_owners.claim(upload, asset, looked_up=looked_up, now=now),
+            quota_store.close(upload.owner, _correction(upload, asset)),
+            *asset_owners.leave(upload),
         )
         return Claim(granted=refused is None, upload=done if refused is None else None)
 
-    def claims(self, asset_ids: list[str]) -> dict[str, Claimed]:
+    def claims(self, asset_ids: list[str]) -> dict[str, AssetOwners]:
         """Say by which uploads each of these assets was recorded; the others are left out."""
-        return claims.read(self._table, asset_ids)
+        return asset_owners.read(self._table, asset_ids)
 
     def begin_deletion(self, upload: Upload, asset_id: str, now: int) -> bool:
         """Keep others from becoming owners of an asset; refused unless the upload is the only."""
-        return self._table.write(claims.delete(upload, asset_id, now)).granted
+        return self._table.write(asset_owners.delete(upload, asset_id, now)).granted
 
     def enter(self, upload: Upload) -> None:
         """Say that an upload whose lease is held is about to be registered; nothing for a file.
@@ -252,19 +293,19 @@ class Store(DueUploads):
         if upload.is_file or upload.attempt is None:
             return
         kept = {"attempt.id": upload.attempt.id}
-        lease = moves.change(upload.id, *moves.held(upload), kept)
-        refused = self._table.transact(lease, *claims.enter(upload))
+        lease = transitions.change(upload.id, *transitions.held(upload), kept)
+        refused = self._table.transact(lease, *asset_owners.enter(upload))
         if refused is None:
             return
         if refused[0] is not None:
             raise errors.StoreUnavailable(
                 "The file is being processed. Try again in a moment.", retry_after=1
             )
-        raise claims.refusal()
+        raise asset_owners.refusal()
 
     def others_registering(self, upload: Upload) -> dict[str, int]:
         """Name the other uploads of a public URL, and until when sync. may be at each."""
-        return claims.others_registering(self._table, upload)
+        return asset_owners.others_registering(self._table, upload)
 
     def renew(self, upload: Upload, target: Target, now: int) -> Claim:
         """Add a fresh address to a pending upload."""
@@ -300,6 +341,47 @@ class Store(DueUploads):
             {"count": len(upload.targets), "end": ends_at},
         )
 
+    def due(self, shard: str, now: int, limit: int) -> tuple[DueUpload, ...]:
+        """Read which uploads of a shard are due, the longest due first."""
+        answer = self._due(shard, now, Limit=limit)
+        return tuple(_due(row) for row in answer["Items"])
+
+    def backlog(self, now: int) -> int:
+        """Count what is due in all shards."""
+        count = 0
+        for shard in (*items.FILE_SHARDS, items.URL_SHARD):
+            answer = self._due(shard, now, Select="COUNT")
+            count += answer["Count"]
+            while last := answer.get("LastEvaluatedKey"):
+                answer = self._due(shard, now, Select="COUNT", ExclusiveStartKey=last)
+                count += answer["Count"]
+        return count
+
+    def postpone(self, upload_id: str, due_at: int) -> None:
+        """Let the sweep look later after an upload that it could not deal with."""
+        self._table.write(
+            Change(
+                pk=f"upload#{upload_id}",
+                condition="attribute_exists(#dueShard)",
+                sets={"dueAt": due_at},
+            )
+        )
+
+    def forget(self, upload_id: str) -> None:
+        """Take a finished upload, of which nothing is left to do, out of the sweep's index."""
+        self._table.write(
+            Change(
+                pk=f"upload#{upload_id}",
+                condition="attribute_exists(#discarded)",
+                removes=(*transitions.UNFINISHED, "discarded"),
+            )
+        )
+
+    def _due(self, shard: str, now: int, **request: Any) -> Json:
+        names = codec.values({":shard": shard, ":now": now})
+        condition = "dueShard = :shard AND dueAt <= :now"
+        return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
+
     def _close_pending(  # noqa: PLR0913, PLR0917 - the last two belong together
         self,
         upload_id: str,
@@ -309,32 +391,32 @@ class Store(DueUploads):
         more: str = "",
         values: Mapping[str, Any] = {},
     ) -> Claim:
-        move = moves.change(
+        move = transitions.change(
             upload_id,
-            moves.OWN_PENDING + more,
+            transitions.OWN_PENDING + more,
             {"owner": owner, "pending": Status.PENDING.value, **values},
-            moves.ending(status, now),
-            moves.UNFINISHED,
+            transitions.ending(status, now),
+            transitions.UNFINISHED,
         )
-        return self._end(move, store.close(owner))
+        return self._end(move, quota_store.close(owner))
 
     def _end(self, move: Change, *more: Change) -> Claim:
         """Close an upload and, in the same transaction, give its open place back."""
         refused = self._table.transact(move, *more)
         old = refused[0] if refused else None
-        return Claim(granted=refused is None, upload=upload_items.to_upload(old) if old else None)
+        return Claim(granted=refused is None, upload=items.to_upload(old) if old else None)
 
     def _held(self, upload: Upload, sets: Json) -> Claim:
-        return self._move(upload.id, *moves.held(upload), sets)
+        return self._move(upload.id, *transitions.held(upload), sets)
 
     def _move(self, upload_id: str, condition: str, values: Mapping[str, Any], sets: Json) -> Claim:
-        written = self._table.write(moves.change(upload_id, condition, values, sets))
-        upload = upload_items.to_upload(written.item) if written.item else None
+        written = self._table.write(transitions.change(upload_id, condition, values, sets))
+        upload = items.to_upload(written.item) if written.item else None
         return Claim(written.granted, upload)
 
     def _read(self, key: str, owner: str) -> Upload | None:
         item = self._table.get(key)
-        upload = upload_items.to_upload(item) if item else None
+        upload = items.to_upload(item) if item else None
         return upload if upload is not None and upload.owner == owner else None
 
     def _list(self, list_key: str, limit: int, cursor: str | None) -> Page:
@@ -348,5 +430,15 @@ class Store(DueUploads):
             **start,
         )
         last = answer.get("LastEvaluatedKey")
-        uploads = tuple(upload_items.to_upload(item) for item in answer["Items"])
+        uploads = tuple(items.to_upload(item) for item in answer["Items"])
         return Page(uploads, codec.cursor(last) if last else None)
+
+
+def _due(row: codec.Item) -> DueUpload:
+    """Read a row of the sweep's index. Only its key is sure to be there."""
+    owner = row.get("owner", {}).get("S", "")
+    return DueUpload(row["pk"]["S"].removeprefix("upload#"), owner, int(row["dueAt"]["N"]))
+
+
+def _correction(upload: Upload, asset: Json) -> dict[str, int]:
+    return quota_store.byte_correction(upload.created_at, upload.size or 0, size_of(asset))

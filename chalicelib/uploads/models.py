@@ -6,7 +6,6 @@ Times are whole milliseconds since 1970 (UTC), as they are stored.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chalicelib.attempts import Attempt
 from chalicelib.core import wording
 from chalicelib.core.clock import HOUR, MINUTE
 from chalicelib.core.types import Json
@@ -25,21 +24,6 @@ class Status(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-
-
-MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.REGISTERING, Status.EXPIRED, Status.CANCELLED}),
-    Status.REGISTERING: frozenset({Status.REGISTERED, Status.FAILED, Status.PENDING}),
-    Status.REGISTERED: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.EXPIRED: frozenset(),
-    Status.CANCELLED: frozenset(),
-}
-
-
-def sources(target: Status) -> tuple[Status, ...]:
-    """Return the states from which `target` may be reached, in the order of the life."""
-    return tuple(state for state in Status if target in MOVES[state])
 
 
 @dataclass(frozen=True)
@@ -71,19 +55,6 @@ class NewUrl:
 
 
 @dataclass(frozen=True)
-class RequestKey:
-    """What makes two requests one.
-
-    Attributes:
-        text: The `Idempotency-Key`, as it was sent.
-        fingerprint: Hash of the route and the body: the same key with another one is an error.
-    """
-
-    text: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class Target:
     """A presigned address that was handed out for one upload.
 
@@ -102,6 +73,31 @@ class Target:
     def is_fresh(self, now: int) -> bool:
         """Say whether more than half of its life is left."""
         return self.expires_at - now > (self.expires_at - self.issued_at) / 2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to register, or to find out what became of an earlier one.
+
+    Attributes:
+        id: Names the holder of the lease; a write that does not carry it is refused.
+        lease_until: Until when nobody else may try.
+        first_post_at: When the first POST of an unknown outcome was about to be sent.
+        settle_at: Until when that POST may still be carried out by sync., so that a look that
+            finds nothing proves nothing before.
+        post_id: Names the attempt that may POST, or may have done so; a look does not change it.
+        posts: How many POSTs were sent since the upload was last known to have no asset at Sync.
+        scan: How far Sync's list has been read, as `ScanCursor` writes it; None where the next
+            reconciliation begins with the newest asset.
+    """
+
+    id: str
+    lease_until: int
+    first_post_at: int
+    settle_at: int
+    post_id: str
+    posts: int = 1
+    scan: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ registration.
 
 import hashlib
 import json
+from dataclasses import dataclass
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
-from chalicelib.core import errors
 from chalicelib.core.types import Json
 from chalicelib.core.urls import canonical
-from chalicelib.ports import Claimed
-from chalicelib.uploads import Upload
+from chalicelib.uploads.errors import TooManyUnknownUrls
+from chalicelib.uploads.models import Upload
 
 REGISTERING = "urls#registering"
 MOST_URLS = 50
@@ -27,6 +27,23 @@ MOST_URLS_OF_ONE = 5
 DELETION_MILLISECONDS = 60_000  # longer than Sync is waited for, and the clocks' margin
 URLS_RETRY_AFTER = 10  # seconds; most URLs are fetched within it
 _KEEP_SECONDS = 30 * 86_400  # an upload whose outcome is unknown for longer waits for a person
+
+
+@dataclass(frozen=True)
+class AssetOwners:
+    """Which uploads recorded an asset.
+
+    Attributes:
+        owners: The uploads; several where Sync gives one asset for one public URL.
+        is_file: Whether it was a file, not a public URL.
+        address: The address by which it was registered; None where sync. gave it another one.
+        deleting_until: Until when an attempt to delete it at Sync may be under way.
+    """
+
+    owners: frozenset[str]
+    is_file: bool
+    address: str | None
+    deleting_until: int = 0
 
 
 def claim(upload: Upload, asset: Json, *, looked_up: bool, now: int) -> Change:
@@ -66,15 +83,15 @@ def delete(upload: Upload, asset_id: str, now: int) -> Change:
     )
 
 
-def read(table: Table, asset_ids: list[str]) -> dict[str, Claimed]:
+def read(table: Table, asset_ids: list[str]) -> dict[str, AssetOwners]:
     """Say by which upload each of these assets was recorded; the others are left out."""
-    found: dict[str, Claimed] = {}
+    found: dict[str, AssetOwners] = {}
     # DynamoDB refuses a batch that names one item twice.
     keys = [f"claim#{asset_id}" for asset_id in dict.fromkeys(asset_ids)]
     for start in range(0, len(keys), 100):
         for pk, item in table.batch(keys[start : start + 100]).items():
             one = codec.plain(item)
-            found[pk.removeprefix("claim#")] = Claimed(
+            found[pk.removeprefix("claim#")] = AssetOwners(
                 one["owners"], one["isFile"], one["address"], one.get("deletingUntil", 0)
             )
     return found
@@ -131,9 +148,9 @@ def leave(upload: Upload) -> tuple[Change, ...]:
     )
 
 
-def refusal() -> errors.TooManyUnknownUrls:
+def refusal() -> TooManyUnknownUrls:
     """Explain why `enter` was refused."""
-    return errors.TooManyUnknownUrls(
+    return TooManyUnknownUrls(
         "Too many links are being added at once. Wait until the earlier ones are done, then try "
         "again.",
         retry_after=URLS_RETRY_AFTER,
