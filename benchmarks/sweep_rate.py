@@ -18,7 +18,7 @@ from chalicelib.aws import codec  # isort: skip
 from chalicelib.uploads import items  # isort: skip
 from chalicelib.core import log  # isort: skip
 from chalicelib.aws import clients  # isort: skip
-from chalicelib import wiring  # isort: skip
+from chalicelib import bootstrap  # isort: skip
 from chalicelib.uploads.models import Status  # isort: skip
 from chalicelib.uploads.models import Target  # isort: skip
 from chalicelib.uploads.models import Upload  # isort: skip
@@ -70,7 +70,7 @@ def write(backlog: list[Upload]) -> None:
 def measure(upstream: RunningUpstream, count: int) -> bool:
     """Sweep until nothing is due, and print the rate; say whether all were registered."""
     write(uploads(count, upstream.upload()))
-    broker = wiring.build(
+    broker = bootstrap.build(
         {
             "UPLOADS_TABLE": TABLE,
             "AUTH_MODE": "jwt",

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true")
 
 from app import app
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.auth.caller import SECRET_BYTES
 from chalicelib.core import log
 
@@ -73,7 +73,7 @@ def key_server(document: dict[str, Any]) -> str:
     return f"http://127.0.0.1:{server.server_port}/keys.json"
 
 
-def contenders() -> dict[str, tuple[wiring.Broker, dict[str, Any], int]]:
+def contenders() -> dict[str, tuple[bootstrap.Broker, dict[str, Any], int]]:
     """Make a broker and an event for each way, and the status that is right."""
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     ec_key = ec.generate_private_key(ec.SECP256R1())
@@ -82,8 +82,8 @@ def contenders() -> dict[str, tuple[wiring.Broker, dict[str, Any], int]]:
         "ec": jwt.algorithms.ECAlgorithm.to_jwk(ec_key.public_key(), as_dict=True),
     }
     url = key_server({"keys": [{**key, "kid": kid} for kid, key in public.items()]})
-    shared = wiring.build({**PLAIN, "JWT_SECRET": SECRET})
-    provider = wiring.build({**PLAIN, "JWT_JWKS_URL": url})
+    shared = bootstrap.build({**PLAIN, "JWT_SECRET": SECRET})
+    provider = bootstrap.build({**PLAIN, "JWT_JWKS_URL": url})
     for broker in (shared, provider):
         # As in a container that has read the secret of its table; here there is no table.
         broker.caller_ids._secret = bytes(SECRET_BYTES)  # noqa: SLF001 - as above
@@ -122,7 +122,7 @@ def main() -> None:
         bare: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, (broker, sent, status) in ways.items():
-                wiring.use(broker)
+                bootstrap.use(broker)
                 answer = app(sent, None)
                 if answer["statusCode"] != status:
                     sys.exit(f"{name}: {answer}")

@@ -25,7 +25,7 @@ from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 import jwt  # isort: skip
 from app import app  # isort: skip
 from chalicelib.core import log  # isort: skip
-from chalicelib import wiring  # isort: skip
+from chalicelib import bootstrap  # isort: skip
 from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
 
@@ -124,8 +124,8 @@ def measure(upstream: RunningUpstream, rounds: int) -> None:
     """Ask in rounds, and print the table."""
     upstream.behave(presignsPerMinute=1_000_000)
     clock = Clock()
-    wiring.use(
-        wiring.build(
+    bootstrap.use(
+        bootstrap.build(
             {
                 "UPLOADS_TABLE": TABLE,
                 "AUTH_MODE": "jwt",

@@ -23,7 +23,7 @@ from chalice.local import (
     create_local_server,
 )
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import log, urls
 from ops import table
@@ -153,7 +153,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from app import app  # noqa: PLC0415 - as above
 
-    trouble = wiring.start(os.environ)
+    trouble = bootstrap.start(os.environ)
     if trouble:
         sys.exit("\n".join(trouble.split("; ")))
     create_table(os.environ["UPLOADS_TABLE"])
@@ -174,7 +174,7 @@ def _sweep() -> None:
     while True:
         time.sleep(SWEEP_SECONDS)
         try:
-            wiring.broker().sweeper.run(SWEEP_SECONDS)
+            bootstrap.broker().sweeper.run(SWEEP_SECONDS)
         except Exception as error:  # noqa: BLE001 - the next one may fare better
             log.failure("sweep_failed", error)
 

@@ -17,7 +17,7 @@ _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGN
 _OWN_SITES = (None, "none", "same-origin")
 
 
-def refuse(headers: Mapping[str, str], allowed: Collection[str]) -> None:
+def refuse_foreign(headers: Mapping[str, str], allowed: Collection[str]) -> None:
     """Refuse a request that another site's page may have sent.
 
     Args:

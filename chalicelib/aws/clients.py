@@ -69,7 +69,7 @@ def session() -> "Session":
     return Session(botocore_session=made)
 
 
-def _client(service: str, config: "Config") -> Any:
+def client(service: str, config: "Config") -> Any:
     """Make a client.
 
     Raises:
@@ -89,8 +89,8 @@ def ssm() -> "SSMClient":
     logging.getLogger("botocore.parsers").setLevel(logging.INFO)
     retries: Any = {"mode": "standard", "total_max_attempts": 2}
     config = Config(connect_timeout=2, read_timeout=3, retries=retries)
-    client: SSMClient = _client("ssm", config)
-    return client
+    made: SSMClient = client("ssm", config)
+    return made
 
 
 def dynamodb() -> "DynamoDBClient":
@@ -106,7 +106,7 @@ def dynamodb() -> "DynamoDBClient":
         max_pool_connections=32,
     )
     try:
-        client: DynamoDBClient = _client("dynamodb", config)
+        made: DynamoDBClient = client("dynamodb", config)
     except NoRegionError as error:
         raise Misconfigured(
             "AWS_REGION is not set: it must be the region of the table, such as us-east-1"
@@ -118,8 +118,8 @@ def dynamodb() -> "DynamoDBClient":
     # secret that caller ids are keyed with.
     for name in ("botocore.endpoint", "botocore.parsers"):
         logging.getLogger(name).setLevel(logging.INFO)
-    client.meta.events.register("before-send.dynamodb", _sent)
-    return client
+    made.meta.events.register("before-send.dynamodb", _sent)
+    return made
 
 
 def _sent(**_: Any) -> None:

@@ -20,7 +20,7 @@ class BrokerError(Exception):
             and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
         headers: Further headers of the response.
-        members: Further fields of the problem.
+        fields: Further fields of the problem.
     """
 
     status: ClassVar[int] = 500
@@ -35,14 +35,14 @@ class BrokerError(Exception):
         errors: tuple[dict[str, str], ...] = (),
         retry_after: float | None = None,
         headers: dict[str, str] | None = None,
-        members: dict[str, str | int] | None = None,
+        fields: dict[str, str | int] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
         self.headers = headers or {}
-        self.members = members or {}
+        self.fields = fields or {}
 
 
 class RequestError(BrokerError):

@@ -323,14 +323,14 @@ class Line:
 
     def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
         seconds = (at - policy.LEAD - self._now()) / 1000
-        members: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
+        fields: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
         if turn is not None:
-            members["position"] = turn.position
+            fields["position"] = turn.position
         return errors.WaitingInLine(
             f"Many uploads are starting. Yours can start {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
-            members=members,
+            fields=fields,
         )
 
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:

@@ -197,14 +197,16 @@ class SyncClient:
                     raise
                 return self._send(method, path, seconds, self._api_key.current(), **request)
         except sync_errors.UpstreamError as error:
-            # What sync. says for people stays out of it: it may say back what a caller sent.
-            log.event(
-                "upstream_error",
-                code=error.code,
-                upstreamStatus=error.upstream_status,
-                upstreamCode=error.upstream_code,
-                call=f"{method} {path}",
-            )
+            # A final refusal is about the caller's file, and no trouble with Sync.
+            if not (isinstance(error, sync_errors.UpstreamRefused) and error.is_final):
+                # Sync's message stays out of the log: it may repeat what a caller sent.
+                log.event(
+                    "upstream_error",
+                    code=error.code,
+                    upstreamStatus=error.upstream_status,
+                    upstreamCode=error.upstream_code,
+                    call=f"{method} {path}",
+                )
             raise
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:

@@ -2,6 +2,12 @@
 
 from chalicelib.core.errors import BrokerError
 
+# Sync's `errorCode`s of refusals that no repetition of the same request can change. All other
+# refusals may mean that the file has not been uploaded yet, since nobody documents that status.
+FINAL_CODES = frozenset(
+    {"file_size_exceeds_plan_limit", "file_not_in_org_storage", "project_not_found"}
+)
+
 
 class UpstreamError(BrokerError):
     """Sync's API failed, or answered what the broker can't use.
@@ -27,10 +33,15 @@ class UpstreamError(BrokerError):
 
 
 class UpstreamRefused(UpstreamError):
-    """Sync refused the request, and the broker knows no better word for it."""
+    """Sync refused the request."""
 
     code = "upstream_refused"
     title = "Sync refused the request"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request can never succeed."""
+        return self.upstream_code in FINAL_CODES
 
 
 class UpstreamUnauthorized(UpstreamError):

@@ -7,15 +7,7 @@ from email.utils import parsedate_to_datetime
 from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.uploads.errors import FileRejected, FileTooLarge, ProjectNotFound
 
-# sync.'s `errorCode`: the class it means. What is here is known to be final: no repetition of the
-# same request can succeed. Everything else is decided by its status in `_BY_STATUS`.
-FINAL: dict[str, type[errors.BrokerError]] = {
-    "file_size_exceeds_plan_limit": FileTooLarge,
-    "file_not_in_org_storage": FileRejected,
-    "project_not_found": ProjectNotFound,
-}
 _BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
     401: sync_errors.UpstreamUnauthorized,
     402: sync_errors.UpstreamUnauthorized,
@@ -25,6 +17,7 @@ _BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
     504: sync_errors.UpstreamTimeout,
 }
 _BY_CODE: dict[str, type[sync_errors.UpstreamError]] = {
+    **dict.fromkeys(sync_errors.FINAL_CODES, sync_errors.UpstreamRefused),
     "rate_limit_exceeded": sync_errors.UpstreamBusy,
     "concurrency_limit_reached": sync_errors.UpstreamBusy,
 }
@@ -64,9 +57,8 @@ def _refusal(
     log.note(upstreamStatus=status, upstreamCode=code)
     # Any other status does not say that nothing was done, whatever its body says.
     is_refusal = 400 <= status < 500  # noqa: PLR2004 - the range of refusals
-    if code in FINAL and is_refusal:
-        return FINAL[code](message)
-    kind = (_BY_CODE.get(code or "") if is_refusal else None) or _BY_STATUS.get(status)
+    by_code = _BY_CODE.get(code or "") if is_refusal else None
+    kind = by_code or _BY_STATUS.get(status)
     if kind is None:
         kind = sync_errors.UpstreamRefused if is_refusal else sync_errors.UpstreamFault
     if kind is sync_errors.UpstreamBusy and retry_after is None:

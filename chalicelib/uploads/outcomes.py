@@ -38,19 +38,25 @@ _PAST = {
     Status.REGISTERED: "is uploaded already",
     Status.FAILED: "could not be used; choose another file",
 }
-# Sync's refusals of a file, or of its project, that are final.
-FINAL = (FileTooLarge, FileRejected, ProjectNotFound)
-_OF_THE_ADDRESS = frozenset({404, 405, 410})  # statuses that say nothing of the file
+# Sync's final refusals by its `errorCode`: what each means for an upload, and why.
+_FINAL: dict[str, tuple[type[errors.RequestError], str]] = {
+    "file_size_exceeds_plan_limit": (FileTooLarge, "is larger than Sync allows"),
+    "file_not_in_org_storage": (FileRejected, "was refused by Sync"),
+    "project_not_found": (ProjectNotFound, "can't be added: Sync does not know its project"),
+}
+_STATUSES_OF_URL = frozenset({404, 405, 410})  # statuses that say nothing about the file
 
 
-def presign_refused(file_name: str, content_type: str, error: errors.BrokerError) -> Exception:
+def presign_refused(
+    file_name: str, content_type: str, error: sync_errors.UpstreamRefused
+) -> errors.BrokerError:
     """Return Sync's refusal of a presign in words that name the file and its type.
 
-    Where Sync does not know the address, the file is not to blame, and another one would not help.
+    If Sync does not know the URL, the file is not to blame, and another one would not help.
     """
-    if isinstance(error, FINAL):
+    if error.is_final:
         return refused(wording.quoted(file_name), error)
-    if isinstance(error, sync_errors.UpstreamError) and (error.upstream_status in _OF_THE_ADDRESS):
+    if error.upstream_status in _STATUSES_OF_URL:
         return sync_errors.UpstreamRefused(
             "Sync does not take uploads from this service. Tell those who run it."
         )
@@ -60,14 +66,10 @@ def presign_refused(file_name: str, content_type: str, error: errors.BrokerError
     )
 
 
-def refused(label: str, error: errors.BrokerError) -> errors.BrokerError:
-    """Return Sync's final refusal of a registration in words that name the file."""
-    words = {
-        FileTooLarge.code: f"{label} is larger than Sync allows.",
-        ProjectNotFound.code: f"{label} can't be added: Sync does not know its project.",
-    }.get(error.code, f"{label} was refused by Sync.")
-    kind = FileRejected if isinstance(error, sync_errors.UpstreamError) else type(error)
-    return kind(words + wording.said(error.detail))
+def refused(label: str, error: sync_errors.UpstreamRefused) -> errors.BrokerError:
+    """Return Sync's refusal of a registration in words that name the file."""
+    kind, reason = _FINAL.get(error.upstream_code or "", (FileRejected, "was refused by Sync"))
+    return kind(f"{label} {reason}.{wording.said(error.detail)}")
 
 
 def standing(upload: Upload, now: int) -> Outcome:

@@ -166,10 +166,10 @@ class Registration:
                 has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
                 return self.look(upload, began) if has_time else self._keep_looking(upload)
             except sync_errors.UpstreamRefused as error:
+                if error.is_final:
+                    raise self._fail(upload, refused(upload.label, error)) from error
                 refusal = error
                 tried |= {place}
-            except errors.RequestError as error:
-                raise self._fail(upload, refused(upload.label, error)) from error
             except errors.BrokerError as error:
                 # Nothing was sent, or sync. said that it did nothing.
                 self._back_off_if_busy(error)

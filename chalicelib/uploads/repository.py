@@ -41,7 +41,6 @@ from chalicelib.uploads.asset_owners import AssetOwners
 from chalicelib.uploads.models import Attempt, Page, Status, Target, Upload, next_look
 
 LIST_INDEX = "by-list"
-DUE_INDEX = "by-due"
 
 
 @dataclass(frozen=True)
@@ -56,21 +55,6 @@ class Claim:
 
     granted: bool
     upload: Upload | None
-
-
-@dataclass(frozen=True)
-class DueUpload:
-    """An upload that the sweep has to look after.
-
-    Attributes:
-        id: Its id.
-        owner: Its caller.
-        at: Since when it is due, in milliseconds since 1970.
-    """
-
-    id: str
-    owner: str
-    at: int
 
 
 class UploadRepository:
@@ -341,32 +325,6 @@ class UploadRepository:
             {"count": len(upload.targets), "end": ends_at},
         )
 
-    def due(self, shard: str, now: int, limit: int) -> tuple[DueUpload, ...]:
-        """Read which uploads of a shard are due, the longest due first."""
-        answer = self._due(shard, now, Limit=limit)
-        return tuple(_due(row) for row in answer["Items"])
-
-    def backlog(self, now: int) -> int:
-        """Count what is due in all shards."""
-        count = 0
-        for shard in (*items.FILE_SHARDS, items.URL_SHARD):
-            answer = self._due(shard, now, Select="COUNT")
-            count += answer["Count"]
-            while last := answer.get("LastEvaluatedKey"):
-                answer = self._due(shard, now, Select="COUNT", ExclusiveStartKey=last)
-                count += answer["Count"]
-        return count
-
-    def postpone(self, upload_id: str, due_at: int) -> None:
-        """Let the sweep look later after an upload that it could not deal with."""
-        self._table.write(
-            Change(
-                pk=f"upload#{upload_id}",
-                condition="attribute_exists(#dueShard)",
-                sets={"dueAt": due_at},
-            )
-        )
-
     def forget(self, upload_id: str) -> None:
         """Take a finished upload, of which nothing is left to do, out of the sweep's index."""
         self._table.write(
@@ -376,11 +334,6 @@ class UploadRepository:
                 removes=(*transitions.UNFINISHED, "discarded"),
             )
         )
-
-    def _due(self, shard: str, now: int, **request: Any) -> Json:
-        names = codec.values({":shard": shard, ":now": now})
-        condition = "dueShard = :shard AND dueAt <= :now"
-        return self._table.query(DUE_INDEX, condition, ExpressionAttributeValues=names, **request)
 
     def _close_pending(  # noqa: PLR0913, PLR0917 - the last two belong together
         self,
@@ -432,12 +385,6 @@ class UploadRepository:
         last = answer.get("LastEvaluatedKey")
         uploads = tuple(items.to_upload(item) for item in answer["Items"])
         return Page(uploads, codec.cursor(last) if last else None)
-
-
-def _due(row: codec.Item) -> DueUpload:
-    """Read a row of the sweep's index. Only its key is sure to be there."""
-    owner = row.get("owner", {}).get("S", "")
-    return DueUpload(row["pk"]["S"].removeprefix("upload#"), owner, int(row["dueAt"]["N"]))
 
 
 def _correction(upload: Upload, asset: Json) -> dict[str, int]:

@@ -182,14 +182,6 @@ class UploadService:
         """The hosts of Sync's storage: those of the settings, and those that presigns named."""
         return self._storage_hosts.known
 
-    def line_standing(self, caller: Caller) -> LineStanding:
-        """Say how long the line for presigns is."""
-        return self._line.standing(caller.id)
-
-    def used(self, caller: Caller) -> Usage:
-        """Read what the caller has used of the quotas."""
-        return self._quotas.read(caller.id)
-
     def register_url(
         self, caller: Caller, new: NewUrl, key: RequestKey | None = None
     ) -> tuple[Outcome, Usage]:
@@ -321,7 +313,7 @@ class UploadService:
         issued_at = self._now()
         try:
             presigned = self._sync.presign(file_name, content_type, size, admit)
-        except (sync_errors.UpstreamRefused, *outcomes.FINAL) as error:
+        except sync_errors.UpstreamRefused as error:
             raise outcomes.presign_refused(file_name, content_type, error) from error
         except sync_errors.UpstreamBusy as error:
             with suppress(errors.StoreUnavailable):

@@ -177,7 +177,7 @@ def _admit(patient: Patient, line: Line) -> None:
             wait = max(error.retry_after or 0, 0.5)
             if patient.now() + wait > deadline:
                 raise
-            ticket = str(error.members.get("ticket", ""))
+            ticket = str(error.fields.get("ticket", ""))
             patient.terminal.progress(f"  waiting in the line for a presign ({wait:.0f} s)")
             patient.sleep(wait)
         else:

@@ -3,7 +3,7 @@
 from running_broker import SHORT, Clock, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 
 
 class Paced(Clock):
@@ -24,5 +24,5 @@ def paced(broker: RunningBroker, upstream: RunningUpstream, seconds: float) -> P
     clock = Paced(seconds)
     clock.advance(broker.clock.ahead)
     broker.clock = clock
-    wiring.use(wiring.build(broker.environment(upstream), now=clock, timeouts=SHORT))
+    bootstrap.use(bootstrap.build(broker.environment(upstream), now=clock, timeouts=SHORT))
     return clock

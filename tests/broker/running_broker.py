@@ -7,7 +7,6 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import jwt
@@ -17,11 +16,11 @@ from jsonschema import Draft202012Validator
 from upstream_process import KEY, RunningUpstream, free_port
 
 from app import app
-from chalicelib import api, wiring
-from chalicelib.api import openapi
+from chalicelib import bootstrap
+from chalicelib.api.health import openapi
 from chalicelib.aws import clients
 from chalicelib.core import log
-from chalicelib.sweeper import Sweep
+from chalicelib.jobs.sweeper import Sweep
 from chalicelib.syncapi.client import Timeouts
 from sandbox.broker import serve
 
@@ -102,17 +101,17 @@ class RunningBroker:
         with suppress(EndpointConnectionError):  # some tests have it so
             for pk in SHARED:
                 clients.dynamodb().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
-        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
+        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=SHORT))
         log.configure("INFO", self.log)
 
     def configure_again(self, **settings: str) -> None:
         """Put a broker with other settings in place, over the same records."""
         environment = {**self._environment, **settings}
-        wiring.use(wiring.build(environment, now=self.clock, timeouts=SHORT))
+        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=SHORT))
 
-    def wired(self) -> wiring.Broker:
+    def wired(self) -> bootstrap.Broker:
         """Return the objects behind the gateway."""
-        return wiring.broker()
+        return bootstrap.broker()
 
     def sweep(self, seconds: float = 60) -> Sweep:
         """Run the sweep, as the schedule does."""
@@ -125,7 +124,7 @@ class RunningBroker:
 
     def stop(self) -> None:
         """Stop serving."""
-        wiring.use(None)
+        bootstrap.use(None)
         self._server.shutdown()
         self._server.server.server_close()
         self._thread.join(timeout=5)
@@ -201,7 +200,7 @@ def check(method: str, path: str, answer: requests.Response) -> None:
     assert answer.headers["X-Request-Id"]
     if answer.status_code in {429, 503}:
         assert int(answer.headers["Retry-After"]) >= 1
-    document = _document()
+    document = openapi()
     operation = _operation(document, method, path.partition("?")[0])
     if operation is None:
         return
@@ -221,12 +220,6 @@ def check(method: str, path: str, answer: requests.Response) -> None:
         assert problem["status"] == answer.status_code
         assert problem["requestId"] == answer.headers["X-Request-Id"]
         assert f"`{problem['code']}`" in response["description"], problem["code"]
-
-
-@cache
-def _document() -> dict[str, Any]:
-    operations = [operation for routes in api.ALL for operation in routes.operations]
-    return openapi.document(operations, "")
 
 
 def _operation(document: dict[str, Any], method: str, path: str) -> dict[str, Any] | None:

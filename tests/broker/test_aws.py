@@ -5,7 +5,7 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients, codec
 from chalicelib.core.errors import Misconfigured
 
@@ -56,7 +56,7 @@ def test_region(
     clients.session.cache_clear()
     try:
         with pytest.raises(Misconfigured) as raised:
-            wiring.build({})
+            bootstrap.build({})
         assert "AUTH_MODE is not set" in raised.value.detail
         assert ("AWS_REGION is not set" in raised.value.detail) == (chosen is None)
         if chosen is not None:

@@ -15,7 +15,7 @@ import pytest
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.auth.caller import PK, SECRET_BYTES, CallerIds
 from chalicelib.aws import clients, codec
 from chalicelib.aws.table import Table
@@ -176,9 +176,9 @@ def test_caller_secret_is_not_counted(
     broker.configure(upstream, UPLOADS_TABLE=new_table)
     api = Api(broker)
     assert api.line(api.call("GET", "/uploads"))["dynamodbCalls"] == 1
-    wiring.use(None)
-    assert wiring.start(settings) is None
-    started = wiring.broker()
+    bootstrap.use(None)
+    assert bootstrap.start(settings) is None
+    started = bootstrap.broker()
     name = started.caller_ids.of("", "alice")
     assert name == CallerIds(Table(clients.dynamodb(), new_table)).of("", "alice")
 

@@ -12,9 +12,9 @@ from running_broker import ORIGIN, SECRET, Api, RunningBroker
 from upstream_process import KEY, ROOT, RunningUpstream
 
 from chalicelib import api as routes
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
-from chalicelib.responses import METHODS
+from chalicelib.web.cors import METHODS
 
 OPERATIONS = [operation for one in routes.ALL for operation in one.operations]
 PATHS = sorted({operation.path for operation in OPERATIONS})
@@ -201,7 +201,7 @@ def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -
     """A broker without settings serves nobody, and tells the browser no reason."""
     for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
         monkeypatch.delenv(name, raising=False)
-    wiring.use(None)
+    bootstrap.use(None)
     for path in ("/health", "/uploads", "/openapi.json"):
         answer = requests.get(broker.url + path, timeout=9)
         assert answer.status_code == 503
@@ -213,8 +213,8 @@ def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -
 def test_garbage_collected(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """A container looks for garbage again when it has started, whether it could or not."""
     for environment in ({}, broker.environment(upstream)):
-        wiring.use(None)
-        wiring.start(environment)
+        bootstrap.use(None)
+        bootstrap.start(environment)
         assert gc.isenabled()
 
 
@@ -229,7 +229,7 @@ def test_misconfigured_under_cors(
     for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALLOWED_ORIGINS", origins)
-    wiring.use(None)
+    bootstrap.use(None)
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     asked = requests.options(broker.url + "/uploads", headers=headers, timeout=9)
     assert asked.status_code == 204
@@ -251,7 +251,7 @@ def test_unknown_level(
     """A log level that there is not is told in the one list, and serves nobody."""
     for name, value in broker.environment(upstream, LOG_LEVEL=level, MAX_UPLOAD_BYTES="x").items():
         monkeypatch.setenv(name, value)
-    wiring.use(None)
+    bootstrap.use(None)
     for _ in range(2):
         answer = requests.get(broker.url + "/health", timeout=9)
         assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")

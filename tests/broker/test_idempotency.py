@@ -119,7 +119,7 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     """A key whose request was killed is free again two minutes later."""
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
-    bindings = wired.lifecycle._bindings  # noqa: SLF001 - the kill leaves just this behind
+    bindings = wired.idempotency
     bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)

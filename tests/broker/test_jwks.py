@@ -436,12 +436,15 @@ def test_one_fetch_for_many(server: KeyServer) -> None:
 WITHOUT_CRYPTOGRAPHY = """
 import sys
 sys.modules["cryptography"] = None  # As where it is not installed.
-from chalicelib import auth, keys, callers, errors, jwks, token_rules
+from chalicelib.auth import claims, jwks, keys, tokens
+from chalicelib.aws import secrets
+from chalicelib.core import errors
+from chalicelib.quotas.limits import Limits
 import jwt
-limits = callers.Limits(1, ("*/*",), frozenset(), 1, 1, None)
+limits = Limits(1, ("*/*",), frozenset(), 1, 1, None)
 secret = "s" * 32
-shared = auth.SharedSecret(keys.fixed(secret))
-made = auth.Authenticator(shared, token_rules.Rules(), limits, lambda issuer, subject: "0" * 32)
+shared = keys.SharedSecret(secrets.fixed(secret))
+made = tokens.Authenticator(shared, claims.Rules(), limits, lambda issuer, subject: "0" * 32)
 token = jwt.encode({"sub": "a", "exp": 2**33}, secret)
 print(len(made.caller("Bearer " + token).id))
 try:

@@ -9,7 +9,7 @@ import requests
 from running_broker import SHORT, Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.core import errors
@@ -219,12 +219,12 @@ def test_two_containers(six: RunningBroker, upstream: RunningUpstream) -> None:
     """Another container, whose clock is a second off, keeps to the same budget."""
     fill(six, 2)
     clock = six.clock
-    ahead = wiring.build(
+    ahead = bootstrap.build(
         six.environment(upstream, PRESIGNS_PER_MINUTE="6"),
         now=lambda: clock() + 1000,
         timeouts=SHORT,
     )
-    wiring.use(ahead)
+    bootstrap.use(ahead)
     fill(six, 3)
     assert begin(Api(six)).status_code == 429
 
@@ -272,7 +272,7 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
     assert broker.lines("line_slower")
     clock = broker.clock
     environment = broker.environment(upstream, PRESIGNS_PER_MINUTE="30")
-    wiring.use(wiring.build(environment, now=clock, timeouts=SHORT))
+    bootstrap.use(bootstrap.build(environment, now=clock, timeouts=SHORT))
     waiting = begin(Api(broker))
     assert waiting.status_code == 429
     pause = int(retry_after or 10)
@@ -286,7 +286,7 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
 
 def test_slower_meanwhile(six: RunningBroker) -> None:
     """A place that was found before sync. said 429 is not taken after it."""
-    limiter = six.wired().lifecycle._line  # noqa: SLF001 - two requests, one between the other's steps
+    limiter = six.wired().line
     opening = limiter.enter("0" * 32, "")
     limiter.slow_down(20)
     with pytest.raises(errors.WaitingInLine) as raised:
@@ -302,13 +302,13 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
-    six.wired().lifecycle._line.slow_down(20)  # noqa: SLF001 - as sync.'s answer would
+    six.wired().line.slow_down(20)
     assert 15 < int(begin(Api(six)).headers["Retry-After"]) <= 21
 
 
 def test_longer_pause(six: RunningBroker) -> None:
     """Of two pauses that are written in one moment, the longer one counts."""
-    limiter = six.wired().lifecycle._line  # noqa: SLF001 - as above
+    limiter = six.wired().line
     threads = [
         threading.Thread(target=limiter.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)
     ]

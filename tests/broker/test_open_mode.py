@@ -10,7 +10,8 @@ from upstream_process import RunningUpstream
 
 from chalicelib import api as routes
 from chalicelib.aws import clients
-from chalicelib.responses import METHODS, Operation
+from chalicelib.web.cors import METHODS
+from chalicelib.web.router import Operation
 
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 TEXT = json.dumps(FILE)

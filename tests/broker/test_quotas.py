@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core.errors import StoreUnavailable
 from chalicelib.quotas import usage
@@ -142,7 +142,7 @@ def test_refused_presign(narrow: Api, upstream: RunningUpstream, status: int) ->
 
 def kill(api: Api, number: int) -> str:
     """Leave behind what a killed request leaves: a reservation. Return its caller."""
-    ledger = api.broker.wired().lifecycle._ledger  # noqa: SLF001 - no request leaves just this
+    ledger = api.broker.wired().quotas
     caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
     for _ in range(number):
         ledger.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
@@ -202,8 +202,8 @@ def test_late_over_midnight(at_noon: Api) -> None:
     """A request that was begun before midnight and ends after it leaves the new day's count."""
     broker = at_noon.broker
     broker.clock.advance(43_200 - 60)
-    ledger = wiring.broker().lifecycle._ledger  # noqa: SLF001 - a request in its middle
-    caller = wiring.broker().authenticator.caller(f"Bearer {at_noon.token}")
+    ledger = bootstrap.broker().quotas
+    caller = bootstrap.broker().authenticator.caller(f"Bearer {at_noon.token}")
     broker.clock.advance(70)
     for _ in range(3):
         at_noon.begin()
@@ -218,9 +218,9 @@ def test_late_over_midnight(at_noon: Api) -> None:
 def test_outdated() -> None:
     """What is counted of a day is removed two days later, not before."""
     kept = {f"uploads#2026-11-{day}": 1 for day in (20, 21, 22, 23, 24)}
-    used = usage.standing({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
+    used = usage.read_usage({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
     assert used.outdated == ("uploads#2026-11-20", "uploads#2026-11-21")
-    assert usage.standing({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
+    assert usage.read_usage({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
 
 
 def test_real_bytes_of_its_day(at_noon: Api) -> None:
@@ -238,16 +238,15 @@ def test_real_bytes_of_its_day(at_noon: Api) -> None:
 def test_too_slow(narrow: Api) -> None:
     """An upload whose reservation was given back meanwhile is not written: its place is gone."""
     broker = narrow.broker.wired()
-    lifecycle: Any = broker.lifecycle
     caller = broker.authenticator.caller(f"Bearer {narrow.token}")
     upload_id = uuid.uuid4().hex
-    used = lifecycle._ledger.reserve(caller.id, caller.limits, upload_id, 5)  # noqa: SLF001 - a begin that takes too long
-    lifecycle._ledger.give_back(caller.id, *used.reservations)  # noqa: SLF001 - as above
+    used = broker.quotas.reserve(caller.id, caller.limits, upload_id, 5)
+    broker.quotas.release(caller.id, *used.reservations)
     at = used.reservations[0].at
     upload = Upload(upload_id, caller.id, Status.PENDING, at, at, "VIDEO", 5, size=5)
     with pytest.raises(StoreUnavailable):
-        lifecycle._store.create(upload, used)  # noqa: SLF001 - as above
-    assert lifecycle._store.get(upload_id, caller.id) is None  # noqa: SLF001 - as above
+        broker.repository.create(upload, used)
+    assert broker.repository.get(upload_id, caller.id) is None
     assert left(narrow) == (3, 5)
 
 

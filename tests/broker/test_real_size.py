@@ -156,7 +156,7 @@ def test_odd_size(
     """A size that is told in digits is read; where none can be, sync. is asked once more."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
-    record = broker.wired().lifecycle.get(caller(small), upload["id"])
+    record = broker.wired().uploads.get(caller(small), upload["id"])
     answer_with(upstream, record.targets[-1].url, size)
     before = len(upstream.journal())
     answer = small.complete(upload)
@@ -175,7 +175,7 @@ def test_size_unknown(
     """An asset whose size can't be found out is kept, and charged as declared: never less."""
     upload = small.begin(b"x" * 9)
     small.put(upload, b"x" * 9)
-    record = broker.wired().lifecycle.get(caller(small), upload["id"])
+    record = broker.wired().uploads.get(caller(small), upload["id"])
     answer_with(upstream, record.targets[-1].url, size)
     fault = {"kind": "answer", "status": 500} if again == "down" else None
     told = {"kind": "answer", "status": 200, "body": {"id": "x", "size": size}}

@@ -508,8 +508,8 @@ def test_interrupted(api: Api, broker: RunningBroker) -> None:
     """Who finds the lease of a process that was killed says that its outcome is unknown."""
     upload, wired = api.landed(), broker.wired()
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
-    plan = wired.lifecycle._registration.plan()  # noqa: SLF001 - the kill leaves just this behind
-    store = wired.lifecycle._store  # noqa: SLF001 - as above
+    plan = wired.registration.plan()
+    store = wired.repository
     assert store.lease_post(upload["id"], owner, plan, broker.clock()).granted
     broker.clock.advance(61)
     assert api.complete(upload).status_code == 202
@@ -589,7 +589,7 @@ def test_no_key(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> N
     def unreadable() -> str:
         raise errors.SecretsUnavailable("SSM is away.")
 
-    sync = broker.wired().lifecycle._upstream  # noqa: SLF001 - SSM fails in this moment
+    sync = broker.wired().sync
     readable, sync._api_key = sync._api_key, CachedSecret(unreadable)  # type: ignore[attr-defined] # noqa: SLF001 - as above
     answer = api.complete(upload)
     assert (answer.status_code, answer.json()["code"]) == (503, "secrets_unavailable")

@@ -8,7 +8,7 @@ import requests
 from running_broker import Api, RunningBroker, token
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.aws.table import Change, Table
 from chalicelib.ratelimit import registrations
@@ -270,10 +270,10 @@ def test_storage_hosts_reach_all_containers(
     first = broker.wired()
     broker.configure_again(**settings)
     other = broker.wired()
-    wiring.use(first)
+    bootstrap.use(first)
     stolen = victim.landed()
     assert broker.lines("storage_host_unknown")
-    wiring.use(other)
+    bootstrap.use(other)
     url = next(
         target["M"]["url"]["S"]
         for target in (Table(clients.dynamodb(), broker.table).get(f"upload#{stolen['id']}") or {})[

@@ -6,7 +6,7 @@ import pytest
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib.api import render
+from chalicelib.api import serializers
 from chalicelib.core import settings
 
 RELAY = "https://uploads.example.com"
@@ -57,11 +57,11 @@ def test_rest_unchanged(rest: str, api: Api) -> None:
     """Path and query stay as sync. wrote them, however odd they are."""
     upload_id = api.begin()["id"]
     broker = api.broker.wired()
-    upload = broker.lifecycle.get(broker.authenticator.caller(f"Bearer {api.token}"), upload_id)
+    upload = broker.uploads.get(broker.authenticator.caller(f"Bearer {api.token}"), upload_id)
     url = f"HTTPS://Storage.example:8443{rest}"
     upload = replace(upload, targets=(replace(upload.targets[0], upload_url=url),))
-    assert render.pending(upload, RELAY)["uploadUrl"] == RELAY + rest
-    assert render.pending(upload)["uploadUrl"] == url
+    assert serializers.pending(upload, RELAY)["uploadUrl"] == RELAY + rest
+    assert serializers.pending(upload)["uploadUrl"] == url
 
 
 @pytest.mark.parametrize("origin", [RELAY, "https://127.0.0.1:8443", "http://localhost:9000"])

@@ -13,7 +13,7 @@ from insights import Query
 from running_broker import Api, RunningBroker, token
 from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients, codec
 from chalicelib.core import metrics
 from ops import table
@@ -52,8 +52,8 @@ def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any
         broker.stop()
         clients.dynamodb().delete_table(TableName=TABLE)
     with redirect_stdout(io.StringIO()) as said:
-        wiring.start({"UPLOADS_TABLE": TABLE})
-    wiring.use(None)
+        bootstrap.start({"UPLOADS_TABLE": TABLE})
+    bootstrap.use(None)
     return written + [json.loads(line) for line in said.getvalue().splitlines()]
 
 

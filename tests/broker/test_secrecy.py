@@ -18,10 +18,11 @@ import requests
 from running_broker import LINE, Api, RunningBroker
 from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import validation, wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import errors, settings
 from chalicelib.syncapi import errors as sync_errors
+from chalicelib.web import bodies
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
@@ -170,18 +171,18 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     assert api.call("POST", f"/uploads/{upload_id}/complete").json()["code"] == "upload_expired"
     # As a complete, and a first request with a key, leave it while they run.
     tried = api.begin()["id"]
-    plan = broker.lifecycle._registration.plan()  # noqa: SLF001 - no request leaves just this
-    broker.lifecycle._store.lease_post(tried, caller.id, plan, api.broker.clock())  # noqa: SLF001 - as above
+    plan = broker.registration.plan()
+    broker.repository.lease_post(tried, caller.id, plan, api.broker.clock())
     assert api.call("DELETE", f"/uploads/{tried}").json()["code"] == "upload_busy"
     headers = {"idempotency-key": f"still-running-{upload_id}"}
-    key = validation.request_key(headers, "POST /uploads", GOOD)
-    broker.lifecycle._bindings.take(caller.id, key, "0" * 32)  # noqa: SLF001 - as above
+    key = bodies.request_key(headers, "POST /uploads", GOOD)
+    broker.idempotency.take(caller.id, key, "0" * 32)
     running = api.call("POST", "/uploads", json=GOOD, headers=headers)
     assert running.json()["code"] == "request_in_progress"
     # Each route has a better word for this one, so it is in the log and in exceptions alone.
     echo = {"message": f"{KEY} may not", "errorCode": KEY, "error": KEY}
     upstream.order({"kind": "answer", "status": 418, "body": echo}, "DELETE", "/v2/*", times=None)
-    watch.catch(broker.lifecycle._upstream.delete, "an-asset")  # noqa: SLF001 - as above
+    watch.catch(broker.sync.delete, "an-asset")
     assert any("UpstreamRefused" in text for text in watch.raised)
     upstream.call("DELETE", "/_sandbox/faults")
     watch.codes.add(sync_errors.UpstreamRefused.code)
@@ -204,7 +205,7 @@ def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
 
 def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet every fault of sync. that is known, and such as say the key back."""
-    lifecycle = api.broker.wired().lifecycle
+    lifecycle = api.broker.wired().uploads
     caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
     echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
     statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
@@ -247,7 +248,7 @@ def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Wat
             patch.delenv(name, raising=False)
         patch.setenv("SYNC_API_KEY", KEY)
         patch.setenv("JWT_SECRET", SECRET)
-        wiring.use(None)
+        bootstrap.use(None)
         Watched(broker, watch).call("GET", "/uploads")
 
 
@@ -381,7 +382,7 @@ def test_settings_mask() -> None:
         "SYNC_API_KEY": KEY,
     }
     assert not leaks(repr(settings.load(good)))
-    assert not leaks(repr(wiring.build(good)))
+    assert not leaks(repr(bootstrap.build(good)))
     for name in (*good, "SYNC_BASE_URL", "ALLOWED_ORIGINS", "MAX_UPLOAD_BYTES", "LOG_LEVEL"):
         for secret in (KEY, SECRET, f"{KEY}\n", f"https://{KEY}@x/?{SECRET}", f"{KEY}é"):
             wrong = {**good, name: secret, "AUTH_MODE": "none"}

@@ -8,12 +8,13 @@ from paced_clock import paced
 from running_broker import Api, RunningBroker
 from upstream_process import RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
+from chalicelib.aws.due_index import DueIndex, DueItem
 from chalicelib.aws.table import Table
-from chalicelib.sweeper import Sweeper
-from chalicelib.uploads import items
-from chalicelib.uploads.repository import DueUpload, UploadRepository
+from chalicelib.jobs.sweeper import Sweeper
+from chalicelib.uploads import items, recovery
+from chalicelib.uploads.recovery import UploadRecovery
 
 POST = ("POST", "/v2/assets")
 
@@ -237,20 +238,21 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     """An upload that the index shows as due, though somebody was there since, is left alone."""
     upload = api.begin()
     broker.clock.advance(61)
-    store = broker.wired().sweeper._store  # noqa: SLF001 - the table behind a lagging index
-    shown = {shard: store.due(shard, broker.clock(), 100) for shard in items.FILE_SHARDS}
+    wired = broker.wired()
+    shown = {shard: wired.due.due(shard, broker.clock(), 100) for shard in items.FILE_SHARDS}
 
-    class Lagging(UploadRepository):
-        def due(self, shard: str, now: int, limit: int) -> tuple[DueUpload, ...]:
+    class Lagging(DueIndex):
+        def due(self, shard: str, now: int, limit: int) -> tuple[DueItem, ...]:
             assert now
             assert limit
             return shown.get(shard, ())
 
     assert api.complete(upload).status_code == 409
     before = len(upstream.journal())
-    table = Table(clients.dynamodb(), broker.table)
-    wired = broker.wired().sweeper
-    lagging = Sweeper(Lagging(table), wired._ledger, wired._registration, broker.clock, 100)  # noqa: SLF001 - as above
+    index = Lagging(Table(clients.dynamodb(), broker.table))
+    uploads = UploadRecovery(wired.repository, index, wired.registration, broker.clock, 100)
+    kinds = {recovery.KIND: uploads.task}
+    lagging = Sweeper(index, kinds, [items.FILE_SHARDS], wired.quotas, broker.clock, 100)
     assert lagging.run(10).found == 1
     assert len(upstream.journal()) == before
 
@@ -274,9 +276,9 @@ def test_margin(api: Api, broker: RunningBroker) -> None:
     """The schedule's function begins nothing that it might be cut off in."""
     upload = api.landed()
     broker.clock.advance(61)
-    wiring.sweep(29_000)
+    bootstrap.sweep(29_000)
     assert status(api, upload) == "pending"
-    wiring.sweep(90_000)
+    bootstrap.sweep(90_000)
     assert status(api, upload) == "registered"
 
 

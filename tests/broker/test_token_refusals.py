@@ -223,7 +223,7 @@ def test_keys_of_one_name(
 def test_reasons_documented() -> None:
     """The runbook explains every reason, and no other."""
     code = "".join(
-        (ROOT / "chalicelib" / f"{name}.py").read_text() for name in ("auth", "token_rules")
+        (ROOT / "chalicelib" / "auth" / f"{name}.py").read_text() for name in ("tokens", "claims")
     )
     written = set(re.findall(r"TokenRefusedError\(\s*\"(\w+)\"", code))
     page = (ROOT / "docs" / "operations.md").read_text()

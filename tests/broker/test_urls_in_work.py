@@ -182,14 +182,14 @@ def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream,
     api = Api(broker)
     upstream.order({"kind": "answer", "status": 504}, *POST)
     upload = register(api, upstream.upload()).json()
-    lifecycle = broker.wired().lifecycle
+    lifecycle = broker.wired().uploads
     caller = broker.wired().authenticator.caller(f"Bearer {api.token}")
     frozen = lifecycle.get(caller, upload["id"])
     assert frozen.source_url is not None
     assert frozen.source_url.startswith(site)
     broker.clock.advance(SETTLED)
     assert api.complete(upload).status_code == 200
-    store = broker.wired().sweeper._store  # noqa: SLF001 - what a thawed request would call
+    store = broker.wired().repository
     with pytest.raises(errors.StoreUnavailable):
         store.enter(frozen)
     assert in_work(broker) == set()

@@ -56,8 +56,8 @@ class Project:
         self._config_file.write_text(json.dumps(self.config))
 
     def change_version(self, version: str) -> None:
-        """Change the code: the version that its OpenAPI document tells."""
-        document = self.folder / "chalicelib" / "api" / "openapi.py"
+        """Change the code: the version that the broker reports."""
+        document = self.folder / "chalicelib" / "__init__.py"
         changed, count = re.subn(
             r'VERSION = "[0-9.]+"', f'VERSION = "{version}"', document.read_text()
         )

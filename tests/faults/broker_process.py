@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from app import app  # noqa: E402 - it lies at the top of the project
-from chalicelib import wiring  # noqa: E402 - as above
+from chalicelib import bootstrap  # noqa: E402 - as above
 from chalicelib.core import log  # noqa: E402 - as above
 from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
@@ -48,7 +48,7 @@ def _sweep(seconds: float) -> None:
         # As a schedule does: at the same moments, whenever this process was started.
         time.sleep(seconds - time.time() % seconds)
         try:
-            wiring.broker().sweeper.run(max(seconds, 2.0))
+            bootstrap.broker().sweeper.run(max(seconds, 2.0))
         except Exception as error:  # noqa: BLE001 - the next one may fare better
             log.failure("sweep_failed", error)
 
@@ -67,7 +67,7 @@ def main() -> None:
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
     log.configure("INFO")
-    wiring.use(wiring.build(environ, now=clock, timeouts=TIMEOUTS))
+    bootstrap.use(bootstrap.build(environ, now=clock, timeouts=TIMEOUTS))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if seconds := float(environ.get("SWEEP_SECONDS", "0")):
         threading.Thread(target=_sweep, args=(seconds,), daemon=True).start()

@@ -10,7 +10,7 @@ from faulty_dynamodb import FaultyDynamoDB
 from running_broker import SHORT, Api, Clock, RunningBroker
 from upstream_process import KEY, RunningUpstream
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import table
@@ -57,7 +57,7 @@ class Stand(RunningBroker):
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
-        wiring.use(wiring.build(environment, now=self.clock, timeouts=self.timeouts))
+        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=self.timeouts))
         log.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:

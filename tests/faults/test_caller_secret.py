@@ -6,7 +6,7 @@ from faulty_dynamodb import FaultyDynamoDB
 from running_broker import Api
 from stand import Caller, Stand
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.auth.caller import PK
 from chalicelib.aws import clients
 
@@ -39,7 +39,7 @@ def test_start_without_table(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     known = Caller(stand)
     upload = known.begin()
-    wiring.use(None)
+    bootstrap.use(None)
     stand.dynamodb.refuse()
     assert requests.get(stand.url + "/health", timeout=30).status_code == 200
     refused = known.call("GET", "/uploads")

@@ -16,7 +16,7 @@ from stand import (
     wait_for,
 )
 
-from chalicelib import wiring
+from chalicelib import bootstrap
 from chalicelib.core import errors
 from chalicelib.uploads.models import Status
 from chalicelib.uploads.outcomes import Outcome
@@ -30,14 +30,14 @@ class Container:
     def __init__(self, stand: Stand, ahead: float) -> None:
         self.clock = Clock()
         self.clock.advance(ahead)
-        self._broker = wiring.build(
+        self._broker = bootstrap.build(
             stand.environment(stand.upstream), now=self.clock, timeouts=SHORT
         )
 
     def complete(self, caller: Caller, upload: dict[str, str]) -> Outcome:
         """Complete an upload as its caller would."""
         who = self._broker.authenticator.caller(f"Bearer {caller.token}")
-        return self._broker.lifecycle.complete(who, upload["id"])
+        return self._broker.uploads.complete(who, upload["id"])
 
     def sweep(self) -> None:
         """Sweep."""

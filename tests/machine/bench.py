@@ -16,7 +16,7 @@ from surroundings import Parts, Snapshot, Surroundings, World
 from trouble import FINAL, ODD, Order
 from upstream_process import KEY
 
-from chalicelib.api import render
+from chalicelib.api import serializers
 from chalicelib.core import errors
 from chalicelib.uploads.errors import (
     FileRejected,
@@ -133,7 +133,7 @@ class Bench:
         check = {"complete": self.check_outcome, "renew": self.check_renewed}.get(what)
         more = (None,) if what == "renew" else ()
         return self.perform(
-            lambda parts: getattr(parts.lifecycle, what)(caller, upload.id, *more),
+            lambda parts: getattr(parts.uploads, what)(caller, upload.id, *more),
             broker,
             fate,
             lambda done: (check or self.check_cancelled)(done, upload.id),
@@ -183,7 +183,7 @@ class Bench:
         """Rule 4 for a 201 of `POST /uploads`."""
         if operation.error is None:
             upload = operation.result[0]
-            assert KEY not in json.dumps(render.pending(upload))
+            assert KEY not in json.dumps(serializers.pending(upload))
             assert upload.targets[0] in self.fresh(upload.id).targets
 
     def check_outcome(self, operation: Operation, known: str | None = None) -> None:
@@ -196,7 +196,7 @@ class Bench:
             return
         result = operation.result if known is not None else operation.result[0]
         record = self.fresh(result.upload.id)
-        assert KEY not in json.dumps(render.upload(result.upload))
+        assert KEY not in json.dumps(serializers.upload(result.upload))
         if result.retry_after is None:
             assert result.upload.status is Status.REGISTERED
             assert record.status is Status.REGISTERED
@@ -306,7 +306,7 @@ class Bench:
 
     def check_callers(self) -> None:
         """Each caller's lists show exactly its own, and every answer stays what it was."""
-        lifecycle = self.world.admin.lifecycle
+        lifecycle = self.world.admin.uploads
         for caller in self.world.callers:
             own = {one.id: one for one in self.seen.uploads.values() if one.owner == caller.id}
             listed = lifecycle.list_uploads(caller, 100, None).items

@@ -19,7 +19,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         How many were tried.
     """
     before = world.look()
-    record, store, now = before.uploads[upload_id], world.admin.store, world.now()
+    record, store, now = before.uploads[upload_id], world.admin.repository, world.now()
     plan = Attempt("f" * 16, now + 60_000, now, now + 150_000, "f" * 16)
     forged, asset = replace(record, attempt=plan), {"id": "forged", "url": None, "size": 1}
     problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)

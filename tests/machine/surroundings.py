@@ -18,19 +18,22 @@ from upstream_process import KEY, RunningUpstream
 
 from chalicelib.auth.caller import Caller
 from chalicelib.aws import codec
+from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import fixed
 from chalicelib.aws.table import Table
 from chalicelib.core import log
 from chalicelib.idempotency import IdempotencyRecords
+from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import SyncClient, Timeouts
-from chalicelib.uploads import items
+from chalicelib.uploads import items, recovery
+from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
 from chalicelib.uploads.models import Upload
+from chalicelib.uploads.recovery import UploadRecovery
 from chalicelib.uploads.registration import Registration
 from chalicelib.uploads.repository import UploadRepository
 from chalicelib.uploads.service import UploadService
@@ -74,11 +77,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Parts:
-    """A broker's objects, as `wiring.build` makes them."""
+    """A broker's objects, as `bootstrap.build` makes them."""
 
-    store: UploadRepository
+    repository: UploadRepository
     quotas: QuotaStore
-    lifecycle: UploadService
+    uploads: UploadService
     sweeper: Sweeper
 
 
@@ -93,7 +96,7 @@ class Snapshot:
         deleted: Those of them that were deleted.
     """
 
-    codec: dict[str, dict[str, Any]]
+    items: dict[str, dict[str, Any]]
     uploads: dict[str, Upload]
     made: dict[str, str | None] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -169,17 +172,19 @@ class World:
             """Wait for nobody: conflicts need two writers at one moment."""
 
         reached = Table(gate(self.around.client), self.table, rest)
-        store, quotas = UploadRepository(reached), QuotaStore(reached, now)
-        upstream = gate(self.around.sync[broker])
+        repository, quotas = UploadRepository(reached), QuotaStore(reached, now)
+        sync = gate(self.around.sync[broker])
         limiter = RegistrationLimiter(reached, REGISTRATIONS, now)
-        registration = Registration(store, upstream, limiter, now, SETTLE_SECONDS)
-        bindings = IdempotencyRecords(reached, now)
+        registration = Registration(repository, sync, limiter, now, SETTLE_SECONDS)
+        keys = IdempotencyRecords(reached, now)
         line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
-        lifecycle = UploadService(
-            store, quotas, bindings, line, upstream, registration, limiter, now, (), WINDOW
+        uploads = UploadService(
+            repository, quotas, keys, line, sync, registration, limiter, now, (), WINDOW
         )
-        sweeper = Sweeper(store, quotas, registration, now, 10_000)
-        return Parts(store, quotas, lifecycle, sweeper)
+        index = DueIndex(reached)
+        kinds = {recovery.KIND: UploadRecovery(repository, index, registration, now, 10_000).task}
+        sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, now, 10_000)
+        return Parts(repository, quotas, uploads, sweeper)
 
     def look(self) -> Snapshot:
         """Read everything, past all faults."""

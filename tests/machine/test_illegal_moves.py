@@ -25,8 +25,8 @@ def world(around: Surroundings) -> Iterator[World]:
 
 def moved(world: World, state: Status) -> str:
     """Bring a new upload into a state by legal moves."""
-    caller, store, now = world.callers[0], world.admin.store, world.now()
-    upload, *_ = world.admin.lifecycle.begin(
+    caller, store, now = world.callers[0], world.admin.repository, world.now()
+    upload, *_ = world.admin.uploads.begin(
         caller, NewFile("a.mp4", "video/mp4", 5, "VIDEO"), None, None
     )
     if state in {Status.REGISTERING, Status.REGISTERED, Status.FAILED}:
@@ -60,21 +60,21 @@ def test_refused(world: World, state: Status) -> None:
 def pending(world: World) -> Upload:
     """Begin an upload."""
     file = NewFile("a.mp4", "video/mp4", 5, "VIDEO")
-    return world.admin.lifecycle.begin(world.callers[0], file, None, None)[0]
+    return world.admin.uploads.begin(world.callers[0], file, None, None)[0]
 
 
 def leased(world: World, upload: Upload, name: str = "a") -> Upload:
     """Take the lease that allows to POST."""
     now = world.now()
     attempt = Attempt(name * 16, now + 60_000, now, now + 150_000, name * 16)
-    held = world.admin.store.lease_post(upload.id, upload.owner, attempt, now).upload
+    held = world.admin.repository.lease_post(upload.id, upload.owner, attempt, now).upload
     assert held is not None
     return held
 
 
 def test_asset_of_another(world: World) -> None:
     """An asset that a look found is taken by one upload; what a 201 returned by each."""
-    store, asset = world.admin.store, {"id": "b", "url": None, "size": 5}
+    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
     first, second = (leased(world, pending(world)) for _ in range(2))
     assert store.record(first, asset, looked_up=True, now=world.now()).granted
     assert not store.record(second, asset, looked_up=True, now=world.now()).granted
@@ -83,14 +83,14 @@ def test_asset_of_another(world: World) -> None:
 
 def test_two_renewals(world: World) -> None:
     """Of two renewals in one moment one is written, so that no address is lost."""
-    store, upload, now = world.admin.store, pending(world), world.now()
+    store, upload, now = world.admin.repository, pending(world), world.now()
     assert store.renew(upload, Target("u", "v", now, now + 9), now).granted
     assert not store.renew(upload, Target("x", "y", now, now + 9), now).granted
 
 
 def test_renewed_while_expiring(world: World) -> None:
     """An upload that was renewed in the same moment does not expire."""
-    store, upload, now = world.admin.store, pending(world), world.now()
+    store, upload, now = world.admin.repository, pending(world), world.now()
     for _ in range(2):
         assert store.reopen(leased(world, upload), now, frozenset({0})).granted
         upload = world.fresh(upload.id)
@@ -103,7 +103,7 @@ def test_renewed_while_expiring(world: World) -> None:
 
 def test_late_answer(world: World) -> None:
     """A 201 is recorded though a look has the lease, and not once somebody POSTed again."""
-    store, asset = world.admin.store, {"id": "b", "url": None, "size": 5}
+    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
     for is_posted_again in (False, True):
         upload = leased(world, pending(world))
         world.advance(61)
@@ -120,7 +120,7 @@ def test_late_answer(world: World) -> None:
 def test_forget_only_discarded(world: World) -> None:
     """Only what has nothing left to delete leaves the sweep's index so."""
     upload = pending(world)
-    world.admin.store.forget(upload.id)
+    world.admin.repository.forget(upload.id)
     assert world.fresh(upload.id).due_at == upload.due_at
 
 

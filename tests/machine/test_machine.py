@@ -216,7 +216,7 @@ class BrokerMachine(RuleBasedStateMachine):
         who, new = self.world.callers[caller], NewUrl(self.urls[which], "VIDEO", name)
         self.bench.url_uses[new.url] += 1
         done = self.bench.perform(
-            lambda parts: parts.lifecycle.register_url(who, new),
+            lambda parts: parts.uploads.register_url(who, new),
             broker,
             fate,
             self.bench.check_outcome,
@@ -228,7 +228,7 @@ class BrokerMachine(RuleBasedStateMachine):
         """Nobody can read, complete, renew or cancel what is somebody else's."""
         self._step()
         caller = self.world.callers[(upload.caller + other) % 3]
-        lifecycle = self.world.admin.lifecycle
+        lifecycle = self.world.admin.uploads
         before = self.world.look()
         renew = partial(lifecycle.renew, ticket=None)
         for act in (lifecycle.get, lifecycle.complete, renew, lifecycle.cancel):
@@ -296,7 +296,7 @@ class BrokerMachine(RuleBasedStateMachine):
         who = self.world.callers[caller]
         file = NewFile("clip.mp4", "video/mp4", len(SMALL), "VIDEO", name)
         done = self.bench.perform(
-            lambda parts: parts.lifecycle.begin(who, file, None, None),
+            lambda parts: parts.uploads.begin(who, file, None, None),
             broker,
             fate,
             self.bench.check_begun,

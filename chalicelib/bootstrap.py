@@ -1,6 +1,6 @@
-"""The composition root: settings become objects, once for each container.
+"""The composition root: settings become one broker for each container.
 
-The sandbox and the tests may put a broker of their own in place with `use`.
+The sandbox and the tests may install a broker of their own with `use`.
 """
 
 import gc
@@ -11,27 +11,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.auth.caller import CallerId, CallerIds
+from chalicelib.auth import open_mode
+from chalicelib.auth.caller import Caller, CallerIds
 from chalicelib.auth.claims import Rules
 from chalicelib.auth.keys import Keys, SharedSecret
 from chalicelib.auth.open_mode import Everybody
 from chalicelib.auth.tokens import Authenticator
 from chalicelib.aws import clients, secrets
+from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.aws.table import Table
 from chalicelib.core import log, settings
 from chalicelib.core.errors import Misconfigured
+from chalicelib.core.settings import Settings
 from chalicelib.idempotency import IdempotencyRecords
+from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.registrations import RegistrationLimiter
-from chalicelib.sweeper import Sweeper
 from chalicelib.syncapi.client import SyncClient, Timeouts
+from chalicelib.uploads import recovery
+from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
+from chalicelib.uploads.recovery import UploadRecovery
 from chalicelib.uploads.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.uploads.repository import UploadRepository
 from chalicelib.uploads.service import UploadService
+from chalicelib.web.router import Host
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,28 +46,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Broker:
-    """All that the routes need.
+    """What the routes and the jobs use.
 
     Attributes:
         settings: What the operator set.
-        limits: What every caller may do.
-        authenticator: Tells who asks.
-        caller_ids: Names who asks, by a secret of the table.
-        lifecycle: The use cases.
-        sweeper: Finishes what was left behind.
+        authenticator: Verifies who sends a request.
+        caller_ids: Derives the ids of callers, with a secret of the table.
+        quotas: What callers have used.
+        idempotency: The records of `Idempotency-Key`.
+        line: The rate limiter for presigns.
+        registrations: The rate limiter for registrations.
+        sync: Sync's API.
+        repository: The uploads' records.
+        registration: Registers uploads.
+        uploads: The use cases of uploads.
+        due: The items that need work.
+        sweeper: Finishes what no request finished.
     """
 
-    settings: settings.Settings
-    limits: Limits
+    settings: Settings
     authenticator: Authenticator | Everybody
     caller_ids: CallerIds
-    lifecycle: UploadService
+    quotas: QuotaStore
+    idempotency: IdempotencyRecords
+    line: Line
+    registrations: RegistrationLimiter
+    sync: SyncClient
+    repository: UploadRepository
+    registration: Registration
+    uploads: UploadService
+    due: DueIndex
     sweeper: Sweeper
 
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody needs a token, as in the sandbox's open mode."""
-        return self.settings.auth_mode == "open"
+    def admit(self, headers: Mapping[str, str]) -> None:
+        """Refuse a request of another site's page, where nobody needs a token.
+
+        Raises:
+            ForbiddenOrigin: The broker is open, and the request is not from an allowed origin.
+        """
+        if self.settings.auth_mode == "open":
+            open_mode.refuse_foreign(headers, self.settings.allowed_origins)
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """Return who sent a request.
+
+        Raises:
+            Unauthorized: It has no valid token.
+        """
+        return self.authenticator.caller(headers.get("authorization"))
 
 
 def build(
@@ -68,60 +101,66 @@ def build(
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
 ) -> Broker:
-    """Make a broker.
+    """Return a new broker.
 
     Args:
         environ: Environment variables.
         now: Milliseconds since 1970.
-        timeouts: How long to wait for sync.
+        timeouts: How long to wait for Sync.
 
     Raises:
         Misconfigured: The settings are not complete, or contradict each other.
     """
     chosen, client = _load(environ)
-    limits = Limits(
-        max_upload_bytes=chosen.max_upload_bytes,
-        content_types=chosen.allowed_content_types,
-        project_ids=chosen.allowed_project_ids,
-        max_open_uploads=chosen.max_open_uploads,
-        uploads_per_day=chosen.uploads_per_day,
-        bytes_per_day=chosen.bytes_per_day,
-    )
     table = Table(client, chosen.uploads_table)
-    store, quotas = UploadRepository(table), QuotaStore(table, now)
-    caller_ids = CallerIds(table)
-    upstream = SyncClient(chosen.sync_base_url, _api_key(chosen), timeouts)
-    limiter = RegistrationLimiter(table, chosen.registrations_per_minute, now)
-    registration = Registration(store, upstream, limiter, now, chosen.settle_seconds)
+    repository, quotas = UploadRepository(table), QuotaStore(table, now)
+    caller_ids, idempotency, due = CallerIds(table), IdempotencyRecords(table, now), DueIndex(table)
+    line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now)
+    registrations = RegistrationLimiter(table, chosen.registrations_per_minute, now)
+    sync = SyncClient(chosen.sync_base_url, _api_key(chosen), timeouts)
+    registration = Registration(repository, sync, registrations, now, chosen.settle_seconds)
+    uploads = UploadService(
+        repository,
+        quotas,
+        idempotency,
+        line,
+        sync,
+        registration,
+        registrations,
+        now,
+        chosen.sync_storage_hosts,
+        chosen.upload_window_seconds * 1000,
+    )
+    per_minute = chosen.sweep_registers_per_minute
+    uploads_due = UploadRecovery(repository, due, registration, now, per_minute)
+    sweeper = Sweeper(
+        due,
+        {recovery.KIND: uploads_due.task},
+        # A public URL may occupy a worker until its time-out, so no file waits behind one.
+        (FILE_SHARDS, (URL_SHARD,)),
+        quotas,
+        now,
+        per_minute,
+    )
     return Broker(
         settings=chosen,
-        limits=limits,
-        authenticator=_authenticator(chosen, limits, caller_ids.of),
+        authenticator=_authenticator(chosen, caller_ids),
         caller_ids=caller_ids,
-        lifecycle=UploadService(
-            store,
-            quotas,
-            IdempotencyRecords(table, now),
-            Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now),
-            upstream,
-            registration,
-            limiter,
-            now,
-            chosen.sync_storage_hosts,
-            chosen.upload_window_seconds * 1000,
-        ),
-        sweeper=Sweeper(
-            store,
-            quotas,
-            registration,
-            now,
-            chosen.sweep_registers_per_minute,
-        ),
+        quotas=quotas,
+        idempotency=idempotency,
+        line=line,
+        registrations=registrations,
+        sync=sync,
+        repository=repository,
+        registration=registration,
+        uploads=uploads,
+        due=due,
+        sweeper=sweeper,
     )
 
 
-def _load(environ: Mapping[str, str]) -> tuple[settings.Settings, "DynamoDBClient"]:
-    """Read the broker's settings and AWS's own, so that one message tells all that is wrong."""
+def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:
+    """Read the broker's settings and AWS's own, so that one message reports all that is wrong."""
     problems = []
     try:
         chosen = settings.load(environ)
@@ -136,17 +175,23 @@ def _load(environ: Mapping[str, str]) -> tuple[settings.Settings, "DynamoDBClien
     return chosen, client
 
 
-def _api_key(chosen: settings.Settings) -> CachedSecret:
+def _api_key(chosen: Settings) -> CachedSecret:
     if chosen.sync_api_key_parameter:
         return secrets.parameter(clients.ssm, chosen.sync_api_key_parameter, settings.api_key)
     return secrets.fixed(chosen.sync_api_key or "")
 
 
-def _authenticator(
-    chosen: settings.Settings, limits: Limits, caller_id: CallerId
-) -> Authenticator | Everybody:
+def _authenticator(chosen: Settings, caller_ids: CallerIds) -> Authenticator | Everybody:
+    limits = Limits(
+        max_upload_bytes=chosen.max_upload_bytes,
+        content_types=chosen.allowed_content_types,
+        project_ids=chosen.allowed_project_ids,
+        max_open_uploads=chosen.max_open_uploads,
+        uploads_per_day=chosen.uploads_per_day,
+        bytes_per_day=chosen.bytes_per_day,
+    )
     if chosen.auth_mode == "open":
-        return Everybody(limits, caller_id)
+        return Everybody(limits, caller_ids.of)
     verifying: Keys
     if chosen.jwt_jwks_url:
         # Imported here: a broker with a shared secret fetches no keys.
@@ -164,7 +209,7 @@ def _authenticator(
         audience_claim=chosen.jwt_audience_claim,
         limits_claim=chosen.limits_claim,
     )
-    return Authenticator(verifying, rules, limits, caller_id)
+    return Authenticator(verifying, rules, limits, caller_ids.of)
 
 
 def sweep(milliseconds_left: int) -> None:
@@ -180,7 +225,7 @@ def broker() -> Broker:
     """Return this container's broker.
 
     Raises:
-        Misconfigured: There is none. The browser is not told why; the log is.
+        Misconfigured: There is none. The log has the reason, the response has not.
     """
     start(os.environ)
     if _broker is None:
@@ -196,8 +241,11 @@ def allowed_origins() -> tuple[str, ...]:
     return _broker.settings.allowed_origins if _broker else settings.origins(os.environ)
 
 
+HOST = Host(broker, allowed_origins, Broker.admit, Broker.authenticate)
+
+
 def start(environ: Mapping[str, str]) -> str | None:
-    """Make this container's broker if that has not been tried yet.
+    """Build this container's broker if that has not been tried yet.
 
     Returns:
         What is wrong with the settings, or None.
@@ -206,9 +254,9 @@ def start(environ: Mapping[str, str]) -> str | None:
     if _broker is None and _trouble is None:
         is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
         table = environ.get("UPLOADS_TABLE") if is_lambda else None
-        # What is wrong must be written, though it were the level itself.
+        # Errors in the settings are logged even if one of them is the log's level.
         log.configure("INFO", table=table)
-        gc.disable()  # as in app.py: what is made now stays
+        gc.disable()  # As in app.py: these objects stay.
         try:
             _broker = build(environ)
         except Misconfigured as error:
@@ -223,9 +271,9 @@ def start(environ: Mapping[str, str]) -> str | None:
 
 
 def greet() -> None:
-    """Tell somebody who ran plain `chalice local` what to set.
+    """Print what to set, for somebody who ran plain `chalice local`.
 
-    Chalice's other commands load the app too, without the stage's settings: they say nothing.
+    Chalice's other commands load the app too, without the stage's settings: they print nothing.
     """
     if "AWS_CHALICE_CLI_MODE" in os.environ and "local" in sys.argv:
         try:
@@ -234,10 +282,10 @@ def greet() -> None:
             lines = ["The broker is not configured, so it answers every request with 503."]
             lines += [f"  - {problem}" for problem in error.detail.split("; ")]
             lines += ["Set these, or use `make run`, which needs no account and no key."]
-            print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a person at a terminal
+            print("\n".join(lines), file=sys.stderr)  # noqa: T201 - for a person at a terminal
 
 
 def use(replacement: Broker | None) -> None:
-    """Put a broker in place; None makes the next request build one from the environment."""
+    """Install a broker; None makes the next request build one from the environment."""
     global _broker, _trouble
     _broker, _trouble = replacement, None

@@ -4,7 +4,6 @@ import math
 import re
 import time
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 from chalicelib.core import errors
 from chalicelib.core.types import Json
@@ -12,9 +11,11 @@ from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import Usage
 from chalicelib.ratelimit.limiter import LineStanding
-from chalicelib.responses import Answer, Request, problem
 from chalicelib.uploads.models import Page, Upload
 from chalicelib.uploads.outcomes import Outcome
+from chalicelib.web import pagination
+from chalicelib.web.messages import Request, Response
+from chalicelib.web.problems import problem
 
 
 def upload(one: Upload) -> Json:
@@ -64,23 +65,21 @@ def _by(relay: str | None, upload_url: str) -> str:
     return upload_url if relay is None else relay + rest
 
 
-def outcome(one: Outcome, request: Request, status: int) -> Answer:
+def outcome(one: Outcome, request: Request, status: int) -> Response:
     """Answer with a registered Upload, or with 202 and where and when to ask again."""
     headers = {"Location": location(request, one.upload)}
     if one.retry_after is None:
-        return Answer(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004
-    return Answer(202, upload(one.upload), headers | {"Retry-After": str(one.retry_after)})
+        return Response(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004
+    return Response(202, upload(one.upload), headers | {"Retry-After": str(one.retry_after)})
 
 
-def page(one: Page, limit: int) -> Answer:
+def page(one: Page, limit: int) -> Response:
     """Answer with a page of a list, and with a link to the next one."""
     body: Json = {"items": [upload(item) for item in one.items]}
     if one.next_cursor is None:
-        return Answer(200, body)
-    query = urlencode({"limit": limit, "cursor": one.next_cursor})
-    # Relative to the list's own address, so it is right behind the gateway's stage too.
-    link = {"Link": f'<?{query}>; rel="next"'}
-    return Answer(200, body | {"nextCursor": one.next_cursor}, link)
+        return Response(200, body)
+    body["nextCursor"] = one.next_cursor
+    return Response(200, body, pagination.next_link(limit, one.next_cursor))
 
 
 def location(request: Request, one: Upload) -> str:

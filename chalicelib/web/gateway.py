@@ -13,13 +13,21 @@ from typing import Any
 from chalice import Chalice
 from chalice.app import Request
 
-from chalicelib import responses, wiring
-
-Json = dict[str, Any]
+from chalicelib.core.types import Json
+from chalicelib.web.router import Host, unknown_route
 
 
 class App(Chalice):
-    """Chalice, for events of any shape."""
+    """Chalice, for events of any shape.
+
+    Args:
+        name: The app's name.
+        host: What serves the routes.
+    """
+
+    def __init__(self, name: str, host: Host[Any]) -> None:
+        super().__init__(app_name=name)
+        self._host = host
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one request."""
@@ -28,7 +36,7 @@ class App(Chalice):
         if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
             answer: Json = super().__call__(made, context)
         else:
-            answer = responses.stray(Request(made), wiring.allowed_origins).to_dict()
+            answer = unknown_route(Request(made), self._host.allowed_origins).to_dict()
         return answer
 
 
