@@ -132,16 +132,11 @@ def build(
         chosen.upload_window_seconds * 1000,
     )
     per_minute = chosen.sweep_registers_per_minute
-    uploads_due = UploadRecovery(repository, due, registration, now, per_minute)
-    sweeper = Sweeper(
-        due,
-        {recovery.KIND: uploads_due.task},
-        # A public URL may occupy a worker until its time-out, so no file waits behind one.
-        (FILE_SHARDS, (URL_SHARD,)),
-        quotas,
-        now,
-        per_minute,
-    )
+    kinds = {
+        recovery.KIND: UploadRecovery(repository, due, registration, now, per_minute).task,
+    }
+    # A public URL may occupy a worker until its time-out, so no file waits behind one.
+    shards = (FILE_SHARDS, (URL_SHARD,))
     return Broker(
         settings=chosen,
         authenticator=_authenticator(chosen, caller_ids),
@@ -155,7 +150,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=sweeper,
+        sweeper=Sweeper(due, kinds, shards, quotas, now, per_minute),
     )
 
 

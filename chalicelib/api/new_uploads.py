@@ -16,7 +16,9 @@ from chalicelib.web.bodies import at
 if TYPE_CHECKING:
     from chalicelib.syncapi.models import AssetType
 
-_FAMILIES = ("VIDEO", "AUDIO", "IMAGE")  # not a set: a field's value need not be hashable
+# Not sets: a field's value need not be hashable.
+_FAMILIES = ("VIDEO", "AUDIO", "IMAGE")
+_FOLDERS = (".", "..")
 _MALFORMED = "must be a media type such as video/mp4, where fileName has no known extension"
 # Invisible characters that let the others be read in another order than they are written in
 # (Unicode, UAX #9): "gpj.exe" as "exe.jpg".
@@ -53,7 +55,7 @@ def new_file(document: Json, limits: Limits) -> NewFile:
         ContentTypeNotAccepted: The caller may not upload this kind of file.
     """
     found = bodies.violations("new-upload", document, _PATTERN_DETAILS)
-    if document.get("fileName") in {".", ".."}:
+    if document.get("fileName") in _FOLDERS:
         found.append(at("/fileName", "must be the name of a file"))
     found += _project_violations(document.get("projectId"), limits)
     content_type, asset_type = "", document.get("type")
@@ -64,7 +66,7 @@ def new_file(document: Json, limits: Limits) -> NewFile:
         family = media_types.family_of(content_type).upper()
         if asset_type is None and content_type and family not in _FAMILIES:
             found.append(at("/type", "is required, because contentType does not tell it"))
-        elif family in _FAMILIES and asset_type in set(_FAMILIES) - {family}:
+        elif family in _FAMILIES and asset_type != family and asset_type in _FAMILIES:
             found.append(at("/type", f"must be {family} to agree with contentType, or be absent"))
         asset_type = asset_type or family
     if all(error["pointer"] == "/size" for error in found):
