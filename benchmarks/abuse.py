@@ -21,7 +21,7 @@ from parts import HOST, RunningUpstream, running_dynamodb
 # The import above lets these be found.
 from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
-from running_broker import Api, RunningBroker  # isort: skip
+from tests.support.running_broker import Api, RunningBroker  # isort: skip
 
 TABLE = "abuse"
 FLOOD_SECONDS = 10

@@ -19,7 +19,7 @@ from parts import ROOT, RunningUpstream, running_dynamodb
 from request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
 
 # The import above lets these be found.
-from running_broker import ORIGIN, Api, RunningBroker  # isort: skip
+from tests.support.running_broker import ORIGIN, Api, RunningBroker  # isort: skip
 from chalicelib.aws import clients  # isort: skip
 from chalicelib.aws import codec  # isort: skip
 from chalicelib.core import log  # isort: skip

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dynamodb_process import RunningDynamoDB
-from provider import Jose, KeyServer
-from running_broker import Api, RunningBroker
-from running_ssm import RunningSsm
-from upstream_process import ROOT, RunningUpstream
 
 from chalicelib.aws import clients
 from chalicelib.uploads import items
 from ops import table
 from sandbox import environment
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.provider import Jose, KeyServer
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.running_ssm import RunningSsm
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "uploads-of-the-tests"
 

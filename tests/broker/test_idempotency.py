@@ -5,13 +5,13 @@ import uuid
 
 import pytest
 import requests
-from running_broker import Api, RunningBroker
-from upstream_process import RunningUpstream
 
 from chalicelib import idempotency
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.idempotency import IdempotencyRecords, RequestKey
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 

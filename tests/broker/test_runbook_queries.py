@@ -9,14 +9,14 @@ from typing import Any
 import jwt
 import pytest
 import yaml
-from insights import Query
-from running_broker import Api, RunningBroker, token
-from upstream_process import ROOT, RunningUpstream
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients, codec
 from chalicelib.core import metrics
 from ops import table
+from tests.broker.insights import Query
+from tests.support.running_broker import Api, RunningBroker, token
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "uploads-of-the-runbook"
 

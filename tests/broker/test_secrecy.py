@@ -15,14 +15,14 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from running_broker import LINE, Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream, free_port
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import errors, settings
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.web import bodies
+from tests.support.running_broker import LINE, Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import requests
 from openapi_spec_validator import validate
-from running_broker import RunningBroker
-from upstream_process import ROOT
 
 from app import app
 from chalicelib import api, schemas
@@ -21,6 +19,8 @@ from chalicelib.core import errors, settings
 from chalicelib.uploads.transitions import MOVES
 from chalicelib.web.router import Operation
 from sandbox import ports
+from tests.support.running_broker import RunningBroker
+from tests.support.upstream_process import ROOT
 
 OPERATIONS = [operation for routes in api.ALL for operation in routes.operations]
 LEVELS = {"INFO", "DEBUG", "WARNING", "ERROR"}

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import cost
 import pytest
-from emulated_aws import EmulatedAws
 from request_units import Index, read_units, weigh, write_units
-from running_broker import RunningBroker
-from upstream_process import ROOT, RunningUpstream
 
 from chalicelib.aws import clients
 from ops import table
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "counted"
 PAGE = (ROOT / "docs" / "operations.md").read_text()

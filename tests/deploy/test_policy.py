@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from emulated_aws import EmulatedAws
-from running_broker import Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream
 
 from chalicelib.aws import clients
 from ops import table
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 STAGE = "prod"
 TABLE = f"sync-upload-broker-{STAGE}"

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import requests
 from botocore.exceptions import ClientError
-from caller import Caller
-from emulated_aws import EmulatedAws, wait_until
-from project import ORIGIN, Project
-from running_broker import token
-from stack import Stack
-from upstream_process import RunningUpstream
+
+from tests.deploy.caller import Caller
+from tests.support.emulated_aws import EmulatedAws, wait_until
+from tests.support.project import ORIGIN, Project
+from tests.support.running_broker import token
+from tests.support.stack import Stack
+from tests.support.upstream_process import RunningUpstream
 
 
 def test_whole_way(caller: Caller, stack: Stack, upstream: RunningUpstream) -> None:

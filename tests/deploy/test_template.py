@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from upstream_process import ROOT
 
 from chalicelib.core import errors, metrics
 from ops import table
+from tests.support.upstream_process import ROOT
 
 STACK: dict[str, Any] = yaml.safe_load(
     # Which function it is does not matter here, only what it is applied to.

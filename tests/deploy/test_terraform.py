@@ -10,10 +10,10 @@ from typing import Any
 import hcl2
 import pytest
 import yaml
-from project import Project
-from upstream_process import ROOT
 
 from ops import table
+from tests.support.project import Project
+from tests.support.upstream_process import ROOT
 
 FOLDER = ROOT / "docs" / "examples" / "terraform"
 NAME = "sync-upload-broker-prod"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import requests
-from faulty_dynamodb import FaultyDynamoDB
-from running_broker import SHORT, Api, Clock, RunningBroker
-from upstream_process import KEY, RunningUpstream
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import table
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.running_broker import SHORT, Api, Clock, RunningBroker
+from tests.support.upstream_process import KEY, RunningUpstream
 
 PRESIGN = ("POST", "/v2/assets/upload")
 REGISTER = ("POST", "/v2/assets")

@@ -2,13 +2,13 @@
 
 import pytest
 import requests
-from faulty_dynamodb import FaultyDynamoDB
-from running_broker import Api
-from stand import Caller, Stand
 
 from chalicelib import bootstrap
 from chalicelib.auth.caller import PK
 from chalicelib.aws import clients
+from tests.faults.stand import Caller, Stand
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.running_broker import Api
 
 HOLDING = ("UpdateItem", PK)
 

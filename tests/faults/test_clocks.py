@@ -4,8 +4,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from running_broker import SHORT, Clock
-from stand import (
+
+from chalicelib import bootstrap
+from chalicelib.core import errors
+from chalicelib.uploads.models import Status
+from chalicelib.uploads.outcomes import Outcome
+from tests.faults.stand import (
     DAY,
     LOOK,
     REGISTER,
@@ -15,11 +19,7 @@ from stand import (
     assert_settled,
     wait_for,
 )
-
-from chalicelib import bootstrap
-from chalicelib.core import errors
-from chalicelib.uploads.models import Status
-from chalicelib.uploads.outcomes import Outcome
+from tests.support.running_broker import SHORT, Clock
 
 APART = 20  # seconds
 

@@ -6,15 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import five_rules
 import requests
-from five_rules import UNFINISHED
 from hypothesis import note
-from operation import Fate, Killed, Operation
-from step_count import COUNTS
-from surroundings import Parts, Snapshot, Surroundings, World
-from trouble import FINAL, ODD, Order
-from upstream_process import KEY
 
 from chalicelib.api import serializers
 from chalicelib.core import errors
@@ -27,9 +20,16 @@ from chalicelib.uploads.errors import (
 )
 from chalicelib.uploads.models import Status, Upload
 from chalicelib.uploads.outcomes import Outcome
+from tests.machine import five_rules
+from tests.machine.five_rules import UNFINISHED
+from tests.machine.operation import Fate, Killed, Operation
+from tests.machine.step_count import COUNTS
+from tests.machine.surroundings import Parts, Snapshot, Surroundings, World
+from tests.machine.trouble import FINAL, ODD, Order
+from tests.support.upstream_process import KEY
 
 if TYPE_CHECKING:
-    from slow_put import SlowPut
+    from tests.machine.slow_put import SlowPut
 
 LAMBDA_SECONDS = 30
 LIST_LAG_SECONDS = 60  # less than the settle time, or no broker could do it

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from surroundings import World
-
 from chalicelib.uploads.models import Attempt, Status, Target
+from tests.machine.surroundings import World
 
 
 def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:

@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 import boto3
 import requests
 from botocore.config import Config
-from dynamodb_process import RunningDynamoDB
-from upstream_process import KEY, RunningUpstream
 
 from chalicelib.auth.caller import Caller
 from chalicelib.aws import codec
@@ -38,6 +36,8 @@ from chalicelib.uploads.registration import Registration
 from chalicelib.uploads.repository import UploadRepository
 from chalicelib.uploads.service import UploadService
 from ops import table
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.upstream_process import KEY, RunningUpstream
 
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds

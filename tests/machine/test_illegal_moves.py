@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from illegal_moves import try_illegal_moves
-from surroundings import Surroundings, World
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Table
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.uploads.models import Attempt, NewFile, Status, Target, Upload
 from chalicelib.uploads.transitions import MOVES
+from tests.machine.illegal_moves import try_illegal_moves
+from tests.machine.surroundings import Surroundings, World
 
 PROBLEM = {"code": "file_rejected", "detail": ""}
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from bench import EMPTY, LARGE, SMALL, Bench, Known
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,15 +25,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from illegal_moves import try_illegal_moves
-from operation import Fate
-from slow_put import SlowPut
-from step_count import COUNTS
-from surroundings import Surroundings
-from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 from chalicelib.core import errors
 from chalicelib.uploads.models import NewFile, NewUrl
+from tests.machine.bench import EMPTY, LARGE, SMALL, Bench, Known
+from tests.machine.illegal_moves import try_illegal_moves
+from tests.machine.operation import Fate
+from tests.machine.slow_put import SlowPut
+from tests.machine.step_count import COUNTS
+from tests.machine.surroundings import Surroundings
+from tests.machine.trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 MOST = 6  # uploads of one run: more would meet less
 RUNS = int(os.environ.get("MACHINE_RUNS", "0"))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulated_aws import EmulatedAws
-from meddling_aws import Answer, MeddlingAws
-from shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
 
 from ops import provision as provision_
 from ops import stage as stages
 from ops import table, table_shape
 from ops.terminal import Problem, Terminal
+from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
+from tests.support.emulated_aws import EmulatedAws
 
 TABLE = "sync-upload-broker-prod"
 API_KEY = "/sync-upload-broker/prod/api-key"

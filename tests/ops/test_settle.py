@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulated_aws import EmulatedAws
-from running_broker import Api, RunningBroker
-from shell import KEY, SECRETS, Said, known, run
-from upstream_process import RunningUpstream, put
 
 from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import settle
 from ops import stage as stages
 from ops.terminal import Problem, Terminal
+from tests.ops.shell import KEY, SECRETS, Said, known, run
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream, put
 
 TABLE = "sync-upload-broker-prod"
 
