@@ -6,8 +6,7 @@ The sandbox and the tests may install a broker of their own with `use`.
 import gc
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.aws.table import Table
 from chalicelib.core import log, settings
+from chalicelib.core.clock import Clock
 from chalicelib.core.errors import Misconfigured
 from chalicelib.core.settings import Settings
 from chalicelib.idempotency import IdempotencyRecords
@@ -50,6 +50,7 @@ class Broker:
 
     Attributes:
         settings: What the operator set.
+        clock: The time.
         authenticator: Verifies who sends a request.
         caller_ids: Derives the ids of callers, with a secret of the table.
         quotas: What callers have used.
@@ -65,6 +66,7 @@ class Broker:
     """
 
     settings: Settings
+    clock: Clock
     authenticator: Authenticator | Everybody
     caller_ids: CallerIds
     quotas: QuotaStore
@@ -98,27 +100,31 @@ class Broker:
 
 def build(
     environ: Mapping[str, str],
-    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    clock: Clock = Clock(),  # noqa: B008 - it has no state
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
 ) -> Broker:
     """Return a new broker.
 
     Args:
         environ: Environment variables.
-        now: Milliseconds since 1970.
+        clock: The time.
         timeouts: How long to wait for Sync.
 
     Raises:
         Misconfigured: The settings are not complete, or contradict each other.
     """
     chosen, client = _load(environ)
-    table = Table(client, chosen.uploads_table)
-    repository, quotas = UploadRepository(table), QuotaStore(table, now)
-    caller_ids, idempotency, due = CallerIds(table), IdempotencyRecords(table, now), DueIndex(table)
-    line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), now)
-    registrations = RegistrationLimiter(table, chosen.registrations_per_minute, now)
-    sync = SyncClient(chosen.sync_base_url, _api_key(chosen), timeouts)
-    registration = Registration(repository, sync, registrations, now, chosen.settle_seconds)
+    table = Table(client, chosen.uploads_table, clock)
+    repository, quotas = UploadRepository(table), QuotaStore(table, clock)
+    caller_ids, idempotency, due = (
+        CallerIds(table),
+        IdempotencyRecords(table, clock),
+        DueIndex(table),
+    )
+    line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), clock)
+    registrations = RegistrationLimiter(table, chosen.registrations_per_minute, clock)
+    sync = SyncClient(chosen.sync_base_url, _api_key(chosen, clock), clock, timeouts)
+    registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
     uploads = UploadService(
         repository,
         quotas,
@@ -127,19 +133,20 @@ def build(
         sync,
         registration,
         registrations,
-        now,
+        clock,
         chosen.sync_storage_hosts,
         chosen.upload_window_seconds * 1000,
     )
     per_minute = chosen.sweep_registers_per_minute
     kinds = {
-        recovery.KIND: UploadRecovery(repository, due, registration, now, per_minute).task,
+        recovery.KIND: UploadRecovery(repository, due, registration, clock, per_minute).task,
     }
     # A public URL may occupy a worker until its time-out, so no file waits behind one.
     shards = (FILE_SHARDS, (URL_SHARD,))
     return Broker(
         settings=chosen,
-        authenticator=_authenticator(chosen, caller_ids),
+        clock=clock,
+        authenticator=_authenticator(chosen, caller_ids, clock),
         caller_ids=caller_ids,
         quotas=quotas,
         idempotency=idempotency,
@@ -150,7 +157,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=Sweeper(due, kinds, shards, quotas, now, per_minute),
+        sweeper=Sweeper(due, kinds, shards, quotas, clock, per_minute),
     )
 
 
@@ -170,13 +177,17 @@ def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:
     return chosen, client
 
 
-def _api_key(chosen: Settings) -> CachedSecret:
+def _api_key(chosen: Settings, clock: Clock) -> CachedSecret:
     if chosen.sync_api_key_parameter:
-        return secrets.parameter(clients.ssm, chosen.sync_api_key_parameter, settings.api_key)
-    return secrets.fixed(chosen.sync_api_key or "")
+        return secrets.parameter(
+            clients.ssm, chosen.sync_api_key_parameter, settings.api_key, clock
+        )
+    return secrets.fixed(chosen.sync_api_key or "", clock)
 
 
-def _authenticator(chosen: Settings, caller_ids: CallerIds) -> Authenticator | Everybody:
+def _authenticator(
+    chosen: Settings, caller_ids: CallerIds, clock: Clock
+) -> Authenticator | Everybody:
     limits = Limits(
         max_upload_bytes=chosen.max_upload_bytes,
         content_types=chosen.allowed_content_types,
@@ -192,19 +203,19 @@ def _authenticator(chosen: Settings, caller_ids: CallerIds) -> Authenticator | E
         # Imported here: a broker with a shared secret fetches no keys.
         from chalicelib.auth.jwks import Jwks  # noqa: PLC0415 - as above
 
-        verifying = Jwks(chosen.jwt_jwks_url)
+        verifying = Jwks(chosen.jwt_jwks_url, clock)
     elif chosen.jwt_secret_parameter:
         name = chosen.jwt_secret_parameter
-        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret))
+        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret, clock))
     else:
-        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or ""))
+        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or "", clock))
     rules = Rules(
         issuer=chosen.jwt_issuer,
         audiences=chosen.jwt_audience,
         audience_claim=chosen.jwt_audience_claim,
         limits_claim=chosen.limits_claim,
     )
-    return Authenticator(verifying, rules, limits, caller_ids.of)
+    return Authenticator(verifying, rules, limits, caller_ids.of, clock)
 
 
 def sweep(milliseconds_left: int) -> None:

@@ -8,12 +8,12 @@ next request after two minutes.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
+from chalicelib.core.clock import Clock
 
 KEEP_SECONDS = 25 * 3600  # the promise is 24 hours; DynamoDB's TTL is never early
 RUNNING_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
@@ -54,12 +54,12 @@ class IdempotencyRecords:
 
     Args:
         table: The broker's table.
-        now: Milliseconds since 1970.
+        clock: The time.
     """
 
-    def __init__(self, table: Table, now: Callable[[], int]) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
-        self._now = now
+        self._clock = clock
 
     def take(self, caller_id: str, key: RequestKey, upload_id: str) -> IdempotencyRecord:
         """Take a key for a new upload, or find the upload that it stands for.
@@ -68,7 +68,7 @@ class IdempotencyRecords:
             RequestInProgress: The first request with this key still runs.
             IdempotencyKeyReused: The first request with this key had another body.
         """
-        now = self._now()
+        now = self._clock.now()
         digest = hashlib.sha256(key.text.encode()).hexdigest()
         pk = f"key#{caller_id}#{digest}"
         item = {

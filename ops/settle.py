@@ -4,7 +4,7 @@ The same conditional writes as the broker's: a lease first, so that no attempt o
 under way, and an asset only if no other upload has recorded it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Any
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
+from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
@@ -55,7 +56,7 @@ class Settler:
         store: The records.
         table: The same, for what is read without its caller.
         upstream: sync.
-        now: Milliseconds since 1970.
+        clock: The time.
         settle_seconds: As the broker's.
     """
 
@@ -64,13 +65,13 @@ class Settler:
         store: UploadRepository,
         table: Table,
         upstream: SyncClient,
-        now: Callable[[], int],
+        clock: Clock,
         settle_seconds: int,
     ) -> None:
         self._repository = store
         self._table = table
         self._sync = upstream
-        self._now = now
+        self._clock = clock
         self._settle_seconds = settle_seconds
 
     def read(self, upload_id: str) -> Upload:
@@ -113,11 +114,11 @@ class Settler:
             asset = self._sync.read(asset_id)
             self._check(leased, asset)
         except (Problem, errors.BrokerError) as error:
-            self._repository.release(leased, self._now())
+            self._repository.release(leased, self._clock.now())
             raise _explained(error, asset_id) from error
-        claim = self._repository.record(leased, asset, looked_up=True, now=self._now())
+        claim = self._repository.record(leased, asset, looked_up=True, now=self._clock.now())
         if not claim.granted:
-            self._repository.release(leased, self._now())
+            self._repository.release(leased, self._clock.now())
             raise Problem(
                 f"The asset {asset_id} is recorded as another upload's.",
                 f"`claim#{asset_id}` in the table says which.",
@@ -130,7 +131,7 @@ class Settler:
             Problem: sync. may still be at it.
         """
         attempt = upload.attempt
-        if attempt is not None and attempt.settle_at >= self._now():
+        if attempt is not None and attempt.settle_at >= self._clock.now():
             until = _time(attempt.settle_at)
             raise Problem(
                 f"sync. may still carry the registration out, until {until}.",
@@ -141,15 +142,15 @@ class Settler:
             "code": FileRejected.code,
             "detail": "Nobody could find out what became of it. Upload it again.",
         }
-        if not self._repository.fail(leased, problem, self._now()).granted:
+        if not self._repository.fail(leased, problem, self._clock.now()).granted:
             raise Problem("Somebody else moved the upload meanwhile.", "Look at it again.")
 
     def _lease(self, upload: Upload) -> Upload:
         if upload.status is not Status.REGISTERING:
             raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
-        now = self._now()
+        now = self._clock.now()
         claim = self._repository.lease_look(
-            upload, plan_attempt(self._now(), self._settle_seconds), now
+            upload, plan_attempt(self._clock.now(), self._settle_seconds), now
         )
         if not claim.granted or claim.upload is None:
             raise Problem(
@@ -190,7 +191,7 @@ def _candidate(why: str, asset: Json, claims: Mapping[str, AssetOwners]) -> Cand
 
 
 def settler(
-    environment: Mapping[str, str], account: Account, terminal: Terminal, now: Callable[[], int]
+    environment: Mapping[str, str], account: Account, terminal: Terminal, clock: Clock
 ) -> Settler:
     """Make a settler of a stage.
 
@@ -208,9 +209,9 @@ def settler(
     except errors.Misconfigured as error:
         raise Problem(error.detail, "Put .chalice/config.json right.") from error
     client: Any = account.client("dynamodb")
-    table = Table(client, chosen.uploads_table)
-    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(found.value or ""))
-    return Settler(UploadRepository(table), table, upstream, now, chosen.settle_seconds)
+    table = Table(client, chosen.uploads_table, clock)
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(found.value or "", clock), clock)
+    return Settler(UploadRepository(table), table, upstream, clock, chosen.settle_seconds)
 
 
 def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:

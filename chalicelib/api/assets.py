@@ -68,7 +68,9 @@ def register(request: Request, broker: Broker) -> Response:
     log.note(uploadId=outcome.upload.id)
     answer = serializers.outcome(outcome, request, 201)
     return replace(
-        answer, headers=answer.headers | serializers.rate_limit(used, request.caller.limits, None)
+        answer,
+        headers=answer.headers
+        | serializers.rate_limit(used, request.caller.limits, None, broker.clock.now()),
     )
 
 

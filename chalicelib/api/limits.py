@@ -12,6 +12,7 @@ routes = Routes[Broker](__name__)
 def read(request: Request, broker: Broker) -> Response:
     """Read what you may upload, to refuse early in the browser."""
     limits = request.caller.limits
+    now = broker.clock.now()
     used = broker.quotas.read(request.caller.id)
     line = broker.line.standing(request.caller.id)
     return Response(
@@ -19,8 +20,8 @@ def read(request: Request, broker: Broker) -> Response:
         {
             "maxUploadBytes": limits.max_upload_bytes,
             "contentTypes": list(limits.content_types),
-            **serializers.quota(used, limits),
+            **serializers.quota(used, limits, now),
             "line": serializers.line(line),
         },
-        serializers.rate_limit(used, limits, line),
+        serializers.rate_limit(used, limits, line, now),
     )

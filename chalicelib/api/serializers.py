@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from datetime import UTC, datetime
 
 from chalicelib.core import errors
@@ -39,17 +38,17 @@ def upload(one: Upload) -> Json:
     }
 
 
-def pending(one: Upload, relay: str | None = None, now: float | None = None) -> Json:
+def pending(one: Upload, relay: str | None, now: int) -> Json:
     """Write a pending Upload with all that the PUT needs.
 
     Args:
         one: The upload.
         relay: The origin that relays to storage, or None. The signature stays good: it covers
             storage's host, to which the relay sends path and query as they are.
-        now: Seconds since 1970, of which `expiresIn` counts.
+        now: Milliseconds since 1970, from which `expiresIn` counts.
     """
     target = one.targets[-1]
-    left = target.expires_at / 1000 - (time.time() if now is None else now)
+    left = (target.expires_at - now) / 1000
     return upload(one) | {
         "uploadUrl": _by(relay, target.upload_url),
         "method": "PUT",
@@ -87,10 +86,9 @@ def location(request: Request, one: Upload) -> str:
     return f"{request.prefix}/uploads/{one.id}"
 
 
-def quota(used: Usage, limits: Limits, now: float | None = None) -> Json:
+def quota(used: Usage, limits: Limits, now: int) -> Json:
     """Write what is left of a caller's quotas, as `schemas/limits.json` has it."""
-    moment = int((time.time() if now is None else now) * 1000)
-    resets = {"resetsIn": usage.seconds_left(moment)}
+    resets = {"resetsIn": usage.seconds_left(now)}
     return {
         "openUploads": _left(limits.max_open_uploads, used.open),
         "uploadsPerDay": _left(limits.uploads_per_day, used.uploads) | resets,
@@ -114,12 +112,9 @@ def line(standing: LineStanding) -> Json:
     }
 
 
-def rate_limit(
-    used: Usage, limits: Limits, line: LineStanding | None, now: float | None = None
-) -> dict[str, str]:
+def rate_limit(used: Usage, limits: Limits, line: LineStanding | None, now: int) -> dict[str, str]:
     """Tell what is left of a caller's quotas, and of the line's places."""
-    moment = int((time.time() if now is None else now) * 1000)
-    headers = usage.rate_limit(used, limits, moment)
+    headers = usage.rate_limit(used, limits, now)
     if line is None:
         return headers
     return {name: f"{headers[name]}, {value}" for name, value in line.headers().items()}

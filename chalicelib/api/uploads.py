@@ -76,11 +76,12 @@ def begin(request: Request, broker: Broker) -> Response:
     ticket = request.headers.get("upload-ticket")
     upload, used, line = broker.uploads.begin(request.caller, file, key, ticket)
     log.note(uploadId=upload.id)
-    headers = serializers.rate_limit(used, request.caller.limits, line)
+    now = broker.clock.now()
+    headers = serializers.rate_limit(used, request.caller.limits, line, now)
     headers["Location"] = serializers.location(request, upload)
     is_pending = upload.status is Status.PENDING
     relay = broker.settings.storage_relay
-    body = serializers.pending(upload, relay) if is_pending else serializers.upload(upload)
+    body = serializers.pending(upload, relay, now) if is_pending else serializers.upload(upload)
     return Response(201, body, headers)
 
 
@@ -166,7 +167,7 @@ def renew(request: Request, broker: Broker) -> Response:
     """Get a fresh address for a pending upload whose address is about to expire."""
     ticket = request.headers.get("upload-ticket")
     upload, line = broker.uploads.renew(request.caller, _upload_id(request), ticket)
-    body = serializers.pending(upload, broker.settings.storage_relay)
+    body = serializers.pending(upload, broker.settings.storage_relay, broker.clock.now())
     return Response(200, body, line.headers() if line else {})
 
 

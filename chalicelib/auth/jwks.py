@@ -6,8 +6,7 @@ request to the provider is bounded; and a provider that is down locks nobody out
 
 import json
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -17,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from chalicelib.auth.keys import Key
 from chalicelib.core import errors, log
 from chalicelib.core.allowance import Allowance
+from chalicelib.core.clock import Clock
 
 KEEP_SECONDS = 600.0  # how long a withdrawn key is still accepted
 RETRY_SECONDS = 30.0  # when a timed refresh that failed is tried again
@@ -32,7 +32,7 @@ class Jwks:
 
     Args:
         url: Where the JSON Web Key Set is.
-        monotonic: Seconds of a clock that never jumps.
+        clock: The time.
         seconds: How long one fetch may take.
 
     Raises:
@@ -44,7 +44,7 @@ class Jwks:
     def __init__(
         self,
         url: str,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock,
         seconds: float = FETCH_SECONDS,
     ) -> None:
         if not algorithms.has_crypto:
@@ -52,14 +52,14 @@ class Jwks:
                 "JWT_JWKS_URL is not usable: the package cryptography must be in requirements.txt"
             )
         self._url = url
-        self._monotonic = monotonic
+        self._clock = clock
         self._seconds = seconds
         self._keys: dict[str | None, list[Key]] = {}
         self._all: list[Key] = []
-        self._due = monotonic()
+        self._due = clock.monotonic()
         self._has_failed = True
         self._fetches = 0
-        self._allowance = Allowance(monotonic)
+        self._allowance = Allowance(clock)
         self._lock = threading.Lock()
 
     def keys(self, header: Mapping[str, Any]) -> list[Key]:
@@ -74,7 +74,7 @@ class Jwks:
         """
         kid = header.get("kid")
         seen = self._fetches
-        if self._monotonic() >= self._due:
+        if self._clock.monotonic() >= self._due:
             # Requests that have keys keep using them while one of them fetches.
             self._refresh(seen, wait=not self._all, is_due=True)
         found = self._known(kid)
@@ -116,7 +116,7 @@ class Jwks:
             found = _parse(self._download())
         except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
             self._has_failed = True
-            self._due = self._monotonic() + RETRY_SECONDS
+            self._due = self._clock.monotonic() + RETRY_SECONDS
             log.event("jwks_not_read", level=40, reason=type(error).__name__)
             return
         by_kid: dict[str | None, list[Key]] = {}
@@ -124,12 +124,12 @@ class Jwks:
             by_kid.setdefault(kid, []).append(key)
         self._keys, self._all = by_kid, [key for _, key in found]
         self._has_failed = False
-        self._due = self._monotonic() + KEEP_SECONDS
+        self._due = self._clock.monotonic() + KEEP_SECONDS
         if not found:
             log.event("jwks_without_keys", level=40)
 
     def _download(self) -> bytes:
-        deadline = self._monotonic() + self._seconds
+        deadline = self._clock.monotonic() + self._seconds
         with requests.Session() as session:
             # Neither proxies nor .netrc of the machine have a part in this.
             session.trust_env = False
@@ -147,7 +147,7 @@ class Jwks:
                 # A read that waited for a full block would let a trickle outlast the deadline.
                 while chunk := response.raw.read1(16384):
                     content += chunk
-                    if len(content) > MAX_BYTES or self._monotonic() > deadline:
+                    if len(content) > MAX_BYTES or self._clock.monotonic() > deadline:
                         raise ValueError("the answer has no end")
         return bytes(content)
 

@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jwt
@@ -12,6 +11,7 @@ from chalicelib.auth.caller import Caller, CallerId
 from chalicelib.auth.claims import Rules, TokenRefusedError, shown
 from chalicelib.auth.keys import Keys
 from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 from chalicelib.quotas.limits import Limits
 
 MAX_TOKEN_BYTES = 8192
@@ -36,7 +36,7 @@ class Authenticator:
         rules: What they must say.
         limits: What every caller may do.
         caller_id: Names a caller by issuer and subject.
-        now: Seconds since 1970.
+        clock: The time.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Authenticator:
         rules: Rules,
         limits: Limits,
         caller_id: CallerId,
-        now: Callable[[], float] = time.time,
+        clock: Clock,
     ) -> None:
         self._keys = keys
         self._rules = rules
         self._limits = limits
         self._caller_id = caller_id
-        self._now = now
+        self._clock = clock
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who sent the request.
@@ -107,7 +107,7 @@ class Authenticator:
         if not isinstance(claims, dict):
             detail = "The token's payload is not a JSON object."
             raise TokenRefusedError("malformed_payload", detail)
-        self._rules.check(claims, self._now())
+        self._rules.check(claims, self._clock.now() / 1000)
         return claims
 
     def _payload(self, token: str, header: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ that it no longer holds, so that it can be rotated without a deploy.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.allowance import REFRESH_SECONDS, Allowance
+from chalicelib.core.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -25,18 +25,16 @@ class CachedSecret:
 
     Args:
         load: Reads it. Raises ValueError with what would be right, or SecretsUnavailable.
-        monotonic: Seconds of a clock that never jumps.
+        clock: The time.
     """
 
-    def __init__(
-        self, load: Callable[[], str], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, load: Callable[[], str], clock: Clock) -> None:
         self._load = load
-        self._monotonic = monotonic
+        self._clock = clock
         self._value: str | None = None
         self._failure: errors.BrokerError | None = None
         self._read_at = 0.0
-        self._allowance = Allowance(monotonic)
+        self._allowance = Allowance(clock)
         self._lock = threading.Lock()
 
     def current(self) -> str:
@@ -73,11 +71,11 @@ class CachedSecret:
             return self._value != stale
 
     def _is_due(self) -> bool:
-        return self._value is None or self._monotonic() - self._read_at > KEEP_SECONDS
+        return self._value is None or self._clock.monotonic() - self._read_at > KEEP_SECONDS
 
     def _read(self) -> None:
         """Read, and keep the old value where that fails."""
-        self._read_at = self._monotonic()
+        self._read_at = self._clock.monotonic()
         try:
             self._value = self._load()
             self._failure = None
@@ -96,13 +94,13 @@ class CachedSecret:
         return "CachedSecret(...)"
 
 
-def fixed(value: str) -> CachedSecret:
+def fixed(value: str, clock: Clock) -> CachedSecret:
     """Make a secret of a value that never changes, as one from the environment."""
-    return CachedSecret(lambda: value)
+    return CachedSecret(lambda: value, clock)
 
 
 def parameter(
-    client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str]
+    client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str], clock: Clock
 ) -> CachedSecret:
     """Make a secret of an SSM SecureString.
 
@@ -110,6 +108,7 @@ def parameter(
         client: Makes the client; called only when the parameter is read.
         name: The parameter's name.
         check: Returns the value, or raises ValueError with what would be right.
+        clock: The time.
     """
 
     def load() -> str:
@@ -125,4 +124,4 @@ def parameter(
             raise ValueError("of the type SecureString")
         return check(answer["Parameter"]["Value"].strip())
 
-    return CachedSecret(load)
+    return CachedSecret(load, clock)

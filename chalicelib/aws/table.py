@@ -3,8 +3,7 @@
 import logging
 import random
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws import codec
 from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -111,15 +111,13 @@ class Table:
     Args:
         client: A DynamoDB client.
         name: The table's name.
-        sleep: Waits for a number of seconds.
+        clock: The time.
     """
 
-    def __init__(
-        self, client: "DynamoDBClient", name: str, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: "DynamoDBClient", name: str, clock: Clock) -> None:
         self._client = client
         self._name = name
-        self._sleep = sleep
+        self._clock = clock
 
     def get(self, pk: str) -> codec.Item | None:
         """Read an item as it stands now."""
@@ -181,7 +179,7 @@ class Table:
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         """Send a request, again after a conflict."""
         for number in range(CONFLICT_TRIES):
-            started = time.monotonic()
+            started = self._clock.monotonic()
             try:
                 answer: dict[str, Any] = getattr(self._client, operation)(**request)
             except BotoCoreError as error:
@@ -191,8 +189,8 @@ class Table:
             else:
                 return answer
             finally:
-                log.dynamodb_spent(time.monotonic() - started)
-            self._sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
+                log.dynamodb_spent(self._clock.monotonic() - started)
+            self._clock.sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
     @staticmethod

@@ -1,6 +1,6 @@
 """How often a stranger may make the broker ask another service."""
 
-from collections.abc import Callable
+from chalicelib.core.clock import Clock
 
 BURST = 5  # how often in a row a stranger is believed
 REFRESH_SECONDS = 10.0  # how often after that; a flood of forgeries must not reach the service
@@ -13,14 +13,14 @@ class Allowance:
     its owner guards it by a lock.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._left = float(BURST)
-        self._at = monotonic()
+        self._at = clock.monotonic()
 
     def take(self) -> bool:
         """Use one, if there is one."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         self._left = min(float(BURST), self._left + (now - self._at) / REFRESH_SECONDS)
         self._at = now
         if self._left < 1:

@@ -1,6 +1,5 @@
 """Finishes what no request finished: closed tabs, killed processes, ambiguous outcomes."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.due_index import DueIndex, DueItem
 from chalicelib.core import errors, log
-from chalicelib.core.clock import HOUR, MINUTE
+from chalicelib.core.clock import HOUR, MINUTE, Clock
 from chalicelib.core.tasks import Task
 from chalicelib.quotas.store import QuotaStore
 
@@ -54,7 +53,7 @@ class Sweeper:
         kinds: For each kind of item, the function that makes its task.
         shards: The shards of the index, in groups of which each one waits for those before.
         quotas: Counts the capped requests of all containers.
-        now: Milliseconds since 1970.
+        clock: The time.
         per_minute: Capped requests that all sweeps together may send in a minute.
     """
 
@@ -64,14 +63,14 @@ class Sweeper:
         kinds: Mapping[str, Callable[[DueItem], Task | None]],
         shards: Sequence[tuple[str, ...]],
         quotas: QuotaStore,
-        now: Callable[[], int],
+        clock: Clock,
         per_minute: int,
     ) -> None:
         self._index = index
         self._kinds = kinds
         self._shards = shards
         self._quotas = quotas
-        self._now = now
+        self._clock = clock
         self._per_minute = per_minute
 
     def run(self, seconds: float) -> Sweep:
@@ -83,7 +82,7 @@ class Sweeper:
         # Imported here: what answers browsers never sweeps.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
 
-        ends = time.monotonic() + seconds
+        ends = self._clock.monotonic() + seconds
         done = Sweep(0, 0, 0.0)
         is_all = True
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -96,7 +95,7 @@ class Sweeper:
                 "sweep",
                 found=done.found,
                 settled=done.settled,
-                backlog=0 if is_all else self._index.backlog(shards, self._now()),
+                backlog=0 if is_all else self._index.backlog(shards, self._clock.now()),
                 oldestSeconds=done.oldest_seconds,
             )
         return done
@@ -117,7 +116,7 @@ class Sweeper:
             if not due:
                 return done, True
             for start in range(0, len(due), CHUNK):
-                if time.monotonic() >= ends:
+                if self._clock.monotonic() >= ends:
                     return done, False
                 chunk = due[start : start + CHUNK]
                 seen |= {(one.kind, one.id) for one in chunk}
@@ -128,7 +127,7 @@ class Sweeper:
 
     def _due(self, shards: tuple[str, ...]) -> list[DueItem]:
         """Return some of what is due: each caller's longest due first, then each one's second."""
-        now = self._now()
+        now = self._clock.now()
         due = [one for shard in shards for one in self._index.due(shard, now, BATCH)]
         due.sort(key=lambda one: one.at)
         ranks: Counter[str] = Counter()
@@ -149,7 +148,7 @@ class Sweeper:
         read = zip(chunk, pool.map(self._task, chunk), strict=True)
         tasks = [(due, task) for due, task in read if task is not None]
         costs = [task.cost for _, task in tasks]
-        minute = self._now() // MINUTE
+        minute = self._clock.now() // MINUTE
         granted = (
             self._quotas.allow("sweep", minute, sum(costs), self._per_minute) if any(costs) else 0
         )
@@ -160,7 +159,7 @@ class Sweeper:
         ]
         settled = list(pool.map(lambda one: self._run(one[0], one[1], ends), chosen))
         oldest = max((task.age_seconds for _, task in tasks), default=0.0)
-        is_all = len(chosen) == len(tasks) and time.monotonic() < ends
+        is_all = len(chosen) == len(tasks) and self._clock.monotonic() < ends
         return Sweep(len(chunk), sum(settled), oldest), is_all
 
     def _task(self, due: DueItem) -> Task | None:
@@ -179,7 +178,7 @@ class Sweeper:
 
     def _run(self, due: DueItem, task: Task, ends: float) -> bool:
         """Run a task; return whether nothing is left to do. A failure must not block the others."""
-        if time.monotonic() > ends:
+        if self._clock.monotonic() > ends:
             return False
         try:
             return task.run()
@@ -193,7 +192,7 @@ class Sweeper:
     def _postpone(self, due: DueItem) -> None:
         # If postponing fails, the item stays first and the next sweep postpones it.
         with suppress(errors.BrokerError):
-            self._index.postpone(due.kind, due.id, self._now() + HOUR)
+            self._index.postpone(due.kind, due.id, self._clock.now() + HOUR)
 
 
 def _id(due: DueItem) -> dict[str, Any]:

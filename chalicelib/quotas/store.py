@@ -1,9 +1,10 @@
 """The callers' quotas in DynamoDB; `usage.py` describes the item."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
+from chalicelib.core.clock import Clock
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import MOST_REFUNDS, Reservation, Usage, day_of, read_usage, refusal
 
@@ -13,12 +14,12 @@ class QuotaStore:
 
     Args:
         table: The broker's table.
-        now: Milliseconds since 1970.
+        clock: The time.
     """
 
-    def __init__(self, table: Table, now: Callable[[], int]) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
-        self._now = now
+        self._clock = clock
 
     def reserve(self, caller_id: str, limits: Limits, upload_id: str, size: int) -> Usage:
         """Take a place for an upload, by one atomic write.
@@ -30,7 +31,7 @@ class QuotaStore:
             QuotaExceeded: There is no place.
         """
         while True:
-            now = self._now()
+            now = self._clock.now()
             day = day_of(now)
             written = self._table.write(_reservation(caller_id, limits, upload_id, size, now))
             used = read_usage(codec.plain(written.item or {}), day)
@@ -60,7 +61,7 @@ class QuotaStore:
 
     def read(self, caller_id: str) -> Usage:
         """Read what a caller has used."""
-        item, now = self._table.get(f"quota#{caller_id}"), self._now()
+        item, now = self._table.get(f"quota#{caller_id}"), self._clock.now()
         used = read_usage(codec.plain(item or {}), day_of(now))
         return used.without_stale(now)
 

@@ -9,13 +9,13 @@ it is now, and the decision is made anew.
 
 import math
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table, WriteResult
 from chalicelib.core import errors, log, wording
+from chalicelib.core.clock import Clock
 from chalicelib.ratelimit import policy
 from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
 from chalicelib.ratelimit.slots import UNUSED, Slot, Slowdown, caller_number
@@ -94,21 +94,18 @@ class Line:
     Args:
         table: The broker's table.
         budget: The budget, and how long anybody may have to wait.
-        now: Milliseconds since 1970.
-        sleep: Waits for a number of seconds.
+        clock: The time.
     """
 
     def __init__(
         self,
         table: Table,
         budget: Budget,
-        now: Callable[[], int],
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock,
     ) -> None:
         self._table = table
         self._budget = budget
-        self._now = now
-        self._sleep = sleep
+        self._clock = clock
         # Until the table's own secret has been read, no ticket proves anything.
         self._tickets = Tickets(secrets.token_bytes(SECRET_BYTES))
         self._known_full: dict[int, tuple[int, int]] = {}
@@ -141,7 +138,7 @@ class Line:
 
     def refuse_known(self, caller_id: str, ticket: str | None) -> None:
         """Refuse without asking DynamoDB, where it has just been asked. Raises as `enter` does."""
-        turn, now = self._read_ticket(caller_id, ticket), self._now()
+        turn, now = self._read_ticket(caller_id, ticket), self._clock.now()
         if not turn:
             caller = caller_number(caller_id)
             known_at, opens_at, waiting = self._full_but_for
@@ -164,10 +161,10 @@ class Line:
         caller = caller_number(opening.caller_id)
         with _counted():
             for _ in range(TRIES):
-                wait = opening.place.at - self._now()
+                wait = opening.place.at - self._clock.now()
                 if wait > 0:
-                    self._sleep(wait / 1000)
-                stamp = self._now()
+                    self._clock.sleep(wait / 1000)
+                stamp = self._clock.now()
                 changed = opening.seen.line.with_grant(opening.place, caller, stamp)
                 written = self._write(opening.seen.raw, changed)
                 number = opening.place.slot
@@ -200,7 +197,7 @@ class Line:
         change = Change(
             pk=PK,
             condition="NOT #slow.#until BETWEEN :until AND :furthest",
-            values={"until": slower.until, "furthest": self._now() + FURTHEST_PAUSE},
+            values={"until": slower.until, "furthest": self._clock.now() + FURTHEST_PAUSE},
             sets={"slow": asdict(slower)},
         )
         self._table.write(change)
@@ -239,7 +236,7 @@ class Line:
         line = policy.Line(
             budget=self._budget,
             slots={number: Slot.decode(value) for number, value in raw.items()},
-            now=self._now(),
+            now=self._clock.now(),
             slowdown=self._slowdown(item),
         )
         return _Seen(raw, line)
@@ -273,11 +270,11 @@ class Line:
         """
         ahead = 0
         for _ in range(STAMPS):
-            now = self._now()
+            now = self._clock.now()
             late = now - slot.granted.at
             if late <= policy.LAG:
                 if late < 0:
-                    self._sleep(-late / 1000)
+                    self._clock.sleep(-late / 1000)
                 return
             ahead = min(max(late, 2 * ahead), FURTHEST)
             moved = slot.granted._replace(at=now + ahead)
@@ -293,12 +290,12 @@ class Line:
     def _mind_slowdown(self, written: WriteResult) -> None:
         """Keep back whose place was found before another container was told to slow down."""
         slowdown = self._slowdown(written.item or {})
-        if slowdown and slowdown.until > self._now():
+        if slowdown and slowdown.until > self._clock.now():
             raise self._come_again(slowdown.until)
 
     def _refuse_early(self, caller_id: str, turn: int | None) -> None:
         """Send back who comes long before the turn that the ticket proves."""
-        if turn and turn > self._now() + policy.EARLY:
+        if turn and turn > self._clock.now() + policy.EARLY:
             raise self._waiting(caller_id, turn, None)
 
     def _remember_full(self, caller: int, line: policy.Line, full: Full) -> None:
@@ -322,7 +319,7 @@ class Line:
         )
 
     def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
-        seconds = (at - policy.LEAD - self._now()) / 1000
+        seconds = (at - policy.LEAD - self._clock.now()) / 1000
         fields: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
         if turn is not None:
             fields["position"] = turn.position
@@ -334,7 +331,7 @@ class Line:
         )
 
     def _come_again(self, opens_at: int) -> errors.WaitingInLine:
-        seconds = (opens_at - self._now()) / 1000
+        seconds = (opens_at - self._clock.now()) / 1000
         return errors.WaitingInLine(
             f"Many uploads are starting. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
@@ -344,7 +341,7 @@ class Line:
     def _full(self, opens_at: int) -> errors.LineFull:
         # They must not all come back in one moment.
         later = secrets.randbelow(self._budget.max_wait // 10 + 1)
-        seconds = (opens_at + later - self._now()) / 1000
+        seconds = (opens_at + later - self._clock.now()) / 1000
         return errors.LineFull(
             f"Too many uploads are waiting to start. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
@@ -357,7 +354,7 @@ class Line:
             return None
         at = self._tickets.read(caller_id, ticket)
         # One that is over proves nothing any more.
-        is_good = at is not None and at >= self._now() - policy.GRACE
+        is_good = at is not None and at >= self._clock.now() - policy.GRACE
         return at if is_good else policy.NO_TURN
 
     def _slowdown(self, item: codec.Item) -> Slowdown | None:
@@ -365,7 +362,7 @@ class Line:
         if "slow" not in item:
             return None
         slowdown = Slowdown(**codec.plain(item["slow"]["M"]))
-        return slowdown if slowdown.until <= self._now() + FURTHEST_PAUSE else None
+        return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
 
 
 def _slot(written: WriteResult, number: int) -> Slot:

@@ -19,14 +19,14 @@ Times are milliseconds since 1970.
 
 import secrets
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors, log, wording
-from chalicelib.core.clock import MINUTE
+from chalicelib.core.clock import MINUTE, Clock
 
 PK = "limit#registration"
 PER_CALLER = 30  # registrations of one caller in any ten seconds
@@ -94,13 +94,13 @@ class RegistrationLimiter:
     Args:
         table: The broker's table.
         per_minute: Registrations of all callers in a minute of the clock.
-        now: Milliseconds since 1970.
+        clock: The time.
     """
 
-    def __init__(self, table: Table, per_minute: int, now: Callable[[], int]) -> None:
+    def __init__(self, table: Table, per_minute: int, clock: Clock) -> None:
         self._table = table
         self._per_minute = per_minute
-        self._now = now
+        self._clock = clock
         self._copy = _Copy()
 
     @property
@@ -114,7 +114,7 @@ class RegistrationLimiter:
         Raises:
             RateLimited: Nothing is permitted yet.
         """
-        wait = self._copy.wait(caller_id, self._now(), self._per_minute)
+        wait = self._copy.wait(caller_id, self._clock.now(), self._per_minute)
         if wait:
             raise _refusal(wait)
 
@@ -127,7 +127,7 @@ class RegistrationLimiter:
         """
         for _ in range(TRIES):
             self.check_cached_refusal(caller_id)
-            change, entry = self._permit(caller_id, self._now())
+            change, entry = self._permit(caller_id, self._clock.now())
             written = self._table.write(change)
             self._copy = copy = _Copy.read(written.item)
             # boto3 repeats a write whose answer was lost, and is refused because of itself.
@@ -193,7 +193,7 @@ class RegistrationLimiter:
         Args:
             retry_after: Seconds for which Sync wants no registration.
         """
-        now = self._now()
+        now = self._clock.now()
         until = now + min(LONGEST_PAUSE, max(1000, int(retry_after * 1000)))
         change = Change(
             pk=PK,

@@ -5,7 +5,6 @@ sync. knows no idempotency key there. A presign makes nothing that lasts, and a 
 reads: both are repeated once after a failure that may pass.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
@@ -47,27 +47,27 @@ class SyncClient:
         base_url: Without a slash at the end.
         api_key: sync.'s key. A 401 makes it be read again, and the request be repeated with it.
         timeouts: How long to wait.
-        monotonic: Seconds of a clock that never jumps.
+        clock: The time.
     """
 
     def __init__(
         self,
         base_url: str,
         api_key: CachedSecret,
+        clock: Clock,
         timeouts: Timeouts = Timeouts(),
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._timeouts = timeouts
-        self._monotonic = monotonic
+        self._clock = clock
 
     @cached_property
     def _client(self) -> "Client":
         # Imported here, so that a route that asks nothing of sync. starts without an HTTP client.
         from chalicelib.syncapi.transport import Client  # noqa: PLC0415 - as above
 
-        return Client(self._monotonic)
+        return Client(self._clock)
 
     def presign(
         self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
@@ -142,12 +142,12 @@ class SyncClient:
         query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
         if project_id is not None:
             query["projectId"] = project_id
-        deadline = self._monotonic() + self._timeouts.look
+        deadline = self._clock.monotonic() + self._timeouts.look
         for number in range(MAX_LOOK_PAGES):
             if cursor is not None:
                 query["cursor"] = cursor
             try:
-                left = deadline - self._monotonic()
+                left = deadline - self._clock.monotonic()
                 if left <= 0:
                     return
                 page = self._twice("GET", "/v2/assets", left, query=query)
@@ -175,11 +175,11 @@ class SyncClient:
 
     def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send what may be repeated; the time limit is for both tries together."""
-        deadline = self._monotonic() + seconds
+        deadline = self._clock.monotonic() + seconds
         try:
             return self._call(method, path, seconds, **request)
         except (sync_errors.OutcomeUnknown, sync_errors.UpstreamUnreachable):
-            left = deadline - self._monotonic()
+            left = deadline - self._clock.monotonic()
             if left < 1:
                 raise
             return self._call(method, path, left, **request)
@@ -212,7 +212,7 @@ class SyncClient:
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send one request and read its whole answer within a number of seconds."""
         answer = self._client.send(method, self._base_url + path, seconds, key, **request)
-        return responses.read(*answer)
+        return responses.read(*answer, self._clock.now())
 
 
 def _is_url(text: str) -> bool:

@@ -1,7 +1,6 @@
 """What sync. answers: JSON, or a failure by the one table of its statuses and codes. Pure."""
 
 import json
-import time
 from email.utils import parsedate_to_datetime
 
 from chalicelib.core import errors, log
@@ -33,7 +32,7 @@ _DETAILS: dict[type[sync_errors.UpstreamError], str] = {
 DEFAULT_RETRY_AFTER = 10.0  # seconds, when sync. says "too many" and not until when
 
 
-def read(status: int, retry_after: str | None, content: bytes) -> Json:
+def read(status: int, retry_after: str | None, content: bytes, now: int) -> Json:
     """Turn an answer into its JSON object, or raise what it means."""
     try:
         body = json.loads(content)
@@ -46,7 +45,10 @@ def read(status: int, retry_after: str | None, content: bytes) -> Json:
     problem = body if isinstance(body, dict) else {}
     code = problem.get("errorCode") or problem.get("error_code")
     raise _refusal(
-        status, code if isinstance(code, str) else None, _message(problem), _seconds(retry_after)
+        status,
+        code if isinstance(code, str) else None,
+        _message(problem),
+        _seconds(retry_after, now),
     )
 
 
@@ -76,7 +78,7 @@ def _message(problem: Json) -> str:
     return message[:500] if isinstance(message, str) else ""
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: str | None, now: int) -> float | None:
     """Read `Retry-After`: whole seconds, or a date."""
     if not retry_after:
         return None
@@ -84,7 +86,7 @@ def _seconds(retry_after: str | None) -> float | None:
         if retry_after.isascii() and retry_after.isdigit():
             seconds = float(retry_after[:9])
         else:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            seconds = parsedate_to_datetime(retry_after).timestamp() - now / 1000
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER)

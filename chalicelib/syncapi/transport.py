@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from chalicelib.core import log
+from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 
@@ -33,16 +34,16 @@ class _Admission:
 
     Args:
         admit: Raises where it may not; None where nobody has to be asked.
-        monotonic: Seconds of a clock that never jumps.
+        clock: The time.
 
     Attributes:
         is_refused: Whether it may not.
         seconds: How long the asking took.
     """
 
-    def __init__(self, admit: Callable[[], None] | None, monotonic: Callable[[], float]) -> None:
+    def __init__(self, admit: Callable[[], None] | None, clock: Clock) -> None:
         self._admit = admit
-        self._monotonic = monotonic
+        self._clock = clock
         self.is_refused = False
         self.seconds = 0.0
 
@@ -59,11 +60,11 @@ class _Admission:
         """Ask."""
         if self._admit is None:
             return
-        began = self._monotonic()
+        began = self._clock.monotonic()
         self.is_refused = True
         self._admit()
         self.is_refused = False
-        self.seconds = self._monotonic() - began
+        self.seconds = self._clock.monotonic() - began
 
 
 class _AdmittingAdapter(HTTPAdapter):
@@ -121,12 +122,12 @@ class Client:
     """One keep-alive session.
 
     Args:
-        monotonic: Seconds of a clock that never jumps.
+        clock: The time.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._last_used = monotonic()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_used = clock.monotonic()
         self._session = requests.Session()
         # Neither proxies nor .netrc of the machine may see or replace the key.
         self._session.trust_env = False
@@ -161,8 +162,8 @@ class Client:
             UpstreamError: It may have been carried out.
             BrokerError: By `admit`; nothing was sent.
         """
-        admission = _Admission(admit, self._monotonic)
-        started = self._monotonic()
+        admission = _Admission(admit, self._clock)
+        started = self._clock.monotonic()
         if started - self._last_used > IDLE_SECONDS:
             self._session.close()
         try:
@@ -184,7 +185,7 @@ class Client:
                 "The connection to Sync broke. Try again in a moment."
             ) from error
         finally:
-            self._last_used = self._monotonic()
+            self._last_used = self._clock.monotonic()
             if not admission.is_refused:
                 log.count_upstream(self._last_used - started - admission.seconds)
         return Answer(response.status_code, response.headers.get("Retry-After"), content)
@@ -217,7 +218,7 @@ class Client:
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
                 raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
-            if self._monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise sync_errors.UpstreamTimeout(
                     "Sync did not respond in time. Try again in a moment."
                 )

@@ -1,10 +1,10 @@
 """What becomes of an asset that Sync has made for an upload: it is recorded, or deleted again."""
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
 from chalicelib.core import errors, log, wording
+from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import made_at, size_of
@@ -20,15 +20,13 @@ class Recording:
     Args:
         repository: The records.
         sync: Sync's API.
-        now: Milliseconds since 1970.
+        clock: The time.
     """
 
-    def __init__(
-        self, repository: UploadRepository, sync: SyncClient, now: Callable[[], int]
-    ) -> None:
+    def __init__(self, repository: UploadRepository, sync: SyncClient, clock: Clock) -> None:
         self._repository = repository
         self._sync = sync
-        self._now = now
+        self._clock = clock
 
     def record(self, upload: Upload, asset: Json, *, looked_up: bool) -> Outcome:
         """Record an asset as the upload's; the lease is held.
@@ -51,7 +49,7 @@ class Recording:
         if not (upload.is_file or is_ours):
             # Another caller's label, or another program's, is not for this caller to see.
             asset = {**asset, "name": upload.name}
-        claim = self._repository.record(upload, asset, looked_up=looked_up, now=self._now())
+        claim = self._repository.record(upload, asset, looked_up=looked_up, now=self._clock.now())
         if claim.granted and claim.upload is not None:
             log.moved(upload.id, Status.REGISTERED, lookedUp=looked_up, bytes=size)
             return Outcome(claim.upload)
@@ -62,9 +60,9 @@ class Recording:
     def _explain_unrecorded(self, upload: Upload, asset_id: str) -> None:
         """Deal with an asset that a 201 returned and that was not recorded."""
         claimed = self._repository.claims([asset_id]).get(asset_id)
-        if claimed is not None and claimed.deleting_until >= self._now():
+        if claimed is not None and claimed.deleting_until >= self._clock.now():
             # It will be gone in a moment, so the next attempt registers the URL anew.
-            self._repository.reopen(upload, self._now())
+            self._repository.reopen(upload, self._clock.now())
             log.moved(upload.id, Status.PENDING)
         elif claimed is None or upload.id not in claimed.owners:
             # The lease outlives every attempt, so this needs a clock that jumped or a container
@@ -100,7 +98,9 @@ class Recording:
                 code=error.code,
             )
         problem = {"code": error.code, "detail": error.detail}
-        claim = self._repository.fail(upload, problem, self._now(), asset if may_delete else None)
+        claim = self._repository.fail(
+            upload, problem, self._clock.now(), asset if may_delete else None
+        )
         log.moved(upload.id, Status.FAILED, code=error.code)
         if claim.granted and claim.upload is not None and claim.upload.discarded is not None:
             with suppress(errors.BrokerError):
@@ -115,7 +115,9 @@ class Recording:
         """
         asset_id = upload.discarded
         # Where sync. gives one asset for one URL, another caller may have registered it since.
-        if asset_id is not None and self._repository.begin_deletion(upload, asset_id, self._now()):
+        if asset_id is not None and self._repository.begin_deletion(
+            upload, asset_id, self._clock.now()
+        ):
             self._sync.delete(asset_id)
             log.event("asset_deleted", uploadId=upload.id, assetId=asset_id)
         self._repository.forget(upload.id)

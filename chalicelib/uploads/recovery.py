@@ -1,11 +1,11 @@
 """What is due of an upload: to finish it, to let it expire, or to delete what it must not keep."""
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
 from chalicelib.aws.due_index import DueIndex, DueItem
 from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 from chalicelib.core.tasks import Task
 from chalicelib.syncapi.errors import UpstreamError
 from chalicelib.uploads.errors import FileNotUploaded, TooManyUnknownUrls
@@ -23,7 +23,7 @@ class UploadRecovery:
         repository: The uploads.
         index: Where uploads are due.
         registration: Registers.
-        now: Milliseconds since 1970.
+        clock: The time.
         most_cost: The largest cost of a task.
     """
 
@@ -32,13 +32,13 @@ class UploadRecovery:
         repository: UploadRepository,
         index: DueIndex,
         registration: Registration,
-        now: Callable[[], int],
+        clock: Clock,
         most_cost: int,
     ) -> None:
         self._repository = repository
         self._index = index
         self._registration = registration
-        self._now = now
+        self._clock = clock
         self._most_cost = most_cost
 
     def task(self, due: DueItem) -> Task | None:
@@ -48,11 +48,11 @@ class UploadRecovery:
             return None
         # Each URL that may be tried costs a registration; a deletion costs none.
         cost = 0 if upload.status is Status.FAILED else min(len(upload.untried), self._most_cost)
-        age = (self._now() - upload.created_at) / 1000
+        age = (self._clock.now() - upload.created_at) / 1000
         return Task(age, cost, lambda: self._run(upload))
 
     def _run(self, upload: Upload) -> bool:
-        if upload.due_at is None or upload.due_at > self._now():
+        if upload.due_at is None or upload.due_at > self._clock.now():
             return False  # Another request changed it after the index was read.
         if upload.status not in {Status.PENDING, Status.REGISTERING}:
             return self._discard(upload)
@@ -60,7 +60,7 @@ class UploadRecovery:
             outcome = self._registration.complete(upload.owner, upload.id)
         except (errors.RateLimited, TooManyUnknownUrls) as error:
             # Otherwise it would be the first again, and block its caller's other uploads.
-            self._postpone(upload, self._now() + int((error.retry_after or 0) * 1000))
+            self._postpone(upload, self._clock.now() + int((error.retry_after or 0) * 1000))
             raise
         except FileNotUploaded:
             return self._expire(upload)
@@ -73,7 +73,7 @@ class UploadRecovery:
 
     def _expire(self, upload: Upload) -> bool:
         """Expire an upload whose bytes can't arrive any more; return whether it is expired."""
-        ends_at, now = upload.ends_at, self._now()
+        ends_at, now = upload.ends_at, self._clock.now()
         is_expired = now > ends_at and self._repository.expire(upload, ends_at, now).granted
         if is_expired:
             log.moved(upload.id, Status.EXPIRED)
@@ -85,7 +85,7 @@ class UploadRecovery:
             self._registration.discard(upload)
         except UpstreamError as error:
             # Otherwise it would stay the longest due, and a few of them would use up the cap.
-            self._postpone(upload, next_look(upload.updated_at, self._now()))
+            self._postpone(upload, next_look(upload.updated_at, self._clock.now()))
             log.event(
                 "asset_not_deleted",
                 level=logging.ERROR,

@@ -9,11 +9,11 @@ never leads to a POST.
 import logging
 import math
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from chalicelib.core import errors, log, wording
+from chalicelib.core.clock import Clock
 from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
@@ -54,7 +54,7 @@ class Registration:
         repository: The records.
         sync: Sync's API.
         limiter: Permits each POST.
-        now: Milliseconds since 1970.
+        clock: The time.
         settle_seconds: How long sync. may go on with a registration after the longest attempt.
     """
 
@@ -63,19 +63,19 @@ class Registration:
         repository: UploadRepository,
         sync: SyncClient,
         limiter: RegistrationLimiter,
-        now: Callable[[], int],
+        clock: Clock,
         settle_seconds: int,
     ) -> None:
         self._repository = repository
         self._sync = sync
         self._limiter = limiter
-        self._now = now
+        self._clock = clock
         self._settle_seconds = settle_seconds
-        self._recording = Recording(repository, sync, now)
+        self._recording = Recording(repository, sync, clock)
 
     def plan(self) -> Attempt:
         """Plan an attempt that starts now."""
-        return plan_attempt(self._now(), self._settle_seconds)
+        return plan_attempt(self._clock.now(), self._settle_seconds)
 
     def complete(self, owner: str, upload_id: str) -> Outcome:
         """Register an upload whose bytes are there; repeatable for ever with the same answer.
@@ -85,7 +85,7 @@ class Registration:
                 it can't be registered now.
         """
         self._refuse_known(owner, upload_id)
-        now = self._now()
+        now = self._clock.now()
         attempt = self.plan()
         claim = self._repository.lease_post(upload_id, owner, attempt, now)
         upload = claim.upload
@@ -118,7 +118,7 @@ class Registration:
             upload = self._repository.get(upload_id, owner)
             # What needs no POST is answered as ever.
             if upload is not None and upload.status is Status.PENDING:
-                refuse_early(upload, self._now())
+                refuse_early(upload, self._clock.now())
                 raise
 
     def _permit(self, upload: Upload) -> None:
@@ -129,7 +129,7 @@ class Registration:
             self._limiter.acquire(upload.owner)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._repository.reopen(upload, self._now(), frozenset(upload.tried))
+                self._repository.reopen(upload, self._clock.now(), frozenset(upload.tried))
             raise
 
     def post(
@@ -151,7 +151,7 @@ class Registration:
         tried = frozenset(upload.tried)
         refusal: sync_errors.UpstreamRefused | None = None
         for place in upload.untried:
-            now = self._now()
+            now = self._clock.now()
             # Whoever was frozen so long that its lease may be over must not POST any more.
             if now > attempt.first_post_at + ATTEMPT_SECONDS * 1000:
                 self._reopen(upload, tried)
@@ -163,7 +163,7 @@ class Registration:
                 asset = self._sync.register(address, upload.type, upload.name, upload.project_id)
             except sync_errors.OutcomeUnknown as error:
                 _lost(upload, error.code)
-                has_time = self._now() - began <= LOOK_BY_SECONDS * 1000
+                has_time = self._clock.now() - began <= LOOK_BY_SECONDS * 1000
                 return self.look(upload, began) if has_time else self._keep_looking(upload)
             except sync_errors.UpstreamRefused as error:
                 if error.is_final:
@@ -203,7 +203,7 @@ class Registration:
             began: When the call began.
         """
         attempt = _attempt(upload)
-        scan = ScanCursor.read(attempt.scan, self._now())
+        scan = ScanCursor.read(attempt.scan, self._clock.now())
         since = attempt.first_post_at - LOOK_BACK_SECONDS * 1000
         try:
             found = find_matches(self._sync, upload, since, scan.cursor)
@@ -212,7 +212,7 @@ class Registration:
             # A cursor that sync. does not take any more would never be taken.
             is_refused = scan.cursor is None or isinstance(error, sync_errors.UpstreamRefused)
             return self._keep_looking(upload, None if is_refused else scan)
-        verdict = reconcile(self._repository, upload, found, scan, self._now())
+        verdict = reconcile(self._repository, upload, found, scan, self._clock.now())
         if verdict.asset is not None:
             return self._recording.record(upload, verdict.asset, looked_up=True)
         if not upload.is_file and _is_over(verdict, attempt):
@@ -246,7 +246,7 @@ class Registration:
             self._repository.enter(claim.upload)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._repository.release(claim.upload, self._now())
+                self._repository.release(claim.upload, self._clock.now())
             raise
         return self.post(claim.upload, began=began)
 
@@ -260,7 +260,7 @@ class Registration:
 
     def _keep_looking(self, upload: Upload, scan: ScanCursor | None = None) -> Outcome:
         """Let go of the lease; the next call looks again, or goes on where this one stopped."""
-        self._repository.release(upload, self._now(), scan.write() if scan else None)
+        self._repository.release(upload, self._clock.now(), scan.write() if scan else None)
         return Outcome(upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
@@ -277,11 +277,13 @@ class Registration:
         ) from refusal
 
     def _reopen(self, upload: Upload, tried: frozenset[int], *, is_refused: bool = False) -> None:
-        if self._repository.reopen(upload, self._now(), tried, is_refused=is_refused).granted:
+        if self._repository.reopen(upload, self._clock.now(), tried, is_refused=is_refused).granted:
             log.moved(upload.id, Status.PENDING)
 
     def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
-        self._repository.fail(upload, {"code": error.code, "detail": error.detail}, self._now())
+        self._repository.fail(
+            upload, {"code": error.code, "detail": error.detail}, self._clock.now()
+        )
         log.moved(upload.id, Status.FAILED, code=error.code)
         return error
 

@@ -1,12 +1,12 @@
 """The use cases: begin, complete, renew, cancel, register a public URL, read."""
 
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 from chalicelib.idempotency import IdempotencyRecord, IdempotencyRecords, RequestKey
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.quotas.usage import Reservation, Usage
@@ -44,7 +44,7 @@ class UploadService:
         sync: Sync's API.
         registration: Registers what has landed.
         limiter: Permits registrations.
-        now: Milliseconds since 1970.
+        clock: The time.
         storage_hosts: Hosts of sync.'s storage; those seen in presigns are added.
         window: How long bytes may land at an address, in milliseconds.
     """
@@ -58,7 +58,7 @@ class UploadService:
         sync: SyncClient,
         registration: Registration,
         limiter: RegistrationLimiter,
-        now: Callable[[], int],
+        clock: Clock,
         storage_hosts: tuple[str, ...],
         window: int,
     ) -> None:
@@ -69,7 +69,7 @@ class UploadService:
         self._sync = sync
         self._registration = registration
         self._limiter = limiter
-        self._now = now
+        self._clock = clock
         self._storage_hosts = StorageHosts(storage_hosts, limiter)
         self._window = window
 
@@ -128,8 +128,8 @@ class UploadService:
         """
         upload = self.get(caller, upload_id)
         if upload.status is not Status.PENDING or not upload.is_file:
-            raise no_longer_pending(upload, self._now())
-        if upload.targets[-1].is_fresh(self._now()):
+            raise no_longer_pending(upload, self._clock.now())
+        if upload.targets[-1].is_fresh(self._clock.now()):
             return upload, None
         if len(upload.targets) >= MAX_TARGETS:
             raise UploadNotPending(
@@ -139,23 +139,23 @@ class UploadService:
         target = self._presign(
             caller, opening, upload.file_name or "", upload.content_type or "", upload.size or 0
         )
-        claim = self._repository.renew(upload, target, self._now())
+        claim = self._repository.renew(upload, target, self._clock.now())
         if claim.upload is None:
             raise errors.NotFound(NO_UPLOAD)
         # Where somebody else renewed in the same moment, theirs is as fresh as ours.
         if claim.upload.status is not Status.PENDING:
-            raise no_longer_pending(claim.upload, self._now())
+            raise no_longer_pending(claim.upload, self._clock.now())
         return claim.upload, opening.standing
 
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload; a cancelled one stays so."""
-        claim = self._repository.cancel(upload_id, caller.id, self._now())
+        claim = self._repository.cancel(upload_id, caller.id, self._clock.now())
         if claim.granted:
             log.moved(upload_id, Status.CANCELLED)
             return
         upload = _own(claim.upload, caller)
         if upload.status is not Status.CANCELLED:
-            raise no_longer_pending(upload, self._now())
+            raise no_longer_pending(upload, self._clock.now())
 
     def get(self, caller: Caller, upload_id: str) -> Upload:
         """Read one of the caller's uploads."""
@@ -192,7 +192,7 @@ class UploadService:
             # so just now.
             with suppress(errors.NotFound):
                 outcome = self._registration.complete(caller.id, upload_id)
-                if not is_posting(outcome.upload, self._now()):
+                if not is_posting(outcome.upload, self._clock.now()):
                     return outcome, self._quotas.read(caller.id)
             raise errors.RequestInProgress(
                 "This upload is starting already. Try again in a moment.",
@@ -310,7 +310,7 @@ class UploadService:
             # What is sent again, after a lost answer or with another key, needs its own place.
             self._line.take(found.pop() if found else self._line.enter(caller.id, ""))
 
-        issued_at = self._now()
+        issued_at = self._clock.now()
         try:
             presigned = self._sync.presign(file_name, content_type, size, admit)
         except sync_errors.UpstreamRefused as error:

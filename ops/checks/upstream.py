@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
+from chalicelib.core.clock import Clock
 from chalicelib.core.settings import Settings
 from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
@@ -145,16 +146,31 @@ def _through(address: str, host: str) -> Finding:
     )
 
 
+class _LambdaClock(Clock):
+    """The time at AWS, where the deployed broker runs.
+
+    Args:
+        patient: The stage, and what is known of it.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        self._patient = patient
+
+    def now(self) -> int:
+        """Return the time."""
+        return int((self._patient.now() + (self._patient.aws_ahead or 0)) * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._patient.sleep(seconds)
+
+
 def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
     client: Any = patient.account.client("dynamodb")
     budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
-    line = Line(
-        Table(client, chosen.uploads_table),
-        budget,
-        lambda: int((patient.now() + (patient.aws_ahead or 0)) * 1000),
-        patient.sleep,
-    )
-    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value))
+    clock = _LambdaClock(patient)
+    line = Line(Table(client, chosen.uploads_table, clock), budget, clock)
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value, clock), clock)
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
     except sync_errors.UpstreamBusy as error:

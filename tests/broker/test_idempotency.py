@@ -9,6 +9,7 @@ import requests
 from chalicelib import idempotency
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
+from chalicelib.core.clock import Clock
 from chalicelib.idempotency import IdempotencyRecords, RequestKey
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
@@ -215,7 +216,7 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 
 def test_taken_over(broker: RunningBroker, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
-    table = Table(clients.dynamodb(), broker.table)
+    table = Table(clients.dynamodb(), broker.table, Clock())
     bindings = IdempotencyRecords(table, broker.clock)
     first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)

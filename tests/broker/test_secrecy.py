@@ -172,7 +172,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     # As a complete, and a first request with a key, leave it while they run.
     tried = api.begin()["id"]
     plan = broker.registration.plan()
-    broker.repository.lease_post(tried, caller.id, plan, api.broker.clock())
+    broker.repository.lease_post(tried, caller.id, plan, api.broker.clock.now())
     assert api.call("DELETE", f"/uploads/{tried}").json()["code"] == "upload_busy"
     headers = {"idempotency-key": f"still-running-{upload_id}"}
     key = bodies.request_key(headers, "POST /uploads", GOOD)

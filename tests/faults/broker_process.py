@@ -17,13 +17,14 @@ sys.path.insert(0, str(ROOT))
 from app import app  # noqa: E402 - it lies at the top of the project
 from chalicelib import bootstrap  # noqa: E402 - as above
 from chalicelib.core import log  # noqa: E402 - as above
+from chalicelib.core.clock import Clock  # noqa: E402 - as above
 from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
 TIMEOUTS = Timeouts(presign=2.0, register=1.5, look=1.5)
 
 
-class FileClock:
+class FileClock(Clock):
     """The real time, faster, and moved by what a file says.
 
     Args:
@@ -37,8 +38,8 @@ class FileClock:
         self._speed = speed
         self._zero = zero
 
-    def __call__(self) -> int:
-        """Return milliseconds since 1970."""
+    def now(self) -> int:
+        """Return the time."""
         ahead = float(self._path.read_text() or 0)
         return int((self._zero + (time.time() - self._zero) * self._speed + ahead) * 1000)
 
@@ -67,7 +68,7 @@ def main() -> None:
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
     log.configure("INFO")
-    bootstrap.use(bootstrap.build(environ, now=clock, timeouts=TIMEOUTS))
+    bootstrap.use(bootstrap.build(environ, clock=clock, timeouts=TIMEOUTS))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if seconds := float(environ.get("SWEEP_SECONDS", "0")):
         threading.Thread(target=_sweep, args=(seconds,), daemon=True).start()

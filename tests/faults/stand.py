@@ -11,8 +11,9 @@ from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import log
 from ops import table
+from tests.support.clocks import MovableClock
 from tests.support.faulty_dynamodb import FaultyDynamoDB
-from tests.support.running_broker import SHORT, Api, Clock, RunningBroker
+from tests.support.running_broker import SHORT, Api, RunningBroker
 from tests.support.upstream_process import KEY, RunningUpstream
 
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -38,7 +39,7 @@ class Stand(RunningBroker):
         self.dynamodb.heal()
         self.upstream.call("POST", "/_sandbox/reset")
         self.upstream.behave(presignsPerMinute=1_000_000)
-        self.clock = Clock()
+        self.clock = MovableClock()
         self.log = io.StringIO()
         # What an earlier test left behind must not be due here.
         Stand._tables += 1
@@ -57,7 +58,7 @@ class Stand(RunningBroker):
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
-        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=self.timeouts))
+        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=self.timeouts))
         log.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:

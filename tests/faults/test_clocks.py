@@ -19,7 +19,8 @@ from tests.faults.stand import (
     assert_settled,
     wait_for,
 )
-from tests.support.running_broker import SHORT, Clock
+from tests.support.clocks import MovableClock
+from tests.support.running_broker import SHORT
 
 APART = 20  # seconds
 
@@ -28,7 +29,7 @@ class Container:
     """A second container with a clock of its own, called without a gateway."""
 
     def __init__(self, stand: Stand, ahead: float) -> None:
-        self.clock = Clock()
+        self.clock = MovableClock()
         self.clock.advance(ahead)
         self._broker = bootstrap.build(
             stand.environment(stand.upstream), now=self.clock, timeouts=SHORT

@@ -20,6 +20,7 @@ from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import fixed
 from chalicelib.aws.table import Table
 from chalicelib.core import log
+from chalicelib.core.clock import Clock
 from chalicelib.idempotency import IdempotencyRecords
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.quotas.limits import Limits
@@ -63,7 +64,9 @@ class Surroundings:
             aws_secret_access_key="tests",
             config=Config(proxies={}, max_pool_connections=32, retries={"total_max_attempts": 3}),
         )
-        self.sync = tuple(SyncClient(self.upstream.url, fixed(KEY), SHORT) for _ in range(2))
+        self.sync = tuple(
+            SyncClient(self.upstream.url, fixed(KEY, Clock()), Clock(), SHORT) for _ in range(2)
+        )
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -116,6 +119,26 @@ class Snapshot:
         return mine
 
 
+class _RunClock(Clock):
+    """One broker's clock in a run.
+
+    Args:
+        world: The run.
+        broker: The broker's number.
+    """
+
+    def __init__(self, world: "World", broker: int) -> None:
+        self._world = world
+        self._broker = broker
+
+    def now(self) -> int:
+        """Return the time."""
+        return self._world.now(self._broker)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for nobody: conflicts need two writers at one moment."""
+
+
 class World:
     """One run's table, clock, callers and brokers.
 
@@ -164,26 +187,20 @@ class World:
 
     def parts(self, broker: int, gate: Callable[[object], Any]) -> Parts:
         """Build a broker whose calls to DynamoDB and sync. pass through gates."""
-
-        def now() -> int:
-            return self.now(broker)
-
-        def rest(_seconds: float) -> None:
-            """Wait for nobody: conflicts need two writers at one moment."""
-
-        reached = Table(gate(self.around.client), self.table, rest)
-        repository, quotas = UploadRepository(reached), QuotaStore(reached, now)
+        clock = _RunClock(self, broker)
+        reached = Table(gate(self.around.client), self.table, clock)
+        repository, quotas = UploadRepository(reached), QuotaStore(reached, clock)
         sync = gate(self.around.sync[broker])
-        limiter = RegistrationLimiter(reached, REGISTRATIONS, now)
-        registration = Registration(repository, sync, limiter, now, SETTLE_SECONDS)
-        keys = IdempotencyRecords(reached, now)
-        line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
+        limiter = RegistrationLimiter(reached, REGISTRATIONS, clock)
+        registration = Registration(repository, sync, limiter, clock, SETTLE_SECONDS)
+        keys = IdempotencyRecords(reached, clock)
+        line = Line(reached, Budget(PRESIGNS, 300_000), clock)
         uploads = UploadService(
-            repository, quotas, keys, line, sync, registration, limiter, now, (), WINDOW
+            repository, quotas, keys, line, sync, registration, limiter, clock, (), WINDOW
         )
         index = DueIndex(reached)
-        kinds = {recovery.KIND: UploadRecovery(repository, index, registration, now, 10_000).task}
-        sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, now, 10_000)
+        kinds = {recovery.KIND: UploadRecovery(repository, index, registration, clock, 10_000).task}
+        sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, clock, 10_000)
         return Parts(repository, quotas, uploads, sweeper)
 
     def look(self) -> Snapshot:

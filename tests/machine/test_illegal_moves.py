@@ -11,6 +11,7 @@ from chalicelib.uploads.models import Attempt, NewFile, Status, Target, Upload
 from chalicelib.uploads.transitions import MOVES
 from tests.machine.illegal_moves import try_illegal_moves
 from tests.machine.surroundings import Surroundings, World
+from tests.support.clocks import ManualClock
 
 PROBLEM = {"code": "file_rejected", "detail": ""}
 
@@ -140,6 +141,7 @@ def test_cap_taken_meanwhile(world: World) -> None:
             world.admin.quotas.allow("sweep", 100, 2, 3)
             return found
 
-    quotas = QuotaStore(Late(world.around.client, world.table), world.now)
+    clock = ManualClock(world.now())
+    quotas = QuotaStore(Late(world.around.client, world.table, clock), clock)
     world.admin.quotas.allow("sweep", 100, 0, 3)
     assert quotas.allow("sweep", 100, 2, 3) == 0

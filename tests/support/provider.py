@@ -110,14 +110,3 @@ class KeyServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
-
-
-class Ticks:
-    """A clock that never jumps, moved by a test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return seconds."""
-        return self.now

@@ -1,7 +1,6 @@
 """The real app behind Chalice's local gateway, in this process, and short ways to call it."""
 
 import io
-import itertools
 import json
 import threading
 import time
@@ -22,6 +21,7 @@ from chalicelib.core import log
 from chalicelib.jobs.sweeper import Sweep
 from chalicelib.syncapi.client import Timeouts
 from sandbox.broker import serve
+from tests.support.clocks import MovableClock, PacedClock
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -31,31 +31,6 @@ SHARED = ("line#presign", "limit#registration", "urls#registering")
 LINE = {"pk": {"S": SHARED[0]}}
 SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
 SLOW_TRIES = 3  # by then an answer that came too late has been found
-
-
-class Clock:
-    """The real time, moved by whole seconds when a test says so."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._time = time.time
-
-    def __call__(self) -> int:
-        """Return milliseconds since 1970."""
-        return int((self._time() + self.ahead) * 1000)
-
-    def tick(self) -> None:
-        """Go on by a millisecond for each look, and `advance`, however slow the machine is."""
-        moments = itertools.count(int(time.time() * 1000))
-        self._time = lambda: next(moments) / 1000
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.ahead += seconds
-
-    def to_noon(self) -> None:
-        """Move to noon (UTC), so that no day ends within the next twelve hours."""
-        self.advance(43_200 - (self() // 1000) % 86_400)
 
 
 def token(subject: str | None = None, **claims: Any) -> str:
@@ -75,7 +50,7 @@ class RunningBroker:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.log = io.StringIO()
-        self.clock = Clock()
+        self.clock = MovableClock()
         self._environment: dict[str, str] = {}
 
     def environment(self, upstream: RunningUpstream, **settings: str) -> dict[str, str]:
@@ -95,19 +70,27 @@ class RunningBroker:
 
     def configure(self, upstream: RunningUpstream, **settings: str) -> None:
         """Put a new broker in place: new settings, an empty log, the real time."""
-        self.clock = Clock()
+        self.clock = MovableClock()
         self.log = io.StringIO()
         self._environment = environment = self.environment(upstream, **settings)
         with suppress(EndpointConnectionError):  # some tests have it so
             for pk in SHARED:
                 clients.dynamodb().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
-        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=SHORT))
+        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=SHORT))
         log.configure("INFO", self.log)
 
     def configure_again(self, **settings: str) -> None:
         """Put a broker with other settings in place, over the same records."""
         environment = {**self._environment, **settings}
-        bootstrap.use(bootstrap.build(environment, now=self.clock, timeouts=SHORT))
+        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=SHORT))
+
+    def pace(self, upstream: RunningUpstream, seconds: float) -> PacedClock:
+        """Put a broker in place whose clock advances by some seconds at each reading."""
+        clock = PacedClock(seconds)
+        clock.advance(self.clock.ahead)
+        self.clock = clock
+        bootstrap.use(bootstrap.build(self.environment(upstream), clock, SHORT))
+        return clock
 
     def wired(self) -> bootstrap.Broker:
         """Return the objects behind the gateway."""

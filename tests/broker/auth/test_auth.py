@@ -17,6 +17,7 @@ from chalicelib.auth.claims import LEEWAY_SECONDS, Rules
 from chalicelib.auth.keys import SharedSecret
 from chalicelib.auth.tokens import MAX_TOKEN_BYTES, Authenticator
 from chalicelib.aws.secrets import fixed
+from chalicelib.core.clock import Clock
 from chalicelib.quotas.limits import Limits
 from tests.support.provider import Jose
 from tests.support.running_broker import SECRET, Api, RunningBroker, check, token
@@ -178,8 +179,10 @@ def test_unusable_secret() -> None:
     pair = "-----BEGIN PUBLIC KEY-----AAAA-----END PUBLIC KEY-----"
     limits = Limits(1, ("*/*",), frozenset(), 1, 1, None)
     for secrets in (f"{pair},{SECRET}", f"{SECRET},{pair}"):
-        verifying = SharedSecret(fixed(secrets))
-        authenticator = Authenticator(verifying, Rules(), limits, lambda _, subject: subject)
+        verifying = SharedSecret(fixed(secrets, Clock()))
+        authenticator = Authenticator(
+            verifying, Rules(), limits, lambda _, subject: subject, Clock()
+        )
         assert authenticator.caller(f"Bearer {token('alice')}").id == "alice"
 
 

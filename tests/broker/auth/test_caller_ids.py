@@ -17,6 +17,7 @@ from chalicelib import bootstrap
 from chalicelib.auth.caller import PK, SECRET_BYTES, CallerIds
 from chalicelib.aws import clients, codec
 from chalicelib.aws.table import Table
+from chalicelib.core.clock import Clock
 from chalicelib.ratelimit.slots import caller_number
 from ops import table
 from tests.support.running_broker import Api, RunningBroker, token
@@ -156,7 +157,7 @@ def test_caller_secret_of_racing_containers(new_table: str) -> None:
     assert len(set(found)) == 1
     secret = secret_of(new_table)
     assert len(secret) == SECRET_BYTES
-    later = CallerIds(Table(clients.dynamodb(), new_table))
+    later = CallerIds(Table(clients.dynamodb(), new_table, Clock()))
     later.prepare()
     assert later.of("", "alice") == found[0]
     assert secret_of(new_table) == secret
@@ -180,7 +181,7 @@ def test_caller_secret_is_not_counted(
     assert bootstrap.start(settings) is None
     started = bootstrap.broker()
     name = started.caller_ids.of("", "alice")
-    assert name == CallerIds(Table(clients.dynamodb(), new_table)).of("", "alice")
+    assert name == CallerIds(Table(clients.dynamodb(), new_table, Clock())).of("", "alice")
 
 
 def spellings(secret: bytes) -> list[str]:

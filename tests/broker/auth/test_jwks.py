@@ -14,8 +14,10 @@ import requests
 
 from chalicelib.auth.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
 from chalicelib.core.allowance import BURST, REFRESH_SECONDS
+from chalicelib.core.clock import Clock
 from chalicelib.core.errors import SecretsUnavailable
-from tests.support.provider import AUDIENCE, ISSUER, Jose, KeyServer, Ticks
+from tests.support.clocks import ManualClock
+from tests.support.provider import AUDIENCE, ISSUER, Jose, KeyServer
 from tests.support.running_broker import RunningBroker, check
 from tests.support.upstream_process import ROOT, RunningUpstream
 
@@ -227,7 +229,7 @@ def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
         "key",
     ]
     server.serve({"keys": [*rest, good]})
-    keys = Jwks(server.url, Ticks())
+    keys = Jwks(server.url, ManualClock())
     assert [key.algorithms for key in keys.keys({"kid": "rsa-1"})] == [("RS256",)]
     for entry in rest:
         if isinstance(entry, dict) and "kid" in entry:
@@ -239,7 +241,7 @@ def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
 def test_use_and_alg_respected(jose: Jose, server: KeyServer) -> None:
     """A key that says what it is for is used for that."""
     server.serve(jose.keys("rsa-1", use="sig", alg="RS256", key_ops=["verify"]))
-    assert len(Jwks(server.url).keys({"kid": "rsa-1"})) == 1
+    assert len(Jwks(server.url, Clock()).keys({"kid": "rsa-1"})) == 1
 
 
 def test_one_name_twice(jose: Jose, server: KeyServer, trusting: RunningBroker) -> None:
@@ -274,36 +276,36 @@ def test_flood(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
 
 def test_flood_over_time(jose: Jose, server: KeyServer) -> None:
     """However long the flood lasts, the provider is asked once in ten seconds at most."""
-    clock = Ticks()
+    clock = ManualClock()
     keys = Jwks(server.url, clock)
     for number in range(1000):
-        clock.now += 0.1
+        clock.advance(0.1)
         assert keys.keys({"kid": f"made-up-{number}"}) == []
     assert len(server.requests) <= 1 + BURST + 100 / REFRESH_SECONDS
     server.serve(jose.keys("rsa-2"))
-    clock.now += REFRESH_SECONDS
+    clock.advance(REFRESH_SECONDS)
     assert len(keys.keys({"kid": "rsa-2"})) == 1
 
 
 def test_refreshed_by_age(jose: Jose, server: KeyServer) -> None:
     """A withdrawn key is no longer accepted after some minutes, though nobody names a new one."""
-    clock = Ticks()
+    clock = ManualClock()
     keys = Jwks(server.url, clock)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
     server.serve(jose.keys("ec-1"))
-    clock.now += KEEP_SECONDS - 1
+    clock.advance(KEEP_SECONDS - 1)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
-    clock.now += 2
+    clock.advance(2)
     assert keys.keys({"kid": "rsa-1"}) == []
 
 
 def test_all_withdrawn(server: KeyServer) -> None:
     """A set without keys is believed: the provider has withdrawn them all."""
-    clock = Ticks()
+    clock = ManualClock()
     keys = Jwks(server.url, clock)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
     server.serve({"keys": []})
-    clock.now += KEEP_SECONDS + 1
+    clock.advance(KEEP_SECONDS + 1)
     assert keys.keys({"kid": "rsa-1"}) == []
 
 
@@ -356,15 +358,24 @@ def cut(server: KeyServer) -> None:
 FAULTS = [down, html, other_json, huge, bomb, redirect, slow, trickle, cut]
 
 
+class MovableTicks(Clock):
+    """Real seconds, moved when a test says so."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds."""
+        return time.monotonic() + self.ahead
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_provider_fails(jose: Jose, server: KeyServer, fault: Any) -> None:
     """A provider that fails locks nobody out whose key is known, and is asked again later."""
-    clock = Ticks()
-    began = time.monotonic()
-    keys = Jwks(server.url, lambda: clock() + time.monotonic() - began, seconds=0.6)
+    clock = MovableTicks()
+    keys = Jwks(server.url, clock, seconds=0.6)
     (known,) = keys.keys({"kid": "rsa-1"})
     fault(server)
-    clock.now += KEEP_SECONDS + 1
+    clock.ahead += KEEP_SECONDS + 1
     started = time.monotonic()
     assert keys.keys({"kid": "rsa-1"}) == [known]
     assert time.monotonic() - started < 2
@@ -375,7 +386,7 @@ def test_provider_fails(jose: Jose, server: KeyServer, fault: Any) -> None:
     assert keys.keys({"kid": "rsa-1"}) == [known]
     assert len(server.requests) == asked
     server.serve(jose.keys("rsa-2"))
-    clock.now += RETRY_SECONDS
+    clock.ahead += RETRY_SECONDS
     assert len(keys.keys({"kid": "rsa-2"})) == 1
     assert keys.keys({"kid": "rsa-1"}) == []
 
@@ -403,7 +414,7 @@ def test_never_reached(broker: RunningBroker, upstream: RunningUpstream, jose: J
 
 def test_known_keys_do_not_wait(server: KeyServer) -> None:
     """While one request waits for a slow provider, the others go on with the keys they have."""
-    keys = Jwks(server.url, seconds=3)
+    keys = Jwks(server.url, Clock(), seconds=3)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
     server.delay = 1.5
     waiting = threading.Thread(target=keys.keys, args=({"kid": "rsa-2"},))
@@ -418,7 +429,7 @@ def test_known_keys_do_not_wait(server: KeyServer) -> None:
 def test_one_fetch_for_many(server: KeyServer) -> None:
     """Requests that wait for the first keys at once fetch them once."""
     server.delay = 0.5
-    keys = Jwks(server.url)
+    keys = Jwks(server.url, Clock())
     found: list[int] = []
     threads = [
         threading.Thread(target=lambda: found.append(len(keys.keys({"kid": "rsa-1"}))))
@@ -439,16 +450,18 @@ sys.modules["cryptography"] = None  # As where it is not installed.
 from chalicelib.auth import claims, jwks, keys, tokens
 from chalicelib.aws import secrets
 from chalicelib.core import errors
+from chalicelib.core.clock import Clock
 from chalicelib.quotas.limits import Limits
 import jwt
 limits = Limits(1, ("*/*",), frozenset(), 1, 1, None)
 secret = "s" * 32
-shared = keys.SharedSecret(secrets.fixed(secret))
-made = tokens.Authenticator(shared, claims.Rules(), limits, lambda issuer, subject: "0" * 32)
+shared = keys.SharedSecret(secrets.fixed(secret, Clock()))
+caller_id = lambda issuer, subject: "0" * 32
+made = tokens.Authenticator(shared, claims.Rules(), limits, caller_id, Clock())
 token = jwt.encode({"sub": "a", "exp": 2**33}, secret)
 print(len(made.caller("Bearer " + token).id))
 try:
-    jwks.Jwks("https://login.example.com/keys.json")
+    jwks.Jwks("https://login.example.com/keys.json", Clock())
 except errors.Misconfigured as error:
     print(error.detail)
 print(sorted(name for name in sys.modules if name.startswith("cryptography")))

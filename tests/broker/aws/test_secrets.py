@@ -12,9 +12,10 @@ from chalicelib.aws import clients, secrets
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import settings
 from chalicelib.core.allowance import BURST, REFRESH_SECONDS
+from chalicelib.core.clock import Clock
 from chalicelib.core.errors import Misconfigured, SecretsUnavailable
 from chalicelib.syncapi.client import SyncClient
-from tests.support.provider import Ticks
+from tests.support.clocks import ManualClock
 from tests.support.running_broker import SECRET, Api, RunningBroker
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
@@ -67,19 +68,19 @@ class Source:
 
 def test_read_once() -> None:
     """A secret is read once for each container, and again after some minutes."""
-    source, clock = Source("one"), Ticks()
+    source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert [secret.current() for _ in range(9)] == ["one"] * 9
     source.value = "two"
-    clock.now += secrets.KEEP_SECONDS
+    clock.advance(secrets.KEEP_SECONDS)
     assert (secret.current(), source.reads) == ("one", 1)
-    clock.now += 1
+    clock.advance(1)
     assert (secret.current(), source.reads) == ("two", 2)
 
 
 def test_refreshed_at_once() -> None:
     """A secret that no longer holds is read again at once, by the first who says so."""
-    source, clock = Source("one"), Ticks()
+    source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     assert not secret.refresh("one")
@@ -91,11 +92,11 @@ def test_refreshed_at_once() -> None:
 
 def test_flood_bounded() -> None:
     """A flood of forged tokens does not become a flood of reads."""
-    source, clock = Source("one"), Ticks()
+    source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     secret.current()
     for _ in range(1000):
-        clock.now += 0.1
+        clock.advance(0.1)
         assert not secret.refresh("one")
     assert source.reads <= 1 + BURST + 100 / REFRESH_SECONDS
 
@@ -103,18 +104,18 @@ def test_flood_bounded() -> None:
 @pytest.mark.parametrize("wrong", ["down", "two words"])
 def test_flood_before_first(wrong: str) -> None:
     """While nothing could be read yet, a flood of requests does not become one of reads either."""
-    source, clock = Source(wrong), Ticks()
+    source, clock = Source(wrong), ManualClock()
     source.is_down = wrong == "down"
     secret = CachedSecret(source, clock)
     for _ in range(1000):
-        clock.now += 0.1
+        clock.advance(0.1)
         with pytest.raises((SecretsUnavailable, Misconfigured)) as raised:
             secret.current()
         assert isinstance(raised.value, SecretsUnavailable) == source.is_down
         assert raised.value.retry_after == REFRESH_SECONDS
     assert source.reads <= 1 + BURST + 100 / REFRESH_SECONDS
     source.is_down, source.value = False, "one"
-    clock.now += REFRESH_SECONDS
+    clock.advance(REFRESH_SECONDS)
     assert secret.current() == "one"
 
 
@@ -135,17 +136,17 @@ def test_no_proxy_sees_it(
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    sync = SyncClient(upstream.url, secrets.fixed(KEY))
+    sync = SyncClient(upstream.url, secrets.fixed(KEY, Clock()), Clock())
     assert sync.presign("a.mp4", "video/mp4", 5, lambda: None).expires_in > 0
 
 
 def test_down_afterwards() -> None:
     """What was read once is used on while it can't be read again."""
-    source, clock = Source("one"), Ticks()
+    source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     source.is_down = True
-    clock.now += secrets.KEEP_SECONDS + 1
+    clock.advance(secrets.KEEP_SECONDS + 1)
     assert secret.current() == "one"
     assert not secret.refresh("one")
     source.is_down, source.value = False, "two"
@@ -154,7 +155,7 @@ def test_down_afterwards() -> None:
 
 def test_bad_afterwards() -> None:
     """What was read once is used on when something that can't be right takes its place."""
-    source, clock = Source("one"), Ticks()
+    source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
     source.value = "two words"
@@ -164,7 +165,7 @@ def test_bad_afterwards() -> None:
 
 def test_never_shown() -> None:
     """A secret does not show where its object is printed."""
-    secret = secrets.fixed("the-key")
+    secret = secrets.fixed("the-key", Clock())
     assert secret.current() == "the-key"
     assert "the-key" not in repr(secret)
 
@@ -173,14 +174,14 @@ def test_never_shown() -> None:
 def test_never_read(check: Callable[[str], str]) -> None:
     """A secret that was never there can't be made up for."""
     with pytest.raises(SecretsUnavailable):
-        secrets.parameter(clients.ssm, "/broker/nothing", check).current()
+        secrets.parameter(clients.ssm, "/broker/nothing", check, Clock()).current()
 
 
 def test_bad_content(parameter: str) -> None:
     """A secret that can't be right from the beginning is the operator's to mend, at any time."""
     put(parameter, "too short")
     with pytest.raises(Misconfigured) as caught:
-        secrets.parameter(clients.ssm, parameter, settings.jwt_secret).current()
+        secrets.parameter(clients.ssm, parameter, settings.jwt_secret, Clock()).current()
     assert "too short" not in caught.value.detail
 
 

@@ -9,10 +9,10 @@ from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.aws.due_index import DueIndex, DueItem
 from chalicelib.aws.table import Table
+from chalicelib.core.clock import Clock
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.uploads import items, recovery
 from chalicelib.uploads.recovery import UploadRecovery
-from tests.support.paced_clock import paced
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -145,7 +145,7 @@ def test_slow_refusals(api: Api, broker: RunningBroker, upstream: RunningUpstrea
         broker.clock.advance(3000)
         assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
     broker.clock.advance(50_000)  # All addresses' time is over.
-    clock = paced(broker, upstream, 4)
+    clock = broker.pace(upstream, 4)
     for _ in range(8):
         clock.advance(4000)
         broker.sweep()
@@ -154,7 +154,7 @@ def test_slow_refusals(api: Api, broker: RunningBroker, upstream: RunningUpstrea
 
 def to_next_minute(broker: RunningBroker) -> None:
     """Let the broker's minute begin, so that none ends within the test."""
-    broker.clock.advance(60 - broker.clock() / 1000 % 60 + 1)
+    broker.clock.advance(60 - broker.clock.now() / 1000 % 60 + 1)
 
 
 def test_cap(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -239,7 +239,7 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     upload = api.begin()
     broker.clock.advance(61)
     wired = broker.wired()
-    shown = {shard: wired.due.due(shard, broker.clock(), 100) for shard in items.FILE_SHARDS}
+    shown = {shard: wired.due.due(shard, broker.clock.now(), 100) for shard in items.FILE_SHARDS}
 
     class Lagging(DueIndex):
         def due(self, shard: str, now: int, limit: int) -> tuple[DueItem, ...]:
@@ -249,7 +249,7 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
 
     assert api.complete(upload).status_code == 409
     before = len(upstream.journal())
-    index = Lagging(Table(clients.dynamodb(), broker.table))
+    index = Lagging(Table(clients.dynamodb(), broker.table, Clock()))
     uploads = UploadRecovery(wired.repository, index, wired.registration, broker.clock, 100)
     kinds = {recovery.KIND: uploads.task}
     lagging = Sweeper(index, kinds, [items.FILE_SHARDS], wired.quotas, broker.clock, 100)

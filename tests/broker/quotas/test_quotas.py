@@ -181,11 +181,11 @@ def counted(api: Api, caller: str) -> dict[str, Any]:
 def test_killed_yesterday(at_noon: Api) -> None:
     """What a killed request took of a day is given back to that day, not to the next one."""
     at_noon.broker.clock.advance(43_200 - 60)
-    yesterday = usage.day_of(at_noon.broker.clock())
+    yesterday = usage.day_of(at_noon.broker.clock.now())
     caller = kill(at_noon, 2)
     assert counted(at_noon, caller)[f"uploads#{yesterday}"] == 2
     at_noon.broker.clock.advance(300)
-    today = usage.day_of(at_noon.broker.clock())
+    today = usage.day_of(at_noon.broker.clock.now())
     assert today > yesterday
     # The day's count can't say more than a day has.
     limits = at_noon.call("GET", "/limits").json()
@@ -211,7 +211,7 @@ def test_late_over_midnight(at_noon: Api) -> None:
     used = ledger.reserve(caller.id, caller.limits, "0" * 32, 5)
     broker.clock.advance(70)
     assert not used.outdated, "tomorrow is not outdated"
-    today = usage.day_of(broker.clock())
+    today = usage.day_of(broker.clock.now())
     assert counted(at_noon, caller.id)[f"uploads#{today}"] == 3
 
 
@@ -230,7 +230,7 @@ def test_real_bytes_of_its_day(at_noon: Api) -> None:
     at_noon.broker.clock.advance(86_400)
     assert at_noon.complete(upload).status_code == 200
     assert at_noon.call("GET", "/limits").json()["bytesPerDay"]["left"] == 1000
-    begun = usage.day_of(at_noon.broker.clock() - 86_400_000)
+    begun = usage.day_of(at_noon.broker.clock.now() - 86_400_000)
     caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}")
     assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
 

@@ -11,9 +11,11 @@ from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.core import errors
+from chalicelib.core.clock import Clock
 from chalicelib.ratelimit import limiter, policy
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.slots import Slot
+from tests.support.clocks import ManualClock, ShiftedClock
 from tests.support.running_broker import SHORT, Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -221,7 +223,7 @@ def test_two_containers(six: RunningBroker, upstream: RunningUpstream) -> None:
     clock = six.clock
     ahead = bootstrap.build(
         six.environment(upstream, PRESIGNS_PER_MINUTE="6"),
-        now=lambda: clock() + 1000,
+        clock=ShiftedClock(clock, 1000),
         timeouts=SHORT,
     )
     bootstrap.use(ahead)
@@ -272,7 +274,7 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
     assert broker.lines("line_slower")
     clock = broker.clock
     environment = broker.environment(upstream, PRESIGNS_PER_MINUTE="30")
-    bootstrap.use(bootstrap.build(environment, now=clock, timeouts=SHORT))
+    bootstrap.use(bootstrap.build(environment, clock=clock, timeouts=SHORT))
     waiting = begin(Api(broker))
     assert waiting.status_code == 429
     pause = int(retry_after or 10)
@@ -298,7 +300,9 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     """A pause that a clock far ahead has written closes nothing, and gives way to a real one."""
     clock = six.clock
     far = limiter.Line(
-        Table(clients.dynamodb(), six.table), Budget(6, 90_000), lambda: clock() + 10**7
+        Table(clients.dynamodb(), six.table, Clock()),
+        Budget(6, 90_000),
+        lambda: clock.now() + 10**7,
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
@@ -335,32 +339,33 @@ def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
 @pytest.mark.parametrize("slow_writes", [1, 3, 9])
 def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
     """A grant whose writes take long is stamped anew, also if its slot is promised meanwhile."""
-    table = Table(clients.dynamodb(), broker.table)
-    clock, sleeps, reads = [1_800_000_000_000], [], []
+    clock = ManualClock()
+    table = Table(clients.dynamodb(), broker.table, clock)
+    reads = []
 
     def promise() -> None:
-        other = limiter.Line(table, Budget(1, 300_000), now=lambda: clock[0])
+        other = limiter.Line(table, Budget(1, 300_000), clock)
         with pytest.raises(errors.WaitingInLine):
             other.enter("2" * 32, None)
 
-    def now() -> int:
-        reads.append(clock[0])
-        if len(reads) == 3:  # the grant is written
-            promise()
-        if 3 <= len(reads) < 3 + slow_writes:
-            clock[0] += 900
-        return clock[0]
+    class SlowWrites(Clock):
+        def now(self) -> int:
+            reads.append(clock.now())
+            if len(reads) == 3:  # the grant is written
+                promise()
+            if 3 <= len(reads) < 3 + slow_writes:
+                clock.advance(0.9)
+            return clock.now()
 
-    def sleep(seconds: float) -> None:
-        sleeps.append(seconds)
-        clock[0] += round(seconds * 1000)
+        def sleep(self, seconds: float) -> None:
+            clock.sleep(seconds)
 
-    slow = limiter.Line(table, Budget(1, 300_000), now, sleep)
+    slow = limiter.Line(table, Budget(1, 300_000), SlowWrites())
     opening = slow.enter("1" * 32, None)
     reads.clear()
     slow.take(opening)
     item = table.get(limiter.PK) or {}
     slot = Slot.decode(bytes(item["s0"]["B"]))
-    assert 0 <= clock[0] - slot.granted.at <= policy.LAG
+    assert 0 <= clock.now() - slot.granted.at <= policy.LAG
     assert len(slot.turns) == 1
     assert len(reads) <= 2 + limiter.STAMPS

@@ -9,6 +9,7 @@ import requests
 from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.aws.table import Change, Table
+from chalicelib.core.clock import Clock
 from chalicelib.ratelimit import registrations
 from chalicelib.ratelimit.registrations import PER_CALLER, PK, RegistrationLimiter
 from tests.support.running_broker import Api, RunningBroker, token
@@ -34,12 +35,14 @@ def in_parallel(calls: list[Any], workers: int = 16) -> list[requests.Response]:
 
 def begin_of_a_minute(broker: RunningBroker) -> None:
     """Move the clock to a moment from which a test can't run into the next minute."""
-    broker.clock.advance(MINUTE - broker.clock() / 1000 % MINUTE + 1)
+    broker.clock.advance(MINUTE - broker.clock.now() / 1000 % MINUTE + 1)
 
 
 def limiter(broker: RunningBroker, per_minute: int = 600) -> RegistrationLimiter:
     """Make another container's limiter."""
-    return RegistrationLimiter(Table(clients.dynamodb(), broker.table), per_minute, broker.clock)
+    return RegistrationLimiter(
+        Table(clients.dynamodb(), broker.table, Clock()), per_minute, broker.clock
+    )
 
 
 def test_one_caller_in_any_ten_seconds(
@@ -51,10 +54,10 @@ def test_one_caller_in_any_ten_seconds(
     upstream.order(REFUSED_KEY, *POST, times=None)
     reached = []  # when a burst began and ended, and how many registrations it made
     for _ in range(25):
-        began, before = broker.clock(), posts(upstream)
+        began, before = broker.clock.now(), posts(upstream)
         complete = [lambda upload=one: api.complete(upload) for one in uploads for _ in range(5)]
         answers = in_parallel(complete)
-        reached.append((began, broker.clock(), posts(upstream) - before))
+        reached.append((began, broker.clock.now(), posts(upstream) - before))
         for answer in answers:
             if answer.status_code == 429:
                 assert answer.json()["code"] == "rate_limited"
@@ -225,7 +228,7 @@ def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
     broker.clock.advance(registrations.FORGET_AFTER / 1000 + 1)
     for _ in range(2):
         one.acquire("f" * 32)
-    item = Table(clients.dynamodb(), broker.table).get(PK) or {}
+    item = Table(clients.dynamodb(), broker.table, Clock()).get(PK) or {}
     assert [name for name in item if name.startswith("by#")] == [f"by#{'f' * 16}"]
 
 
@@ -246,14 +249,15 @@ def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
 
 def test_repeated_write_takes_one_permit(broker: RunningBroker) -> None:
     """A write that boto3 repeats, because its answer was lost, is not taken for a refusal."""
-    table = Table(clients.dynamodb(), broker.table)
+    table = Table(clients.dynamodb(), broker.table, Clock())
 
     class Repeating(Table):
         def write(self, change: Change) -> Any:
             super().write(change)
             return super().write(change)
 
-    one = RegistrationLimiter(Repeating(clients.dynamodb(), broker.table), 600, broker.clock)
+    repeating = Repeating(clients.dynamodb(), broker.table, broker.clock)
+    one = RegistrationLimiter(repeating, 600, broker.clock)
     one.acquire("b" * 32)
     item = table.get(PK) or {}
     assert len(item[f"by#{'b' * 16}"]["B"]) == 8
@@ -276,9 +280,9 @@ def test_storage_hosts_reach_all_containers(
     bootstrap.use(other)
     url = next(
         target["M"]["url"]["S"]
-        for target in (Table(clients.dynamodb(), broker.table).get(f"upload#{stolen['id']}") or {})[
-            "targets"
-        ]["L"]
+        for target in (
+            Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{stolen['id']}") or {}
+        )["targets"]["L"]
     )
     answer = thief.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert answer.status_code == 422

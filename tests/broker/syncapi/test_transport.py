@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
+from chalicelib.core.clock import Clock
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
 
@@ -67,7 +68,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def sync(server: Server) -> Iterator[SyncClient]:
     """The client of it."""
-    client = SyncClient(server.url, CachedSecret(lambda: "a-key"))
+    client = SyncClient(server.url, CachedSecret(lambda: "a-key", Clock()), Clock())
     yield client
     client._client._session.close()  # noqa: SLF001 - else the server would wait for it
 
@@ -102,7 +103,7 @@ def test_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     taken: list[int] = []
-    client = SyncClient(f"http://127.0.0.1:{port}", CachedSecret(lambda: "a-key"))
+    client = SyncClient(f"http://127.0.0.1:{port}", CachedSecret(lambda: "a-key", Clock()), Clock())
     with pytest.raises(sync_errors.UpstreamUnreachable):
         client.presign("one.mp4", "video/mp4", 5, lambda: taken.append(1))
     assert taken == []

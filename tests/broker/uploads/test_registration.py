@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
-from tests.support.paced_clock import paced
+from chalicelib.core.clock import Clock
 from tests.support.running_broker import Api, RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
@@ -510,7 +510,7 @@ def test_interrupted(api: Api, broker: RunningBroker) -> None:
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
     plan = wired.registration.plan()
     store = wired.repository
-    assert store.lease_post(upload["id"], owner, plan, broker.clock()).granted
+    assert store.lease_post(upload["id"], owner, plan, broker.clock.now()).granted
     broker.clock.advance(61)
     assert api.complete(upload).status_code == 202
     assert broker.lines("outcome_unknown")[0]["code"] == "interrupted"
@@ -575,7 +575,7 @@ def test_settled_meanwhile(api: Api, broker: RunningBroker, upstream: RunningUps
 def test_frozen(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
     """A container that was frozen between its lease and its POST does not send it any more."""
     upload = api.landed()
-    clock = paced(broker, upstream, 40)
+    clock = broker.pace(upstream, 40)
     assert api.complete(upload).status_code == 202
     assert posts(upstream) == 0
     clock.seconds = 0
@@ -590,7 +590,7 @@ def test_no_key(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> N
         raise errors.SecretsUnavailable("SSM is away.")
 
     sync = broker.wired().sync
-    readable, sync._api_key = sync._api_key, CachedSecret(unreadable)  # type: ignore[attr-defined] # noqa: SLF001 - as above
+    readable, sync._api_key = sync._api_key, CachedSecret(unreadable, Clock())  # type: ignore[attr-defined] # noqa: SLF001 - as above
     answer = api.complete(upload)
     assert (answer.status_code, answer.json()["code"]) == (503, "secrets_unavailable")
     assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"

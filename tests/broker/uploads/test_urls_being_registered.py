@@ -9,6 +9,7 @@ import requests
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.core import errors
+from chalicelib.core.clock import Clock
 from chalicelib.uploads import asset_owners
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
@@ -40,7 +41,7 @@ def posts(upstream: RunningUpstream) -> int:
 
 def in_work(broker: RunningBroker) -> set[str]:
     """Read which public URLs are in work."""
-    item = Table(clients.dynamodb(), broker.table).get(asset_owners.REGISTERING) or {}
+    item = Table(clients.dynamodb(), broker.table, Clock()).get(asset_owners.REGISTERING) or {}
     return set(item.get("all", {}).get("SS", []))
 
 
