@@ -81,7 +81,7 @@ def test_redeploy(project: Project, aws: EmulatedAws, environment: dict[str, str
     project.change_version("0.2.0")
     project.chalice("deploy", "--stage", STAGE, **environment)
     assert _url(project, aws) == url
-    assert requests.get(url + "/openapi.json", timeout=30).json()["info"]["version"] == "0.2.0"
+    assert requests.get(url + "/", timeout=30).json()["version"] == "0.2.0"
     assert caller.complete(upload).json()["status"] == "registered"
 
 

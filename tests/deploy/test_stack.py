@@ -236,8 +236,8 @@ def _assets(upstream: RunningUpstream, since: int) -> list[str]:
 
 
 def _version(stack: Stack) -> str:
-    answer = requests.get(stack.url + "/openapi.json", timeout=30)
-    version: str = answer.json()["info"]["version"]
+    answer = requests.get(stack.url + "/", timeout=30)
+    version: str = answer.json()["version"]
     return version
 
 
