@@ -6,7 +6,7 @@
  *     ├── RefusedError     the same request will be refused again
  *     ├── ExpiredError     the upload's time is over, or it was cancelled: a new one may be begun
  *     ├── NetworkError     no answer came, or one that the broker and the storage can't have given
- *     └── LineError        too many wait for their turn at the broker
+ *     └── RateLimitError   the broker has too many requests at the moment
  */
 export class UploadError extends Error {
   name = "UploadError";
@@ -39,8 +39,8 @@ export class NetworkError extends UploadError {
 export class ExpiredError extends UploadError {
   name = "ExpiredError";
 }
-export class LineError extends UploadError {
-  name = "LineError";
+export class RateLimitError extends UploadError {
+  name = "RateLimitError";
 }
 export class RefusedError extends UploadError {
   name = "RefusedError";

@@ -1,7 +1,7 @@
-import { ExpiredError, LineError, NetworkError, RefusedError, UploadError } from "./errors.js";
+import { ExpiredError, NetworkError, RateLimitError, RefusedError, UploadError } from "./errors.js";
 import { UNREACHABLE } from "./words.js";
 
-const IN_LINE = /waiting_in_line|line_full/;
+const RATE_LIMIT_CODES = new Set(["rate_limited", "queue_full"]);
 
 /**
  * Whether nobody answered, or somebody else did: a captive portal answers in the broker's place, with a page and
@@ -23,7 +23,7 @@ function failure(status, message, facts) {
   const { code, retryable = isTransient(status) } = facts;
   let Kind = retryable ? UploadError : RefusedError;
   if (isNetwork(status)) Kind = NetworkError;
-  if (IN_LINE.test(code)) Kind = LineError;
+  if (RATE_LIMIT_CODES.has(code)) Kind = RateLimitError;
   if (status === 410 || code === "url_expired") Kind = ExpiredError;
   return new Kind(message, { ...facts, retryable, status });
 }

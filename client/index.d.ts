@@ -106,7 +106,7 @@ export interface Progress {
   id?: string | undefined;
   /** While it pauses: seconds until the next try, which comes earlier if the browser gets online. */
   wait?: number | undefined;
-  /** While it pauses: why. A `LineError` may know the place in the line. */
+  /** While it pauses: why. A `RateLimitError` may have the position in the queue. */
   error?: UploadError | undefined;
 }
 
@@ -263,8 +263,8 @@ export declare class ExpiredError extends UploadError {}
 /** No answer came, or one that neither the broker nor the storage can have given. */
 export declare class NetworkError extends UploadError {}
 
-/** Too many wait for their turn at the broker. */
-export declare class LineError extends UploadError {
-  /** The place in the line, if the broker tells it; 1 is next. */
+/** The broker has too many requests at the moment: `rate_limited`, `queue_full`. */
+export declare class RateLimitError extends UploadError {
+  /** The position in the queue, if the broker reports it; 1 is next. */
   readonly position?: number;
 }

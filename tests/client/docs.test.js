@@ -284,7 +284,7 @@ for (const [how, overrides, last] of [
 }
 
 test("the own interface tells pauses, speed and place, and goes on with what was left", async () => {
-  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, LineError });`;
+  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, RateLimitError });`;
   // The broker knows a shorter name than the file has.
   const name = `${"take ".repeat(60)}.mp4`;
   const fileName = fileNameOf({ name, type: "video/mp4" });
@@ -306,7 +306,7 @@ test("the own interface tells pauses, speed and place, and goes on with what was
   const told = await opened.page.evaluate(async (chosen) => {
     const say = window.narrator();
     const base = { total: 1000, phase: "uploading" };
-    const error = new window.LineError("Full.", { code: "line_full", position: 7 });
+    const error = new window.RateLimitError("Full.", { code: "queue_full", position: 7 });
     const words = [say({ phase: "waiting", loaded: 0, total: 1000, wait: 2, error })];
     words.push(say({ phase: "waiting", loaded: 0, wait: 1.2, error: new Error("Gone.") }));
     words.push(say({ ...base, loaded: 0 }));

@@ -3,7 +3,8 @@ import * as client from "../../client/index.js";
 import { test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
-const { AbortError, ExpiredError, LineError, NetworkError, RefusedError, UploadError } = client;
+const { AbortError, ExpiredError, RateLimitError, NetworkError, RefusedError, UploadError } =
+  client;
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
@@ -20,8 +21,8 @@ test("the package gives createUploader, isSameFile and the errors, and nothing e
   assert.deepEqual(Object.keys(client).sort(), [
     "AbortError",
     "ExpiredError",
-    "LineError",
     "NetworkError",
+    "RateLimitError",
     "RefusedError",
     "UploadError",
     "createUploader",
@@ -33,7 +34,7 @@ for (const [Kind, name] of Object.entries({
   UploadError,
   AbortError,
   ExpiredError,
-  LineError,
+  RateLimitError,
   NetworkError,
   RefusedError,
 }).map(([text, type]) => [type, text])) {
@@ -118,13 +119,13 @@ for (const code of ["upload_expired", "upload_cancelled"]) {
 }
 
 for (const [status, code] of [
-  [429, "waiting_in_line"],
-  [503, "line_full"],
+  [429, "rate_limited"],
+  [503, "queue_full"],
 ]) {
-  test(`${code} is a LineError`, async () => {
+  test(`${code} is a RateLimitError`, async () => {
     const more = { retryable: true, position: 7 };
     const error = await errorOf({ [BEGIN]: [problem(status, code, more, { "Retry-After": "9" })] });
-    assert.ok(error instanceof LineError);
+    assert.ok(error instanceof RateLimitError);
     assert.deepEqual([error.position, error.retryAfter], [7, 9]);
   });
 }
@@ -143,10 +144,10 @@ test("fields that a server fills with the wrong kind of value do no harm", async
   }
 });
 
-test("a used up quota is neither the line's nor final", async () => {
+test("a used up quota is neither a RateLimitError nor final", async () => {
   const quota = problem(429, "quota_exceeded", { retryable: true }, { "Retry-After": "600" });
   const error = await errorOf({ [BEGIN]: [quota] });
-  assert.ok(!(error instanceof LineError) && !(error instanceof RefusedError));
+  assert.ok(!(error instanceof RateLimitError) && !(error instanceof RefusedError));
   assert.equal(error.retryAfter, 600);
 });
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LineError, NetworkError, UploadError } from "../../client/index.js";
+import { NetworkError, RateLimitError, UploadError } from "../../client/index.js";
 import { retrying } from "../../client/retry.js";
 import { whileRetrying } from "../../client/words.js";
 import { describe, test } from "../bounded.js";
@@ -194,23 +194,18 @@ describe("retries", { concurrency: true }, () => {
     assert.ok(server.at(PUT).length > 1);
   });
 
-  test("the line's ticket is sent back, and the place is told to the page", async () => {
-    const line = (ticket, position) =>
-      problem(
-        429,
-        "waiting_in_line",
-        { retryable: true, ticket, position },
-        { "Retry-After": "1" },
-      );
+  test("the rate limiter's ticket is sent back, and the page gets the position in the queue", async () => {
+    const queued = (ticket, position) =>
+      problem(429, "rate_limited", { retryable: true, ticket, position }, { "Retry-After": "1" });
     const { server, uploader } = await start((url) => ({
-      [BEGIN]: [line("t-1", 2), line("t-2", 1), { body: answerOf(url) }],
+      [BEGIN]: [queued("t-1", 2), queued("t-2", 1), { body: answerOf(url) }],
     }));
     const waits = await waitsOf(uploader);
     assert.deepEqual(
       server.at(BEGIN).map(({ headers }) => headers["upload-ticket"]),
       [undefined, "t-1", "t-2"],
     );
-    assert.ok(waits.every(({ error }) => error instanceof LineError));
+    assert.ok(waits.every(({ error }) => error instanceof RateLimitError));
     assert.deepEqual(
       waits.map(({ wait, error, phase }) => [wait, error.position, phase]),
       [
@@ -223,7 +218,7 @@ describe("retries", { concurrency: true }, () => {
   test("a ticket outlives a lost connection", async () => {
     const { server, uploader } = await start((url) => ({
       [BEGIN]: [
-        problem(429, "waiting_in_line", { ticket: "t-1" }, { "Retry-After": "0" }),
+        problem(429, "rate_limited", { ticket: "t-1" }, { "Retry-After": "0" }),
         { cut: true },
         { body: answerOf(url) },
       ],
@@ -232,12 +227,12 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(BEGIN)[2].headers["upload-ticket"], "t-1");
   });
 
-  test("renewing waits in the line as well, with its ticket", async () => {
+  test("a renewal sends the rate limiter's ticket back", async () => {
     const { server, uploader } = await start((url) => ({
       [PUT]: [{ status: 403, body: "" }],
       [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
       [RENEW]: [
-        problem(429, "waiting_in_line", { ticket: "t-7" }, { "Retry-After": "0" }),
+        problem(429, "rate_limited", { ticket: "t-7" }, { "Retry-After": "0" }),
         { body: { ...answerOf(url), uploadUrl: `${url}/fresh` } },
       ],
       "PUT /fresh": [{ body: "" }],
@@ -252,13 +247,36 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at("PUT /fresh").length, 1);
   });
 
-  test("the line does not use up the patience, a full one does", async () => {
-    const inLine = problem(429, "waiting_in_line", { ticket: "t" }, { "Retry-After": "1" });
-    const full = problem(503, "line_full", { retryable: true }, { "Retry-After": "60" });
-    const { uploader } = await start({ [BEGIN]: [inLine, inLine, full] }, { patience: 0.5 });
+  test("a pause with a ticket does not use up the patience, a full queue does", async () => {
+    const withTicket = problem(429, "rate_limited", { ticket: "t" }, { "Retry-After": "1" });
+    const full = problem(503, "queue_full", { retryable: true }, { "Retry-After": "60" });
+    const { uploader } = await start(
+      { [BEGIN]: [withTicket, withTicket, full] },
+      { patience: 0.5 },
+    );
     const error = await failureOf(uploader.upload(file));
-    assert.ok(error instanceof LineError);
-    assert.deepEqual([error.code, error.status, error.retryAfter], ["line_full", 503, 60]);
+    assert.ok(error instanceof RateLimitError);
+    assert.deepEqual([error.code, error.status, error.retryAfter], ["queue_full", 503, 60]);
+  });
+
+  test("a registration that the rate limiter refuses without a ticket waits for Retry-After", async () => {
+    const refusal = problem(429, "rate_limited", { retryable: true }, { "Retry-After": "1" });
+    const { server, uploader } = await start({ [COMPLETE]: [refusal, { body: done }] });
+    const waits = await waitsOf(uploader);
+    assert.deepEqual(
+      waits.map(({ phase, wait, error }) => [phase, wait, error.name]),
+      [["finishing", 1, "RateLimitError"]],
+    );
+    assert.ok(waits[0].lasted >= 990, `it lasted ${waits[0].lasted} ms`);
+    assert.ok(server.requests.every(({ headers }) => !("upload-ticket" in headers)));
+  });
+
+  test("a rate limit without a ticket uses up the patience", async () => {
+    const refusal = problem(429, "rate_limited", { retryable: true }, { "Retry-After": "60" });
+    const { server, uploader } = await start({ [BEGIN]: [refusal] }, { patience: 0.5 });
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.code, error.retryAfter], ["rate_limited", 60]);
+    assert.equal(server.at(BEGIN).length, 1);
   });
 
   test("while complete is repeated the page hears that it is finishing", async () => {

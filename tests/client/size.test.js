@@ -6,7 +6,7 @@ import { build } from "esbuild";
 import { test } from "../bounded.js";
 
 // A bound, which need not be filled.
-const LIMIT = 4500; // bytes, minified and gzipped
+const LIMIT = 4550; // bytes, minified and gzipped
 
 const entry = fileURLToPath(new URL("../../client/index.js", import.meta.url));
 

@@ -3,8 +3,8 @@ import {
   type Asset,
   createUploader,
   isSameFile,
-  LineError,
   type Progress,
+  RateLimitError,
   type Upload,
   UploadError,
   type Uploader,
@@ -30,8 +30,9 @@ export async function goOn(file: File): Promise<Upload | undefined> {
   const [left] = await uploader.pending();
   if (left?.status !== "pending") return left;
   const onProgress = ({ phase, wait, error }: Progress) => {
-    const place: number | undefined = error instanceof LineError ? error.position : undefined;
-    console.log(phase, wait?.toFixed(), place, error?.retryAfter);
+    const position: number | undefined =
+      error instanceof RateLimitError ? error.position : undefined;
+    console.log(phase, wait?.toFixed(), position, error?.retryAfter);
   };
   return uploader.upload(file, { resume: left, onProgress });
 }

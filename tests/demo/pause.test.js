@@ -22,17 +22,25 @@ test("offline nobody knows when the upload resumes", () => {
   assert.deepEqual([state, text], ["Offline", "The upload resumes when the connection is back."]);
 });
 
-test("the queue tells the place and the time", () => {
-  const error = { name: "LineError", message: "In line.", position: 4 };
-  assert.deepEqual(describePause({ error, until: 75_000 }, 0, true), {
+test("a pause in the queue shows the position and the time", () => {
+  const error = { name: "RateLimitError", message: "In the queue.", position: 4 };
+  assert.deepEqual(describePause({ error, phase: "waiting", until: 75_000 }, 0, true), {
     state: "In the queue",
     text: "Number 4 in the queue. The upload starts in 1 min 15 s.",
   });
 });
 
-test("a queue that tells no place tells the time alone", () => {
-  const error = { name: "LineError", message: "In line." };
-  assert.equal(describePause({ error, until: 9000 }, 0, true).text, "The upload starts in 9 s.");
+test("a pause in the queue without a position shows the time alone", () => {
+  const pause = { error: { name: "RateLimitError" }, phase: "waiting", until: 9000 };
+  assert.equal(describePause(pause, 0, true).text, "The upload starts in 9 s.");
+});
+
+test("a registration that the rate limiter postpones is not shown as an upload in the queue", () => {
+  const error = { name: "RateLimitError", message: "Too many files. Try again in 5 seconds." };
+  assert.deepEqual(describePause({ error, phase: "finishing", until: 5000 }, 0, true), {
+    state: "Trying again",
+    text: "Too many files. Next try in 5 s.",
+  });
 });
 
 test("a reason without a full stop gets one", () => {

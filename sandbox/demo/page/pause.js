@@ -3,16 +3,17 @@ import { endSentence, formatSeconds } from "./format.js";
 /**
  * Why an upload pauses, and for how long: what its row says.
  *
- * @param pause The `error` that it waits for, and `until`, a time of `performance.now()`.
+ * @param pause The `error`, the upload's `phase`, and `until`, a time of `performance.now()`.
  * @param now The same clock.
  * @param isOnline What the browser says.
  * @returns The state in a word or two, and a sentence.
  */
-export function describePause({ error, until }, now, isOnline) {
+export function describePause({ error, phase, until }, now, isOnline) {
   const wait = formatSeconds(Math.max(0, until - now) / 1000);
-  if (error.name === "LineError") {
-    const place = error.position ? `Number ${error.position} in the queue. ` : "";
-    return { state: "In the queue", text: `${place}The upload starts in ${wait}.` };
+  // In the phase "finishing" the rate limiter postpones only the registration.
+  if (error.name === "RateLimitError" && phase === "waiting") {
+    const position = error.position ? `Number ${error.position} in the queue. ` : "";
+    return { state: "In the queue", text: `${position}The upload starts in ${wait}.` };
   }
   if (!isOnline) {
     return { state: "Offline", text: "The upload resumes when the connection is back." };
