@@ -236,13 +236,13 @@ export declare class UploadError extends Error {
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
   /** The HTTP status; 0 or absent, if there was no answer. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** What to quote to whoever runs the broker. */
-  readonly requestId?: string | null;
+  readonly requestId?: string | null | undefined;
   /** Seconds to wait before another try; 0 or absent, if the broker did not say. */
-  readonly retryAfter?: number;
+  readonly retryAfter?: number | undefined;
   /** What was begun and may go on, also after a new sign-in: another try takes it as the option `resume`, so that it is no second upload. */
-  readonly upload?: Upload;
+  readonly upload?: Upload | undefined;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];
   /** Why a server may be out of reach, for the developer; the console has it too. Absent while the browser is offline. */
@@ -266,5 +266,5 @@ export declare class NetworkError extends UploadError {}
 /** The broker has too many requests at the moment: `rate_limited`, `queue_full`. */
 export declare class RateLimitError extends UploadError {
   /** The position in the queue, if the broker reports it; 1 is next. */
-  readonly position?: number;
+  readonly position?: number | undefined;
 }

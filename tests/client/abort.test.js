@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
-import { within } from "../../client/abort.js";
 import { AbortError, UploadError } from "../../client/index.js";
+import { TIMED_OUT, withTimeout } from "../../client/timing.js";
 import { test } from "../bounded.js";
 import { failureOf, setBench } from "./server.js";
 
@@ -101,10 +101,13 @@ test("a cancel that the broker refuses changes nothing about the abort", async (
   await server.arrival(CANCEL);
 });
 
-for (const promise of [undefined, Promise.resolve("done")]) {
-  test(`a wait ${promise ? "for a promise" : "of some time"} leaves no listener behind`, async () => {
+for (const [how, promise, result] of [
+  ["times out", new Promise(() => {}), TIMED_OUT],
+  ["gets its result", Promise.resolve("done"), "done"],
+]) {
+  test(`a wait that ${how} leaves no listener behind`, async () => {
     const { signal } = new AbortController();
-    assert.equal(await within(0, signal, promise), promise && "done");
+    assert.equal(await withTimeout(promise, 0, signal), result);
     assert.deepEqual(getEventListeners(signal, "abort"), []);
   });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { isSameFile } from "../../client/index.js";
-import { fileNameOf, tidy } from "../../client/names.js";
+import { fileNameOf, sanitize } from "../../client/names.js";
 import { test } from "../bounded.js";
 import { failureOf, PENDING, setBench } from "./server.js";
 
@@ -28,7 +28,7 @@ for (const [what, name] of [
     assert.equal(points(short), 255);
     assert.ok(short.startsWith(name.slice(0, 100)) && short.endsWith(name.slice(-20)));
     assert.match(short, /….*\.mp4$/u);
-    assert.equal(tidy(short), short);
+    assert.equal(sanitize(short), short);
   });
 }
 

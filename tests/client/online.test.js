@@ -32,6 +32,22 @@ for (const [route, status, body] of [
   });
 }
 
+test("a getToken that never settles is called again when the network is found again", async () => {
+  let calls = 0;
+  const getToken = () => {
+    calls += 1;
+    return calls === 1 ? new Promise(() => {}) : "token-2";
+  };
+  const { uploader } = await start({}, { getToken });
+  const pauses = [];
+  const onProgress = ({ error }) => error && pauses.push([error.code, error.hint]);
+  const upload = uploader.upload(file, { onProgress });
+  while (!calls) await new Promise((resolve) => setTimeout(resolve, 5));
+  network.dispatchEvent(new Event("online"));
+  assert.equal((await upload).asset.id, "asset-1");
+  assert.deepEqual(pauses, [["token_failed", undefined]]);
+});
+
 test("the network that is found again leaves a broker without an answer as such", async (context) => {
   const warn = context.mock.method(console, "warn", () => {});
   const { server, uploader } = await start({ "GET /limits": silentAtFirst({ body: {} }) });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { NetworkError, RateLimitError, UploadError } from "../../client/index.js";
-import { retrying } from "../../client/retry.js";
-import { whileRetrying } from "../../client/words.js";
+import { messageWhileRetrying } from "../../client/messages.js";
+import { retry } from "../../client/retry.js";
 import { describe, test } from "../bounded.js";
 import { failureOf, problem, setBench } from "./server.js";
 
@@ -295,11 +295,12 @@ describe("retries", { concurrency: true }, () => {
     for (let round = 0; round < 300; round += 1) {
       const seen = [];
       const end = new AbortController();
-      const report = (_phase, _loaded, { wait }) => {
+      const onPause = ({ wait }) => {
         seen.push(wait);
         end.abort();
       };
-      await failureOf(retrying(1e9, end.signal)(() => Promise.reject(passing), report));
+      const options = { patience: 1e9, signal: end.signal, onPause };
+      await failureOf(retry(() => Promise.reject(passing), options));
       longest.push(...seen);
     }
     assert.equal(longest.length, 300);
@@ -314,16 +315,19 @@ describe("retries", { concurrency: true }, () => {
       tries += 1;
       throw new TypeError("x is not a function");
     };
-    assert.ok((await failureOf(retrying(300)(work))) instanceof TypeError);
+    assert.ok((await failureOf(retry(work, { patience: 300 }))) instanceof TypeError);
     assert.equal(tries, 1);
   });
 
   test("work learns how often it failed before", async () => {
     const seen = [];
-    await retrying(300)(async (_ticket, tries) => {
-      seen.push(tries);
-      if (tries < 2) throw passing;
-    });
+    await retry(
+      async (_ticket, failures) => {
+        seen.push(failures);
+        if (failures < 2) throw passing;
+      },
+      { patience: 300 },
+    );
     assert.deepEqual(seen, [0, 1, 2]);
   });
 
@@ -350,6 +354,6 @@ for (const [final, meanwhile] of [
   ["Please sign in", "Please sign in"],
 ]) {
   test(`"${final}" asks nobody to do so while the client does`, () => {
-    assert.equal(whileRetrying(final), meanwhile);
+    assert.equal(messageWhileRetrying(final), meanwhile);
   });
 }

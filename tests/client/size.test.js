@@ -5,8 +5,8 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { test } from "../bounded.js";
 
-// A bound, which need not be filled.
-const LIMIT = 4550; // bytes, minified and gzipped
+// 4,500 before `upload` was split into named steps and before its types and error fields were written out.
+const LIMIT = 5400; // bytes, minified and gzipped
 
 const entry = fileURLToPath(new URL("../../client/index.js", import.meta.url));
 
