@@ -19,8 +19,9 @@ export function createDiagnosis() {
    */
   return function diagnose(server, setting, url) {
     if (isOffline()) return undefined;
+    const origin = globalThis.origin ?? "this program";
     const hint =
-      `Can't reach the ${server} at ${url}. Is it running? Is ${globalThis.origin ?? "this program"} in its ${setting}? ` +
+      `Can't reach the ${server} at ${url}. Is it running? Is ${origin} in its ${setting}? ` +
       "Does the page's CSP list it in connect-src?";
     if (!reported.has(url)) console.warn(hint);
     reported.add(url);

@@ -2,9 +2,10 @@ export const TIMED_OUT = Symbol("timed out");
 export const BACK_ONLINE = Symbol("back online");
 
 /**
- * Settle as the promise does, or earlier: resolve to TIMED_OUT when the time is over, or to BACK_ONLINE when the browser
- * has found the network again, since a request that was sent before may never end. Reject as soon as the signal aborts,
- * whether or not the promise's work knows signals.
+ * Settle as the promise does, or earlier.
+ *
+ * Resolve to TIMED_OUT when the time is over, or to BACK_ONLINE when the browser has found the network again, since a
+ * request that was sent before may never end. Reject as soon as the signal aborts, even if the work ignores it.
  *
  * @template T
  * @param {Promise<T>} promise

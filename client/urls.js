@@ -1,5 +1,5 @@
 /**
- * Return the URL as a browser parses it, without spaces around it, or undefined if the text is no full http or https URL.
+ * Return the URL as a browser parses it, without spaces around it, or undefined if the text is no http or https URL.
  *
  * @param {string | URL | undefined} text
  */
