@@ -19,7 +19,7 @@ test("a public URL is registered by one request", async () => {
   assert.deepEqual(JSON.parse(server.requests[0].body), { url, type: "VIDEO", name: "Talk" });
 });
 
-test("a public URL is asked for by the same key until its outcome is known", async () => {
+test("a public URL is registered with the same key until its outcome is known", async () => {
   const uploader = await start({
     "POST /assets": [
       { cut: true },
@@ -36,18 +36,18 @@ test("a public URL is asked for by the same key until its outcome is known", asy
   assert.equal(new Set(keys).size, 1);
 });
 
-test("what is undefined is not asked for", async () => {
+test("an undefined option is left out of the query of assets", async () => {
   const uploader = await start({ "GET /assets?limit=3": [{ body: { items: [] } }] });
   assert.deepEqual(await uploader.assets({ limit: 3, cursor: undefined }), { items: [] });
 });
 
-test("a page of assets is asked for by limit and cursor", async () => {
+test("a page of assets is requested with limit and cursor", async () => {
   const page = { items: [], nextCursor: "next" };
   const uploader = await start({ "GET /assets?limit=2&cursor=a%2Bb": [{ body: page }] });
   assert.deepEqual(await uploader.assets({ limit: 2, cursor: "a+b" }), page);
 });
 
-test("limits are the broker's answer", async () => {
+test("limits returns the broker's response", async () => {
   const uploader = await start({ "GET /limits": [{ body: { maxUploadBytes: 5 } }] });
   assert.deepEqual(await uploader.limits(), { maxUploadBytes: 5 });
 });

@@ -3,7 +3,7 @@ import { NetworkError, RateLimitError, UploadError } from "../../client/index.js
 import { messageWhileRetrying } from "../../client/messages.js";
 import { retry } from "../../client/retry.js";
 import { describe, test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
@@ -11,7 +11,7 @@ const COMPLETE = "POST /uploads/upload-1/complete";
 const RENEW = "POST /uploads/upload-1/renew";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const passing = new UploadError("Later.", { code: "later", retryable: true });
-const start = setBench();
+const start = setUpUploader();
 const done = { status: "registered", asset: { id: "asset-9" } };
 const answerOf = (url) => ({
   id: "upload-1",
@@ -20,7 +20,7 @@ const answerOf = (url) => ({
   headers: {},
 });
 
-/** Uploads, and gives each pause that the page was told of, and how many milliseconds it lasted. */
+/** Upload, and return each reported pause, with the milliseconds that it lasted. */
 async function waitsOf(uploader) {
   const waits = [];
   let last;
@@ -35,10 +35,10 @@ async function waitsOf(uploader) {
   return waits;
 }
 
-// At once, since each of them pauses most of its time.
+// These tests run at once, since each pauses most of the time.
 describe("retries", { concurrency: true }, () => {
   for (const status of [408, 425, 429, 500, 502, 503, 504]) {
-    test(`a ${status} of the broker is tried again, whatever its body is`, async () => {
+    test(`a ${status} of the broker is retried, whatever its body is`, async () => {
       const { server, uploader } = await start((url) => ({
         [BEGIN]: [
           { status, body: "<h1>No</h1>" },
@@ -49,7 +49,7 @@ describe("retries", { concurrency: true }, () => {
       assert.equal(server.at(BEGIN).length, 2);
     });
 
-    test(`a ${status} of the storage is tried again with the same upload`, async () => {
+    test(`a ${status} of the storage is retried with the same upload`, async () => {
       const { server, uploader } = await start({
         [PUT]: [{ status, body: "" }, { body: "" }],
         [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
@@ -72,7 +72,7 @@ describe("retries", { concurrency: true }, () => {
     });
   }
 
-  test("a 5xx that the broker itself calls final is final", async () => {
+  test("a 5xx with retryable false is final", async () => {
     const { server, uploader } = await start({
       [BEGIN]: [problem(503, "misconfigured", { retryable: false })],
     });
@@ -80,14 +80,14 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(BEGIN).length, 1);
   });
 
-  test("a 4xx that the broker calls retryable is tried again", async () => {
+  test("a 4xx with retryable true is retried", async () => {
     const { uploader } = await start((url) => ({
       [BEGIN]: [problem(409, "request_in_progress", { retryable: true }), { body: answerOf(url) }],
     }));
     assert.equal((await uploader.upload(file)).asset.id, "asset-1");
   });
 
-  test("a 400 by which S3 tells of a stall is tried again, and any other is final", async () => {
+  test("S3's 400 for a stall is retried, and any other 400 is final", async () => {
     const answer = (code) => ({ status: 400, body: `<Error><Code>${code}</Code></Error>` });
     const { server, uploader } = await start({
       [PUT]: [answer("RequestTimeout"), answer("EntityTooLarge")],
@@ -98,7 +98,7 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(PUT).length, 2);
   });
 
-  test("a lost connection is tried again at every step, and makes one upload", async () => {
+  test("a lost connection is retried at every step, and makes one upload", async () => {
     const { server, uploader } = await start((url) => ({
       [BEGIN]: [{ cut: true }, { status: 201, body: answerOf(url) }],
       [PUT]: [{ cut: true }, { body: "" }],
@@ -112,13 +112,13 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [2, 1]);
   });
 
-  test("bytes that landed though the answer was lost are not sent again", async () => {
+  test("bytes that are stored although the response was lost are not sent again", async () => {
     const { server, uploader } = await start({ [PUT]: [{ cut: true }] });
     assert.equal((await uploader.upload(file)).asset.id, "asset-1");
     assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 0]);
   });
 
-  test("bytes that landed though the answer was lost are told as sent", async () => {
+  test("bytes that are stored although the response was lost are reported as sent", async () => {
     const { server, uploader } = await start({
       [PUT]: [{ cut: true }],
       [COMPLETE]: [
@@ -127,11 +127,11 @@ describe("retries", { concurrency: true }, () => {
         { body: done },
       ],
     });
-    const told = [];
-    const onProgress = ({ phase, loaded, error }) => told.push([phase, loaded, error?.code]);
+    const reported = [];
+    const onProgress = ({ phase, loaded, error }) => reported.push([phase, loaded, error?.code]);
     await uploader.upload(file, { onProgress });
-    const sent = told.findIndex(([, , code]) => code === "storage_unreachable") + 1;
-    assert.deepEqual(told.slice(sent), [
+    const sent = reported.findIndex(([, , code]) => code === "storage_unreachable") + 1;
+    assert.deepEqual(reported.slice(sent), [
       ["finishing", 5, undefined],
       ["finishing", 5, "still_registering"],
       ["done", 5, undefined],
@@ -139,7 +139,7 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([server.at(PUT).length, server.at(COMPLETE).length], [1, 3]);
   });
 
-  test("Retry-After in seconds is waited for, and told to the page", async () => {
+  test("Retry-After in seconds is waited for, and reported to the page", async () => {
     const { uploader } = await start((url) => ({
       [BEGIN]: [problem(503, "upstream_busy", {}, { "Retry-After": "2" }), { body: answerOf(url) }],
     }));
@@ -163,7 +163,7 @@ describe("retries", { concurrency: true }, () => {
   });
 
   for (const header of ["0", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
-    test(`Retry-After "${header}" asks for no pause, so the client's own is made`, async () => {
+    test(`Retry-After "${header}" leaves the client its own pause`, async () => {
       const { uploader } = await start((url) => ({
         [BEGIN]: [problem(503, "busy", {}, { "Retry-After": header }), { body: answerOf(url) }],
       }));
@@ -173,7 +173,7 @@ describe("retries", { concurrency: true }, () => {
     });
   }
 
-  test("a Retry-After beyond the client's patience is not waited for", async () => {
+  test("a Retry-After longer than the patience is not waited for", async () => {
     const { uploader } = await start(
       { [COMPLETE]: [problem(503, "upstream_busy", {}, { "Retry-After": "3600" })] },
       { patience: 1 },
@@ -182,7 +182,7 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([error.code, error.retryAfter], ["upstream_busy", 3600]);
   });
 
-  test("what fails for ever is given up when the pauses add up to more than the patience", async () => {
+  test("a step that keeps failing is given up when its pauses exceed the patience", async () => {
     const { server, uploader } = await start(
       {
         [PUT]: [{ status: 503, body: "" }],
@@ -279,7 +279,7 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(BEGIN).length, 1);
   });
 
-  test("while complete is repeated the page hears that it is finishing", async () => {
+  test("a pause before the next complete has the phase finishing", async () => {
     const { uploader } = await start({
       [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }, { body: done }],
     });
@@ -309,7 +309,7 @@ describe("retries", { concurrency: true }, () => {
     assert.ok(mean > 0.4 && mean < 0.6, `the mean is ${mean}`);
   });
 
-  test("a defect of the client is never tried again", async () => {
+  test("an error that is no UploadError is not retried", async () => {
     let tries = 0;
     const work = () => {
       tries += 1;
@@ -319,7 +319,7 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(tries, 1);
   });
 
-  test("work learns how often it failed before", async () => {
+  test("work gets the number of its failures", async () => {
     const seen = [];
     await retry(
       async (_ticket, failures) => {
@@ -331,7 +331,7 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual(seen, [0, 1, 2]);
   });
 
-  test("a captive portal's page is tried again, since the broker never saw the request", async () => {
+  test("a captive portal's page is retried, since the broker never got the request", async () => {
     const { uploader } = await start({
       [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }, { body: done }],
     });
@@ -353,7 +353,7 @@ for (const [final, meanwhile] of [
   ],
   ["Please sign in", "Please sign in"],
 ]) {
-  test(`"${final}" asks nobody to do so while the client does`, () => {
+  test(`"${final}" has another message while the client retries`, () => {
     assert.equal(messageWhileRetrying(final), meanwhile);
   });
 }

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { describePause } from "../../sandbox/demo/page/pause.js";
 import { test } from "../bounded.js";
 
-const failed = { name: "NetworkError", message: "The storage answered nothing." };
+const failed = { name: "NetworkError", message: "Can't reach the server." };
 
 test("a pause says why, and counts down", () => {
   const pause = { error: failed, until: 5000 };
   assert.deepEqual(describePause(pause, 2000, true), {
     state: "Trying again",
-    text: "The storage answered nothing. Next try in 3 s.",
+    text: "Can't reach the server. Next try in 3 s.",
   });
   assert.match(describePause(pause, 4100, true).text, /in 1 s\.$/);
 });
