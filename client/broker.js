@@ -133,6 +133,8 @@ export class Broker {
   }
 
   /**
+   * Make one request with a token of getToken.
+   *
    * @param {string} path
    * @param {RequestOptions} options
    * @param {boolean} refresh Whether the broker has just refused the token.

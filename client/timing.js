@@ -29,7 +29,10 @@ export async function withTimeout(promise, seconds, signal) {
     if (signal?.aborted) abort();
   });
   try {
-    return await Promise.race([early, promise]);
+    const result = await Promise.race([early, promise]);
+    // The promise may settle because of the abort.
+    signal?.throwIfAborted();
+    return result;
   } finally {
     clearTimeout(timer);
     cleanup.abort();

@@ -35,14 +35,14 @@ const isLostConnection = (error) =>
  */
 function findFault(value) {
   if (!value) return SIGNED_OUT;
-  const butGave = (/** @type {string} */ found) =>
+  const fault = (/** @type {string} */ found) =>
     `getToken must give the token alone, but gave ${found}.`;
-  if (typeof value === "object") return butGave("an object");
-  if (typeof value !== "string") return butGave(`a ${typeof value}`);
-  if (/^</.test(value)) return butGave("a page of HTML");
-  if (/^[{["]/.test(value)) return butGave("JSON text");
-  if (/^bearer\s/i.test(value)) return butGave("the word Bearer too");
-  if (!VISIBLE_ASCII.test(value)) return butGave("text with spaces or line breaks");
+  if (typeof value === "object") return fault("an object");
+  if (typeof value !== "string") return fault(`a ${typeof value}`);
+  if (/^</.test(value)) return fault("a page of HTML");
+  if (/^[{["]/.test(value)) return fault("JSON text");
+  if (/^bearer\s/i.test(value)) return fault("the word Bearer too");
+  if (!VISIBLE_ASCII.test(value)) return fault("text with spaces or line breaks");
   return undefined;
 }
 
@@ -87,7 +87,7 @@ export async function requestToken(getToken, context, explain) {
   // A request that was sent while the network was gone proves nothing about the server.
   if (value === BACK_ONLINE) throw unreachable({});
   const token = typeof value === "string" ? value.trim() : value;
-  const fault = findFault(token);
-  if (fault) throw new UploadError(fault, { code: "token_failed" });
+  const message = findFault(token);
+  if (message) throw new UploadError(message, { code: "token_failed" });
   return String(token);
 }

@@ -4,7 +4,7 @@ import { test } from "../bounded.js";
 
 const failed = { name: "NetworkError", message: "Can't reach the server." };
 
-test("a pause says why, and counts down", () => {
+test("a pause shows its reason, and counts down", () => {
   const pause = { error: failed, until: 5000 };
   assert.deepEqual(describePause(pause, 2000, true), {
     state: "Trying again",
@@ -13,11 +13,11 @@ test("a pause says why, and counts down", () => {
   assert.match(describePause(pause, 4100, true).text, /in 1 s\.$/);
 });
 
-test("a pause that is over does not count below nothing", () => {
+test("a pause that is over shows 0 s", () => {
   assert.match(describePause({ error: failed, until: 0 }, 9000, true).text, /in 0 s\.$/);
 });
 
-test("offline nobody knows when the upload resumes", () => {
+test("an offline pause shows no time", () => {
   const { state, text } = describePause({ error: failed, until: 30_000 }, 0, false);
   assert.deepEqual([state, text], ["Offline", "The upload resumes when the connection is back."]);
 });
@@ -43,7 +43,7 @@ test("a registration that the rate limiter postpones is not shown as an upload i
   });
 });
 
-test("a reason without a full stop gets one", () => {
+test("a pause adds the full stop that its reason lacks", () => {
   const error = { name: "UploadError", message: "Please sign in" };
   assert.match(describePause({ error, until: 0 }, 0, true).text, /^Please sign in\. Next/);
 });
@@ -58,7 +58,7 @@ for (const [message, text] of [
   ["Try again", "Try again."],
   ["Checking …", "Checking …"],
 ]) {
-  test(`"${message}" gives no advice, since the next try comes by itself`, () => {
+  test(`"${message}" is shown without the advice to try again`, () => {
     const pause = { error: { name: "UploadError", message }, until: 2000 };
     assert.equal(describePause(pause, 0, true).text, `${text} Next try in 2 s.`);
   });

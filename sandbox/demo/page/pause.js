@@ -1,11 +1,11 @@
 import { endSentence, formatSeconds } from "./format.js";
 
 /**
- * Why an upload pauses, and for how long: what its row says.
+ * Return the text that an upload's row shows during a pause.
  *
  * @param pause The `error`, the upload's `phase`, and `until`, a time of `performance.now()`.
- * @param now The same clock.
- * @param isOnline What the browser says.
+ * @param now The time of the same clock.
+ * @param isOnline Whether the browser reports that it is online.
  * @returns The state in a word or two, and a sentence.
  */
 export function describePause({ error, phase, until }, now, isOnline) {
@@ -21,5 +21,5 @@ export function describePause({ error, phase, until }, now, isOnline) {
   return { state: "Trying again", text: `${reasonOf(error.message)} Next try in ${wait}.` };
 }
 
-/** What went wrong, without the advice to try again: the page does that, and says when. */
+/** Return the message without the advice to try again, since the page does that itself and shows when. */
 const reasonOf = (message) => endSentence(message.replace(/ (Try|Trying) again\b[^.]*\.?$/, ""));
