@@ -38,9 +38,9 @@ export interface Uploader {
   /**
    * Find the unfinished uploads of earlier pages, among the user's newest 100, that no tab of this browser works on.
    *
-   * An upload whose bytes had arrived is completed by this call, so its status is `registered` or `failed`. A
-   * `registering` upload ends without the page. For a `pending` upload ask the user for the same file, and pass it to
-   * `upload` with the option `resume`.
+   * An upload whose bytes had arrived is completed by this call, so its status is `registered` or `failed`. The broker
+   * finishes a `registering` upload without the page. For a `pending` upload ask the user for the same file, and pass it
+   * to `upload` with the option `resume`.
    */
   pending(options?: { signal?: AbortSignal | undefined }): Promise<Upload[]>;
   /**
