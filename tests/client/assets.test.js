@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createUploader } from "../../client/index.js";
 import { afterEach, test } from "../bounded.js";
-import { startServer } from "./server.js";
+import { problem, startServer } from "./server.js";
 
 let server;
 afterEach(() => server.stop());
@@ -34,6 +34,18 @@ test("a public URL is registered with the same key until its outcome is known", 
   const keys = sent.map(({ headers }) => headers["idempotency-key"]);
   assert.match(keys[0], /^[\d.e-]{12,}$/);
   assert.equal(new Set(keys).size, 1);
+});
+
+test("a registration of a public URL sends the rate limiter's ticket back", async () => {
+  const uploader = await start({
+    "POST /assets": [
+      problem(429, "rate_limited", { ticket: "t-1" }, { "Retry-After": "0" }),
+      { status: 201, body: { asset: { id: "c" } } },
+    ],
+  });
+  await uploader.registerUrl({ url: "https://media.example/t.mp4", type: "VIDEO" });
+  const tickets = server.at("POST /assets").map(({ headers }) => headers["upload-ticket"]);
+  assert.deepEqual(tickets, [undefined, "t-1"]);
 });
 
 test("an undefined option is left out of the query of assets", async () => {
