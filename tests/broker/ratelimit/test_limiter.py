@@ -302,7 +302,7 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     far = limiter.Line(
         Table(clients.dynamodb(), six.table, Clock()),
         Budget(6, 90_000),
-        lambda: clock.now() + 10**7,
+        ShiftedClock(clock, 10**7),
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
