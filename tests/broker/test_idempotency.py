@@ -200,7 +200,7 @@ def test_url_running(
     assert again.headers["Retry-After"] == "2"
     assert first.result().status_code == 503
     broker.clock.advance(10)
-    sync.script = lambda _: Reply(201, asset("a1", url=body["url"]))
+    sync.script = lambda _: Reply(201, asset(url=body["url"]))
     assert other.call(*post, json=body, headers=headers).status_code == 201
     assert len(sync.requests) == 2
 

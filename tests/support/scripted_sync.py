@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,10 +57,10 @@ def presigned(name: str = "one.mp4", expires_in: Any = 3600) -> Reply:
     return Reply(201, {"uploadUrl": f"{url}?signed", "url": url, "expiresIn": expires_in})
 
 
-def asset(asset_id: str, **fields: Any) -> dict[str, Any]:
-    """Return an asset as Sync lists it: a video of five bytes, made just now unless told else."""
-    made = {"id": asset_id, "createdAt": "2099-01-01T00:00:00Z", "type": "VIDEO", "size": 5}
-    return {**made, **fields}
+def asset(**fields: Any) -> dict[str, Any]:
+    """Return an asset that no other test knows: a video of five bytes, made after everything."""
+    made = {"id": uuid.uuid4().hex, "createdAt": "2099-01-01T00:00:00Z"}
+    return {**made, "type": "VIDEO", "size": 5, **fields}
 
 
 class Held:

@@ -115,7 +115,7 @@ def test_refused_key_is_read_again(sync: ScriptedSync) -> None:
     """After a 401 the key is read again, and if it is another one now, even a POST is repeated."""
     clock = ManualClock()
     keys = iter(["old", "new", "new"])
-    sync.script = lambda _: Reply(401) if len(sync.requests) == 1 else Reply(201, asset("a1"))
+    sync.script = lambda _: Reply(401) if len(sync.requests) == 1 else Reply(201, asset(id="a1"))
     client = SyncClient(sync.url, CachedSecret(lambda: next(keys), clock), clock)
     assert client.register(URL, "VIDEO", None, None)["id"] == "a1"
     assert sync.count(*REGISTER) == 2
@@ -144,7 +144,7 @@ def test_other_refusal_leaves_the_key(sync: ScriptedSync, status: int) -> None:
 
 def test_registration_names_what_was_given(sync: ScriptedSync) -> None:
     """A registration has the name and the project of the upload, and leaves out what it lacks."""
-    sync.script = lambda _: Reply(201, asset("a1"))
+    sync.script = lambda _: Reply(201, asset(id="a1"))
     client = client_of(sync)
     client.register(URL, "VIDEO", None, None)
     client.register(URL, "AUDIO", "Take 1", "p1")
@@ -196,7 +196,7 @@ def test_unusable_presign(sync: ScriptedSync, change: dict[str, Any]) -> None:
 def endless(request: Received) -> Reply:
     """Return a page of an endless list."""
     number = int(request.query.get("cursor", 0)) + 1
-    return Reply(200, {"items": [asset(f"a{number}")], "nextCursor": str(number)})
+    return Reply(200, {"items": [asset()], "nextCursor": str(number)})
 
 
 def test_list_is_read_page_by_page(sync: ScriptedSync) -> None:
@@ -236,14 +236,13 @@ def test_list_ends_when_its_time_is_over(sync: ScriptedSync) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"items": None},
-        {"items": [asset("")]},
-        {"items": [asset("a", createdAt=None)]},
-        {"items": [asset("a", type=5)]},
-        {"items": ["a"]},
-        {"items": [], "nextCursor": 5},
+        pytest.param({"items": None}, id="no-list"),
+        pytest.param({"items": [asset(id="")]}, id="no-id"),
+        pytest.param({"items": [asset(createdAt=None)]}, id="no-time"),
+        pytest.param({"items": [asset(type=5)]}, id="no-type"),
+        pytest.param({"items": ["a"]}, id="no-asset"),
+        pytest.param({"items": [], "nextCursor": 5}, id="no-cursor"),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("page", [0, 1])
 def test_unreadable_page(sync: ScriptedSync, body: dict[str, Any], page: int) -> None:

@@ -79,9 +79,10 @@ def test_asset_on_two_pages(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
 ) -> None:
     """An asset that a growing list shows on two pages is one candidate, not two."""
+    made = asset(url=URL)
     pages = {
-        None: {"items": [asset("a1", url=URL)], "nextCursor": "1"},
-        "1": {"items": [asset("a1", url=URL), asset("a2", url="https://b.example/")]},
+        None: {"items": [made], "nextCursor": "1"},
+        "1": {"items": [made, asset(url="https://b.example/")]},
     }
 
     def script(one: Received) -> Reply:
@@ -90,7 +91,7 @@ def test_asset_on_two_pages(
     sync.script = script
     broker.configure(upstream, SYNC_BASE_URL=sync.url)
     answer = register(Api(broker), URL)
-    assert (answer.status_code, answer.json()["asset"]["id"]) == (201, "a1")
+    assert (answer.status_code, answer.json()["asset"]["id"]) == (201, made["id"])
     assert sync.count(*LIST) == 2
 
 
