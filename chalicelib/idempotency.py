@@ -116,9 +116,4 @@ def bound(binding: IdempotencyRecord) -> Change:
 
 def unbound(binding: IdempotencyRecord) -> Change:
     """Free the key: part of the transaction that takes the upload's record back."""
-    return Change(
-        pk=binding.pk,
-        condition="#uploadId = :upload",
-        values={"upload": binding.upload_id},
-        delete=True,
-    )
+    return Change(pk=binding.pk, delete=True)
