@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit openapi hashes bytecode clean
+.PHONY: help setup run test lint mutants audit openapi hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the s
 	node_modules/.bin/biome ci --colors=off
 	node_modules/.bin/tsc --project tsconfig.json
 	@scripts/lint-template
+
+mutants: .venv/.dev .venv-ministack/.dev node_modules/.installed ## Change guarded code, and see which changes the tests notice
+	@.venv/bin/python scripts/mutants.py
 
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
 	@.venv/bin/python scripts/audit.py
