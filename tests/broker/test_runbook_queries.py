@@ -28,7 +28,7 @@ def runbook() -> dict[str, str]:
 def dashboard() -> dict[str, str]:
     """Read the dashboard's queries by their titles."""
     text = re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
-    body, _ = yaml.safe_load(text)["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    body = yaml.safe_load(text)["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
     widgets = [one["properties"] for one in json.loads(body)["widgets"] if one["type"] == "log"]
     return {one["title"]: re.sub(r"SOURCE '\S+' \| ", "", one["query"]) for one in widgets}
 

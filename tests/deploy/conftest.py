@@ -11,6 +11,8 @@ from running_broker import SECRET
 from stack import Stack
 from upstream_process import KEY, RunningUpstream
 
+from ops import table
+
 
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
@@ -52,8 +54,9 @@ def packaged(project: Project) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(aws: EmulatedAws, packaged: Path) -> Stack:
-    """The stack, created."""
-    created = Stack(aws)
+    """The stack, created, with a table of its own."""
+    created = Stack(aws, "broker-prod", "broker-prod-uploads")
+    table.create(aws.client("dynamodb"), created.table)
     created.deploy(packaged)
     created.put_gateway_responses()
     return created
