@@ -88,7 +88,10 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
         kept = "the table stays: it alone knows which asset is whose (--delete-table)"
         return [*steps, Step(name, "kept", kept)]
     if orders.is_dry:
-        return [*steps, Step(name, "planned", "delete the table with all that is in it")]
+        return [
+            *steps,
+            Step(name, "planned", "delete the table with all that is in it, and its stack"),
+        ]
     _delete(account, name, terminal, sleep, is_ordered=is_going)
     return [*steps, Step(name, "done", "the table was deleted")]
 

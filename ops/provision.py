@@ -174,17 +174,17 @@ def _plan_table(account: Account, name: str, terminal: Terminal) -> list[Step]:
 def _deploy_table(
     account: Account, name: str, terminal: Terminal, sleep: Callable[[float], None]
 ) -> list[Step]:
-    """Let CloudFormation make the table what the template says, and turn on what is off.
+    """Let CloudFormation deploy the template, and turn on protection that is off.
 
-    A change by hand, such as protection that was turned off, is no change of the template, so
-    CloudFormation leaves it; in a restored table AWS turns nothing on.
+    CloudFormation compares templates, so it does not see protection that somebody turned off, or
+    that AWS left off in a restored table which the stack has adopted.
     """
     client, stack = account.client("dynamodb"), TableStack(account, name, terminal, sleep)
     found = table.describe(client, name)
     if found is not None:
         table.wait(client, name)
     need = stack.need(found)
-    if need is Need.WAITING:  # for what an earlier run, which was cut off, has begun
+    if need is Need.WAITING:  # an earlier run was interrupted
         terminal.progress(f"Waiting for the stack {stack.name} ...")
         stack.wait()
         need = stack.need(table.describe(client, name))

@@ -48,7 +48,7 @@ class TableStack:
         template: The stack's template.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the last three are other ones in tests alone
+    def __init__(  # noqa: PLR0913, PLR0917 - tests pass the last three
         self,
         account: Account,
         name: str,

@@ -361,7 +361,7 @@ def test_stuck_stack(meddler: MeddlingAws, folder: Path, status: str, advice: st
 
 
 def test_interrupted(meddler: MeddlingAws, folder: Path) -> None:
-    """What fails in the middle is told; the next run keeps what was done, and does the rest."""
+    """A failure in the middle is reported; the next run keeps what was done, and does the rest."""
     meddler.refuse("UpdateTimeToLive", "AccessDeniedException", "no dynamodb:UpdateTimeToLive")
     said = provision(folder)
     assert said.code == 3
@@ -378,7 +378,7 @@ def test_interrupted(meddler: MeddlingAws, folder: Path) -> None:
 
 
 def test_waits_for_stack(meddler: MeddlingAws, folder: Path) -> None:
-    """The change that an interrupted run has begun is waited for, with a word now and then."""
+    """The command waits for the change that an interrupted run began, and reports progress."""
     assert provision(folder).code == 0
     asked: list[int] = []
 
@@ -402,7 +402,7 @@ def test_waits_for_stack(meddler: MeddlingAws, folder: Path) -> None:
 
 
 def test_waits_too_long(meddler: MeddlingAws, folder: Path) -> None:
-    """A change that does not end is given up after an hour; the next run resumes."""
+    """The command gives up after an hour if a change does not end; the next run resumes."""
     assert provision(folder).code == 0
     meddler.rules["DescribeStacks"] = in_state("UPDATE_IN_PROGRESS")
     with pytest.raises(Problem, match="still UPDATE_IN_PROGRESS after 36"):
