@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit hashes bytecode clean
+.PHONY: help setup run test lint audit openapi hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the t
 
 audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
 	@.venv/bin/python scripts/audit.py
+
+openapi: .venv/.sandbox ## Write the OpenAPI document, after a route or a schema was changed
+	.venv/bin/python scripts/openapi.py
 
 hashes: .venv/.dev ## Write the hashes of what is deployed, after a version was changed
 	.venv/bin/python scripts/hashes.py

@@ -2,7 +2,7 @@
 
 import gc
 
-# What is imported stays: to look for garbage among it takes a tenth of a cold start.
+# Imported objects stay: looking for garbage among them takes a tenth of a cold start.
 gc.disable()
 
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 from chalice import Rate
 from chalice.app import CloudWatchEvent
 
-from chalicelib import api, gateway, wiring
+from chalicelib import api, bootstrap
+from chalicelib.web.gateway import App
 
-app = gateway.App(app_name="sync-upload-broker")
+app = App("sync-upload-broker", bootstrap.HOST)
 for routes in api.ALL:
-    app.register_blueprint(routes.blueprint())
+    app.register_blueprint(routes.blueprint(bootstrap.HOST))
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def sweep(event: CloudWatchEvent) -> None:
-    """Finish what was left behind, every minute."""
+    """Finish what no request finished, every minute."""
     context: Any = event.context
-    wiring.sweep(context.get_remaining_time_in_millis())
+    bootstrap.sweep(context.get_remaining_time_in_millis())
 
 
-wiring.greet()
+bootstrap.greet()
 gc.enable()

@@ -19,9 +19,12 @@ from parts import ROOT, RunningUpstream, running_dynamodb
 from request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
 
 # The import above lets these be found.
-from running_broker import ORIGIN, Api, RunningBroker  # isort: skip
-from chalicelib import aws, items, observability, wiring  # isort: skip
-from chalicelib.slots import Event, Slot  # isort: skip
+from tests.support.running_broker import ORIGIN, Api, RunningBroker  # isort: skip
+from chalicelib.aws import clients  # isort: skip
+from chalicelib.aws import codec  # isort: skip
+from chalicelib.core import log  # isort: skip
+from chalicelib.ratelimit.slots import Event  # isort: skip
+from chalicelib.ratelimit.slots import Slot  # isort: skip
 from ops import table  # isort: skip
 
 MILLION = 1_000_000
@@ -97,7 +100,7 @@ def _line(budget: int) -> dict[str, Any]:
     """Write the line's item as it is after an hour: every slot has been granted once."""
     used = Slot(Event(int(time.time() * 1000) - 3_600_000, 1), nonce=1).encode()
     slots = {f"s{number}": used for number in range(budget)}
-    return items.values({"pk": "line#presign", "secret": b"s" * 32, **slots})
+    return codec.values({"pk": "line#presign", "secret": b"s" * 32, **slots})
 
 
 class Counting:
@@ -111,14 +114,14 @@ class Counting:
 
     def __init__(self, broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> None:
         # The meter has to be there before the broker's client is made.
-        aws.session.cache_clear()
-        self._meter = Meter(aws.session().events, beside, table.definition(broker.table))
+        clients.session.cache_clear()
+        self._meter = Meter(clients.session().events, beside, table.definition(broker.table))
         settings = {"PUBLIC_URL_EXCEPTIONS": f"http://localhost:{upstream.port}"}
         broker.configure(upstream, PRESIGNS_PER_MINUTE=str(BUDGET), **settings)
         # A grant whose write takes long costs another one, which is not what is counted here.
         broker.clock.tick()
         beside.put_item(TableName=broker.table, Item=_line(BUDGET))
-        observability.configure("INFO", broker.log, table="sync-upload-broker-prod")
+        log.configure("INFO", broker.log, table="sync-upload-broker-prod")
         self._broker = broker
         self.api = Api(broker)
         self.calls: dict[str, Call] = {}
@@ -287,7 +290,7 @@ def main() -> None:
         upstream = RunningUpstream(folder)
         stack.callback(upstream.stop)
         beside = boto3.client("dynamodb")
-        table.create(wiring.dynamodb_client(), "cost")
+        table.create(clients.dynamodb(), "cost")
         broker = RunningBroker("cost")
         stack.callback(broker.stop)
         calls = count(broker, upstream, beside)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from chalicelib.admission import LAG, NO_TURN, Budget, Full, Line, Place, Turn
-from chalicelib.line import KNOWN_FULL
-from chalicelib.slots import Slot, Slowdown
+from chalicelib.ratelimit.limiter import KNOWN_FULL
+from chalicelib.ratelimit.policy import LAG, NO_TURN, Budget, Full, Line, Place, Turn
+from chalicelib.ratelimit.slots import Slot, Slowdown
 
 EPOCH = 1_800_000_000_000
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from crowd import Crowd, Grant, Limiter, SharedLine, jain, steady  # noqa: E402 - it needs the path
 
-from chalicelib.admission import Budget, Full, Place, Turn  # noqa: E402 - as above
+from chalicelib.ratelimit.policy import Budget, Full, Place, Turn  # noqa: E402 - as above
 from sandbox.upstream.ratelimit import RateLimit  # noqa: E402 - as above
 
 BUDGET = Budget(places=120, max_wait=300_000)

@@ -32,8 +32,8 @@ from parts import (
 
 # The import above lets these be found.
 from crowd import jain, most_in_a_minute  # isort: skip
-from chalicelib import wiring  # isort: skip
-from chalicelib.admission import WINDOW  # isort: skip
+from chalicelib.aws import clients  # isort: skip
+from chalicelib.ratelimit.policy import WINDOW  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "line"
@@ -198,7 +198,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "clock").write_text("0")
         stack.enter_context(running_dynamodb(folder))
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         upstream.behave(presignsPerMinute=PER_MINUTE, rateWindow=window)

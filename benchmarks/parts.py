@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / one) for one in ("broker", "faults", "sandbox"))]
-
-from dynamodb_process import RunningDynamoDB  # noqa: E402 - it needs the path above
-from upstream_process import KEY, RunningUpstream, free_port  # noqa: E402, F401 - and for others
+sys.path.insert(0, str(ROOT))
 
 from sandbox import environment  # noqa: E402 - as above
 from sandbox.ports import Ports  # noqa: E402 - as above
+from tests.support.dynamodb_process import RunningDynamoDB  # noqa: E402 - it needs the path above
+from tests.support.upstream_process import KEY, RunningUpstream, free_port  # noqa: E402, F401 - and for others
 
 HOST = "127.0.0.1"
 SECRET = "a-secret-of-the-benchmarks-that-is-long-enough"  # noqa: S105 - it guards nothing

@@ -37,7 +37,7 @@ from soak_system import (
 )
 
 # The import above lets these be found.
-from chalicelib import wiring  # isort: skip
+from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
 
 
@@ -173,7 +173,7 @@ def main() -> None:
         proxy = FaultyDynamoDB(stack.enter_context(running_dynamodb(folder)))
         stack.callback(proxy.refuse)
         use_dynamodb(proxy.port, folder)
-        table.create(wiring.dynamodb_client(), "soak")
+        table.create(clients.dynamodb(), "soak")
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         upstream.behave(presignsPerMinute=1_000_000, expiresIn=URL_LIFE)

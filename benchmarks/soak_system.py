@@ -13,8 +13,8 @@ import requests
 from parts import HOST, SECRET, end_broker, free_port, listens, start_broker
 
 # The import above lets these be found.
-from faulty_dynamodb import FaultyDynamoDB  # isort: skip - the tests' own proxy
-from upstream_process import RunningUpstream  # isort: skip
+from tests.support.faulty_dynamodb import FaultyDynamoDB  # isort: skip - the tests' own proxy
+from tests.support.upstream_process import RunningUpstream  # isort: skip
 
 BROKERS, BROWSERS = 3, 12
 SPEED = 10  # seconds of the brokers' clocks in one of ours

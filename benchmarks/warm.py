@@ -24,7 +24,10 @@ from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 # The import above lets these be found.
 import jwt  # isort: skip
 from app import app  # isort: skip
-from chalicelib import observability, wiring  # isort: skip
+from chalicelib.core.clock import Clock  # isort: skip
+from chalicelib.core import log  # isort: skip
+from chalicelib import bootstrap  # isort: skip
+from chalicelib.aws import clients  # isort: skip
 from ops import table  # isort: skip
 
 TABLE = "warm"
@@ -55,14 +58,14 @@ def event(token: str, method: str, route: str, body: Any = None, **params: str) 
     }
 
 
-class Clock:
+class SkippingClock(Clock):
     """The real time, and what the benchmark does not wait for."""
 
     def __init__(self) -> None:
         self.ahead = 0
 
-    def __call__(self) -> int:
-        """Return milliseconds since 1970."""
+    def now(self) -> int:
+        """Return the time."""
         return time.time_ns() // 1_000_000 + self.ahead
 
 
@@ -72,7 +75,7 @@ class Container:
     def __init__(self) -> None:
         self.times: dict[str, list[tuple[float, float, float]]] = {}
         self._log = io.StringIO()
-        observability.configure("INFO", self._log, table=TABLE)
+        log.configure("INFO", self._log, table=TABLE)
 
     def ask(self, name: str, sent: dict[str, Any], status: int) -> Any:
         """Call the handler, and keep what it took."""
@@ -121,9 +124,9 @@ def one_round(container: Container, public: str) -> None:
 def measure(upstream: RunningUpstream, rounds: int) -> None:
     """Ask in rounds, and print the table."""
     upstream.behave(presignsPerMinute=1_000_000)
-    clock = Clock()
-    wiring.use(
-        wiring.build(
+    clock = SkippingClock()
+    bootstrap.use(
+        bootstrap.build(
             {
                 "UPLOADS_TABLE": TABLE,
                 "AUTH_MODE": "jwt",
@@ -134,7 +137,7 @@ def measure(upstream: RunningUpstream, rounds: int) -> None:
                 "ALLOWED_ORIGINS": "https://app.example.com",
                 "PUBLIC_URL_EXCEPTIONS": f"http://localhost:{upstream.port}",
             },
-            now=clock,
+            clock=clock,
         )
     )
     public = upstream.upload().replace("127.0.0.1", "localhost")
@@ -160,7 +163,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(running_dynamodb(folder))
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         upstream = RunningUpstream(folder)
         stack.callback(upstream.stop)
         measure(upstream, rounds)

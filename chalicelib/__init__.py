@@ -1,1 +1,3 @@
-"""The upload broker: all that is deployed, beside `app.py`."""
+"""The broker: what is deployed to Lambda."""
+
+VERSION = "0.1.0"

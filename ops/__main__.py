@@ -5,7 +5,6 @@ import io
 import os
 import sys
 import textwrap
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import Any, TextIO, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors, observability
+from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
 from ops import asking, deployment, destroy, doctor, provision, settle
 from ops import stage as stages
 from ops.account import Account, explain
@@ -89,7 +89,7 @@ def _settle(call: Call) -> int:
     environment = call.stage.environment
     if given.stack:
         environment = deployment.stack(call.stage, call.account, given.stack).environment
-    one = settle.settler(environment, call.account, call.terminal, _now)
+    one = settle.settler(environment, call.account, call.terminal, Clock())
     upload = one.read(given.upload_id)
     outcome, found = None, []
     if given.asset:
@@ -105,10 +105,6 @@ def _settle(call: Call) -> int:
         settle.told(upload, found, outcome), settle.document(upload, found, outcome)
     )
     return FINE
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -232,7 +228,7 @@ def main(
     """Run a command, and return its exit code."""
     given = parser().parse_args(arguments)
     terminal = Terminal(out, err, as_json=given.json)
-    observability.configure("CRITICAL")  # the broker's own lines are for CloudWatch
+    log.configure("CRITICAL")  # the broker's own lines are for CloudWatch
     try:
         stage = stages.read(given.project_dir, given.stage)
         call = Call(given, stage, account(given.profile), terminal, stdin)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from chalicelib import settings
+from chalicelib.core import settings
 from ops.account import code_of
 from ops.terminal import USAGE, Problem
 

@@ -4,19 +4,27 @@ The same conditional writes as the broker's: a lease first, so that no attempt o
 under way, and an asset only if no other upload has recorded it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import errors, items, keys, settings, upstream_errors
-from chalicelib.ports import Claimed
-from chalicelib.registration import LOOK_BACK_SECONDS, plan_attempt
-from chalicelib.store import Store
-from chalicelib.table import Table
-from chalicelib.uploads import Json, Status, Upload, size_of
-from chalicelib.upstream import Upstream
+from chalicelib.aws import secrets
+from chalicelib.aws.table import Table
+from chalicelib.core import errors, settings
+from chalicelib.core.clock import Clock
+from chalicelib.core.types import Json
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi.client import SyncClient
+from chalicelib.syncapi.models import size_of
+from chalicelib.uploads import items
+from chalicelib.uploads.asset_owners import AssetOwners
+from chalicelib.uploads.errors import FileRejected
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.reconciliation import find_matches
+from chalicelib.uploads.registration import LOOK_BACK_SECONDS, plan_attempt
+from chalicelib.uploads.repository import UploadRepository
 from ops import parameters
 from ops.account import Account
 from ops.terminal import UNREACHABLE, Problem, Terminal
@@ -48,22 +56,22 @@ class Settler:
         store: The records.
         table: The same, for what is read without its caller.
         upstream: sync.
-        now: Milliseconds since 1970.
+        clock: The time.
         settle_seconds: As the broker's.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: UploadRepository,
         table: Table,
-        upstream: Upstream,
-        now: Callable[[], int],
+        upstream: SyncClient,
+        clock: Clock,
         settle_seconds: int,
     ) -> None:
-        self._store = store
+        self._repository = store
         self._table = table
-        self._upstream = upstream
-        self._now = now
+        self._sync = upstream
+        self._clock = clock
         self._settle_seconds = settle_seconds
 
     def read(self, upload_id: str) -> Upload:
@@ -85,14 +93,14 @@ class Settler:
         found: list[tuple[str, Json]] = []
         cursor: str | None = None
         for _ in range(_PAGES):
-            page = self._upstream.look(upload, since, cursor)
+            page = find_matches(self._sync, upload, since, cursor)
             found += [("same", one) for one in page.matching]
             found += [("unclear", one) for one in page.undecided]
             found += [("elsewhere", one) for one in page.elsewhere]
             cursor = page.next_cursor
             if cursor is None:
                 break
-        claims = self._store.claims([one["id"] for _, one in found])
+        claims = self._repository.claims([one["id"] for _, one in found])
         return [_candidate(why, one, claims) for why, one in found]
 
     def register(self, upload: Upload, asset_id: str) -> None:
@@ -103,14 +111,14 @@ class Settler:
         """
         leased = self._lease(upload)
         try:
-            asset = self._upstream.read(asset_id)
+            asset = self._sync.read(asset_id)
             self._check(leased, asset)
         except (Problem, errors.BrokerError) as error:
-            self._store.release(leased, self._now())
+            self._repository.release(leased, self._clock.now())
             raise _explained(error, asset_id) from error
-        claim = self._store.record(leased, asset, looked_up=True, now=self._now())
+        claim = self._repository.record(leased, asset, looked_up=True, now=self._clock.now())
         if not claim.granted:
-            self._store.release(leased, self._now())
+            self._repository.release(leased, self._clock.now())
             raise Problem(
                 f"The asset {asset_id} is recorded as another upload's.",
                 f"`claim#{asset_id}` in the table says which.",
@@ -123,7 +131,7 @@ class Settler:
             Problem: sync. may still be at it.
         """
         attempt = upload.attempt
-        if attempt is not None and attempt.settle_at >= self._now():
+        if attempt is not None and attempt.settle_at >= self._clock.now():
             until = _time(attempt.settle_at)
             raise Problem(
                 f"sync. may still carry the registration out, until {until}.",
@@ -131,17 +139,19 @@ class Settler:
             )
         leased = self._lease(upload)
         problem = {
-            "code": errors.FileRejected.code,
+            "code": FileRejected.code,
             "detail": "Nobody could find out what became of it. Upload it again.",
         }
-        if not self._store.fail(leased, problem, self._now()).granted:
+        if not self._repository.fail(leased, problem, self._clock.now()).granted:
             raise Problem("Somebody else moved the upload meanwhile.", "Look at it again.")
 
     def _lease(self, upload: Upload) -> Upload:
         if upload.status is not Status.REGISTERING:
             raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
-        now = self._now()
-        claim = self._store.lease_look(upload, plan_attempt(self._now(), self._settle_seconds), now)
+        now = self._clock.now()
+        claim = self._repository.lease_look(
+            upload, plan_attempt(self._clock.now(), self._settle_seconds), now
+        )
         if not claim.granted or claim.upload is None:
             raise Problem(
                 "The broker is looking at this upload right now.", "Try again in a minute."
@@ -168,20 +178,20 @@ class Settler:
 def _explained(error: Exception, asset_id: str) -> Problem:
     if isinstance(error, Problem):
         return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
-    if isinstance(error, upstream_errors.UpstreamRefused):
+    if isinstance(error, sync_errors.UpstreamRefused):
         return Problem(f"sync. knows no asset {asset_id} of this key.", "Look at its id again.")
     detail = getattr(error, "detail", "")
     return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
-def _candidate(why: str, asset: Json, claims: Mapping[str, Claimed]) -> Candidate:
+def _candidate(why: str, asset: Json, claims: Mapping[str, AssetOwners]) -> Candidate:
     claimed = claims.get(asset["id"])
     shown = {name: asset.get(name) for name in _SHOWN}
     return Candidate(why, shown, ", ".join(sorted(claimed.owners)) if claimed else None)
 
 
 def settler(
-    environment: Mapping[str, str], account: Account, terminal: Terminal, now: Callable[[], int]
+    environment: Mapping[str, str], account: Account, terminal: Terminal, clock: Clock
 ) -> Settler:
     """Make a settler of a stage.
 
@@ -199,9 +209,9 @@ def settler(
     except errors.Misconfigured as error:
         raise Problem(error.detail, "Put .chalice/config.json right.") from error
     client: Any = account.client("dynamodb")
-    table = Table(client, chosen.uploads_table)
-    upstream = Upstream(chosen.sync_base_url, keys.fixed(found.value or ""))
-    return Settler(Store(table), table, upstream, now, chosen.settle_seconds)
+    table = Table(client, chosen.uploads_table, clock)
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(found.value or "", clock), clock)
+    return Settler(UploadRepository(table), table, upstream, clock, chosen.settle_seconds)
 
 
 def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:

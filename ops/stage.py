@@ -9,8 +9,8 @@ from typing import Any
 from chalice.config import Config
 from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
-from chalicelib import settings
-from chalicelib.errors import Misconfigured
+from chalicelib.core import settings
+from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
 API, SWEEP = "api_handler", "sweep"  # the functions, as Chalice calls them

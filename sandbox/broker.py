@@ -23,7 +23,9 @@ from chalice.local import (
     create_local_server,
 )
 
-from chalicelib import addresses, observability, wiring
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.core import log, urls
 from ops import table
 from sandbox import gate, log_lines
 from sandbox.ports import HOST
@@ -135,7 +137,7 @@ def create_table(name: str) -> None:
     deadline = time.monotonic() + DYNAMODB_START_SECONDS
     while True:
         try:
-            table.create(wiring.dynamodb_client(), name)
+            table.create(clients.dynamodb(), name)
         except (BotoCoreError, ClientError):
             if time.monotonic() > deadline:
                 raise
@@ -151,13 +153,13 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from app import app  # noqa: PLC0415 - as above
 
-    trouble = wiring.start(os.environ)
+    trouble = bootstrap.start(os.environ)
     if trouble:
         sys.exit("\n".join(trouble.split("; ")))
     create_table(os.environ["UPLOADS_TABLE"])
     threading.Thread(target=_sweep, daemon=True).start()
     port = int(os.environ["BROKER_PORT"])
-    allowed = addresses.items(os.environ.get("ALLOWED_ORIGINS", ""))
+    allowed = urls.items(os.environ.get("ALLOWED_ORIGINS", ""))
     server = serve(app, port, gate.before_broker(port, allowed))
     try:
         server.serve_forever()
@@ -172,9 +174,9 @@ def _sweep() -> None:
     while True:
         time.sleep(SWEEP_SECONDS)
         try:
-            wiring.broker().sweeper.run(SWEEP_SECONDS)
+            bootstrap.broker().sweeper.run(SWEEP_SECONDS)
         except Exception as error:  # noqa: BLE001 - the next one may fare better
-            observability.failure("sweep_failed", error)
+            log.failure("sweep_failed", error)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from chalicelib import addresses
+from chalicelib.core import urls
 from sandbox import gate
 
 # Where the usual development servers listen: Node's own examples, and Vite's preview and server.
@@ -21,10 +21,10 @@ def read(environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     text = environ.get("SANDBOX_ORIGINS") or ",".join(DEFAULT)
     try:
-        found = addresses.exact_origins(text)
+        found = urls.exact_origins(text)
     except ValueError as error:
         raise ValueError(f"SANDBOX_ORIGINS must be {error}.") from error
-    strange = [one for one in found if urlsplit(one).hostname not in addresses.LOOPBACK]
+    strange = [one for one in found if urlsplit(one).hostname not in urls.LOOPBACK]
     if strange:
         raise ValueError(
             f"SANDBOX_ORIGINS may name pages of this machine only, not {strange[0]}. To let another"

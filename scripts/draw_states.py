@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chalicelib.uploads import MOVES, Status
+from chalicelib.uploads.models import Status
+from chalicelib.uploads.transitions import MOVES
 
 # A file starts with an address to PUT to; a public URL starts with the lease.
 STARTS = (Status.PENDING, Status.REGISTERING)

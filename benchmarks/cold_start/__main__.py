@@ -26,14 +26,12 @@ import boto3
 import jwt
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "sandbox"))
-
-from dynamodb_process import RunningDynamoDB
-from upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 from ops import table
 from sandbox import environment
 from sandbox.ports import Ports
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 HERE = Path(__file__).parent
 TABLE = "uploads"

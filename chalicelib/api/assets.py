@@ -4,19 +4,33 @@ import re
 from dataclasses import replace
 from urllib.parse import unquote
 
-from chalicelib import errors, observability, upstream_errors, validation, wiring
-from chalicelib.api import render
-from chalicelib.responses import Answer, Request, Routes
+from chalicelib.api import new_uploads, serializers
+from chalicelib.bootstrap import Broker
+from chalicelib.core import errors, log
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.uploads.errors import (
+    NO_UPLOAD,
+    ContentTypeNotAccepted,
+    FileEmpty,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    TooManyUnknownUrls,
+)
+from chalicelib.web import bodies, pagination
+from chalicelib.web.messages import Request, Response
+from chalicelib.web.router import Routes
 
 # sync.'s ids are opaque; what can't be part of one need not be asked for.
 _ASSET_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
-routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
+routes = Routes[Broker](__name__)
 
 
 @routes.operation(
     "POST",
     "/assets",
+    "AssetsRegister",
     {201: "upload", 202: "upload"},
     body="new-asset",
     problems=(
@@ -24,57 +38,65 @@ routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
         errors.BodyTooLarge,
         errors.UnsupportedMediaType,
         errors.InvalidInput,
-        errors.ContentTypeNotAccepted,
-        errors.FileEmpty,
-        errors.FileTooLarge,
-        errors.FileRejected,
-        errors.ProjectNotFound,
+        ContentTypeNotAccepted,
+        FileEmpty,
+        FileTooLarge,
+        FileRejected,
+        ProjectNotFound,
         errors.QuotaExceeded,
         errors.RateLimited,
-        errors.TooManyUnknownUrls,
+        TooManyUnknownUrls,
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,
-        upstream_errors.UpstreamUnauthorized,
-        upstream_errors.UpstreamBusy,
-        upstream_errors.UpstreamUnreachable,
+        sync_errors.UpstreamUnauthorized,
+        sync_errors.UpstreamBusy,
+        sync_errors.UpstreamUnreachable,
     ),
 )
-def register(request: Request) -> Answer:
+def register(request: Request, broker: Broker) -> Response:
     """Register a public URL; sync. fetches it."""
-    broker = wiring.broker()
-    document = validation.parse(request.body, request.headers.get("content-type"))
-    new = validation.new_url(
+    document = bodies.read(request)
+    new = new_uploads.new_url(
         document,
         request.caller.limits,
-        broker.lifecycle.storage_hosts,
+        broker.uploads.storage_hosts,
         broker.settings.public_url_exceptions,
     )
-    key = validation.request_key(request.headers, "POST /assets", document)
-    outcome, used = broker.lifecycle.register_url(request.caller, new, key)
-    observability.note(uploadId=outcome.upload.id)
-    answer = render.outcome(outcome, request, 201)
+    key = bodies.request_key(request.headers, "POST /assets", document)
+    outcome, used = broker.uploads.register_url(request.caller, new, key)
+    log.note(uploadId=outcome.upload.id)
+    answer = serializers.outcome(outcome, request, 201)
     return replace(
-        answer, headers=answer.headers | render.rate_limit(used, request.caller.limits, None)
+        answer,
+        headers=answer.headers
+        | serializers.rate_limit(used, request.caller.limits, None, broker.clock.now()),
     )
 
 
 @routes.operation(
-    "GET", "/assets", {200: "upload-list"}, problems=(errors.InvalidInput,), is_list=True
+    "GET",
+    "/assets",
+    "AssetsListAll",
+    {200: "upload-list"},
+    problems=(errors.InvalidInput,),
+    is_list=True,
 )
-def list_all(request: Request) -> Answer:
+def list_all(request: Request, broker: Broker) -> Response:
     """List the uploads that you registered, the last registered first."""
-    limit, cursor = validation.page(request.query)
-    page = wiring.broker().lifecycle.list_assets(request.caller, limit, cursor)
-    return render.page(page, limit)
+    limit, cursor = pagination.page_of(request.query)
+    page = broker.uploads.list_assets(request.caller, limit, cursor)
+    return serializers.page(page, limit)
 
 
-@routes.operation("GET", "/assets/{asset_id}", {200: "upload"}, problems=(errors.NotFound,))
-def read(request: Request) -> Answer:
+@routes.operation(
+    "GET", "/assets/{asset_id}", "AssetsRead", {200: "upload"}, problems=(errors.NotFound,)
+)
+def read(request: Request, broker: Broker) -> Response:
     """Read the upload that you registered as an asset."""
     asset_id = unquote(request.params["asset_id"])
     if not _ASSET_ID.fullmatch(asset_id):
-        raise errors.NotFound(errors.NO_UPLOAD)
-    upload = wiring.broker().lifecycle.get_asset(request.caller, asset_id)
-    observability.note(uploadId=upload.id)
-    return Answer(200, render.upload(upload))
+        raise errors.NotFound(NO_UPLOAD)
+    upload = broker.uploads.get_asset(request.caller, asset_id)
+    log.note(uploadId=upload.id)
+    return Response(200, serializers.upload(upload))

@@ -2,150 +2,179 @@
 
 import re
 
-from chalicelib import errors, observability, upstream_errors, validation, wiring
-from chalicelib.api import render
-from chalicelib.responses import Answer, Request, Routes
-from chalicelib.uploads import Status
+from chalicelib.api import new_uploads, serializers
+from chalicelib.bootstrap import Broker
+from chalicelib.core import errors, log
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.uploads.errors import (
+    NO_UPLOAD,
+    ContentTypeNotAccepted,
+    FileEmpty,
+    FileNotUploaded,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    TooManyUnknownUrls,
+    UploadBusy,
+    UploadCancelled,
+    UploadExpired,
+    UploadNotPending,
+    UrlTimeout,
+)
+from chalicelib.uploads.models import Status
+from chalicelib.web import bodies, pagination
+from chalicelib.web.messages import Request, Response
+from chalicelib.web.router import Routes
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType)
 _SYNC = (
-    upstream_errors.UpstreamUnauthorized,
-    upstream_errors.UpstreamBusy,
-    upstream_errors.UpstreamUnreachable,
-    upstream_errors.UpstreamTimeout,
-    upstream_errors.UpstreamFault,
+    sync_errors.UpstreamUnauthorized,
+    sync_errors.UpstreamBusy,
+    sync_errors.UpstreamUnreachable,
+    sync_errors.UpstreamTimeout,
+    sync_errors.UpstreamFault,
 )
 # Of a presign: the type, the size by the plan, or the address.
 _NOT_PRESIGNED = (
-    errors.FileRejected,
-    errors.FileTooLarge,
-    errors.ProjectNotFound,
-    upstream_errors.UpstreamRefused,
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    sync_errors.UpstreamRefused,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
 _LINE = (errors.WaitingInLine, errors.LineFull)
-_ENDED = (errors.UploadCancelled, errors.UploadExpired)
+_ENDED = (UploadCancelled, UploadExpired)
 
-routes = Routes(__name__, wiring.broker, wiring.allowed_origins)
+routes = Routes[Broker](__name__)
 
 
 @routes.operation(
     "POST",
     "/uploads",
+    "UploadsBegin",
     {201: "begun-upload"},
     body="new-upload",
     problems=(
         *_REFUSED,
         errors.InvalidInput,
-        errors.ContentTypeNotAccepted,
-        errors.FileEmpty,
+        ContentTypeNotAccepted,
+        FileEmpty,
         *_NOT_PRESIGNED,
         errors.QuotaExceeded,
         *_KEY,
         *_LINE,
         *_SYNC,
     ),
-    is_in_line=True,
+    is_rate_limited=True,
 )
-def begin(request: Request) -> Answer:
+def begin(request: Request, broker: Broker) -> Response:
     """Begin an upload and get the address to PUT its bytes to."""
-    broker = wiring.broker()
-    document = validation.parse(request.body, request.headers.get("content-type"))
-    file = validation.new_file(document, request.caller.limits)
-    key = validation.request_key(request.headers, "POST /uploads", document)
+    document = bodies.read(request)
+    file = new_uploads.new_file(document, request.caller.limits)
+    key = bodies.request_key(request.headers, "POST /uploads", document)
     ticket = request.headers.get("upload-ticket")
-    upload, used, line = broker.lifecycle.begin(request.caller, file, key, ticket)
-    observability.note(uploadId=upload.id)
-    headers = render.rate_limit(used, request.caller.limits, line)
-    headers["Location"] = render.location(request, upload)
+    upload, used, line = broker.uploads.begin(request.caller, file, key, ticket)
+    log.note(uploadId=upload.id)
+    now = broker.clock.now()
+    headers = serializers.rate_limit(used, request.caller.limits, line, now)
+    headers["Location"] = serializers.location(request, upload)
     is_pending = upload.status is Status.PENDING
     relay = broker.settings.storage_relay
-    body = render.pending(upload, relay) if is_pending else render.upload(upload)
-    return Answer(201, body, headers)
+    body = serializers.pending(upload, relay, now) if is_pending else serializers.upload(upload)
+    return Response(201, body, headers)
 
 
 @routes.operation(
-    "GET", "/uploads", {200: "upload-list"}, problems=(errors.InvalidInput,), is_list=True
+    "GET",
+    "/uploads",
+    "UploadsListAll",
+    {200: "upload-list"},
+    problems=(errors.InvalidInput,),
+    is_list=True,
 )
-def list_all(request: Request) -> Answer:
+def list_all(request: Request, broker: Broker) -> Response:
     """List your uploads, newest first."""
-    limit, cursor = validation.page(request.query)
-    page = wiring.broker().lifecycle.list_uploads(request.caller, limit, cursor)
-    return render.page(page, limit)
+    limit, cursor = pagination.page_of(request.query)
+    page = broker.uploads.list_uploads(request.caller, limit, cursor)
+    return serializers.page(page, limit)
 
 
-@routes.operation("GET", "/uploads/{upload_id}", {200: "upload"}, problems=(errors.NotFound,))
-def read(request: Request) -> Answer:
+@routes.operation(
+    "GET", "/uploads/{upload_id}", "UploadsRead", {200: "upload"}, problems=(errors.NotFound,)
+)
+def read(request: Request, broker: Broker) -> Response:
     """Read one of your uploads."""
-    upload = wiring.broker().lifecycle.get(request.caller, _upload_id(request))
-    return Answer(200, render.upload(upload))
+    upload = broker.uploads.get(request.caller, _upload_id(request))
+    return Response(200, serializers.upload(upload))
 
 
 @routes.operation(
     "DELETE",
     "/uploads/{upload_id}",
+    "UploadsCancel",
     {204: None},
-    problems=(errors.NotFound, errors.UploadBusy, errors.UploadNotPending, errors.UploadExpired),
+    problems=(errors.NotFound, UploadBusy, UploadNotPending, UploadExpired),
 )
-def cancel(request: Request) -> Answer:
+def cancel(request: Request, broker: Broker) -> Response:
     """Cancel a pending upload; repeatable."""
-    wiring.broker().lifecycle.cancel(request.caller, _upload_id(request))
-    return Answer(204)
+    broker.uploads.cancel(request.caller, _upload_id(request))
+    return Response(204)
 
 
 @routes.operation(
     "POST",
     "/uploads/{upload_id}/complete",
+    "UploadsComplete",
     {200: "upload", 202: "upload"},
     problems=(
         errors.NotFound,
-        errors.FileNotUploaded,
-        errors.FileEmpty,
-        errors.FileTooLarge,
-        errors.FileRejected,
-        errors.ProjectNotFound,
+        FileNotUploaded,
+        FileEmpty,
+        FileTooLarge,
+        FileRejected,
+        ProjectNotFound,
         errors.RateLimited,
-        errors.TooManyUnknownUrls,
-        errors.UrlTimeout,
+        TooManyUnknownUrls,
+        UrlTimeout,
         *_ENDED,
         *_SYNC,
     ),
 )
-def complete(request: Request) -> Answer:
+def complete(request: Request, broker: Broker) -> Response:
     """Register an upload whose bytes are there; repeatable for ever with the same answer."""
-    outcome = wiring.broker().lifecycle.complete(request.caller, _upload_id(request))
-    return render.outcome(outcome, request, 200)
+    outcome = broker.uploads.complete(request.caller, _upload_id(request))
+    return serializers.outcome(outcome, request, 200)
 
 
 @routes.operation(
     "POST",
     "/uploads/{upload_id}/renew",
+    "UploadsRenew",
     {200: "pending-upload"},
     problems=(
         errors.NotFound,
-        errors.UploadBusy,
-        errors.UploadNotPending,
+        UploadBusy,
+        UploadNotPending,
         *_NOT_PRESIGNED,
         *_ENDED,
         *_LINE,
         *_SYNC,
     ),
-    is_in_line=True,
+    is_rate_limited=True,
 )
-def renew(request: Request) -> Answer:
+def renew(request: Request, broker: Broker) -> Response:
     """Get a fresh address for a pending upload whose address is about to expire."""
     ticket = request.headers.get("upload-ticket")
-    broker = wiring.broker()
-    upload, line = broker.lifecycle.renew(request.caller, _upload_id(request), ticket)
-    body = render.pending(upload, broker.settings.storage_relay)
-    return Answer(200, body, line.headers() if line else {})
+    upload, line = broker.uploads.renew(request.caller, _upload_id(request), ticket)
+    body = serializers.pending(upload, broker.settings.storage_relay, broker.clock.now())
+    return Response(200, body, line.headers() if line else {})
 
 
 def _upload_id(request: Request) -> str:
     """Read the id from the path; a malformed one is as unknown as any other."""
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
-        raise errors.NotFound(errors.NO_UPLOAD)
-    observability.note(uploadId=upload_id)
+        raise errors.NotFound(NO_UPLOAD)
+    log.note(uploadId=upload_id)
     return upload_id

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import requests
 
-from chalicelib import settings
+from chalicelib.core import settings
 from ops.checks import web
 from ops.checks.findings import Finding, Patient, judged
 

@@ -6,15 +6,18 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib import errors, keys, settings, upstream_errors
-from chalicelib.admission import Budget
-from chalicelib.line import Line
-from chalicelib.public_urls import storage_refusal
-from chalicelib.registration import LOOK_BACK_SECONDS
-from chalicelib.settings import Settings
-from chalicelib.table import Table
-from chalicelib.uploads import Presigned
-from chalicelib.upstream import Upstream
+from chalicelib.aws import secrets
+from chalicelib.aws.table import Table
+from chalicelib.core import errors, settings
+from chalicelib.core.clock import Clock
+from chalicelib.core.settings import Settings
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.syncapi.client import SyncClient
+from chalicelib.syncapi.models import Presigned
+from chalicelib.uploads.public_urls import storage_refusal
+from chalicelib.uploads.registration import LOOK_BACK_SECONDS
 from ops.checks import web
 from ops.checks.api import samples
 from ops.checks.findings import Finding, Patient, State, judged
@@ -143,19 +146,34 @@ def _through(address: str, host: str) -> Finding:
     )
 
 
+class _LambdaClock(Clock):
+    """The time at AWS, where the deployed broker runs.
+
+    Args:
+        patient: The stage, and what is known of it.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        self._patient = patient
+
+    def now(self) -> int:
+        """Return the time."""
+        return int((self._patient.now() + (self._patient.aws_ahead or 0)) * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._patient.sleep(seconds)
+
+
 def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
     client: Any = patient.account.client("dynamodb")
     budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
-    line = Line(
-        Table(client, chosen.uploads_table),
-        budget,
-        lambda: int((patient.now() + (patient.aws_ahead or 0)) * 1000),
-        patient.sleep,
-    )
-    upstream = Upstream(chosen.sync_base_url, keys.fixed(value))
+    clock = _LambdaClock(patient)
+    line = Line(Table(client, chosen.uploads_table, clock), budget, clock)
+    upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value, clock), clock)
     try:
         presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
-    except upstream_errors.UpstreamBusy as error:
+    except sync_errors.UpstreamBusy as error:
         line.slow_down(error.retry_after or 0)  # as the broker does
         raise
     return presigned
@@ -175,7 +193,7 @@ def _admit(patient: Patient, line: Line) -> None:
             wait = max(error.retry_after or 0, 0.5)
             if patient.now() + wait > deadline:
                 raise
-            ticket = str(error.members.get("ticket", ""))
+            ticket = str(error.fields.get("ticket", ""))
             patient.terminal.progress(f"  waiting in the line for a presign ({wait:.0f} s)")
             patient.sleep(wait)
         else:
@@ -185,12 +203,12 @@ def _admit(patient: Patient, line: Line) -> None:
 def _no_address(patient: Patient, error: errors.BrokerError) -> Finding:
     """Say why there is no address to try."""
     what = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
-    if isinstance(error, upstream_errors.UpstreamUnauthorized):
+    if isinstance(error, sync_errors.UpstreamUnauthorized):
         advice = f"Look at the key: `{patient.provision} --replace-secrets`."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     if isinstance(error, errors.Misconfigured):
         return Finding("storage", "preflight", State.UNKNOWN, what, "Put the settings right first.")
-    if isinstance(error, upstream_errors.UpstreamRefused):
+    if isinstance(error, sync_errors.UpstreamRefused):
         advice = "sync. takes no presign of this key. Ask sync."
         return Finding("storage", "preflight", State.WRONG, what, advice)
     advice = "Try again in a minute; or --no-presign."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chalicelib import addresses
+from chalicelib.core import urls
 from sandbox import origins
 
 
@@ -44,7 +44,7 @@ class Settings:
             jwt_secret=secret.partition(",")[0].strip(),
             jwt_issuer=environment.get("JWT_ISSUER") or None,
             # The broker accepts several, and one of them will do.
-            jwt_audience=next(iter(addresses.items(environment.get("JWT_AUDIENCE", ""))), None),
+            jwt_audience=next(iter(urls.items(environment.get("JWT_AUDIENCE", ""))), None),
             jwt_audience_claim=environment.get("JWT_AUDIENCE_CLAIM") or "aud",
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chalicelib import addresses
+from chalicelib.core import urls
 from sandbox import folder as data
 from sandbox import origins
 from sandbox.upstream.behavior import Behavior, BehaviorError
@@ -82,7 +82,7 @@ def _read_origins(environment: Mapping[str, str], demo_port: int) -> tuple[str, 
     except ValueError as error:
         raise SettingsError(str(error)) from error
     try:
-        allowed = addresses.origins(environment.get("ALLOWED_ORIGINS") or "")
+        allowed = urls.origins(environment.get("ALLOWED_ORIGINS") or "")
     except ValueError as error:
         raise SettingsError(f"ALLOWED_ORIGINS must be {error}.") from error
     return tuple(dict.fromkeys([*pages, *allowed]))

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dynamodb_process import RunningDynamoDB
-from provider import Jose, KeyServer
-from running_broker import Api, RunningBroker
-from running_ssm import RunningSsm
-from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import items, wiring
+from chalicelib.aws import clients
+from chalicelib.uploads import items
 from ops import table
 from sandbox import environment
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.provider import Jose, KeyServer
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.running_ssm import RunningSsm
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "uploads-of-the-tests"
 
@@ -26,7 +27,7 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name, value in environment.for_parts({}, emulator.ports, folder).items():
             if name.startswith("AWS_") or name.lower() == "no_proxy":
                 patch.setenv(name, value)
-        table.create(wiring.dynamodb_client(), TABLE)
+        table.create(clients.dynamodb(), TABLE)
         yield
     emulator.stop()
 
@@ -37,9 +38,9 @@ def ssm(dynamodb: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     emulator = RunningSsm(tmp_path_factory.mktemp("ssm"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_SSM", emulator.url)
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
         yield
-    wiring.ssm_client.cache_clear()
+    clients.ssm.cache_clear()
     emulator.stop()
 
 
@@ -82,7 +83,7 @@ def api(broker: RunningBroker) -> Api:
 @pytest.fixture
 def nothing_due(broker: RunningBroker) -> None:
     """Let no other test's upload be due."""
-    client = wiring.dynamodb_client()
+    client = clients.dynamodb()
     for shard in (*items.FILE_SHARDS, items.URL_SHARD):
         query = {
             "TableName": broker.table,

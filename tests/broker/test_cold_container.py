@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 import pytest
-from running_broker import Api, RunningBroker, token
-from upstream_process import ROOT, RunningUpstream
+
+from tests.support.running_broker import Api, RunningBroker, token
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 CONTAINER = """
 import json

@@ -3,8 +3,9 @@
 import re
 
 import requests
-from running_broker import Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream
+
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}

@@ -5,12 +5,14 @@ import uuid
 
 import pytest
 import requests
-from running_broker import Api, RunningBroker
-from upstream_process import RunningUpstream
 
-from chalicelib import idempotency, wiring
-from chalicelib.table import Table
-from chalicelib.uploads import RequestKey
+from chalicelib import idempotency
+from chalicelib.aws import clients
+from chalicelib.aws.table import Table
+from chalicelib.core.clock import Clock
+from chalicelib.idempotency import IdempotencyRecords, RequestKey
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
@@ -118,7 +120,7 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     """A key whose request was killed is free again two minutes later."""
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
-    bindings = wired.lifecycle._bindings  # noqa: SLF001 - the kill leaves just this behind
+    bindings = wired.idempotency
     bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)
@@ -198,7 +200,7 @@ def test_url_taken_back_just_now(
     body, headers = {"url": url, "type": "VIDEO"}, {"Idempotency-Key": key}
     made = api.call("POST", "/assets", json=body, headers=headers).json()
     record = {"pk": {"S": f"upload#{made['id']}"}}
-    wiring.dynamodb_client().delete_item(TableName=broker.table, Key=record)
+    clients.dynamodb().delete_item(TableName=broker.table, Key=record)
     again = api.call("POST", "/assets", json=body, headers=headers)
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
 
@@ -214,8 +216,8 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 
 def test_taken_over(broker: RunningBroker, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
-    table = Table(wiring.dynamodb_client(), broker.table)
-    bindings = idempotency.Bindings(table, broker.clock)
+    table = Table(clients.dynamodb(), broker.table, Clock())
+    bindings = IdempotencyRecords(table, broker.clock)
     first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
     second = bindings.take("a caller", RequestKey(key, "a body"), "1" * 32)

@@ -9,11 +9,13 @@ from typing import Any
 import jwt
 import pytest
 import yaml
-from running_broker import Api, RunningBroker, token
-from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import items, metrics, wiring
+from chalicelib import bootstrap
+from chalicelib.aws import clients, codec
+from chalicelib.core import metrics
 from ops import table
+from tests.support.running_broker import Api, RunningBroker, token
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "uploads-of-the-runbook"
 
@@ -52,7 +54,7 @@ def fields(query: str) -> set[str]:
 @pytest.fixture(scope="module")
 def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any]]:  # noqa: ARG001 - it must be up
     """The log of a bad day, of a broker with a table of its own."""
-    table.create(wiring.dynamodb_client(), TABLE)
+    table.create(clients.dynamodb(), TABLE)
     running_upstream.call("POST", "/_sandbox/reset")
     broker = RunningBroker(TABLE)
     try:
@@ -61,10 +63,10 @@ def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any
         written = [json.loads(line) for line in broker.log.getvalue().splitlines()]
     finally:
         broker.stop()
-        wiring.dynamodb_client().delete_table(TableName=TABLE)
+        clients.dynamodb().delete_table(TableName=TABLE)
     with redirect_stdout(io.StringIO()) as said:
-        wiring.start({"UPLOADS_TABLE": TABLE})
-    wiring.use(None)
+        bootstrap.start({"UPLOADS_TABLE": TABLE})
+    bootstrap.use(None)
     return written + [json.loads(line) for line in said.getvalue().splitlines()]
 
 
@@ -114,7 +116,7 @@ def _poison(broker: RunningBroker) -> None:
         "dueShard": "due#0",
         "dueAt": 1,
     }
-    wiring.dynamodb_client().put_item(TableName=broker.table, Item=items.values(item))
+    clients.dynamodb().put_item(TableName=broker.table, Item=codec.values(item))
 
 
 @pytest.mark.parametrize("title", QUERIES)

@@ -15,10 +15,14 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from running_broker import LINE, Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream, free_port
 
-from chalicelib import errors, settings, upstream_errors, validation, wiring
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.core import errors, settings
+from chalicelib.syncapi import errors as sync_errors
+from chalicelib.web import bodies
+from tests.support.running_broker import LINE, Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
@@ -157,7 +161,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     broker: Any = api.broker.wired()
     caller = broker.authenticator.caller(f"Bearer {api.token}")
     upload_id = api.begin()["id"]
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=api.broker.table,
         Key={"pk": {"S": f"upload#{upload_id}"}},
         UpdateExpression="SET #status = :expired",
@@ -167,21 +171,21 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     assert api.call("POST", f"/uploads/{upload_id}/complete").json()["code"] == "upload_expired"
     # As a complete, and a first request with a key, leave it while they run.
     tried = api.begin()["id"]
-    plan = broker.lifecycle._registration.plan()  # noqa: SLF001 - no request leaves just this
-    broker.lifecycle._store.lease_post(tried, caller.id, plan, api.broker.clock())  # noqa: SLF001 - as above
+    plan = broker.registration.plan()
+    broker.repository.lease_post(tried, caller.id, plan, api.broker.clock.now())
     assert api.call("DELETE", f"/uploads/{tried}").json()["code"] == "upload_busy"
     headers = {"idempotency-key": f"still-running-{upload_id}"}
-    key = validation.request_key(headers, "POST /uploads", GOOD)
-    broker.lifecycle._bindings.take(caller.id, key, "0" * 32)  # noqa: SLF001 - as above
+    key = bodies.request_key(headers, "POST /uploads", GOOD)
+    broker.idempotency.take(caller.id, key, "0" * 32)
     running = api.call("POST", "/uploads", json=GOOD, headers=headers)
     assert running.json()["code"] == "request_in_progress"
     # Each route has a better word for this one, so it is in the log and in exceptions alone.
     echo = {"message": f"{KEY} may not", "errorCode": KEY, "error": KEY}
     upstream.order({"kind": "answer", "status": 418, "body": echo}, "DELETE", "/v2/*", times=None)
-    watch.catch(broker.lifecycle._upstream.delete, "an-asset")  # noqa: SLF001 - as above
+    watch.catch(broker.sync.delete, "an-asset")
     assert any("UpstreamRefused" in text for text in watch.raised)
     upstream.call("DELETE", "/_sandbox/faults")
-    watch.codes.add(upstream_errors.UpstreamRefused.code)
+    watch.codes.add(sync_errors.UpstreamRefused.code)
 
 
 def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
@@ -201,7 +205,7 @@ def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
 
 def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     """Meet every fault of sync. that is known, and such as say the key back."""
-    lifecycle = api.broker.wired().lifecycle
+    lifecycle = api.broker.wired().uploads
     caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
     echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
     statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
@@ -215,7 +219,7 @@ def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     faults += [{"kind": "delay", "seconds": 2}]
     for fault in faults:
         # Each presign that sync. answers with 429 slows the line down.
-        wiring.dynamodb_client().delete_item(TableName=api.broker.table, Key=LINE)
+        clients.dynamodb().delete_item(TableName=api.broker.table, Key=LINE)
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
@@ -244,7 +248,7 @@ def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Wat
             patch.delenv(name, raising=False)
         patch.setenv("SYNC_API_KEY", KEY)
         patch.setenv("JWT_SECRET", SECRET)
-        wiring.use(None)
+        bootstrap.use(None)
         Watched(broker, watch).call("GET", "/uploads")
 
 
@@ -257,7 +261,7 @@ def _configure(broker: RunningBroker, upstream: RunningUpstream, level: str, **m
 def _spoil(api: Watched) -> None:
     """Break a record, so that the broker meets a defect."""
     upload = api.begin()
-    wiring.dynamodb_client().update_item(
+    clients.dynamodb().update_item(
         TableName=api.broker.table,
         Key={"pk": {"S": f"upload#{upload['id']}"}},
         UpdateExpression="SET createdAt = :broken",
@@ -267,7 +271,7 @@ def _spoil(api: Watched) -> None:
 
 
 def _items(table: str) -> list[str]:
-    pages = wiring.dynamodb_client().get_paginator("scan").paginate(TableName=table)
+    pages = clients.dynamodb().get_paginator("scan").paginate(TableName=table)
     return [json.dumps(item, default=str) for page in pages for item in page["Items"]]
 
 
@@ -344,11 +348,11 @@ def test_parameters_do_not_leak(
     logger = logging.getLogger("botocore")
     logger.setLevel(logging.WARNING)
     for name, value in zip(names.values(), (KEY, SECRET), strict=True):
-        wiring.ssm_client().put_parameter(Name=name, Value=value, Type="SecureString")
+        clients.ssm().put_parameter(Name=name, Value=value, Type="SecureString")
     logger.setLevel(logging.DEBUG)
     try:
         marked_upstream.call("POST", "/_sandbox/reset")
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
         plain = {"SYNC_API_KEY": "", "JWT_SECRET": "", "LOG_LEVEL": "DEBUG"}
         broker.configure(marked_upstream, **plain, **names)
         api = Watched(broker, watch)
@@ -358,11 +362,11 @@ def test_parameters_do_not_leak(
         api.call("GET", "/limits", headers={"Authorization": f"Bearer {api.token[:-4]}AAAA"})
         marked_upstream.call("DELETE", "/_sandbox/faults")
         for name in names.values():
-            wiring.ssm_client().delete_parameter(Name=name)
+            clients.ssm().delete_parameter(Name=name)
         broker.configure(marked_upstream, **plain, **names)
         assert api.call("GET", "/limits").json()["code"] == "secrets_unavailable"
     finally:
-        wiring.ssm_client.cache_clear()
+        clients.ssm.cache_clear()
     lines = watch.log.getvalue().splitlines() + broker.log.getvalue().splitlines()
     assert any("GetParameter" in line for line in lines)
     for content in (*watch.answers, *lines, *_items(broker.table), "".join(capfd.readouterr())):
@@ -378,7 +382,7 @@ def test_settings_mask() -> None:
         "SYNC_API_KEY": KEY,
     }
     assert not leaks(repr(settings.load(good)))
-    assert not leaks(repr(wiring.build(good)))
+    assert not leaks(repr(bootstrap.build(good)))
     for name in (*good, "SYNC_BASE_URL", "ALLOWED_ORIGINS", "MAX_UPLOAD_BYTES", "LOG_LEVEL"):
         for secret in (KEY, SECRET, f"{KEY}\n", f"https://{KEY}@x/?{SECRET}", f"{KEY}é"):
             wrong = {**good, name: secret, "AUTH_MODE": "none"}

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from running_broker import Api
+from tests.support.running_broker import Api
 
 
 class Caller(Api):

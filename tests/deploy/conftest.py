@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from caller import Caller
-from emulated_aws import EmulatedAws, emulated_aws
-from project import Project
-from running_broker import SECRET
-from stack import Stack
-from upstream_process import KEY, RunningUpstream
 
 from ops import table
+from tests.deploy.caller import Caller
+from tests.support.emulated_aws import EmulatedAws, emulated_aws
+from tests.support.project import Project
+from tests.support.running_broker import SECRET
+from tests.support.stack import Stack
+from tests.support.upstream_process import KEY, RunningUpstream
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from upstream_process import ROOT
+
+from tests.support.upstream_process import ROOT
 
 
 def requirements(file: Path) -> list[Requirement]:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from caller import Caller
-from emulated_aws import EmulatedAws
-from imported_api import ImportingGateway
-from project import Project
-from upstream_process import RunningUpstream
 
 from ops import table
+from tests.deploy.caller import Caller
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.imported_api import ImportingGateway
+from tests.support.project import Project
+from tests.support.upstream_process import RunningUpstream
 
 STAGE = "prod"
 NAME = f"sync-upload-broker-{STAGE}"
@@ -81,7 +81,7 @@ def test_redeploy(project: Project, aws: EmulatedAws, environment: dict[str, str
     project.change_version("0.2.0")
     project.chalice("deploy", "--stage", STAGE, **environment)
     assert _url(project, aws) == url
-    assert requests.get(url + "/openapi.json", timeout=30).json()["info"]["version"] == "0.2.0"
+    assert requests.get(url + "/", timeout=30).json()["version"] == "0.2.0"
     assert caller.complete(upload).json()["status"] == "registered"
 
 

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 
 import cost
 import pytest
-from emulated_aws import EmulatedAws
 from request_units import Index, read_units, weigh, write_units
-from running_broker import RunningBroker
-from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import aws as clients
-from chalicelib import wiring
+from chalicelib.aws import clients
 from ops import table
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "counted"
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -29,7 +28,7 @@ def tables(
         monkeypatch.setenv(name, value)
     upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
     clients.session.cache_clear()
-    table.create(wiring.dynamodb_client(), TABLE)
+    table.create(clients.dynamodb(), TABLE)
     broker = RunningBroker(TABLE)
     try:
         beside = aws.client("dynamodb")
@@ -38,7 +37,7 @@ def tables(
     finally:
         broker.stop()
         assert upstream.stop() == 0
-        wiring.dynamodb_client().delete_table(TableName=TABLE)
+        clients.dynamodb().delete_table(TableName=TABLE)
         clients.session.cache_clear()
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caller import Caller
-from emulated_aws import EmulatedAws, wait_until
-from stack import Stack
-from upstream_process import ROOT
 
 from ops import table
+from tests.deploy.caller import Caller
+from tests.support.emulated_aws import EmulatedAws, wait_until
+from tests.support.stack import Stack
+from tests.support.upstream_process import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 NAME = "sync-upload-broker-prod"

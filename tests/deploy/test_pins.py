@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from pinned import installed, pins, requirements, zipped
-from project import Project
-from upstream_process import ROOT
+
+from tests.deploy.pinned import installed, pins, requirements, zipped
+from tests.support.project import Project
+from tests.support.upstream_process import ROOT
 
 DEPLOYED = ("requirements.txt", "requirements-key-sets.txt")
 # The sets that are installed together, each with the file that pins every package of it.

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from emulated_aws import EmulatedAws
-from running_broker import Api, RunningBroker
-from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import aws as clients
-from chalicelib import wiring
+from chalicelib.aws import clients
 from ops import table
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 STAGE = "prod"
 TABLE = f"sync-upload-broker-{STAGE}"
@@ -75,17 +74,17 @@ def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tupl
     for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
     clients.session.cache_clear()
-    wiring.ssm_client.cache_clear()
-    table.create(wiring.dynamodb_client(), TABLE)
+    clients.ssm.cache_clear()
+    table.create(clients.dynamodb(), TABLE)
     events: Any = clients.session().events
     events.register("provide-client-params.*.*", record)
     yield seen
     # The stack of the other tests makes a table of the same name, and must find none.
-    dynamodb = wiring.dynamodb_client()
+    dynamodb = clients.dynamodb()
     dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=TABLE)
     clients.session.cache_clear()
-    wiring.ssm_client.cache_clear()
+    clients.ssm.cache_clear()
 
 
 def lost(upstream: RunningUpstream, caller: Api, upload: dict[str, Any]) -> None:

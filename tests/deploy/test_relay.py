@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 import requests
-from emulated_aws import wait_until
-from relay import Relay, certificate
-from upstream_process import ROOT, RunningUpstream, free_port
+
+from tests.deploy.relay import Relay, certificate
+from tests.support.emulated_aws import wait_until
+from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 APP = "https://my-project-git-feature-branch-name-team.example.com"
 STRANGER = "https://elsewhere.example.com"

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
-from caller import Caller
-from emulated_aws import EmulatedAws, wait_until
-from project import ORIGIN, Project
-from running_broker import token
-from stack import Stack
-from upstream_process import RunningUpstream
+
+from tests.deploy.caller import Caller
+from tests.support.emulated_aws import EmulatedAws, wait_until
+from tests.support.project import ORIGIN, Project
+from tests.support.running_broker import token
+from tests.support.stack import Stack
+from tests.support.upstream_process import RunningUpstream
 
 
 def test_whole_way(caller: Caller, upstream: RunningUpstream) -> None:
@@ -232,8 +233,8 @@ def _assets(upstream: RunningUpstream, since: int) -> list[str]:
 
 
 def _version(stack: Stack) -> str:
-    answer = requests.get(stack.url + "/openapi.json", timeout=30)
-    version: str = answer.json()["info"]["version"]
+    answer = requests.get(stack.url + "/", timeout=30)
+    version: str = answer.json()["version"]
     return version
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from upstream_process import ROOT
 
-from chalicelib import errors, metrics
+from chalicelib.core import errors, metrics
 from ops import table
 from ops.deployment import PARAMETERS
+from tests.support.upstream_process import ROOT
 
 TEMPLATE: dict[str, Any] = yaml.safe_load(
     # Which function it is does not matter here, only what it is applied to.

@@ -3,8 +3,8 @@
 import json
 import re
 
-from project import Project
-from upstream_process import ROOT
+from tests.support.project import Project
+from tests.support.upstream_process import ROOT
 
 
 def test_chalices_file(project: Project) -> None:

@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from pinned import pins, zipped
-from project import Project
-from upstream_process import ROOT
+
+from tests.deploy.pinned import pins, zipped
+from tests.support.project import Project
+from tests.support.upstream_process import ROOT
 
 OURS = {"app.py", "chalicelib"}
 ASKED_FOR = {"chalice", "jsonschema", "jwt", "requests"}

@@ -15,14 +15,16 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from app import app  # noqa: E402 - it lies at the top of the project
-from chalicelib import observability, wiring  # noqa: E402 - as above
-from chalicelib.upstream import Timeouts  # noqa: E402 - as above
+from chalicelib import bootstrap  # noqa: E402 - as above
+from chalicelib.core import log  # noqa: E402 - as above
+from chalicelib.core.clock import Clock  # noqa: E402 - as above
+from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
 TIMEOUTS = Timeouts(presign=2.0, register=1.5, look=1.5)
 
 
-class FileClock:
+class FileClock(Clock):
     """The real time, faster, and moved by what a file says.
 
     Args:
@@ -36,8 +38,8 @@ class FileClock:
         self._speed = speed
         self._zero = zero
 
-    def __call__(self) -> int:
-        """Return milliseconds since 1970."""
+    def now(self) -> int:
+        """Return the time."""
         ahead = float(self._path.read_text() or 0)
         return int((self._zero + (time.time() - self._zero) * self._speed + ahead) * 1000)
 
@@ -47,9 +49,9 @@ def _sweep(seconds: float) -> None:
         # As a schedule does: at the same moments, whenever this process was started.
         time.sleep(seconds - time.time() % seconds)
         try:
-            wiring.broker().sweeper.run(max(seconds, 2.0))
+            bootstrap.broker().sweeper.run(max(seconds, 2.0))
         except Exception as error:  # noqa: BLE001 - the next one may fare better
-            observability.failure("sweep_failed", error)
+            log.failure("sweep_failed", error)
 
 
 def _end_with_parent() -> None:
@@ -65,8 +67,8 @@ def main() -> None:
         float(environ.get("CLOCK_SPEED", "1")),
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
-    observability.configure("INFO")
-    wiring.use(wiring.build(environ, now=clock, timeouts=TIMEOUTS))
+    log.configure("INFO")
+    bootstrap.use(bootstrap.build(environ, clock=clock, timeouts=TIMEOUTS))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if seconds := float(environ.get("SWEEP_SECONDS", "0")):
         threading.Thread(target=_sweep, args=(seconds,), daemon=True).start()

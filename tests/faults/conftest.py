@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from dynamodb_process import RunningDynamoDB
-from faulty_dynamodb import FaultyDynamoDB
-from stand import Stand
-from upstream_process import RunningUpstream
 
 from sandbox import environment
 from sandbox.ports import Ports
+from tests.faults.stand import Stand
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.upstream_process import RunningUpstream
 
 
 @pytest.fixture(scope="session")

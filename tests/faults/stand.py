@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import requests
-from faulty_dynamodb import FaultyDynamoDB
-from running_broker import SHORT, Api, Clock, RunningBroker
-from upstream_process import KEY, RunningUpstream
 
-from chalicelib import observability, wiring
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.core import log
 from ops import table
+from tests.support.clocks import MovableClock
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.running_broker import SHORT, Api, RunningBroker
+from tests.support.upstream_process import KEY, RunningUpstream
 
 PRESIGN = ("POST", "/v2/assets/upload")
 REGISTER = ("POST", "/v2/assets")
@@ -36,13 +39,13 @@ class Stand(RunningBroker):
         self.dynamodb.heal()
         self.upstream.call("POST", "/_sandbox/reset")
         self.upstream.behave(presignsPerMinute=1_000_000)
-        self.clock = Clock()
+        self.clock = MovableClock()
         self.log = io.StringIO()
         # What an earlier test left behind must not be due here.
         Stand._tables += 1
         self.table = f"uploads-in-trouble-{Stand._tables}"
         if self._client is None:
-            self._client = wiring.dynamodb_client()
+            self._client = clients.dynamodb()
         table.create(self._client, self.table)
         self.point()
 
@@ -55,8 +58,8 @@ class Stand(RunningBroker):
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
-        wiring.use(wiring.build(environment, now=self.clock, timeouts=self.timeouts))
-        observability.configure("INFO", self.log)
+        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=self.timeouts))
+        log.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:
         """Wait until sync. has carried out what it was asked for, also what nobody waits for."""

@@ -2,12 +2,13 @@
 
 import pytest
 import requests
-from faulty_dynamodb import FaultyDynamoDB
-from running_broker import Api
-from stand import Caller, Stand
 
-from chalicelib import wiring
-from chalicelib.caller_ids import PK
+from chalicelib import bootstrap
+from chalicelib.auth.caller import PK
+from chalicelib.aws import clients
+from tests.faults.stand import Caller, Stand
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.running_broker import Api
 
 HOLDING = ("UpdateItem", PK)
 
@@ -15,7 +16,7 @@ HOLDING = ("UpdateItem", PK)
 def table_secret(stand: Stand) -> bytes:
     """Read the secret from the table."""
     key = {"pk": {"S": PK}}
-    item = wiring.dynamodb_client().get_item(TableName=stand.table, Key=key)["Item"]
+    item = clients.dynamodb().get_item(TableName=stand.table, Key=key)["Item"]
     return bytes(item["secret"]["B"])
 
 
@@ -38,7 +39,7 @@ def test_start_without_table(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     known = Caller(stand)
     upload = known.begin()
-    wiring.use(None)
+    bootstrap.use(None)
     stand.dynamodb.refuse()
     assert requests.get(stand.url + "/health", timeout=30).status_code == 200
     refused = known.call("GET", "/uploads")

@@ -4,8 +4,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from running_broker import SHORT, Clock
-from stand import (
+
+from chalicelib import bootstrap
+from chalicelib.core import errors
+from chalicelib.uploads.models import Status
+from chalicelib.uploads.outcomes import Outcome
+from tests.faults.stand import (
     DAY,
     LOOK,
     REGISTER,
@@ -15,10 +19,8 @@ from stand import (
     assert_settled,
     wait_for,
 )
-
-from chalicelib import errors, wiring
-from chalicelib.outcomes import Outcome
-from chalicelib.uploads import Status
+from tests.support.clocks import MovableClock
+from tests.support.running_broker import SHORT
 
 APART = 20  # seconds
 
@@ -27,16 +29,16 @@ class Container:
     """A second container with a clock of its own, called without a gateway."""
 
     def __init__(self, stand: Stand, ahead: float) -> None:
-        self.clock = Clock()
+        self.clock = MovableClock()
         self.clock.advance(ahead)
-        self._broker = wiring.build(
+        self._broker = bootstrap.build(
             stand.environment(stand.upstream), now=self.clock, timeouts=SHORT
         )
 
     def complete(self, caller: Caller, upload: dict[str, str]) -> Outcome:
         """Complete an upload as its caller would."""
         who = self._broker.authenticator.caller(f"Bearer {caller.token}")
-        return self._broker.lifecycle.complete(who, upload["id"])
+        return self._broker.uploads.complete(who, upload["id"])
 
     def sweep(self) -> None:
         """Sweep."""

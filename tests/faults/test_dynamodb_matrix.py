@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import requests
-from faulty_dynamodb import Rule
-from stand import (
+
+from chalicelib.syncapi.client import Timeouts
+from tests.faults.stand import (
     LOOK,
     REGISTER,
     SETTLED,
@@ -23,8 +24,7 @@ from stand import (
     assert_settled,
     wait_for,
 )
-
-from chalicelib.upstream import Timeouts
+from tests.support.faulty_dynamodb import Rule
 
 PLAN_MAX_BYTES = 1000
 LASTING = ("throttled", "throttling", "500", "slow-before", "slow-after", "cut-before", "cut-after")

@@ -11,8 +11,18 @@ from typing import Any
 
 import pytest
 import requests
-from stand import LOOK, PRESIGN, REGISTER, SETTLED, Caller, Stand, assert_settled, wait_for
-from upstream_process import ROOT, free_port
+
+from tests.faults.stand import (
+    LOOK,
+    PRESIGN,
+    REGISTER,
+    SETTLED,
+    Caller,
+    Stand,
+    assert_settled,
+    wait_for,
+)
+from tests.support.upstream_process import ROOT, free_port
 
 UPDATE, TRANSACT = "UpdateItem", "TransactWriteItems"
 

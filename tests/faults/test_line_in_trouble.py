@@ -1,7 +1,8 @@
 """The line, when DynamoDB's answers get lost."""
 
 import pytest
-from stand import Caller, Stand
+
+from tests.faults.stand import Caller, Stand
 
 BODY = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 

@@ -3,9 +3,9 @@
 import threading
 
 import pytest
-from stand import Caller, Stand, assert_settled, wait_for
 
-from chalicelib import errors
+from chalicelib.core import errors
+from tests.faults.stand import Caller, Stand, assert_settled, wait_for
 
 TRANSACT, UPDATE = "TransactWriteItems", "UpdateItem"
 RECORD = (TRANSACT, "claim#")

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 import requests
-from stand import DAY, LOOK, NOWHERE, PRESIGN, REGISTER, SETTLED, Caller, Stand, assert_settled
+
+from tests.faults.stand import (
+    DAY,
+    LOOK,
+    NOWHERE,
+    PRESIGN,
+    REGISTER,
+    SETTLED,
+    Caller,
+    Stand,
+    assert_settled,
+)
 
 HTML = "<!doctype html><title>Bad gateway</title>"
 HALF = '{"id": "550e8400-e29b-41d4-a716-4466554400'

@@ -6,34 +6,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import five_rules
 import requests
-from five_rules import UNFINISHED
 from hypothesis import note
-from operation import Fate, Killed, Operation
-from step_count import COUNTS
-from surroundings import Parts, Snapshot, Surroundings, World
-from trouble import FINAL, ODD, Order
-from upstream_process import KEY
 
-from chalicelib import errors
-from chalicelib.api import render
-from chalicelib.outcomes import Outcome
-from chalicelib.uploads import Status, Upload
+from chalicelib.api import serializers
+from chalicelib.core import errors
+from chalicelib.uploads.errors import (
+    FileRejected,
+    FileTooLarge,
+    ProjectNotFound,
+    UploadCancelled,
+    UploadExpired,
+)
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.outcomes import Outcome
+from tests.machine import five_rules
+from tests.machine.five_rules import UNFINISHED
+from tests.machine.operation import Fate, Killed, Operation
+from tests.machine.step_count import COUNTS
+from tests.machine.surroundings import Parts, Snapshot, Surroundings, World
+from tests.machine.trouble import FINAL, ODD, Order
+from tests.support.upstream_process import KEY
 
 if TYPE_CHECKING:
-    from slow_put import SlowPut
+    from tests.machine.slow_put import SlowPut
 
 LAMBDA_SECONDS = 30
 LIST_LAG_SECONDS = 60  # less than the settle time, or no broker could do it
 SMALL, LARGE, EMPTY = b"hello", b"hello world", b""  # the callers may upload 10, 10 and 100 bytes
 HEALING_SWEEPS = 15
 _STATES = {
-    errors.FileTooLarge: Status.FAILED,
-    errors.FileRejected: Status.FAILED,
-    errors.ProjectNotFound: Status.FAILED,
-    errors.UploadCancelled: Status.CANCELLED,
-    errors.UploadExpired: Status.EXPIRED,
+    FileTooLarge: Status.FAILED,
+    FileRejected: Status.FAILED,
+    ProjectNotFound: Status.FAILED,
+    UploadCancelled: Status.CANCELLED,
+    UploadExpired: Status.EXPIRED,
 }
 
 Check = Callable[[Operation], None]
@@ -126,7 +133,7 @@ class Bench:
         check = {"complete": self.check_outcome, "renew": self.check_renewed}.get(what)
         more = (None,) if what == "renew" else ()
         return self.perform(
-            lambda parts: getattr(parts.lifecycle, what)(caller, upload.id, *more),
+            lambda parts: getattr(parts.uploads, what)(caller, upload.id, *more),
             broker,
             fate,
             lambda done: (check or self.check_cancelled)(done, upload.id),
@@ -176,7 +183,7 @@ class Bench:
         """Rule 4 for a 201 of `POST /uploads`."""
         if operation.error is None:
             upload = operation.result[0]
-            assert KEY not in json.dumps(render.pending(upload))
+            assert KEY not in json.dumps(serializers.pending(upload, None, self.world.now()))
             assert upload.targets[0] in self.fresh(upload.id).targets
 
     def check_outcome(self, operation: Operation, known: str | None = None) -> None:
@@ -189,7 +196,7 @@ class Bench:
             return
         result = operation.result if known is not None else operation.result[0]
         record = self.fresh(result.upload.id)
-        assert KEY not in json.dumps(render.upload(result.upload))
+        assert KEY not in json.dumps(serializers.upload(result.upload))
         if result.retry_after is None:
             assert result.upload.status is Status.REGISTERED
             assert record.status is Status.REGISTERED
@@ -299,7 +306,7 @@ class Bench:
 
     def check_callers(self) -> None:
         """Each caller's lists show exactly its own, and every answer stays what it was."""
-        lifecycle = self.world.admin.lifecycle
+        lifecycle = self.world.admin.uploads
         for caller in self.world.callers:
             own = {one.id: one for one in self.seen.uploads.values() if one.owner == caller.id}
             listed = lifecycle.list_uploads(caller, 100, None).items

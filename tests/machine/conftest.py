@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from step_count import COUNTS
-from surroundings import Surroundings
+
+from tests.machine.step_count import COUNTS
+from tests.machine.surroundings import Surroundings
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 
-from surroundings import Snapshot
-from upstream_process import KEY
-
-from chalicelib.uploads import MOVES, Status, Upload
+from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.transitions import MOVES
+from tests.machine.surroundings import Snapshot
+from tests.support.upstream_process import KEY
 
 FINAL = frozenset(state for state, targets in MOVES.items() if not targets)
 UNFINISHED = frozenset(MOVES) - FINAL

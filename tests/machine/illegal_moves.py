@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-from surroundings import World
-
-from chalicelib.attempts import Attempt
-from chalicelib.uploads import Status, Target
+from chalicelib.uploads.models import Attempt, Status, Target
+from tests.machine.surroundings import World
 
 
 def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
@@ -20,7 +18,7 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         How many were tried.
     """
     before = world.look()
-    record, store, now = before.uploads[upload_id], world.admin.store, world.now()
+    record, store, now = before.uploads[upload_id], world.admin.repository, world.now()
     plan = Attempt("f" * 16, now + 60_000, now, now + 150_000, "f" * 16)
     forged, asset = replace(record, attempt=plan), {"id": "forged", "url": None, "size": 1}
     problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)

@@ -13,24 +13,32 @@ from urllib.parse import urlsplit
 import boto3
 import requests
 from botocore.config import Config
-from dynamodb_process import RunningDynamoDB
-from upstream_process import KEY, RunningUpstream
 
-from chalicelib import items, keys, observability
-from chalicelib.admission import Budget
-from chalicelib.callers import Caller, Limits
-from chalicelib.idempotency import Bindings
-from chalicelib.ledger import Ledger
-from chalicelib.lifecycle import Lifecycle
-from chalicelib.line import Line
-from chalicelib.registration import Registration
-from chalicelib.registration_limiter import RegistrationLimiter
-from chalicelib.store import Store
-from chalicelib.sweeper import Sweeper
-from chalicelib.table import Table
-from chalicelib.uploads import Upload
-from chalicelib.upstream import Timeouts, Upstream
+from chalicelib.auth.caller import Caller
+from chalicelib.aws import codec
+from chalicelib.aws.due_index import DueIndex
+from chalicelib.aws.secrets import fixed
+from chalicelib.aws.table import Table
+from chalicelib.core import log
+from chalicelib.core.clock import Clock
+from chalicelib.idempotency import IdempotencyRecords
+from chalicelib.jobs.sweeper import Sweeper
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.store import QuotaStore
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.syncapi.client import SyncClient, Timeouts
+from chalicelib.uploads import items, recovery
+from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
+from chalicelib.uploads.models import Upload
+from chalicelib.uploads.recovery import UploadRecovery
+from chalicelib.uploads.registration import Registration
+from chalicelib.uploads.repository import UploadRepository
+from chalicelib.uploads.service import UploadService
 from ops import table
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.upstream_process import KEY, RunningUpstream
 
 SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
@@ -56,7 +64,9 @@ class Surroundings:
             aws_secret_access_key="tests",
             config=Config(proxies={}, max_pool_connections=32, retries={"total_max_attempts": 3}),
         )
-        self.sync = tuple(Upstream(self.upstream.url, keys.fixed(KEY), SHORT) for _ in range(2))
+        self.sync = tuple(
+            SyncClient(self.upstream.url, fixed(KEY, Clock()), Clock(), SHORT) for _ in range(2)
+        )
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -70,11 +80,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Parts:
-    """A broker's objects, as `wiring.build` makes them."""
+    """A broker's objects, as `bootstrap.build` makes them."""
 
-    store: Store
-    ledger: Ledger
-    lifecycle: Lifecycle
+    repository: UploadRepository
+    quotas: QuotaStore
+    uploads: UploadService
     sweeper: Sweeper
 
 
@@ -109,6 +119,26 @@ class Snapshot:
         return mine
 
 
+class _RunClock(Clock):
+    """One broker's clock in a run.
+
+    Args:
+        world: The run.
+        broker: The broker's number.
+    """
+
+    def __init__(self, world: "World", broker: int) -> None:
+        self._world = world
+        self._broker = broker
+
+    def now(self) -> int:
+        """Return the time."""
+        return self._world.now(self._broker)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for nobody: conflicts need two writers at one moment."""
+
+
 class World:
     """One run's table, clock, callers and brokers.
 
@@ -129,7 +159,7 @@ class World:
         self.drift = 0  # seconds that sync.'s clock is ahead
         self.asset_url = "same"
         self.log = io.StringIO()
-        observability.configure("INFO", self.log)
+        log.configure("INFO", self.log)
         self.callers = tuple(
             Caller(f"{number:032x}", Limits(most, ("*/*",), frozenset(), 1000, 100_000, None))
             for number, most in enumerate((10, 10, 100))
@@ -157,25 +187,21 @@ class World:
 
     def parts(self, broker: int, gate: Callable[[object], Any]) -> Parts:
         """Build a broker whose calls to DynamoDB and sync. pass through gates."""
-
-        def now() -> int:
-            return self.now(broker)
-
-        def rest(_seconds: float) -> None:
-            """Wait for nobody: conflicts need two writers at one moment."""
-
-        reached = Table(gate(self.around.client), self.table, rest)
-        store, ledger = Store(reached), Ledger(reached, now)
-        upstream = gate(self.around.sync[broker])
-        limiter = RegistrationLimiter(reached, REGISTRATIONS, now)
-        registration = Registration(store, upstream, limiter, now, SETTLE_SECONDS)
-        bindings = Bindings(reached, now)
-        line = Line(reached, Budget(PRESIGNS, 300_000), now, rest)
-        lifecycle = Lifecycle(
-            store, ledger, bindings, line, upstream, registration, limiter, now, (), WINDOW
+        clock = _RunClock(self, broker)
+        reached = Table(gate(self.around.client), self.table, clock)
+        repository, quotas = UploadRepository(reached), QuotaStore(reached, clock)
+        sync = gate(self.around.sync[broker])
+        limiter = RegistrationLimiter(reached, REGISTRATIONS, clock)
+        registration = Registration(repository, sync, limiter, clock, SETTLE_SECONDS)
+        keys = IdempotencyRecords(reached, clock)
+        line = Line(reached, Budget(PRESIGNS, 300_000), clock)
+        uploads = UploadService(
+            repository, quotas, keys, line, sync, registration, limiter, clock, (), WINDOW
         )
-        sweeper = Sweeper(store, ledger, registration, now, 10_000)
-        return Parts(store, ledger, lifecycle, sweeper)
+        index = DueIndex(reached)
+        kinds = {recovery.KIND: UploadRecovery(repository, index, registration, clock, 10_000).task}
+        sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, clock, 10_000)
+        return Parts(repository, quotas, uploads, sweeper)
 
     def look(self) -> Snapshot:
         """Read everything, past all faults."""
@@ -184,7 +210,7 @@ class World:
         answer = self.around.client.scan(TableName=self.table, ConsistentRead=True)
         assert "LastEvaluatedKey" not in answer, "a run stays within one page"
         for item in answer["Items"]:
-            plain = items.plain(item)
+            plain = codec.plain(item)
             found[plain["pk"]] = plain
             if plain["pk"].startswith("upload#"):
                 uploads[plain["id"]] = items.to_upload(item)
@@ -196,7 +222,7 @@ class World:
 
     def fresh(self, upload_id: str) -> Upload:
         """Read an upload past all gates."""
-        key = items.key(f"upload#{upload_id}")
+        key = codec.key(f"upload#{upload_id}")
         answer = self.around.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
         return items.to_upload(answer["Item"])
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from illegal_moves import try_illegal_moves
-from surroundings import Surroundings, World
 
-from chalicelib import items
-from chalicelib.attempts import Attempt
-from chalicelib.ledger import Ledger
-from chalicelib.table import Table
-from chalicelib.uploads import MOVES, NewFile, Status, Target, Upload
+from chalicelib.aws import codec
+from chalicelib.aws.table import Table
+from chalicelib.quotas.store import QuotaStore
+from chalicelib.uploads.models import Attempt, NewFile, Status, Target, Upload
+from chalicelib.uploads.transitions import MOVES
+from tests.machine.illegal_moves import try_illegal_moves
+from tests.machine.surroundings import Surroundings, World
+from tests.support.clocks import ManualClock
 
 PROBLEM = {"code": "file_rejected", "detail": ""}
 
@@ -25,8 +26,8 @@ def world(around: Surroundings) -> Iterator[World]:
 
 def moved(world: World, state: Status) -> str:
     """Bring a new upload into a state by legal moves."""
-    caller, store, now = world.callers[0], world.admin.store, world.now()
-    upload, *_ = world.admin.lifecycle.begin(
+    caller, store, now = world.callers[0], world.admin.repository, world.now()
+    upload, *_ = world.admin.uploads.begin(
         caller, NewFile("a.mp4", "video/mp4", 5, "VIDEO"), None, None
     )
     if state in {Status.REGISTERING, Status.REGISTERED, Status.FAILED}:
@@ -60,21 +61,21 @@ def test_refused(world: World, state: Status) -> None:
 def pending(world: World) -> Upload:
     """Begin an upload."""
     file = NewFile("a.mp4", "video/mp4", 5, "VIDEO")
-    return world.admin.lifecycle.begin(world.callers[0], file, None, None)[0]
+    return world.admin.uploads.begin(world.callers[0], file, None, None)[0]
 
 
 def leased(world: World, upload: Upload, name: str = "a") -> Upload:
     """Take the lease that allows to POST."""
     now = world.now()
     attempt = Attempt(name * 16, now + 60_000, now, now + 150_000, name * 16)
-    held = world.admin.store.lease_post(upload.id, upload.owner, attempt, now).upload
+    held = world.admin.repository.lease_post(upload.id, upload.owner, attempt, now).upload
     assert held is not None
     return held
 
 
 def test_asset_of_another(world: World) -> None:
     """An asset that a look found is taken by one upload; what a 201 returned by each."""
-    store, asset = world.admin.store, {"id": "b", "url": None, "size": 5}
+    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
     first, second = (leased(world, pending(world)) for _ in range(2))
     assert store.record(first, asset, looked_up=True, now=world.now()).granted
     assert not store.record(second, asset, looked_up=True, now=world.now()).granted
@@ -83,14 +84,14 @@ def test_asset_of_another(world: World) -> None:
 
 def test_two_renewals(world: World) -> None:
     """Of two renewals in one moment one is written, so that no address is lost."""
-    store, upload, now = world.admin.store, pending(world), world.now()
+    store, upload, now = world.admin.repository, pending(world), world.now()
     assert store.renew(upload, Target("u", "v", now, now + 9), now).granted
     assert not store.renew(upload, Target("x", "y", now, now + 9), now).granted
 
 
 def test_renewed_while_expiring(world: World) -> None:
     """An upload that was renewed in the same moment does not expire."""
-    store, upload, now = world.admin.store, pending(world), world.now()
+    store, upload, now = world.admin.repository, pending(world), world.now()
     for _ in range(2):
         assert store.reopen(leased(world, upload), now, frozenset({0})).granted
         upload = world.fresh(upload.id)
@@ -103,7 +104,7 @@ def test_renewed_while_expiring(world: World) -> None:
 
 def test_late_answer(world: World) -> None:
     """A 201 is recorded though a look has the lease, and not once somebody POSTed again."""
-    store, asset = world.admin.store, {"id": "b", "url": None, "size": 5}
+    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
     for is_posted_again in (False, True):
         upload = leased(world, pending(world))
         world.advance(61)
@@ -120,14 +121,14 @@ def test_late_answer(world: World) -> None:
 def test_forget_only_discarded(world: World) -> None:
     """Only what has nothing left to delete leaves the sweep's index so."""
     upload = pending(world)
-    world.admin.store.forget(upload.id)
+    world.admin.repository.forget(upload.id)
     assert world.fresh(upload.id).due_at == upload.due_at
 
 
 def test_minute_of_a_fast_clock(world: World) -> None:
     """Two containers whose clocks are in different minutes share one minute's cap."""
-    ledger = world.admin.ledger
-    given = [ledger.allow("sweep", minute, 2, 3) for minute in (100, 101, 100, 101, 102)]
+    quotas = world.admin.quotas
+    given = [quotas.allow("sweep", minute, 2, 3) for minute in (100, 101, 100, 101, 102)]
     assert given == [2, 2, 1, 0, 2]
 
 
@@ -135,11 +136,12 @@ def test_cap_taken_meanwhile(world: World) -> None:
     """What another container takes between the reading and the writing is not given twice."""
 
     class Late(Table):
-        def get(self, pk: str) -> items.Item | None:
+        def get(self, pk: str) -> codec.Item | None:
             found = super().get(pk)
-            world.admin.ledger.allow("sweep", 100, 2, 3)
+            world.admin.quotas.allow("sweep", 100, 2, 3)
             return found
 
-    ledger = Ledger(Late(world.around.client, world.table), world.now)
-    world.admin.ledger.allow("sweep", 100, 0, 3)
-    assert ledger.allow("sweep", 100, 2, 3) == 0
+    clock = ManualClock(world.now())
+    quotas = QuotaStore(Late(world.around.client, world.table, clock), clock)
+    world.admin.quotas.allow("sweep", 100, 0, 3)
+    assert quotas.allow("sweep", 100, 2, 3) == 0

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from bench import EMPTY, LARGE, SMALL, Bench, Known
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,15 +25,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from illegal_moves import try_illegal_moves
-from operation import Fate
-from slow_put import SlowPut
-from step_count import COUNTS
-from surroundings import Surroundings
-from trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
-from chalicelib import errors
-from chalicelib.uploads import NewFile, NewUrl
+from chalicelib.core import errors
+from chalicelib.uploads.models import NewFile, NewUrl
+from tests.machine.bench import EMPTY, LARGE, SMALL, Bench, Known
+from tests.machine.illegal_moves import try_illegal_moves
+from tests.machine.operation import Fate
+from tests.machine.slow_put import SlowPut
+from tests.machine.step_count import COUNTS
+from tests.machine.surroundings import Surroundings
+from tests.machine.trouble import Order, behaviors, fates, holds, meanwhile, orders, registering
 
 MOST = 6  # uploads of one run: more would meet less
 RUNS = int(os.environ.get("MACHINE_RUNS", "0"))
@@ -216,7 +216,7 @@ class BrokerMachine(RuleBasedStateMachine):
         who, new = self.world.callers[caller], NewUrl(self.urls[which], "VIDEO", name)
         self.bench.url_uses[new.url] += 1
         done = self.bench.perform(
-            lambda parts: parts.lifecycle.register_url(who, new),
+            lambda parts: parts.uploads.register_url(who, new),
             broker,
             fate,
             self.bench.check_outcome,
@@ -228,7 +228,7 @@ class BrokerMachine(RuleBasedStateMachine):
         """Nobody can read, complete, renew or cancel what is somebody else's."""
         self._step()
         caller = self.world.callers[(upload.caller + other) % 3]
-        lifecycle = self.world.admin.lifecycle
+        lifecycle = self.world.admin.uploads
         before = self.world.look()
         renew = partial(lifecycle.renew, ticket=None)
         for act in (lifecycle.get, lifecycle.complete, renew, lifecycle.cancel):
@@ -296,7 +296,7 @@ class BrokerMachine(RuleBasedStateMachine):
         who = self.world.callers[caller]
         file = NewFile("clip.mp4", "video/mp4", len(SMALL), "VIDEO", name)
         done = self.bench.perform(
-            lambda parts: parts.lifecycle.begin(who, file, None, None),
+            lambda parts: parts.uploads.begin(who, file, None, None),
             broker,
             fate,
             self.bench.check_begun,

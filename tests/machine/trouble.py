@@ -3,8 +3,9 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from operation import Fate
-from surroundings import LONGER_THAN_SHORT
+
+from tests.machine.operation import Fate
+from tests.machine.surroundings import LONGER_THAN_SHORT
 
 Order = tuple[str, str, dict[str, Any]]
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from emulated_aws import EmulatedAws, emulated_aws
-from meddling_aws import MeddlingAws
-from project import ORIGIN, Project
-from shell import KEY
-from upstream_process import RunningUpstream
-from vendored import vendor
+
+from tests.ops.meddling_aws import MeddlingAws
+from tests.ops.shell import KEY
+from tests.ops.vendored import vendor
+from tests.support.emulated_aws import EmulatedAws, emulated_aws
+from tests.support.project import ORIGIN, Project
+from tests.support.upstream_process import RunningUpstream
 
 
 @pytest.fixture(scope="module")

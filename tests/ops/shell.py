@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from upstream_process import ROOT
-
 from ops import __main__ as ops
 from ops.account import Account
+from tests.support.upstream_process import ROOT
 
 KEY = "sk-marked-KEY-00112233"  # searched for in all that comes out
 TOKENS = "marked-SECRET-of-the-tokens-0123456789abcdef"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulated_aws import EmulatedAws
-from meddling_aws import MeddlingAws
-from shell import KEY, run
-from upstream_process import ROOT
 
 from ops import __main__ as ops
 from ops.account import Account, explain
 from ops.terminal import Terminal
+from tests.ops.meddling_aws import MeddlingAws
+from tests.ops.shell import KEY, run
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.upstream_process import ROOT
 
 COMMANDS = ("provision", "doctor", "destroy", "settle")
 

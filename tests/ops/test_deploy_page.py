@@ -14,14 +14,14 @@ import boto3
 import pytest
 import requests
 import yaml
-from emulated_aws import REGION, EmulatedAws
-from imported_api import ImportingGateway
-from meddling_aws import Answer, MeddlingAws
-from shell import KEY, TOKENS, typed
-from upstream_process import ROOT, RunningUpstream
-from vendored import vendor
 
 from ops import __main__ as ops
+from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.shell import KEY, TOKENS, typed
+from tests.ops.vendored import vendor
+from tests.support.emulated_aws import REGION, EmulatedAws
+from tests.support.imported_api import ImportingGateway
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 BLOCKS = dict(re.findall(r"^```sh (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

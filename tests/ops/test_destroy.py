@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from emulated_aws import EmulatedAws
-from meddling_aws import Answer, MeddlingAws
-from shell import SECRETS, at_terminal, run
+
+from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.shell import SECRETS, at_terminal, run
+from tests.support.emulated_aws import EmulatedAws
 
 TABLE = "sync-upload-broker-prod"
 DESTROY = ("destroy", "--stage", "prod", "--json")

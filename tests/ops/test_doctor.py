@@ -16,20 +16,20 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from emulated_aws import EmulatedAws
-from imported_api import ImportingGateway
-from meddling_aws import Answer, MeddlingAws
-from project import ORIGIN, Project
-from running_broker import RunningBroker
-from shell import KEY, SECRETS, known, run
-from upstream_process import ROOT, RunningUpstream
 
-from chalicelib import aws as clients
+from chalicelib.aws import clients
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import api, functions, identity, storage, upstream
 from ops.checks.findings import Finding, Patient, State
 from ops.terminal import Terminal
+from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.shell import KEY, SECRETS, known, run
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.imported_api import ImportingGateway
+from tests.support.project import ORIGIN, Project
+from tests.support.running_broker import RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"

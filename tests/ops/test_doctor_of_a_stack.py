@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulated_aws import EmulatedAws
-from project import ORIGIN, Project
-from shell import SECRETS, known, run
-from stack import Stack
-from upstream_process import RunningUpstream
 
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import functions, identity
 from ops.checks.findings import Patient, State
 from ops.terminal import Problem, Terminal
+from tests.ops.shell import SECRETS, known, run
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.project import ORIGIN, Project
+from tests.support.stack import Stack
+from tests.support.upstream_process import RunningUpstream
 
 
 @pytest.fixture(scope="module", autouse=True)

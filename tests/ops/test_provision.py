@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from emulated_aws import EmulatedAws, wait_until
-from meddling_aws import Answer, MeddlingAws
-from shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
 
 from ops import provision as provision_
 from ops import stage as stages
 from ops import table
 from ops.table_stack import Need, TableStack
 from ops.terminal import Problem, Terminal
+from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
+from tests.support.emulated_aws import EmulatedAws, wait_until
 
 TABLE = "sync-upload-broker-prod"
 API_KEY = "/sync-upload-broker/prod/api-key"

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulated_aws import EmulatedAws
-from running_broker import Api, RunningBroker
-from shell import KEY, SECRETS, Said, known, run
-from upstream_process import RunningUpstream, put
 
-from chalicelib import aws as clients
-from chalicelib import observability
+from chalicelib.aws import clients
+from chalicelib.core import log
 from ops import settle
 from ops import stage as stages
 from ops.terminal import Problem, Terminal
+from tests.ops.shell import KEY, SECRETS, Said, known, run
+from tests.support.emulated_aws import EmulatedAws
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream, put
 
 TABLE = "sync-upload-broker-prod"
 
@@ -157,7 +157,7 @@ def open_uploads(api: Api) -> int:
 
 def still_undecided(api: Api, upload_id: str) -> None:
     """Hold that nothing was moved, and that the broker goes on with it."""
-    observability.configure("INFO", api.broker.log)  # which the command has silenced
+    log.configure("INFO", api.broker.log)  # which the command has silenced
     before = len(api.broker.lines("outcome_undecided"))
     assert api.complete({"id": upload_id}).status_code == 202
     assert len(api.broker.lines("outcome_undecided")) == before + 1

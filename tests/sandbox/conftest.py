@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream_process import RunningUpstream
+
+from tests.support.upstream_process import RunningUpstream
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from upstream_process import ROOT, RunningUpstream, free_port
+
+from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 PRESIGN = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 1}
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 import jwt
 import pytest
 import requests
-from upstream_process import ROOT, free_port
+
+from tests.support.upstream_process import ROOT, free_port
 
 SECRET = "a secret for tests that is long enough for HS256"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from upstream_process import ROOT, RunningUpstream
+
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

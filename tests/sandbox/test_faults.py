@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from upstream_process import RunningUpstream, put
+
+from tests.support.upstream_process import RunningUpstream, put
 
 REGISTER = {"method": "POST", "path": "/v2/assets"}
 

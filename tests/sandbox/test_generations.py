@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from upstream_process import ROOT, RunningUpstream, free_port
+
+from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 AUDIO_URL = {"type": "audio", "url": "https://example.com/a.wav"}
 

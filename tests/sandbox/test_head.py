@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from aiohttp import web
-from upstream_process import KEY, ROOT, RunningUpstream
 
 from sandbox.demo import server as demo
 from sandbox.demo.settings import Settings as DemoSettings
 from sandbox.upstream.server import build_app
 from sandbox.upstream.settings import read_settings
 from sandbox.upstream.state import open_upstream
+from tests.support.upstream_process import KEY, ROOT, RunningUpstream
 
 
 def apps(folder: Path) -> list[web.Application]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import requests
-from upstream_process import RunningUpstream, put
+
+from tests.support.upstream_process import RunningUpstream, put
 
 NOBODY = "550e8400-e29b-41d4-a716-446655440000"
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from upstream_process import ROOT, RunningUpstream
+
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 SORTS = [
     f"{key}{way}" for key in ("name", "date", "duration", "size", "kind") for way in ("Asc", "Desc")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from broken_http import LONGEST_LINE, SECRET, assert_short, converse, misbehaviours
-from upstream_process import PAGE, ROOT, RunningUpstream, free_port, put
 
 from sandbox.log_lines import OneLine
+from tests.support.broken_http import LONGEST_LINE, SECRET, assert_short, converse, misbehaviours
+from tests.support.upstream_process import PAGE, ROOT, RunningUpstream, free_port, put
 
 
 def test_upstream_log(start: Callable[..., RunningUpstream]) -> None:

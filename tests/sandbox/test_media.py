@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from upstream_process import PAGE, ROOT, RunningUpstream
+
+from tests.support.upstream_process import PAGE, ROOT, RunningUpstream
 
 SAMPLES = ROOT / "sandbox" / "samples"
 

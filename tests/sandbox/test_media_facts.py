@@ -4,11 +4,11 @@ import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
-import media_files as make
 import pytest
 
 from sandbox.upstream.image_headers import animated_webp
 from sandbox.upstream.media import MediaFacts, read_facts
+from tests.sandbox import media_files as make
 
 SIZE = (make.WIDTH, make.HEIGHT)
 TURNED = (make.HEIGHT, make.WIDTH)

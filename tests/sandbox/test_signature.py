@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import requests
-from upstream_process import PAGE, RunningUpstream, free_port, put
+
+from tests.support.upstream_process import PAGE, RunningUpstream, free_port, put
 
 
 def refusal(answer: requests.Response) -> tuple[int, str | None, str | None]:

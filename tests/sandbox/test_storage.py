@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from upstream_process import PAGE, RunningUpstream, free_port, put
+
+from tests.support.upstream_process import PAGE, RunningUpstream, free_port, put
 
 
 def send_head(

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from sync import Audio, GenerationOptions, Sync, Video
 from sync.common import NotFoundError, UnauthorizedError
-from upstream_process import KEY, ROOT, RunningUpstream
+
+from tests.support.upstream_process import KEY, ROOT, RunningUpstream
 
 SAMPLE = ROOT / "sandbox" / "samples" / "sample.mp4"
 SORTS = [

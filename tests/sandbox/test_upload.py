@@ -4,7 +4,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
-from upstream_process import KEY, RunningUpstream, put
+
+from tests.support.upstream_process import KEY, RunningUpstream, put
 
 
 def test_whole_way(upstream: RunningUpstream) -> None:

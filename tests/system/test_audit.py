@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from advisories import Answer, Behavior, Service
-from upstream_process import ROOT, free_port
+
+from tests.support.upstream_process import ROOT, free_port
+from tests.system.advisories import Answer, Behavior, Service
 
 PINS = {
     "requirements.txt": f"idna==3.20 \\\n    --hash=sha256:{'0' * 64}\n",

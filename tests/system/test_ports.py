@@ -14,10 +14,11 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
-from broken_http import LONGEST_LINE, SECRET, converse, misbehaviours
-from raw_http import Answer, send
-from running_sandbox import Sandbox, sandbox
-from upstream_process import free_port
+
+from tests.support.broken_http import LONGEST_LINE, SECRET, converse, misbehaviours
+from tests.support.raw_http import Answer, send
+from tests.support.running_sandbox import Sandbox, sandbox
+from tests.support.upstream_process import free_port
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 KEY = "the-key-that-the-attacker-knows"

@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 import requests
-from running_sandbox import NAMES, Sandbox, sandbox
 from sync import Sync
-from upstream_process import ROOT, free_port
+
+from tests.support.running_sandbox import NAMES, Sandbox, sandbox
+from tests.support.upstream_process import ROOT, free_port
 
 
 def token(running: Sandbox, subject: str = "alice") -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Who sent a request: bearer tokens, the keys that verify them, callers."""

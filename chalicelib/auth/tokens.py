@@ -1,0 +1,214 @@
+"""From a bearer token to a caller."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jwt
+
+from chalicelib.auth.caller import Caller, CallerId
+from chalicelib.auth.claims import Rules, TokenRefusedError, shown
+from chalicelib.auth.keys import Keys
+from chalicelib.core import errors, log
+from chalicelib.core.clock import Clock
+from chalicelib.quotas.limits import Limits
+
+MAX_TOKEN_BYTES = 8192
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_HOW = "Authorization: Bearer <token>"
+# RFC 6750, section 3: a request without a token is told the scheme and nothing else.
+_CHALLENGE = 'Bearer realm="sync upload broker"'
+_WITHOUT_TOKEN = frozenset({"no_token", "other_scheme"})
+_UNREADABLE = (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, RecursionError)
+
+_jws = jwt.PyJWS()
+if jwt.algorithms.has_crypto:
+    # RFC 9864 gives the one curve that is accepted here this name; PyJWT knows the older EdDSA.
+    _jws.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
+
+
+class Authenticator:
+    """Verifies bearer tokens.
+
+    Args:
+        keys: What verifies their signatures.
+        rules: What they must say.
+        limits: What every caller may do.
+        caller_id: Names a caller by issuer and subject.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        rules: Rules,
+        limits: Limits,
+        caller_id: CallerId,
+        clock: Clock,
+    ) -> None:
+        self._keys = keys
+        self._rules = rules
+        self._limits = limits
+        self._caller_id = caller_id
+        self._clock = clock
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Return who sent the request.
+
+        Args:
+            authorization: The `Authorization` header, or None if there is none.
+
+        Raises:
+            Unauthorized: There is no token, or it is malformed, forged, expired, not for this
+                broker, or names nobody. The log has the reason. The caller gets it too, but of what
+                the token claims only where the signature is valid.
+            SecretsUnavailable: What verifies it can't be read now.
+            StoreUnavailable: What names the caller can't be read now.
+        """
+        try:
+            claims = self._claims(_token(authorization))
+            limits = self._limits_of(claims)
+        except TokenRefusedError as refusal:
+            request_id = log.request_id()
+            log.event(
+                "token_refused", requestId=request_id, reason=refusal.reason, **refusal.fields
+            )
+            is_bare = refusal.reason in _WITHOUT_TOKEN
+            challenge = _CHALLENGE if is_bare else f'{_CHALLENGE}, error="invalid_token"'
+            headers = {"WWW-Authenticate": challenge}
+            raise errors.Unauthorized(refusal.detail, headers=headers) from refusal
+        # Named last, so that a token that is refused never makes the broker read its table.
+        return Caller(self._caller_id(claims.get("iss", ""), claims["sub"]), limits)
+
+    def _limits_of(self, claims: Mapping[str, Any]) -> Limits:
+        name = self._rules.limits_claim
+        if name not in claims:
+            return self._limits
+        try:
+            return self._limits.narrowed(claims[name])
+        except ValueError as error:
+            # To pass over it would give the caller more than the app's backend meant to.
+            detail = f"The token's claim `{name}` is malformed: {error}."
+            raise TokenRefusedError(
+                "malformed_limits", detail, claim=name, problem=str(error)
+            ) from error
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Return what a token says, once its signature and its claims are checked."""
+        header = _header(token)
+        if shown(header.get("alg")) not in self._keys.algorithms:
+            raise _other_algorithm(shown(header.get("alg")), self._keys.algorithms)
+        payload = self._payload(token, header)
+        try:
+            claims = json.loads(payload)
+        except (ValueError, RecursionError):
+            claims = None
+        if not isinstance(claims, dict):
+            detail = "The token's payload is not a JSON object."
+            raise TokenRefusedError("malformed_payload", detail)
+        self._rules.check(claims, self._clock.now() / 1000)
+        return claims
+
+    def _payload(self, token: str, header: Mapping[str, Any]) -> bytes:
+        """Verify a token's signature by each key that may have signed it."""
+        kid, algorithm = shown(header.get("kid")), shown(header["alg"])
+        refusal = TokenRefusedError(
+            "unknown_key",
+            "The token is signed with a key that this broker does not accept.",
+            kid=kid,
+            alg=algorithm,
+        )
+        if "kid" not in header:
+            refusal = TokenRefusedError(
+                "missing_kid",
+                "The token does not name the key that signed it (`kid`).",
+                alg=algorithm,
+            )
+        for key in self._keys.keys(header):
+            if header["alg"] not in key.algorithms:
+                if refusal.reason == "wrong_signature":
+                    continue  # A key of this name and algorithm says more than one of another.
+                refusal = TokenRefusedError(
+                    "algorithm_of_other_key",
+                    "The token is signed with another algorithm than its key (`kid`) is for.",
+                    kid=kid,
+                    alg=algorithm,
+                    expected=", ".join(key.algorithms),
+                )
+                continue
+            try:
+                # A key has one algorithm, which is never taken from the token.
+                content = _jws.decode_complete(token, key.value, algorithms=list(key.algorithms))
+            # Another key may be the right one, and one that can't be used must not lock it out.
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                refusal = TokenRefusedError(
+                    "wrong_signature",
+                    "The token's signature is not valid here.",
+                    kid=kid,
+                    alg=algorithm,
+                )
+            except _UNREADABLE as error:
+                raise _malformed_header(error) from error
+            else:
+                payload: bytes = content["payload"]
+                return payload
+        raise refusal
+
+
+def _token(authorization: str | None) -> str:
+    """Return the token of an `Authorization` header."""
+    header = (authorization or "").strip()
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if not header:
+        raise TokenRefusedError("no_token", f"Send a token: {_HOW}.")
+    if "," in header:
+        # Several headers arrive as one with commas; no token has one.
+        detail = f"There are several Authorization headers, or one has a comma. Send one: {_HOW}."
+        raise TokenRefusedError("several_headers", detail)
+    if scheme.lower() != "bearer":
+        # What came may be a token without its scheme, so it is in no log.
+        raise TokenRefusedError("other_scheme", f"Send the token with the scheme Bearer: {_HOW}.")
+    if not token:
+        raise TokenRefusedError("no_token", f"The token after Bearer is empty. Send one: {_HOW}.")
+    if token.partition(" ")[0].lower() == "bearer":
+        detail = f"The word Bearer is there twice. Send the token after one: {_HOW}."
+        raise TokenRefusedError("bearer_twice", detail)
+    if len(token) > MAX_TOKEN_BYTES:
+        detail = f"The token is longer than {MAX_TOKEN_BYTES:,} bytes."
+        raise TokenRefusedError("too_long", detail, length=len(token))
+    if not _TOKEN.fullmatch(token):
+        detail = "The token has characters that no token has, such as a space or a quote."
+        raise TokenRefusedError("malformed_token", detail, length=len(token))
+    return token
+
+
+def _header(token: str) -> dict[str, Any]:
+    """Read the header of a token, which nobody has verified yet."""
+    try:
+        return _jws.get_unverified_header(token)
+    except (jwt.DecodeError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        detail = "The token is not a JWT."
+        raise TokenRefusedError("malformed_token", detail, length=len(token)) from error
+    except jwt.PyJWTError as error:
+        raise _malformed_header(error) from error
+
+
+def _other_algorithm(shown_algorithm: str, accepted: Iterable[str]) -> TokenRefusedError:
+    details = {
+        "(absent)": "The token's header does not name the algorithm that signed it (`alg`).",
+        "none": "The token is not signed (its `alg` is none).",
+    }
+    other = "The token is signed with an algorithm that this broker does not accept."
+    return TokenRefusedError(
+        "algorithm_not_accepted",
+        details.get(shown_algorithm.lower(), other),
+        alg=shown_algorithm,
+        expected=", ".join(sorted(accepted)),
+    )
+
+
+def _malformed_header(error: Exception) -> TokenRefusedError:
+    detail = "The token's header has a `kid`, `crit` or `b64` that this broker does not accept."
+    return TokenRefusedError("malformed_header", detail, problem=shown(str(error)))

@@ -1,0 +1,297 @@
+"""The composition root: settings become one broker for each container.
+
+The sandbox and the tests may install a broker of their own with `use`.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.auth import open_mode
+from chalicelib.auth.caller import Caller, CallerIds
+from chalicelib.auth.claims import Rules
+from chalicelib.auth.keys import Keys, SharedSecret
+from chalicelib.auth.open_mode import Everybody
+from chalicelib.auth.tokens import Authenticator
+from chalicelib.aws import clients, secrets
+from chalicelib.aws.due_index import DueIndex
+from chalicelib.aws.secrets import CachedSecret
+from chalicelib.aws.table import Table
+from chalicelib.core import log, settings
+from chalicelib.core.clock import Clock
+from chalicelib.core.errors import Misconfigured
+from chalicelib.core.settings import Settings
+from chalicelib.idempotency import IdempotencyRecords
+from chalicelib.jobs.sweeper import Sweeper
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.store import QuotaStore
+from chalicelib.ratelimit.limiter import Line
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.syncapi.client import SyncClient, Timeouts
+from chalicelib.uploads import recovery
+from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
+from chalicelib.uploads.recovery import UploadRecovery
+from chalicelib.uploads.registration import ATTEMPT_SECONDS, Registration
+from chalicelib.uploads.repository import UploadRepository
+from chalicelib.uploads.service import UploadService
+from chalicelib.web.router import Host
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Broker:
+    """What the routes and the jobs use.
+
+    Attributes:
+        settings: What the operator set.
+        clock: The time.
+        authenticator: Verifies who sends a request.
+        caller_ids: Derives the ids of callers, with a secret of the table.
+        quotas: What callers have used.
+        idempotency: The records of `Idempotency-Key`.
+        line: The rate limiter for presigns.
+        registrations: The rate limiter for registrations.
+        sync: Sync's API.
+        repository: The uploads' records.
+        registration: Registers uploads.
+        uploads: The use cases of uploads.
+        due: The items that need work.
+        sweeper: Finishes what no request finished.
+    """
+
+    settings: Settings
+    clock: Clock
+    authenticator: Authenticator | Everybody
+    caller_ids: CallerIds
+    quotas: QuotaStore
+    idempotency: IdempotencyRecords
+    line: Line
+    registrations: RegistrationLimiter
+    sync: SyncClient
+    repository: UploadRepository
+    registration: Registration
+    uploads: UploadService
+    due: DueIndex
+    sweeper: Sweeper
+
+    def admit(self, headers: Mapping[str, str]) -> None:
+        """Refuse a request of another site's page, where nobody needs a token.
+
+        Raises:
+            ForbiddenOrigin: The broker is open, and the request is not from an allowed origin.
+        """
+        if self.settings.auth_mode == "open":
+            open_mode.refuse_foreign(headers, self.settings.allowed_origins)
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """Return who sent a request.
+
+        Raises:
+            Unauthorized: It has no valid token.
+        """
+        return self.authenticator.caller(headers.get("authorization"))
+
+
+def build(
+    environ: Mapping[str, str],
+    clock: Clock = Clock(),  # noqa: B008 - it has no state
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
+) -> Broker:
+    """Return a new broker.
+
+    Args:
+        environ: Environment variables.
+        clock: The time.
+        timeouts: How long to wait for Sync.
+
+    Raises:
+        Misconfigured: The settings are not complete, or contradict each other.
+    """
+    chosen, client = _load(environ)
+    table = Table(client, chosen.uploads_table, clock)
+    repository, quotas = UploadRepository(table), QuotaStore(table, clock)
+    caller_ids, idempotency, due = (
+        CallerIds(table),
+        IdempotencyRecords(table, clock),
+        DueIndex(table),
+    )
+    line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), clock)
+    registrations = RegistrationLimiter(table, chosen.registrations_per_minute, clock)
+    sync = SyncClient(chosen.sync_base_url, _api_key(chosen, clock), clock, timeouts)
+    registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
+    uploads = UploadService(
+        repository,
+        quotas,
+        idempotency,
+        line,
+        sync,
+        registration,
+        registrations,
+        clock,
+        chosen.sync_storage_hosts,
+        chosen.upload_window_seconds * 1000,
+    )
+    per_minute = chosen.sweep_registers_per_minute
+    kinds = {
+        recovery.KIND: UploadRecovery(repository, due, registration, clock, per_minute).task,
+    }
+    # A public URL may occupy a worker until its time-out, so no file waits behind one.
+    shards = (FILE_SHARDS, (URL_SHARD,))
+    return Broker(
+        settings=chosen,
+        clock=clock,
+        authenticator=_authenticator(chosen, caller_ids, clock),
+        caller_ids=caller_ids,
+        quotas=quotas,
+        idempotency=idempotency,
+        line=line,
+        registrations=registrations,
+        sync=sync,
+        repository=repository,
+        registration=registration,
+        uploads=uploads,
+        due=due,
+        sweeper=Sweeper(due, kinds, shards, quotas, clock, per_minute),
+    )
+
+
+def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:
+    """Read the broker's settings and AWS's own, so that one message reports all that is wrong."""
+    problems = []
+    try:
+        chosen = settings.load(environ)
+    except Misconfigured as error:
+        problems.append(error.detail)
+    try:
+        client = clients.dynamodb()
+    except Misconfigured as error:
+        problems.append(error.detail)
+    if problems:
+        raise Misconfigured("; ".join(problems))
+    return chosen, client
+
+
+def _api_key(chosen: Settings, clock: Clock) -> CachedSecret:
+    if chosen.sync_api_key_parameter:
+        return secrets.parameter(
+            clients.ssm, chosen.sync_api_key_parameter, settings.api_key, clock
+        )
+    return secrets.fixed(chosen.sync_api_key or "", clock)
+
+
+def _authenticator(
+    chosen: Settings, caller_ids: CallerIds, clock: Clock
+) -> Authenticator | Everybody:
+    limits = Limits(
+        max_upload_bytes=chosen.max_upload_bytes,
+        content_types=chosen.allowed_content_types,
+        project_ids=chosen.allowed_project_ids,
+        max_open_uploads=chosen.max_open_uploads,
+        uploads_per_day=chosen.uploads_per_day,
+        bytes_per_day=chosen.bytes_per_day,
+    )
+    if chosen.auth_mode == "open":
+        return Everybody(limits, caller_ids.of)
+    verifying: Keys
+    if chosen.jwt_jwks_url:
+        # Imported here: a broker with a shared secret fetches no keys.
+        from chalicelib.auth.jwks import Jwks  # noqa: PLC0415 - as above
+
+        verifying = Jwks(chosen.jwt_jwks_url, clock)
+    elif chosen.jwt_secret_parameter:
+        name = chosen.jwt_secret_parameter
+        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret, clock))
+    else:
+        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or "", clock))
+    rules = Rules(
+        issuer=chosen.jwt_issuer,
+        audiences=chosen.jwt_audience,
+        audience_claim=chosen.jwt_audience_claim,
+        limits_claim=chosen.limits_claim,
+    )
+    return Authenticator(verifying, rules, limits, caller_ids.of, clock)
+
+
+def sweep(milliseconds_left: int) -> None:
+    """Run the sweep in a scheduled Lambda function, which must not be cut off in an attempt."""
+    broker().sweeper.run(milliseconds_left / 1000 - ATTEMPT_SECONDS)
+
+
+_broker: Broker | None = None
+_trouble: str | None = None
+
+
+def broker() -> Broker:
+    """Return this container's broker.
+
+    Raises:
+        Misconfigured: There is none. The log has the reason, the response has not.
+    """
+    start(os.environ)
+    if _broker is None:
+        raise Misconfigured(
+            "This service is not set up correctly. Tell those who run it.", retry_after=60
+        )
+    return _broker
+
+
+def allowed_origins() -> tuple[str, ...]:
+    """Return the origins that a browser may call from, whatever else is wrong with the settings."""
+    start(os.environ)
+    return _broker.settings.allowed_origins if _broker else settings.origins(os.environ)
+
+
+HOST = Host(broker, allowed_origins, Broker.admit, Broker.authenticate)
+
+
+def start(environ: Mapping[str, str]) -> str | None:
+    """Build this container's broker if that has not been tried yet.
+
+    Returns:
+        What is wrong with the settings, or None.
+    """
+    global _broker, _trouble  # noqa: PLW0603 - one broker for each container is the point
+    if _broker is None and _trouble is None:
+        is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
+        table = environ.get("UPLOADS_TABLE") if is_lambda else None
+        # Errors in the settings are logged even if one of them is the log's level.
+        log.configure("INFO", table=table)
+        gc.disable()  # As in app.py: these objects stay.
+        try:
+            _broker = build(environ)
+        except Misconfigured as error:
+            _trouble = error.detail
+            log.event("misconfigured", level=40, problems=error.detail.split("; "))
+        else:
+            log.configure(_broker.settings.log_level, table=table)
+            _broker.caller_ids.prepare()
+        finally:
+            gc.enable()
+    return _trouble
+
+
+def greet() -> None:
+    """Print what to set, for somebody who ran plain `chalice local`.
+
+    Chalice's other commands load the app too, without the stage's settings: they print nothing.
+    """
+    if "AWS_CHALICE_CLI_MODE" in os.environ and "local" in sys.argv:
+        try:
+            build(os.environ)
+        except Misconfigured as error:
+            lines = ["The broker is not configured, so it answers every request with 503."]
+            lines += [f"  - {problem}" for problem in error.detail.split("; ")]
+            lines += ["Set these, or use `make run`, which needs no account and no key."]
+            print("\n".join(lines), file=sys.stderr)  # noqa: T201 - for a person at a terminal
+
+
+def use(replacement: Broker | None) -> None:
+    """Install a broker; None makes the next request build one from the environment."""
+    global _broker, _trouble
+    _broker, _trouble = replacement, None

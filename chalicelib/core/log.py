@@ -1,0 +1,181 @@
+"""One structured line for each request, and what it counts on the way.
+
+A line never holds a token, a key, a signed URL or a query string: only the members that
+`RequestRecord` names.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from chalicelib.core import metrics
+
+_logger = logging.getLogger("broker")
+# The table's name, where CloudWatch reads the log; elsewhere metrics would only be noise.
+_table: str | None = None
+
+
+@dataclass
+class RequestRecord:
+    """What is known of the request in hand.
+
+    Attributes:
+        request_id: The gateway's id, or one of our own; the answer's `X-Request-Id`.
+        method: HTTP method.
+        route: The route's pattern, never the path: ids stay out of it.
+        started: Reading of the monotonic clock in seconds.
+        upstream_calls: HTTP requests sent to sync.
+        upstream_seconds: Time spent waiting for sync.
+        dynamodb_calls: HTTP requests sent to DynamoDB, retries included.
+        dynamodb_seconds: Time spent waiting for DynamoDB.
+        fields: Further members of the line: `uploadId`, `caller`, `code`.
+    """
+
+    request_id: str
+    method: str
+    route: str
+    started: float
+    upstream_calls: int = 0
+    upstream_seconds: float = 0.0
+    dynamodb_calls: int = 0
+    dynamodb_seconds: float = 0.0
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+# One container handles one request at a time, the local gateway many, each in its own thread.
+_current: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
+
+
+def start(record: RequestRecord) -> None:
+    """Make a record the one that this thread's calls are counted on."""
+    _current.set(record)
+
+
+def note(**fields: Any) -> None:
+    """Add members to the current request's line."""
+    if record := _current.get():
+        record.fields.update(fields)
+
+
+def request_id() -> str | None:
+    """Return the id of the request in hand, if there is one."""
+    record = _current.get()
+    return record.request_id if record else None
+
+
+def count_upstream(seconds: float) -> None:
+    """Count one HTTP request to sync."""
+    if record := _current.get():
+        record.upstream_calls += 1
+        record.upstream_seconds += seconds
+
+
+def dynamodb_sent() -> None:
+    """Count one HTTP request to DynamoDB."""
+    if record := _current.get():
+        record.dynamodb_calls += 1
+
+
+def dynamodb_spent(seconds: float) -> None:
+    """Add the time of one call, with what its library does and repeats."""
+    if record := _current.get():
+        record.dynamodb_seconds += seconds
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count nothing on the request in hand: what is done inside is done for the container."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def finish(record: RequestRecord, status: int) -> None:
+    """Write the request's line."""
+    elapsed = time.monotonic() - record.started
+    level = logging.ERROR if status >= 500 else logging.INFO  # noqa: PLR2004 - server errors
+    event(
+        "request",
+        level=level,
+        requestId=record.request_id,
+        method=record.method,
+        route=record.route,
+        status=status,
+        faults=int(status >= 500),  # noqa: PLR2004 - as above
+        durationMs=round(elapsed * 1000, 3),
+        upstreamCalls=record.upstream_calls,
+        upstreamMs=round(record.upstream_seconds * 1000, 3),
+        dynamodbCalls=record.dynamodb_calls,
+        dynamodbMs=round(record.dynamodb_seconds * 1000, 3),
+        **record.fields,
+    )
+    _current.set(None)
+
+
+def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Write one line of JSON about something that happened."""
+    if _logger.isEnabledFor(level):
+        line = {"event": name, **fields}
+        if _table is not None:
+            line |= metrics.embedded(line, _table, time.time_ns() // 1_000_000)
+        _logger.log(level, "%s", json.dumps(line, default=str))
+
+
+def moved(upload_id: str, state: str, **fields: Any) -> None:
+    """Write one line for an upload's move to a state: what uploads by state are counted from."""
+    event("upload", uploadId=upload_id, state=str(state), **fields)
+
+
+def failure(name: str, error: BaseException) -> None:
+    """Write where an unexpected exception came from: its type and its frames, not its text.
+
+    The text of an exception may hold what a caller sent, or a signed URL.
+    """
+    frames = []
+    frame = error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        frames.append(f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno} {code.co_name}")
+        frame = frame.tb_next
+    event(
+        name,
+        level=logging.ERROR,
+        requestId=request_id(),
+        exception=type(error).__name__,
+        frames=frames,
+    )
+
+
+def configure(level: str, stream: TextIO | None = None, table: str | None = None) -> None:
+    """Send the broker's lines to a stream (standard output unless told otherwise).
+
+    Args:
+        level: The least level that is written.
+        stream: Where to.
+        table: The table's name, if the lines shall carry metrics.
+    """
+    global _table  # noqa: PLW0603 - as the logger, there is one for each container
+    _table = table
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(_JsonLine())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(level)
+    _logger.propagate = False
+
+
+class _JsonLine(logging.Formatter):
+    """Puts the time and the level before the members that `event` wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = f'{{"time": "{when}", "level": "{record.levelname}", '
+        return head + record.getMessage()[1:]

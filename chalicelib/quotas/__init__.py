@@ -1,0 +1,1 @@
+"""What each caller may use, and has used."""

@@ -1,0 +1,170 @@
+"""A caller's quotas: what is used, what is left, and how a request may be told. Pure.
+
+One item for each caller counts what is open, and for each day (UTC) what was begun. A place is
+reserved by one atomic write, before anything is asked of sync.:
+
+    open                    uploads that have not ended
+    uploads#<day>           uploads begun on the day
+    bytes#<day>             their bytes, as declared, corrected when the real size is known
+    refunds#<day>           public URLs of the day that Sync refused and that cost nothing
+    creating#<uploadId>     a reservation whose upload is not written yet
+
+Writing the upload removes its reservation in the same transaction. One that stays, because the
+process was killed, is given back by the caller's next request.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from chalicelib.core import wording
+from chalicelib.core.errors import QuotaExceeded
+from chalicelib.quotas.limits import Limits
+
+STALE_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
+OPEN_RETRY_AFTER = 60  # seconds; nobody knows when one of the open uploads ends
+DAY_SECONDS = 86_400
+MOST_REFUNDS = 10  # for one caller in a day
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A place that was taken for an upload which is not written yet.
+
+    Attributes:
+        upload_id: The upload.
+        at: When it was taken, in milliseconds since 1970.
+        size: The declared bytes.
+    """
+
+    upload_id: str
+    at: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a caller has used.
+
+    Attributes:
+        open: Uploads that have not ended, reservations included.
+        uploads: Uploads begun today.
+        bytes: Their bytes.
+        reservations: Those that are not written yet.
+        outdated: Names of the attributes of days before yesterday. What was begun before midnight
+            may end after it, and a clock may be ahead: so a day's neighbours are left alone.
+    """
+
+    open: int
+    uploads: int
+    bytes: int
+    reservations: tuple[Reservation, ...]
+    outdated: tuple[str, ...]
+
+    def stale(self, now: int) -> tuple[Reservation, ...]:
+        """Name the reservations whose request is over, so that it must have been killed."""
+        return tuple(one for one in self.reservations if now - one.at > STALE_MILLISECONDS)
+
+    def without_stale(self, now: int) -> "Usage":
+        """Leave out what killed requests took: it is given back as soon as it is needed."""
+        stale = self.stale(now)
+        today = [one for one in stale if day_of(one.at) == day_of(now)]
+        return replace(
+            self,
+            open=self.open - len(stale),
+            uploads=self.uploads - len(today),
+            bytes=self.bytes - sum(one.size for one in today),
+            reservations=tuple(one for one in self.reservations if one not in stale),
+        )
+
+
+def day_of(milliseconds: int) -> str:
+    """Return the day (UTC), as 2026-11-22."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()
+
+
+def seconds_left(now: int) -> int:
+    """Return the seconds until the day (UTC) is over."""
+    moment = datetime.fromtimestamp(now / 1000, UTC)
+    midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), UTC)
+    return math.ceil((midnight - moment).total_seconds())
+
+
+def read_usage(plain: Mapping[str, object], day: str) -> Usage:
+    """Read a caller's item, which may be empty."""
+    yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+    numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
+    places = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
+    reservations = []
+    for name, place in places.items():
+        at, _, size = place.partition("#")
+        reservations.append(Reservation(name.removeprefix("creating#"), int(at), int(size)))
+    return Usage(
+        open=numbers.get("open", 0),
+        uploads=numbers.get(f"uploads#{day}", 0),
+        bytes=numbers.get(f"bytes#{day}", 0),
+        reservations=tuple(reservations),
+        outdated=tuple(
+            name for name in numbers if name != "open" and name.partition("#")[2] < yesterday
+        ),
+    )
+
+
+def _is_text(name: str) -> bool:
+    return name == "pk" or name.startswith("creating#")
+
+
+def refusal(used: Usage, limits: Limits, size: int, now: int) -> QuotaExceeded:
+    """Say which quota refuses an upload of a size."""
+    headers = rate_limit(used, limits, now)
+    left = seconds_left(now)
+    if 0 in {limits.max_open_uploads, limits.uploads_per_day, limits.bytes_per_day}:
+        # To finish an upload, or to wait, would not help.
+        return QuotaExceeded(
+            "You can't upload anything here. Ask those who run this service.",
+            retry_after=left,
+            headers=headers,
+        )
+    if used.open >= limits.max_open_uploads:
+        return QuotaExceeded(
+            f"You have {_uploads(used.open)} that did not finish, and {limits.max_open_uploads} "
+            "can be open at once. Finish or cancel one, then try again.",
+            retry_after=OPEN_RETRY_AFTER,
+            headers=headers,
+        )
+    if used.uploads >= limits.uploads_per_day:
+        detail = (
+            f"You have started {_uploads(used.uploads)} today, which is all that you can. "
+            f"Try again {wording.wait(left)}."
+        )
+        return QuotaExceeded(detail, retry_after=left, headers=headers)
+    most = wording.size(limits.bytes_per_day or 0)
+    more = f", and this file is {wording.size(size)}" if size else ""
+    return QuotaExceeded(
+        f"You have uploaded {wording.size(max(0, used.bytes))} of the {most} that you can upload "
+        f"in a day{more}. Try again {wording.wait(left)}.",
+        retry_after=left,
+        headers=headers,
+    )
+
+
+def _uploads(number: int) -> str:
+    return "1 upload" if number == 1 else f"{number} uploads"
+
+
+def rate_limit(used: Usage, limits: Limits, now: int) -> dict[str, str]:
+    """Write what is left as headers (draft-ietf-httpapi-ratelimit-headers)."""
+    left = seconds_left(now)
+    policy = [
+        f'"open";q={limits.max_open_uploads}',
+        f'"day";q={limits.uploads_per_day};w={DAY_SECONDS}',
+    ]
+    state = [
+        f'"open";r={max(0, limits.max_open_uploads - used.open)}',
+        f'"day";r={max(0, limits.uploads_per_day - used.uploads)};t={left}',
+    ]
+    if limits.bytes_per_day is not None:
+        policy.append(f'"bytes";q={limits.bytes_per_day};qu="content-bytes";w={DAY_SECONDS}')
+        state.append(f'"bytes";r={max(0, limits.bytes_per_day - used.bytes)};t={left}')
+    return {"RateLimit-Policy": ", ".join(policy), "RateLimit": ", ".join(state)}

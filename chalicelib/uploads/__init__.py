@@ -1,0 +1,1 @@
+"""Files and public URLs on their way to be assets of Sync: exactly one for each."""

@@ -1,0 +1,104 @@
+"""Failures of uploads that a caller can meet."""
+
+from chalicelib.core.errors import RequestError
+
+NO_UPLOAD = "There is no such upload, or it belongs to somebody else."
+
+
+class FileNotUploaded(RequestError):
+    """Sync does not see the file's bytes yet."""
+
+    status = 409
+    code = "file_not_uploaded"
+    title = "The file has not been uploaded yet"
+    retryable = True
+
+
+class UploadBusy(RequestError):
+    """A registration is being tried in this moment; the upload may be pending again after it."""
+
+    status = 409
+    code = "upload_busy"
+    title = "The upload is being registered"
+    retryable = True
+
+
+class UploadNotPending(RequestError):
+    """The upload is past the state in which this can be done."""
+
+    status = 409
+    code = "upload_not_pending"
+    title = "The upload is no longer pending"
+
+
+class UploadCancelled(RequestError):
+    """The caller cancelled the upload."""
+
+    status = 410
+    code = "upload_cancelled"
+    title = "The upload was cancelled"
+
+
+class UploadExpired(RequestError):
+    """The upload's window ended without a file."""
+
+    status = 410
+    code = "upload_expired"
+    title = "The upload has expired"
+
+
+class FileTooLarge(RequestError):
+    """The file is larger than the caller, the broker or the plan allows."""
+
+    status = 413
+    code = "file_too_large"
+    title = "The file is too large"
+
+
+class FileEmpty(RequestError):
+    """The file has no byte: as it was declared, or as Sync counted it."""
+
+    status = 422
+    code = "file_empty"
+    title = "The file is empty"
+
+
+class ContentTypeNotAccepted(RequestError):
+    """The caller may not upload files of this content type."""
+
+    status = 422
+    code = "content_type_not_accepted"
+    title = "This kind of file is not accepted"
+
+
+class ProjectNotFound(RequestError):
+    """Sync does not know the project."""
+
+    status = 422
+    code = "project_not_found"
+    title = "The project does not exist"
+
+
+class FileRejected(RequestError):
+    """Sync refused the file or the URL for good."""
+
+    status = 422
+    code = "file_rejected"
+    title = "Sync refused the file"
+
+
+class UrlTimeout(RequestError):
+    """Sync has not said in time, and more than once, what became of a public URL."""
+
+    status = 422
+    code = "url_timeout"
+    title = "Sync could not fetch the URL in time"
+
+
+class TooManyUnknownUrls(RequestError):
+    """Public URLs are being registered, or nobody knows yet what became of them."""
+
+    status = 429
+    code = "too_many_unknown_urls"
+    title = "Too many public URLs at once"
+    retryable = True

@@ -1,0 +1,1 @@
+"""HTTP: from API Gateway's events to requests, and from responses and failures to HTTP."""

@@ -1,0 +1,90 @@
+"""The door for API Gateway's events.
+
+Chalice takes an event at its word: a member that is missing, or of another type, raises before
+any route is asked, and where none is named it answers 500 in a shape of its own. API Gateway sends
+all of them, but the console's test button, an invocation by hand and other event sources do not,
+and no caller should see a stack trace for it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from chalice import Chalice
+from chalice.app import Request
+
+from chalicelib.core.types import Json
+from chalicelib.web.router import Host, unknown_route
+
+
+class App(Chalice):
+    """Chalice, for events of any shape.
+
+    Args:
+        name: The app's name.
+        host: What serves the routes.
+    """
+
+    def __init__(self, name: str, host: Host[Any]) -> None:
+        super().__init__(app_name=name)
+        self._host = host
+
+    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        """Answer one request."""
+        made = regular(event)
+        asked = made["requestContext"]
+        if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
+            answer: Json = super().__call__(made, context)
+        else:
+            answer = unknown_route(Request(made), self._host.allowed_origins).to_dict()
+        return answer
+
+
+def regular(event: Any) -> Json:
+    """Write an event as API Gateway documents it for a REST API's Lambda proxy.
+
+    A header that came several times is one with commas (RFC 9110, section 5.3); API Gateway would
+    keep the last and hide the others, and whoever asks next might count the first.
+    """
+    given = _mapping(event)
+    context = _mapping(given.get("requestContext"))
+    route, method, body = context.get("resourcePath"), context.get("httpMethod"), given.get("body")
+    several = _lists(_folded(given.get("multiValueHeaders")))
+    single = _lists(_folded(given.get("headers")))
+    query = _lists(given.get("multiValueQueryStringParameters"))
+    named = _mapping(given.get("pathParameters"))
+    return {
+        **given,
+        "requestContext": {
+            **context,
+            "resourcePath": route if isinstance(route, str) else "",
+            "httpMethod": method if isinstance(method, str) else "",
+        },
+        "headers": {name: ", ".join(values) for name, values in (single | several).items()},
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": defaultdict(str, {n: v for n, v in named.items() if isinstance(v, str)}),
+        "stageVariables": given.get("stageVariables"),
+        "body": body if isinstance(body, str | bytes) else None,
+    }
+
+
+def _mapping(value: Any) -> Json:
+    """Keep what has names; all else is as if it were not there."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: item for name, item in value.items() if isinstance(name, str)}
+
+
+def _folded(value: Any) -> Json:
+    """Put together what differs in its name's case only."""
+    found: Json = {}
+    for name, given in _mapping(value).items():
+        found.setdefault(name.lower(), []).extend(given if isinstance(given, list) else [given])
+    return found
+
+
+def _lists(value: Any) -> dict[str, list[str]]:
+    """Keep the texts of each name; a name without any is left out."""
+    given = {name: item for name, item in _mapping(value).items() if isinstance(item, list)}
+    found = {name: [one for one in item if isinstance(one, str)] for name, item in given.items()}
+    return {name: texts for name, texts in found.items() if texts}

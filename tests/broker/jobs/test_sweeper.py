@@ -1,0 +1,292 @@
+"""What is left behind is finished or expired without its browser."""
+
+import threading
+from itertools import pairwise
+
+import pytest
+
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.aws.due_index import DueIndex, DueItem
+from chalicelib.aws.table import Table
+from chalicelib.core.clock import Clock
+from chalicelib.jobs.sweeper import Sweeper
+from chalicelib.uploads import items, recovery
+from chalicelib.uploads.recovery import UploadRecovery
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream
+
+POST = ("POST", "/v2/assets")
+
+
+pytestmark = pytest.mark.usefixtures("nothing_due")
+
+
+def status(api: Api, upload: dict[str, str]) -> str:
+    """Read where an upload stands."""
+    found: str = api.call("GET", f"/uploads/{upload['id']}").json()["status"]
+    return found
+
+
+def test_closed_tab(api: Api, broker: RunningBroker) -> None:
+    """A file whose tab was closed before the callback is registered a minute later."""
+    upload = api.landed()
+    assert broker.sweep().found == 0
+    broker.clock.advance(61)
+    assert broker.sweep().settled == 1
+    assert status(api, upload) == "registered"
+    assert broker.lines("upload_recovered")[0]["uploadId"] == upload["id"]
+    broker.clock.advance(100_000)
+    assert broker.sweep().found == 0
+
+
+def test_nothing_landed(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An upload without bytes is looked after with growing pauses, and expires in the end."""
+    upload = api.begin()
+    tries = []
+    for minute in range(200):
+        broker.clock.advance(60)
+        if broker.sweep().found:
+            tries.append(minute)
+    assert status(api, upload) == "expired"
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses == sorted(pauses)
+    assert 5 < len(tries) < 20
+    assert api.complete(upload).json()["code"] == "upload_expired"
+    assert api.call("GET", "/limits").json()["openUploads"]["left"] == 1000
+    assert upstream.call("GET", "/v2/assets").json()["items"] == []
+
+
+@pytest.mark.parametrize("first", [409, 429])
+def test_odd_refusal_at_the_end(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, first: int
+) -> None:
+    """One refusal that nobody understands, after the end, does not lose what has landed."""
+    upload = api.landed()
+    for status_of_sync in sorted({first, 409}, reverse=True):
+        broker.clock.advance(20_000)
+        upstream.order({"kind": "answer", "status": status_of_sync}, *POST)
+        broker.sweep()
+        assert status(api, upload) == "pending"
+    broker.clock.advance(20_000)
+    broker.sweep()
+    assert status(api, upload) == "registered"
+
+
+def test_slow_put(api: Api, broker: RunningBroker) -> None:
+    """Bytes that land after the address expired, but within the grace, are found."""
+    upload = api.begin()
+    broker.clock.advance(3600 + 1800)
+    broker.sweep()
+    assert status(api, upload) == "pending"
+    assert api.put(upload).status_code == 200
+    broker.clock.advance(3600)
+    broker.sweep()
+    assert status(api, upload) == "registered"
+
+
+def test_lost_answer(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An outcome that stayed unknown is found out by the sweep, and nothing is made twice."""
+    upload = api.landed()
+    upstream.order({"kind": "cut"}, *POST)
+    assert api.complete(upload).status_code == 202
+    for _ in range(6):
+        broker.clock.advance(60)
+        broker.sweep()
+    assert status(api, upload) == "registered"
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+
+
+def test_upstream_down(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """While sync. is busy nothing is lost; the sweep comes back."""
+    upload = api.landed()
+    upstream.order({"kind": "answer", "status": 429}, *POST, times=2)
+    for _ in range(10):
+        broker.clock.advance(60)
+        broker.sweep()
+    assert status(api, upload) == "registered"
+
+
+def test_poisoned(api: Api, broker: RunningBroker) -> None:
+    """An item that can't be read is logged and pushed back, and does not block the others."""
+    poisoned, fine = api.landed(), api.landed()
+    clients.dynamodb().update_item(
+        TableName=broker.table,
+        Key={"pk": {"S": f"upload#{poisoned['id']}"}},
+        UpdateExpression="SET createdAt = :broken",
+        ExpressionAttributeValues={":broken": {"S": "x"}},
+    )
+    broker.clock.advance(61)
+    broker.sweep()
+    assert status(api, fine) == "registered"
+    assert broker.lines("sweep_poisoned")
+    assert broker.sweep().found == 0
+
+
+def test_two_at_once(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Two sweeps and a caller at once make one asset of each upload."""
+    uploads = [api.landed() for _ in range(10)]
+    broker.clock.advance(61)
+    threads = [threading.Thread(target=broker.sweep) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for upload in uploads:
+        assert api.complete(upload).status_code in {200, 202}
+    for thread in threads:
+        thread.join()
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 10
+    assert {status(api, upload) for upload in uploads} == {"registered"}
+
+
+def test_slow_refusals(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where refusals take long, each call goes on with the addresses that were not tried yet."""
+    upload = api.landed()
+    for _ in range(4):
+        broker.clock.advance(3000)
+        assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
+    broker.clock.advance(50_000)  # All addresses' time is over.
+    clock = broker.pace(upstream, 4)
+    for _ in range(8):
+        clock.advance(4000)
+        broker.sweep()
+    assert status(api, upload) == "registered"
+
+
+def to_next_minute(broker: RunningBroker) -> None:
+    """Let the broker's minute begin, so that none ends within the test."""
+    broker.clock.advance(60 - broker.clock.now() / 1000 % 60 + 1)
+
+
+def test_cap(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """All sweeps of a minute together try no more registrations than the setting says."""
+    broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="3")
+    api = Api(broker)
+    for _ in range(8):
+        api.landed()
+    broker.clock.advance(120)
+    to_next_minute(broker)
+    for _ in range(3):
+        broker.sweep()
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 3
+    assert [line["backlog"] for line in broker.lines("sweep")] == [5, 5, 5]
+    assert 120 < broker.lines("sweep")[0]["oldestSeconds"] < 200
+    for _ in range(4):
+        broker.clock.advance(60)
+        broker.sweep()
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 8
+
+
+def test_cap_of_addresses(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Each address that may be tried counts; what is only deleted does not."""
+    broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="3", MAX_UPLOAD_BYTES="10")
+    api = Api(broker)
+    uploads = [api.begin() for _ in range(3)]
+    broker.clock.advance(3000)
+    for upload in uploads:
+        assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
+    upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
+    large = api.begin()
+    assert api.put(large, b"x" * 11).status_code == 200
+    assert api.complete(large).status_code == 413
+    broker.clock.advance(2000)
+    to_next_minute(broker)
+    before = [one["path"] for one in upstream.journal() if one["method"] == "POST"]
+    broker.sweep()
+    after = [one["path"] for one in upstream.journal() if one["method"] == "POST"]
+    assert after.count(POST[1]) - before.count(POST[1]) == 2
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 0, "it was deleted"
+
+
+def test_delete_forbidden(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """What can't be deleted comes with growing pauses, and stands in nobody's way."""
+    broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="1", MAX_UPLOAD_BYTES="10")
+    upstream.behave(deleteForbidden=True)
+    api = Api(broker)
+    for _ in range(3):
+        large = api.begin()
+        assert api.put(large, b"x" * 11).status_code == 200
+        assert api.complete(large).status_code == 413
+    broker.clock.advance(10)
+    upload = api.landed()
+    broker.clock.advance(61)
+    broker.sweep()
+    assert status(api, upload) == "registered"
+    found = []
+    for _ in range(20):
+        broker.clock.advance(60)
+        found.append(broker.sweep().found)
+    assert 3 < sum(found) < 40
+    assert found[-1] == 0 or found[-2] == 0
+
+
+def test_no_owner(api: Api, broker: RunningBroker) -> None:
+    """An item that lacks what the index should hold is pushed back, and stops no sweep."""
+    broken, fine = api.landed(), api.landed()
+    clients.dynamodb().update_item(
+        TableName=broker.table,
+        Key={"pk": {"S": f"upload#{broken['id']}"}},
+        UpdateExpression="REMOVE #owner, id",
+        ExpressionAttributeNames={"#owner": "owner"},
+    )
+    broker.clock.advance(61)
+    broker.sweep()
+    assert status(api, fine) == "registered"
+    assert broker.sweep().found == 0
+
+
+def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An upload that the index shows as due, though somebody was there since, is left alone."""
+    upload = api.begin()
+    broker.clock.advance(61)
+    wired = broker.wired()
+    shown = {shard: wired.due.due(shard, broker.clock.now(), 100) for shard in items.FILE_SHARDS}
+
+    class Lagging(DueIndex):
+        def due(self, shard: str, now: int, limit: int) -> tuple[DueItem, ...]:
+            assert now
+            assert limit
+            return shown.get(shard, ())
+
+    assert api.complete(upload).status_code == 409
+    before = len(upstream.journal())
+    index = Lagging(Table(clients.dynamodb(), broker.table, Clock()))
+    uploads = UploadRecovery(wired.repository, index, wired.registration, broker.clock, 100)
+    kinds = {recovery.KIND: uploads.task}
+    lagging = Sweeper(index, kinds, [items.FILE_SHARDS], wired.quotas, broker.clock, 100)
+    assert lagging.run(10).found == 1
+    assert len(upstream.journal()) == before
+
+
+def test_at_a_time(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A sweep asks sync. for a few registrations at a time, however many are due."""
+    for _ in range(20):
+        api.landed()
+    broker.clock.advance(61)
+    upstream.order({"kind": "delay", "seconds": 0.5}, *POST, times=20)
+    thread = threading.Thread(target=broker.sweep)
+    thread.start()
+    most = 0
+    while thread.is_alive():
+        running = [one for one in upstream.journal() if one["status"] is None]
+        most = max(most, sum(one["path"] == POST[1] for one in running))
+    assert 1 < most <= 8
+
+
+def test_margin(api: Api, broker: RunningBroker) -> None:
+    """The schedule's function begins nothing that it might be cut off in."""
+    upload = api.landed()
+    broker.clock.advance(61)
+    bootstrap.sweep(29_000)
+    assert status(api, upload) == "pending"
+    bootstrap.sweep(90_000)
+    assert status(api, upload) == "registered"
+
+
+def test_no_time(api: Api, broker: RunningBroker) -> None:
+    """What does not fit into the time is left for the next run."""
+    upload = api.landed()
+    broker.clock.advance(61)
+    assert broker.sweep(seconds=-1).settled == 0
+    assert status(api, upload) == "pending"
+    broker.clock.advance(61)
+    assert broker.sweep().settled == 1

@@ -1,0 +1,353 @@
+"""How much a caller may upload: exact under parallel requests, and given back in the end."""
+
+import threading
+import uuid
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.core.errors import StoreUnavailable
+from chalicelib.quotas import usage
+from chalicelib.quotas.limits import Limits
+from chalicelib.quotas.usage import Usage
+from chalicelib.uploads.models import Status, Upload
+from tests.support.running_broker import Api, RunningBroker, token
+from tests.support.upstream_process import RunningUpstream
+
+FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+
+
+def left(api: Api) -> tuple[int, int]:
+    """Read how many uploads may still be open, and begun today."""
+    body = api.call("GET", "/limits").json()
+    return body["openUploads"]["left"], body["uploadsPerDay"]["left"]
+
+
+def begin(api: Api) -> requests.Response:
+    """Try to begin an upload."""
+    return api.call("POST", "/uploads", json=FILE)
+
+
+def parallel(api: Api, number: int) -> list[int]:
+    """Begin uploads at once, each on a connection of its own; return the statuses."""
+    statuses: list[int] = []
+
+    def one() -> None:
+        caller = Api(api.broker)
+        caller.token = api.token
+        statuses.append(begin(caller).status_code)
+
+    threads = [threading.Thread(target=one) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+@pytest.fixture
+def narrow(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller who may have three uploads open and begin five a day."""
+    broker.configure(upstream, MAX_OPEN_UPLOADS="3", UPLOADS_PER_DAY="5")
+    return Api(broker)
+
+
+def test_open(narrow: Api, upstream: RunningUpstream) -> None:
+    """One more than may be open is refused with what is left, and sync. is not asked."""
+    for expected in (2, 1, 0):
+        answer = begin(narrow)
+        assert f'"open";r={expected}' in answer.headers["RateLimit"]
+        assert '"open";q=3' in answer.headers["RateLimit-Policy"]
+    refused = begin(narrow)
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "quota_exceeded"
+    assert refused.json()["retryable"] is True
+    assert refused.headers["Retry-After"] == "60"
+    assert '"open";r=0' in refused.headers["RateLimit"]
+    assert narrow.line(refused)["dynamodbCalls"] == 2
+    assert upstream.outcomes() == ["presigned"] * 3
+    assert left(narrow) == (0, 2)
+
+
+@pytest.mark.parametrize("claim", ["maxOpen", "perDay", "bytesPerDay"])
+@pytest.mark.parametrize("path", ["/uploads", "/assets"])
+def test_none_at_all(api: Api, upstream: RunningUpstream, claim: str, path: str) -> None:
+    """Who may upload nothing is refused from the first request on, and sync. is not asked."""
+    api.token = token(upload={claim: 0})
+    url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    for _ in range(2):
+        answer = api.call("POST", path, json=FILE if path == "/uploads" else url)
+        assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+        assert "RateLimit" in answer.headers
+    assert upstream.journal() == []
+
+
+def test_parallel(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A quota of fifty serves fifty parallel requests without an error, and not one more."""
+    broker.configure(upstream, MAX_OPEN_UPLOADS="50")
+    api = Api(broker)
+    assert parallel(api, 50) == [201] * 50
+    assert left(api)[0] == 0
+    assert parallel(api, 5) == [429] * 5
+
+
+def test_exact(narrow: Api) -> None:
+    """Of fifty parallel requests exactly as many are served as there are places."""
+    statuses = parallel(narrow, 50)
+    assert sorted(statuses) == [201] * 3 + [429] * 47
+
+
+@pytest.mark.parametrize("end", ["registered", "cancelled", "failed"])
+def test_given_back(narrow: Api, upstream: RunningUpstream, end: str) -> None:
+    """However an upload ends, its open place is given back once; the day's count is not."""
+    upload = narrow.landed()
+    assert left(narrow) == (2, 4)
+    if end == "cancelled":
+        for _ in range(2):
+            narrow.call("DELETE", f"/uploads/{upload['id']}")
+    else:
+        if end == "failed":
+            upstream.behave(planMaxBytes=1)
+        for _ in range(2):
+            narrow.complete(upload)
+    assert narrow.call("GET", f"/uploads/{upload['id']}").json()["status"] == end
+    assert left(narrow) == (3, 4)
+
+
+def test_day(narrow: Api, broker: RunningBroker) -> None:
+    """Presign, PUT and cancel is not free: the day's count stays until the day is over."""
+    for _ in range(5):
+        narrow.call("DELETE", f"/uploads/{narrow.begin()['id']}")
+    refused = begin(narrow)
+    assert refused.status_code == 429
+    assert "today" in refused.json()["detail"]
+    assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+    broker.clock.advance(int(refused.headers["Retry-After"]))
+    assert begin(narrow).status_code == 201
+
+
+@pytest.mark.parametrize("status", [500, 429, 401, 415])
+def test_refused_presign(narrow: Api, upstream: RunningUpstream, status: int) -> None:
+    """Where no address was handed out, everything is given back."""
+    fault = {"kind": "answer", "status": status}
+    upstream.order(fault, "POST", "/v2/assets/upload", times=2)
+    assert begin(narrow).status_code != 201
+    assert left(narrow) == (3, 5)
+
+
+def kill(api: Api, number: int) -> str:
+    """Leave behind what a killed request leaves: a reservation. Return its caller."""
+    ledger = api.broker.wired().quotas
+    caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    for _ in range(number):
+        ledger.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
+    return caller.id
+
+
+def test_killed(narrow: Api, broker: RunningBroker) -> None:
+    """A place that a killed request took is free again two minutes later, and told as free."""
+    kill(narrow, 3)
+    assert begin(narrow).status_code == 429
+    assert left(narrow) == (0, 2)
+    broker.clock.advance(121)
+    assert left(narrow) == (3, 5)
+    answer = begin(narrow)
+    assert answer.status_code == 201
+    assert '"open";r=2, "day";r=4;' in answer.headers["RateLimit"]
+    assert left(narrow) == (2, 4)
+
+
+@pytest.fixture
+def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller with a quota of bytes, at noon (UTC), so that no day ends by itself."""
+    broker.configure(upstream, UPLOADS_PER_DAY="5", BYTES_PER_DAY="1000")
+    broker.clock.to_noon()
+    return Api(broker)
+
+
+def counted(api: Api, caller: str) -> dict[str, Any]:
+    """Read a caller's counters as they are kept, without the reservations."""
+    found = clients.dynamodb().get_item(
+        TableName=api.broker.table, Key={"pk": {"S": f"quota#{caller}"}}
+    )["Item"]
+    return {name: int(value["N"]) for name, value in found.items() if "N" in value}
+
+
+def test_killed_yesterday(at_noon: Api) -> None:
+    """What a killed request took of a day is given back to that day, not to the next one."""
+    at_noon.broker.clock.advance(43_200 - 60)
+    yesterday = usage.day_of(at_noon.broker.clock.now())
+    caller = kill(at_noon, 2)
+    assert counted(at_noon, caller)[f"uploads#{yesterday}"] == 2
+    at_noon.broker.clock.advance(300)
+    today = usage.day_of(at_noon.broker.clock.now())
+    assert today > yesterday
+    # The day's count can't say more than a day has.
+    limits = at_noon.call("GET", "/limits").json()
+    assert (limits["uploadsPerDay"]["left"], limits["bytesPerDay"]["left"]) == (5, 1000)
+    assert limits["openUploads"]["left"] == 1000
+    answer = begin(at_noon)
+    assert '"open";r=999, "day";r=4;' in answer.headers["RateLimit"]
+    found = counted(at_noon, caller)
+    assert (found["open"], found[f"uploads#{today}"], found[f"bytes#{today}"]) == (1, 1, 5)
+    assert found.get(f"uploads#{yesterday}", 0) == found.get(f"bytes#{yesterday}", 0) == 0
+
+
+def test_late_over_midnight(at_noon: Api) -> None:
+    """A request that was begun before midnight and ends after it leaves the new day's count."""
+    broker = at_noon.broker
+    broker.clock.advance(43_200 - 60)
+    ledger = bootstrap.broker().quotas
+    caller = bootstrap.broker().authenticator.caller(f"Bearer {at_noon.token}")
+    broker.clock.advance(70)
+    for _ in range(3):
+        at_noon.begin()
+    broker.clock.advance(-70)
+    used = ledger.reserve(caller.id, caller.limits, "0" * 32, 5)
+    broker.clock.advance(70)
+    assert not used.outdated, "tomorrow is not outdated"
+    today = usage.day_of(broker.clock.now())
+    assert counted(at_noon, caller.id)[f"uploads#{today}"] == 3
+
+
+def test_outdated() -> None:
+    """What is counted of a day is removed two days later, not before."""
+    kept = {f"uploads#2026-11-{day}": 1 for day in (20, 21, 22, 23, 24)}
+    used = usage.read_usage({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
+    assert used.outdated == ("uploads#2026-11-20", "uploads#2026-11-21")
+    assert usage.read_usage({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
+
+
+def test_real_bytes_of_its_day(at_noon: Api) -> None:
+    """The real bytes are charged to the day on which the upload was begun, not registered."""
+    upload = at_noon.begin(b"x" * 10)
+    at_noon.put(upload, b"x" * 30)
+    at_noon.broker.clock.advance(86_400)
+    assert at_noon.complete(upload).status_code == 200
+    assert at_noon.call("GET", "/limits").json()["bytesPerDay"]["left"] == 1000
+    begun = usage.day_of(at_noon.broker.clock.now() - 86_400_000)
+    caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}")
+    assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
+
+
+def test_too_slow(narrow: Api) -> None:
+    """An upload whose reservation was given back meanwhile is not written: its place is gone."""
+    broker = narrow.broker.wired()
+    caller = broker.authenticator.caller(f"Bearer {narrow.token}")
+    upload_id = uuid.uuid4().hex
+    used = broker.quotas.reserve(caller.id, caller.limits, upload_id, 5)
+    broker.quotas.release(caller.id, *used.reservations)
+    at = used.reservations[0].at
+    upload = Upload(upload_id, caller.id, Status.PENDING, at, at, "VIDEO", 5, size=5)
+    with pytest.raises(StoreUnavailable):
+        broker.repository.create(upload, used)
+    assert broker.repository.get(upload_id, caller.id) is None
+    assert left(narrow) == (3, 5)
+
+
+def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The day's bytes are counted as declared, and corrected when the real size is known."""
+    broker.configure(upstream, BYTES_PER_DAY="100")
+    api = Api(broker)
+    upload = api.begin(b"x" * 60)
+    assert api.call("GET", "/limits").json()["bytesPerDay"]["left"] == 40
+    refused = api.call("POST", "/uploads", json={**FILE, "size": 41})
+    assert refused.status_code == 429
+    assert "bytes" in refused.json()["detail"]
+    assert '"bytes";r=40' in refused.headers["RateLimit"]
+    api.put(upload, b"x" * 20)
+    assert api.complete(upload).status_code == 200
+    assert api.call("GET", "/limits").json()["bytesPerDay"]["left"] == 80
+    whole = api.call("POST", "/uploads", json={**FILE, "size": 101})
+    assert whole.status_code in {413, 429}
+
+
+@pytest.fixture
+def addresses(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+    """A caller who may register two public URLs at once, three a day, with 10 bytes."""
+    broker.configure(
+        upstream,
+        MAX_OPEN_UPLOADS="2",
+        UPLOADS_PER_DAY="3",
+        BYTES_PER_DAY="10",
+        PUBLIC_URL_EXCEPTIONS=upstream.url,
+        SYNC_STORAGE_HOSTS="a.example",
+    )
+    return Api(broker)
+
+
+def register(api: Api, url: str) -> requests.Response:
+    """Try to register a public URL."""
+    return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+
+
+def test_urls_a_day(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: those of a day."""
+    url = upstream.upload(b"x")
+    for expected in (2, 1, 0):
+        answer = register(addresses, url)
+        assert answer.status_code == 201
+        assert f'"day";r={expected};' in answer.headers["RateLimit"]
+        assert answer.headers["RateLimit-Policy"].startswith('"open";q=2, "day";q=3;w=86400')
+    refused = register(addresses, url)
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert '"day";r=0;' in refused.headers["RateLimit"]
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 3
+
+
+def test_urls_open(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: those whose outcome is not known yet."""
+    url = upstream.upload(b"x")
+    upstream.order({"kind": "cut"}, "POST", "/v2/assets", times=2)
+    for _ in range(2):
+        assert register(addresses, url).status_code == 202
+    assert register(addresses, url).status_code == 429
+
+
+def test_urls_bytes(addresses: Api, upstream: RunningUpstream) -> None:
+    """Public URLs are counted like files: their real bytes."""
+    assert register(addresses, upstream.upload(b"x" * 10)).status_code == 201
+    refused = register(addresses, upstream.upload(b"x"))
+    assert refused.status_code == 429
+    assert "bytes" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_url_taken_back(
+    addresses: Api, broker: RunningBroker, upstream: RunningUpstream, status: int
+) -> None:
+    """Where sync. made nothing, and the caller knows no id, everything is given back."""
+    url = upstream.upload(b"x")
+    upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets", times=3)
+    for _ in range(3):
+        assert register(addresses, url).status_code == {401: 502, 429: 503}[status]
+        broker.clock.advance(10)  # the pause after a 429 that names none
+    assert left(addresses) == (2, 3)
+    assert addresses.call("GET", "/limits").json()["bytesPerDay"]["left"] == 10
+    assert register(addresses, url).status_code == 201
+
+
+def test_headers_everywhere(api: Api) -> None:
+    """What is left is told on the answer to `/limits` too."""
+    answer = api.call("GET", "/limits")
+    assert '"open";r=1000, "day";r=10000;t=' in answer.headers["RateLimit"]
+    expected = '"open";q=1000, "day";q=10000;w=86400, "presigns";q=600;w=60'
+    assert answer.headers["RateLimit-Policy"] == expected
+
+
+@given(
+    st.integers(0, 10), st.integers(0, 10), st.integers(0, 10), st.integers(0, 4_102_444_800_000)
+)
+def test_refusal_is_honest(opened: int, begun: int, size: int, now: int) -> None:
+    """Whatever is used up, the refusal names it and says when it is over."""
+    limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
+    used = Usage(opened, begun, size, (), ())
+    error: Any = usage.refusal(used, limits, 1, now)
+    assert 0 < error.retry_after <= 86_400
+    assert usage.day_of(now + usage.seconds_left(now) * 1000) > usage.day_of(now)
+    assert set(error.headers) == {"RateLimit", "RateLimit-Policy"}

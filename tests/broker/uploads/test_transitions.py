@@ -1,0 +1,41 @@
+"""The moves of an upload: what can't be built, and in which order its addresses are tried."""
+
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.uploads import transitions
+from chalicelib.uploads.models import Status, Target, Upload
+
+
+@pytest.mark.parametrize(
+    ("condition", "values"),
+    [
+        ("#owner = :owner", {"owner": "pending"}),
+        ("#owner = :owner AND #status = :at", {"owner": "pending", "at": "registered"}),
+        ("#status = :a OR #status = :b", {"a": "pending", "b": "registered"}),
+        ("attribute_exists(#pk)", {}),
+    ],
+)
+def test_illegal(condition: str, values: dict[str, str]) -> None:
+    """A move is built only where each state that it may start from is one that leads there."""
+    with pytest.raises(ValueError, match="no move leads to cancelled"):
+        transitions.change("x", condition, values, {"status": "cancelled"})
+
+
+def test_legal() -> None:
+    """The states are read from the condition, and not from what else is compared."""
+    values = {"owner": "registered", "pending": "pending"}
+    made = transitions.change("x", transitions.OWN_PENDING, values, {"status": "cancelled"})
+    assert made.pk == "upload#x"
+
+
+@pytest.mark.parametrize(
+    ("tried", "order"),
+    [((), (2, 1, 0)), ((2,), (1, 0, 2)), ((1, 2), (0, 2)), ((0, 1), (2,))],
+)
+def test_order_of_addresses(tried: tuple[int, ...], order: tuple[int, ...]) -> None:
+    """The newest goes first, and last where there was no time for the others before."""
+    targets = tuple(Target(f"https://a.example/{one}", "", 0, 0) for one in range(3))
+    upload = Upload("x", "o", Status.PENDING, 0, 0, "VIDEO", 1, targets=targets)
+    assert replace(upload, tried=tried).untried == order

@@ -1,0 +1,235 @@
+"""A file's way from its first request to its asset, through the real app."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "kind"),
+    [
+        ("sample.mp4", "video/mp4", "VIDEO"),
+        ("sample.wav", "audio/wav", "AUDIO"),
+        ("sample.png", "image/png", "IMAGE"),
+    ],
+)
+def test_real_file(
+    api: Api, upstream: RunningUpstream, samples: Path, name: str, content_type: str, kind: str
+) -> None:
+    """A real file's bytes arrive unchanged and become an asset with the file's own facts."""
+    data = (samples / name).read_bytes()
+    upload = api.registered(data, fileName=name, contentType=content_type, name="Take 1")
+    asset = upload["asset"]
+    assert upload["status"] == "registered"
+    assert upload["type"] == asset["type"] == kind
+    assert asset["name"] == "Take 1"
+    assert asset["size"] == len(data)
+    assert asset["format"]
+    stored = requests.get(asset["url"], timeout=9).content
+    assert hashlib.sha256(stored).digest() == hashlib.sha256(data).digest()
+    assert upstream.call("GET", f"/v2/assets/{asset['id']}").json()["id"] == asset["id"]
+
+
+def test_begin(api: Api, broker: RunningBroker) -> None:
+    """A new upload says where to PUT, how, and until when."""
+    answer = api.call(
+        "POST",
+        "/uploads",
+        json={"fileName": "a.webm", "contentType": "video/webm;codecs=vp9,opus", "size": 5},
+    )
+    upload = answer.json()
+    assert answer.headers["Location"] == f"/uploads/{upload['id']}"
+    assert upload["method"] == "PUT"
+    assert upload["headers"] == {"Content-Type": "video/webm"}
+    assert 3590 <= upload["expiresIn"] <= 3600
+    assert upload["asset"] is None
+    assert upload["error"] is None
+    assert api.put(upload).status_code == 200
+    assert api.complete(upload).json()["status"] == "registered"
+    assert len(broker.lines()) >= 2
+
+
+@pytest.mark.parametrize(
+    "name", ["ein schöner Clip.mp4", 'it\'s "quoted".mp4', "🎬 映画.mp4", "100% &?#=+.mp4"]
+)
+def test_names(api: Api, name: str) -> None:
+    """Names with spaces, quotes, other scripts and emoji come back as they were."""
+    upload = api.registered(fileName=name, name=name)
+    assert upload["fileName"] == name
+    assert upload["asset"]["name"] == name
+
+
+def test_complete_again(api: Api, upstream: RunningUpstream) -> None:
+    """Completing twice gives the same answer and one asset."""
+    upload = api.landed()
+    first = api.complete(upload)
+    second = api.complete(upload)
+    assert first.status_code == second.status_code == 200
+    assert first.json() == second.json()
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("code", [True, False])
+def test_not_uploaded(
+    api: Api,
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    status: int,
+    code: bool,  # noqa: FBT001
+) -> None:
+    """However sync. says that the bytes are not there, the upload goes on and can be completed."""
+    upstream.behave(notUploadedStatus=status, notUploadedCode=code)
+    upload = api.begin()
+    early = api.complete(upload)
+    assert early.status_code == 409
+    assert early.json()["code"] == "file_not_uploaded"
+    assert early.json()["retryable"] is True
+    assert early.headers["Retry-After"] == "1"
+    assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
+    assert api.put(upload).status_code == 200
+    broker.clock.advance(1)
+    assert api.complete(upload).status_code == 200
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_over_plan(api: Api, upstream: RunningUpstream, status: int) -> None:
+    """A file over the plan's size fails for good, in sync.'s words and with our code."""
+    upload = api.landed()
+    upstream.behave(planMaxBytes=4, oversizeStatus=status)
+    for _ in range(2):
+        answer = api.complete(upload)
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "file_too_large"
+        assert answer.json()["retryable"] is False
+    read = api.call("GET", f"/uploads/{upload['id']}").json()
+    assert read["status"] == "failed"
+    assert read["error"]["code"] == "file_too_large"
+    assert read["error"]["detail"] == answer.json()["detail"]
+    posts = [one for one in upstream.journal() if one["path"] == "/v2/assets"]
+    assert len(posts) == 1, "a failed upload is not tried again"
+
+
+def test_over_plan_early(api: Api, upstream: RunningUpstream) -> None:
+    """Where sync. refuses a declared size, nothing is left behind."""
+    upstream.behave(planMaxBytes=4)
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    answer = api.call("POST", "/uploads", json=body)
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "file_too_large"
+    assert api.call("GET", "/uploads").json() == {"items": []}
+
+
+def test_cancel(api: Api, upstream: RunningUpstream) -> None:
+    """A cancelled upload stays cancelled, can be cancelled again, and makes no asset."""
+    upload = api.landed()
+    for _ in range(2):
+        assert api.call("DELETE", f"/uploads/{upload['id']}").status_code == 204
+    late = api.complete(upload)
+    assert late.status_code == 410
+    assert late.json()["code"] == "upload_cancelled"
+    assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 410
+    assert upstream.call("GET", "/v2/assets").json()["items"] == []
+
+
+def test_cancel_registered(api: Api) -> None:
+    """What is registered can't be cancelled."""
+    upload = api.registered()
+    answer = api.call("DELETE", f"/uploads/{upload['id']}")
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "upload_not_pending"
+    assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 409
+
+
+def test_renew_fresh(api: Api, upstream: RunningUpstream) -> None:
+    """While more than half of its life is left, renewing gives the same address."""
+    upload = api.begin()
+    renewed = api.call("POST", f"/uploads/{upload['id']}/renew").json()
+    assert renewed["uploadUrl"] == upload["uploadUrl"]
+    assert upstream.outcomes() == ["presigned"]
+
+
+def test_renew_expiring(api: Api, broker: RunningBroker) -> None:
+    """After half of its life a fresh address takes its place, and the file can land there."""
+    upload = api.begin()
+    broker.clock.advance(1801)
+    renewed = api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert renewed.status_code == 200
+    assert renewed.json()["uploadUrl"] != upload["uploadUrl"]
+    assert renewed.json()["id"] == upload["id"]
+    assert api.put(renewed.json()).status_code == 200
+    assert api.complete(upload).json()["status"] == "registered"
+
+
+def test_renew_late_bytes(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Bytes that land at the old address after a renewal are what is registered."""
+    upload = api.begin()
+    broker.clock.advance(1801)
+    api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert api.put(upload).status_code == 200
+    assert api.complete(upload).status_code == 200
+    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+
+
+def test_renew_bounded(api: Api, broker: RunningBroker) -> None:
+    """One upload gets five addresses and no more."""
+    upload = api.begin()
+    answers = []
+    for _ in range(5):
+        broker.clock.advance(3600)
+        answers.append(api.call("POST", f"/uploads/{upload['id']}/renew").status_code)
+    assert answers == [200, 200, 200, 200, 409]
+
+
+def test_lists(api: Api) -> None:
+    """Lists are the caller's own, newest first, and page through everything once."""
+    made = [api.begin(fileName=f"{number}.mp4")["id"] for number in range(5)]
+    seen: list[str] = []
+    path = "/uploads?limit=2"
+    while path:
+        answer = api.call("GET", path)
+        seen += [item["id"] for item in answer.json()["items"]]
+        link = answer.links.get("next")
+        assert (link is None) == ("nextCursor" not in answer.json())
+        path = "/uploads" + link["url"] if link else ""
+    assert seen == made[::-1]
+
+
+def test_assets(api: Api) -> None:
+    """Registered uploads are listed and read as assets, the last registered first."""
+    first, second = api.registered(), api.registered()
+    api.begin()
+    listed = api.call("GET", "/assets").json()["items"]
+    assert listed == [second, first]
+    assert api.call("GET", f"/assets/{first['asset']['id']}").json() == first
+
+
+def test_others(api: Api, broker: RunningBroker) -> None:
+    """Somebody else's upload is answered exactly like one that does not exist."""
+    upload = api.registered()
+    stranger = Api(broker)
+    calls = [
+        ("GET", "/uploads/{}"),
+        ("POST", "/uploads/{}/complete"),
+        ("POST", "/uploads/{}/renew"),
+        ("DELETE", "/uploads/{}"),
+    ]
+    for method, path in calls:
+        real = stranger.call(method, path.format(upload["id"]))
+        made_up = stranger.call(method, path.format("0" * 32))
+        malformed = stranger.call(method, path.format("nonsense"))
+        bodies = [answer.json() for answer in (real, made_up, malformed)]
+        for body in bodies:
+            del body["instance"], body["requestId"]
+        assert real.status_code == made_up.status_code == malformed.status_code == 404
+        assert bodies[0] == bodies[1] == bodies[2]
+        calls_made = [stranger.line(answer)["dynamodbCalls"] for answer in (real, made_up)]
+        assert calls_made[0] == calls_made[1]
+    assert stranger.call("GET", f"/assets/{upload['asset']['id']}").status_code == 404
+    assert stranger.call("GET", "/uploads").json() == {"items": []}
+    assert stranger.call("GET", "/assets").json() == {"items": []}

@@ -1,0 +1,272 @@
+"""Public URLs that never answer end, are few, and keep nobody else waiting."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from chalicelib.aws import clients
+from chalicelib.aws.table import Table
+from chalicelib.core import errors
+from chalicelib.core.clock import Clock
+from chalicelib.uploads import asset_owners
+from tests.support.running_broker import Api, RunningBroker
+from tests.support.upstream_process import RunningUpstream
+
+pytestmark = pytest.mark.usefixtures("nothing_due")
+
+POST = ("POST", "/v2/assets")
+NO_ANSWER = {"kind": "answer", "status": 504}  # sent, nothing made, and nobody knows that
+SLOW = [{"kind": "delay", "seconds": 0.8}, NO_ANSWER]
+SETTLED = 200  # seconds: the longest attempt, the clocks' margin and SETTLE_SECONDS
+
+
+@pytest.fixture
+def site(broker: RunningBroker, upstream: RunningUpstream) -> str:
+    """A site whose URLs may be registered."""
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    return upstream.url
+
+
+def register(api: Api, url: str) -> requests.Response:
+    """Register a public URL."""
+    return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+
+
+def posts(upstream: RunningUpstream) -> int:
+    """Count the registrations that reached Sync."""
+    return [(one["method"], one["path"]) for one in upstream.journal()].count(POST)
+
+
+def in_work(broker: RunningBroker) -> set[str]:
+    """Read which public URLs are in work."""
+    item = Table(clients.dynamodb(), broker.table, Clock()).get(asset_owners.REGISTERING) or {}
+    return set(item.get("all", {}).get("SS", []))
+
+
+def test_second_unknown_outcome_is_the_last(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A URL that never answers is asked for twice and then fails, also where nobody calls."""
+    broker.clock.to_noon()
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST, times=None)
+    first = register(api, f"{site}/never.mp4")
+    assert first.status_code == 202
+    assert in_work(broker) == {first.json()["id"]}
+    for _ in range(2):
+        broker.clock.advance(SETTLED)
+        broker.sweep()
+    failed = api.call("GET", f"/uploads/{first.json()['id']}").json()
+    assert failed["status"] == "failed"
+    assert failed["error"]["code"] == "url_timeout"
+    assert api.complete(first.json()).json()["code"] == "url_timeout"
+    assert posts(upstream) == 2
+    assert in_work(broker) == set()
+    limits = api.call("GET", "/limits").json()
+    assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
+    assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 1
+    broker.clock.advance(7200)
+    broker.sweep()
+    assert posts(upstream) == 2
+
+
+@pytest.mark.usefixtures("site")
+def test_undecided_url_pages_once(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Where nobody can tell whether an asset is the URL's, it fails, and one person is called."""
+    # Another program's asset of this URL, which Sync lists without its URL, may be the upload's.
+    upstream.behave(assetUrl="absent")
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST)
+    first = register(api, upstream.upload())
+    upstream.asset(b"theirs")
+    for _ in range(8):
+        broker.clock.advance(SETTLED)
+        broker.sweep()
+    failed = api.call("GET", f"/uploads/{first.json()['id']}").json()
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "url_timeout")
+    assert len(broker.lines("outcome_undecided")) == 1
+    assert posts(upstream) == 2, "the upload's own and the other program's"
+
+
+def test_late_asset_is_found(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """What Sync finishes after the second POST was given up is recorded all the same."""
+    api = Api(broker)
+    url = upstream.upload()
+    assert url.startswith(site)
+    upstream.order(NO_ANSWER, *POST)
+    upstream.order({"kind": "answer", "status": 504, "when": "after"}, *POST)
+    upstream.order({"kind": "answer", "status": 500}, "GET", "/v2/assets", skip=2, times=2)
+    upload = register(api, url).json()
+    broker.clock.advance(SETTLED)
+    assert api.complete(upload).status_code == 202
+    broker.clock.advance(60)
+    assert api.complete(upload).status_code == 200
+    assert posts(upstream) == 2
+    assert in_work(broker) == set()
+
+
+def test_five_for_a_caller(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """A burst leaves five URLs of one caller in work, and the others are told to wait."""
+    api = Api(broker)
+    upstream.order(SLOW, *POST, times=None)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: register(api, f"{site}/{n}.mp4"), range(20)))
+    taken = [one for one in answers if one.status_code == 202]
+    refused = [one for one in answers if one.status_code == 429]
+    assert (len(taken), len(refused)) == (5, 15)
+    assert {one.json()["code"] for one in refused} == {"too_many_unknown_urls"}
+    assert {one.headers["Retry-After"] for one in refused} == {"10"}
+    assert posts(upstream) == 5
+    assert len(in_work(broker)) == 5
+    limits = api.call("GET", "/limits").json()
+    assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 5
+    assert limits["openUploads"]["left"] == limits["openUploads"]["limit"] - 5
+    upstream.call("DELETE", "/_sandbox/faults")
+    other = register(Api(broker), upstream.upload())
+    assert other.status_code == 201, "another caller is not kept waiting"
+    files = api.landed()
+    assert api.complete(files).status_code == 200, "nor is a file of the same caller"
+
+
+def test_fifty_for_all(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """However many callers come, 50 URLs are in work, and a burst of 60 does not break that."""
+    upstream.order(SLOW, *POST, times=None)
+    callers = [Api(broker) for _ in range(60)]
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(lambda api: register(api, f"{site}/x.mp4"), callers))
+    told = [one.status_code for one in answers]
+    assert told.count(202) + told.count(429) == 60, told
+    assert told.count(202) <= 50
+    assert len(in_work(broker)) == told.count(202)
+    # What was refused because of the crowd alone finds room until there is none.
+    for api, answer in zip(callers, answers, strict=True):
+        if answer.status_code == 429:
+            register(api, f"{site}/x.mp4")
+    assert len(in_work(broker)) == 50
+
+
+def test_looks_take_permits(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """However often a caller asks what became of its URLs, Sync's list is read 30 times at most."""
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST, times=None)
+    uploads = [register(api, f"{site}/{number}.mp4").json() for number in range(5)]
+    broker.clock.advance(11)
+    broker.clock.tick()  # so that no permit comes back, however slow the machine is
+    before = len(upstream.journal())
+    answers = [api.complete(uploads[number % 5]) for number in range(60)]
+    assert {one.status_code for one in answers} == {202}
+    assert all(1 <= int(one.headers["Retry-After"]) <= 11 for one in answers)
+    looks = [one for one in upstream.journal()[before:] if one["method"] == "GET"]
+    assert len(looks) == 30
+
+
+def test_no_room_takes_no_permit(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A URL that finds no room leaves the permits to its caller's files."""
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST, times=None)
+    for number in range(5):
+        assert register(api, f"{site}/{number}.mp4").status_code == 202
+    for number in range(40):
+        assert register(api, f"{site}/more-{number}.mp4").json()["code"] == "too_many_unknown_urls"
+    upstream.call("DELETE", "/_sandbox/faults")
+    assert api.complete(api.landed()).status_code == 200
+    limits = api.call("GET", "/limits").json()
+    assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 6
+
+
+def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
+    """Whoever was frozen before it entered, until others have finished, leaves no place behind."""
+    api = Api(broker)
+    upstream.order({"kind": "answer", "status": 504}, *POST)
+    upload = register(api, upstream.upload()).json()
+    lifecycle = broker.wired().uploads
+    caller = broker.wired().authenticator.caller(f"Bearer {api.token}")
+    frozen = lifecycle.get(caller, upload["id"])
+    assert frozen.source_url is not None
+    assert frozen.source_url.startswith(site)
+    broker.clock.advance(SETTLED)
+    assert api.complete(upload).status_code == 200
+    store = broker.wired().repository
+    with pytest.raises(errors.StoreUnavailable):
+        store.enter(frozen)
+    assert in_work(broker) == set()
+
+
+def test_key_is_answered_though_limited(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A repeated request with its key gets its asset, also when its caller has no permit left."""
+    api = Api(broker)
+    url = upstream.upload()
+    assert url.startswith(site)
+    headers = {"Idempotency-Key": "once"}
+    body = {"url": url, "type": "VIDEO"}
+    first = api.call("POST", "/assets", json=body, headers=headers)
+    assert first.status_code == 201
+    upstream.order({"kind": "answer", "status": 401}, *POST, times=None)
+    broker.clock.tick()  # as above
+    while register(api, url).status_code != 429:
+        pass
+    again = api.call("POST", "/assets", json=body, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
+def test_reopened_url_takes_its_place_again(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A URL that went back to pending is counted again when it is tried again."""
+    api = Api(broker)
+    upstream.order(NO_ANSWER, *POST)
+    upload = register(api, upstream.upload()).json()
+    broker.clock.advance(SETTLED)
+    upstream.order({"kind": "answer", "status": 401}, *POST)
+    assert api.complete(upload).status_code == 502
+    assert in_work(broker) == set()
+    upstream.order(NO_ANSWER, *POST, times=None)
+    for number in range(5):
+        assert register(api, f"{site}/{number}.mp4").status_code == 202
+    refused = api.complete(upload)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_unknown_urls")
+    assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
+
+
+def test_sweep_takes_files_first(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """URLs that hold every worker are tried when no file is left."""
+    upstream.order(NO_ANSWER, *POST, times=None)
+    for _ in range(2):
+        api = Api(broker)
+        for number in range(5):
+            assert register(api, f"{site}/{number}.mp4").status_code == 202
+    upstream.call("DELETE", "/_sandbox/faults")
+    honest = [Api(broker) for _ in range(3)]
+    files = [one.landed() for one in honest]
+    broker.clock.advance(SETTLED)
+    upstream.order(SLOW, *POST, skip=3, times=None)
+    before = len(upstream.journal())
+    started = time.time()
+    broker.sweep()
+    tried = [one for one in upstream.journal()[before:] if one["path"] == "/v2/assets"]
+    made = [one for one in tried if one["method"] == "POST"]
+    assert [one["outcome"].startswith("asset") for one in made] == [True] * 3 + [False] * 10
+    assert all(one["time"] >= started for one in made)
+    for one, file in zip(honest, files, strict=True):
+        assert one.call("GET", f"/uploads/{file['id']}").json()["status"] == "registered"
+
+
+def test_sweep_gives_each_caller_a_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A caller with many files left behind, all of them older, does not use up the cap."""
+    broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="4")
+    greedy, light = Api(broker), Api(broker)
+    for _ in range(12):
+        greedy.landed()
+    broker.clock.advance(5)
+    upload = light.landed()
+    broker.clock.advance(61)
+    broker.sweep()
+    assert light.call("GET", f"/uploads/{upload['id']}").json()["status"] == "registered"

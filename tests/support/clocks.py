@@ -1,0 +1,88 @@
+"""Clocks that tests move."""
+
+import itertools
+import time
+
+from chalicelib.core.clock import Clock
+
+
+class MovableClock(Clock):
+    """The real time, moved by whole seconds when a test says so."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._time = time.time
+
+    def now(self) -> int:
+        """Return the time."""
+        return int((self._time() + self.ahead) * 1000)
+
+    def tick(self) -> None:
+        """Advance by a millisecond at each reading, and by `advance`, however slow the machine."""
+        moments = itertools.count(int(time.time() * 1000))
+        self._time = lambda: next(moments) / 1000
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.ahead += seconds
+
+    def to_noon(self) -> None:
+        """Move to noon (UTC), so that no day ends within the next twelve hours."""
+        self.advance(43_200 - (self.now() // 1000) % 86_400)
+
+
+class PacedClock(MovableClock):
+    """A clock that advances by some seconds at each reading: long waits become short tests."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def now(self) -> int:
+        """Return the time."""
+        self.advance(self.seconds)
+        return super().now()
+
+
+class ManualClock(Clock):
+    """A clock that stands still until a test, or a sleep, moves it.
+
+    Args:
+        milliseconds: The time since 1970 at the start.
+    """
+
+    def __init__(self, milliseconds: int = 1_800_000_000_000) -> None:
+        self.milliseconds = milliseconds
+
+    def now(self) -> int:
+        """Return the time."""
+        return self.milliseconds
+
+    def monotonic(self) -> float:
+        """Return the time in seconds."""
+        return self.milliseconds / 1000
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.milliseconds += round(seconds * 1000)
+
+
+class ShiftedClock(Clock):
+    """The clock of another container.
+
+    Args:
+        other: The clock that it differs from.
+        milliseconds: How far it is ahead.
+    """
+
+    def __init__(self, other: Clock, milliseconds: int) -> None:
+        self._other = other
+        self._milliseconds = milliseconds
+
+    def now(self) -> int:
+        """Return the time."""
+        return self._other.now() + self._milliseconds

@@ -1,0 +1,224 @@
+"""A proxy in front of the DynamoDB emulator that makes the trouble which a test orders."""
+
+import http.client
+import json
+import socket
+import struct
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.support.upstream_process import free_port
+
+HOST = "127.0.0.1"
+TARGET = "DynamoDB_20120810."
+_ERRORS = {
+    "throttled": (400, "ProvisionedThroughputExceededException"),
+    "throttling": (400, "ThrottlingException"),
+    "500": (500, "InternalServerError"),
+}
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST, not FIN
+
+
+@dataclass
+class Rule:
+    """Trouble on order.
+
+    Attributes:
+        kind: `throttled`, `throttling` or `500` answer so; `cut-before` and `cut-after` reset the
+            connection; `slow-before` carries the call out late, `slow-after` answers late;
+            `pause-before` and `pause-after` wait to be released, and cut; `unreachable` resets
+            the connection and refuses every later one.
+        operation: DynamoDB's name of it, or any for an empty one.
+        holding: What the request's body must hold.
+        lasting: Whether it strikes again and again, or once.
+        seconds: How late.
+        reached: Set when it has struck.
+        released: Ends a pause.
+        carried_out: Whether a call that is cut or paused afterwards has been carried out.
+    """
+
+    kind: str
+    operation: str = ""
+    holding: tuple[str, ...] = ()
+    lasting: bool = True
+    seconds: float = 4.0
+    reached: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    carried_out: bool = False
+
+    def matches(self, operation: str, body: str) -> bool:
+        """Say whether a call is meant."""
+        if self.reached.is_set() and not self.lasting:
+            return False
+        return self.operation in {"", operation} and all(part in body for part in self.holding)
+
+
+class FaultyDynamoDB:
+    """The proxy.
+
+    Args:
+        port: The emulator's port.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.behind = port
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.rules: list[Rule] = []
+        self.calls: list[str] = []
+        self.busy = 0
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._server: _Server | None = None
+        self.accept()
+
+    def order(self, kind: str, operation: str = "", *holding: str, **more: Any) -> Rule:
+        """Order trouble for each call that a rule matches; the oldest rule wins."""
+        rule = Rule(kind, operation, holding, **more)
+        with self._lock:
+            self.rules.append(rule)
+        return rule
+
+    def heal(self) -> None:
+        """Disarm everything, end every pause, and accept connections."""
+        with self._lock:
+            rules, self.rules = self.rules, []
+        for rule in rules:
+            rule.released.set()
+        self.accept()
+
+    def accept(self) -> None:
+        """Accept connections (again)."""
+        with self._lock:
+            if self._server is None:
+                self._server = _Server((HOST, self.port), _Handler)
+                self._server.proxy = self
+                threading.Thread(
+                    target=self._server.serve_forever, args=(0.02,), daemon=True
+                ).start()
+
+    def refuse(self) -> None:
+        """Refuse new connections, and reset those that are open."""
+        with self._lock:
+            server, self._server = self._server, None
+            open_ones, self._connections = self._connections, set()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        for connection in open_ones:
+            reset(connection)
+
+    def take(self, operation: str, body: str) -> Rule | None:
+        """Find the trouble for a call."""
+        with self._lock:
+            self.busy += 1
+            self.calls.append(operation)
+            for rule in self.rules:
+                if rule.matches(operation, body):
+                    rule.reached.set()
+                    return rule
+        return None
+
+    def done(self) -> None:
+        """Note that a call was dealt with."""
+        with self._lock:
+            self.busy -= 1
+
+    def opened(self, connection: socket.socket) -> None:
+        """Remember an open connection."""
+        with self._lock:
+            self._connections.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._connections.discard(connection)
+
+
+class _Server(ThreadingHTTPServer):
+    proxy: FaultyDynamoDB
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about connections that the other side has left."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.proxy.opened(self.connection)
+        self._behind = http.client.HTTPConnection(HOST, self.server.proxy.behind, timeout=60)
+
+    def finish(self) -> None:
+        self._behind.close()
+        self.server.proxy.closed(self.connection)
+        super().finish()
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the tests' output clean."""
+
+    def do_POST(self) -> None:
+        """Pass one call on, with the trouble that was ordered for it."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        operation = self.headers.get("X-Amz-Target", "").removeprefix(TARGET)
+        rule = self.server.proxy.take(operation, body.decode())
+        try:
+            self._deal(body, rule)
+        finally:
+            self.server.proxy.done()
+
+    def _deal(self, body: bytes, rule: Rule | None) -> None:
+        kind = rule.kind if rule else ""
+        if rule is None:
+            self._answer(*self._forward(body))
+        elif kind in _ERRORS:
+            status, name = _ERRORS[kind]
+            content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{name}"}).encode()
+            self._answer(status, [("Content-Type", "application/x-amz-json-1.0")], content)
+        elif kind in {"slow-before", "slow-after"}:
+            answer = self._forward(body) if kind == "slow-after" else None
+            rule.released.wait(rule.seconds)
+            self._answer(*(answer or self._forward(body)))
+        else:
+            if kind in {"cut-after", "pause-after"}:
+                self._forward(body)
+                rule.carried_out = True
+            if kind.startswith("pause"):
+                rule.released.wait(60)
+            self.close_connection = True
+            reset(self.connection)
+            if kind == "unreachable":
+                self.server.proxy.refuse()
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        headers = {name: value for name, value in self.headers.items() if name != "Host"}
+        self._behind.request("POST", self.path, body, headers)
+        answer = self._behind.getresponse()
+        return answer.status, answer.getheaders(), answer.read()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+
+def reset(connection: socket.socket) -> None:
+    """Break a connection off."""
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
