@@ -1,7 +1,7 @@
-// Measures what each client adds to an app: `node benchmarks/client_bytes.js`.
+// Measures the bytes that each client adds to an app: `node benchmarks/client_bytes.js`.
 //
-// Each is imported by its uploading function alone, then bundled and minified by the same esbuild for the
-// same browsers, and gzipped. React is left out where a client brings hooks, since an app has it anyway.
+// An app imports only the uploading function of each client. The same esbuild bundles and minifies it for the same
+// browsers, and it is gzipped. React is left out if a client has hooks, since an app has React anyway.
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -9,7 +9,7 @@ import { build } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** What an app writes to upload a file, by the package whose version is told. */
+/** Each client's title, its package, and the code with which an app imports it. */
 const CLIENTS = [
   ["the core", "../client", `export { createUploader } from "./client/index.js";`],
   [
@@ -37,7 +37,7 @@ const CLIENTS = [
   ],
 ];
 
-/** Gives the bytes of a bundle, minified and then gzipped too. */
+/** Return the bytes of a bundle, minified, and minified and gzipped. */
 async function measure(contents) {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: ROOT },

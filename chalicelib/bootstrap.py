@@ -32,9 +32,8 @@ from chalicelib.ratelimit.limiter import Line
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi.client import SyncClient, Timeouts
-from chalicelib.uploads import recovery
 from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
-from chalicelib.uploads.recovery import UploadRecovery
+from chalicelib.uploads.recovery import KIND, UploadRecovery
 from chalicelib.uploads.registration import ATTEMPT_SECONDS, Registration
 from chalicelib.uploads.repository import UploadRepository
 from chalicelib.uploads.service import UploadService
@@ -42,6 +41,9 @@ from chalicelib.web.router import Host
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# A public URL may occupy a worker of the sweep until its time-out, so no file waits behind one.
+SHARDS = (FILE_SHARDS, (URL_SHARD,))
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,7 @@ def build(
         chosen.upload_window_seconds * 1000,
     )
     per_minute = chosen.sweep_registers_per_minute
-    kinds = {
-        recovery.KIND: UploadRecovery(repository, due, registration, clock, per_minute).task,
-    }
-    # A public URL may occupy a worker until its time-out, so no file waits behind one.
-    shards = (FILE_SHARDS, (URL_SHARD,))
+    kinds = {KIND: UploadRecovery(repository, due, registration, clock, per_minute).task}
     return Broker(
         settings=chosen,
         clock=clock,
@@ -157,7 +155,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=Sweeper(due, kinds, shards, quotas, clock, per_minute),
+        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute),
     )
 
 

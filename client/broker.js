@@ -1,91 +1,163 @@
-import { within } from "./abort.js";
-import { brokerFailure } from "./failures.js";
-import { tokenFrom } from "./token.js";
+import { UploadError } from "./errors.js";
+import { brokerError } from "./failures.js";
+import { retry } from "./retry.js";
+import { BACK_ONLINE, TIMED_OUT, withTimeout } from "./timing.js";
+import { requestToken } from "./token.js";
 
-// A connection that says nothing any more would end by itself only after many minutes. No gateway waits so long for its
-// function.
-const ANSWERED_WITHIN = 60; // seconds
+// API Gateway waits 29 seconds for its function; a connection that was lost silently would end only after minutes.
+const RESPONSE_TIMEOUT = 60; // seconds
 
-/** @type {any} */
-const NO_RESPONSE = { status: 0 };
-
-/**
- * @typedef {(
- *   path: string, method?: "POST" | "DELETE", body?: object | null, ticket?: string, key?: number
- * ) => Promise<any>} Call
- */
+const STILL_REGISTERING = {
+  code: "still_registering",
+  detail: "It is still being processed.",
+};
 
 /**
- * Returns the seconds that the header asks for: it has a number of them, or a date.
+ * @typedef {object} BrokerSettings
+ * @property {string} endpoint
+ * @property {import("./index.js").UploaderOptions["getToken"]} getToken
+ * @property {number} patience Seconds.
+ * @property {import("./network.js").Diagnose} diagnose
  *
- * @param {any} header
+ * @typedef {object} RequestOptions
+ * @property {"GET" | "POST" | "DELETE"} [method]
+ * @property {object} [body]
+ * @property {string} [idempotencyKey]
+ * @property {string | undefined} [ticket] The ticket of the rate limiter's last refusal.
+ *
+ * @typedef {object} Exchange
+ * @property {Response | undefined} [response]
+ * @property {any} [json]
+ * @property {unknown} [cause] The reason why the response or its JSON could not be read.
  */
-const secondsIn = (header) =>
-  Math.max(0, Number(header) || (Date.parse(header) - Date.now()) / 1000 || 0);
+
+/** @type {Exchange} */
+const NO_RESPONSE = {};
+
+/** Return a key that differs from the user's other keys of a day. It need not be secret. */
+export const createIdempotencyKey = () => String(Math.random());
 
 /**
- * The only way to the broker: JSON in and out, a token on each request, each refusal an UploadError.
+ * Return the seconds of a Retry-After header, which is a number or a date: RFC 9110, 10.2.3.
  *
- * @param {string} endpoint
- * @param {import("./index.js").UploaderOptions["getToken"]} getToken
- * @param {import("./network.js").Diagnose} diagnose
- * @param {AbortSignal} [signal]
- * @returns {Call}
+ * @param {string | null | undefined} header
  */
-export const connect =
-  (endpoint, getToken, diagnose, signal) => async (path, method, content, ticket, key) => {
-    let isAsked = false;
-    const explain = () =>
-      isAsked
-        ? diagnose("broker", "ALLOWED_ORIGINS", endpoint)
-        : diagnose("server", "CORS rules", "getToken's URL");
+function parseRetryAfter(header) {
+  const seconds = Number(header) || (Date.parse(header ?? "") - Date.now()) / 1000;
+  return Math.max(0, seconds || 0);
+}
 
-    /**
-     * @param {boolean} refresh
-     * @returns {Promise<[response: any, body?: any, cause?: unknown]>} What came, or why nothing did.
-     */
-    const request = async (refresh) => {
-      isAsked = false;
-      const token = await tokenFrom(getToken, { refresh, signal }, explain);
-      isAsked = true;
-      let response = NO_RESPONSE;
-      try {
-        response = await fetch(
-          endpoint + path,
-          /** @type {any} */ ({
-            method,
-            headers: {
-              Authorization: `Bearer ${token}`,
-              ...(ticket && { "Upload-Ticket": ticket }),
-              ...(key && { "Idempotency-Key": key }),
-              ...(content && { "Content-Type": "application/json" }),
-            },
-            body: content && JSON.stringify(content),
-            signal,
-          }),
-        );
-        return [response, response.status === 204 || (await response.json())];
-      } catch (cause) {
-        return [response, undefined, cause];
-      }
-    };
-
-    /** @param {boolean} refresh */
-    const ask = (refresh) => within(ANSWERED_WITHIN, signal, request(refresh));
-    let answer = await ask(false);
-    // A kept token may have expired.
-    if (answer?.[0].status === 401) answer = await ask(true);
-
-    let [{ ok, status, headers }, body, cause] = answer ?? [NO_RESPONSE];
-    if (status === 202)
-      body = { code: "still_registering", detail: "It is still being processed." };
-    else if (ok && body) return body;
-    throw brokerFailure(status, body, {
-      retryAfter: secondsIn(headers?.get("Retry-After")),
-      requestId: headers?.get("X-Request-Id") ?? body?.requestId,
-      // A request that the network's return cut short says nothing about the server.
-      hint: body || answer === null ? undefined : explain(),
-      // What a gateway says is for developers.
-      cause: cause ?? body?.message,
+/**
+ * Send JSON, and parse the JSON of the response.
+ *
+ * @param {string} url
+ * @param {string} token
+ * @param {RequestOptions} options
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<Exchange>}
+ */
+async function fetchJson(url, token, options, signal) {
+  const { method = "GET", body, idempotencyKey, ticket } = options;
+  /** @type {Response | undefined} */
+  let response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers: {
+        Authorization: `Bearer ${token}`,
+        ...(ticket && { "Upload-Ticket": ticket }),
+        ...(idempotencyKey && { "Idempotency-Key": idempotencyKey }),
+        ...(body && { "Content-Type": "application/json" }),
+      },
+      body: body ? JSON.stringify(body) : null,
+      signal: signal ?? null,
     });
-  };
+    // 204 No Content has no JSON.
+    return { response, json: response.status === 204 ? {} : await response.json() };
+  } catch (cause) {
+    return { response, cause };
+  }
+}
+
+/** Sends the requests of one call to the broker, each with a token, and throws an UploadError for each refusal. */
+export class Broker {
+  #settings;
+  #signal;
+
+  /**
+   * @param {BrokerSettings} settings
+   * @param {AbortSignal | undefined} signal
+   */
+  constructor(settings, signal) {
+    this.#settings = settings;
+    this.#signal = signal;
+  }
+
+  /**
+   * Make one request, and return the JSON of a successful response.
+   *
+   * @param {string} path
+   * @param {RequestOptions} [options]
+   * @returns {Promise<any>}
+   */
+  async request(path, options = {}) {
+    try {
+      return await this.#requestWithToken(path, options, false);
+    } catch (error) {
+      if (!(error instanceof UploadError) || error.status !== 401) throw error;
+      // A cached token may have expired.
+      return this.#requestWithToken(path, options, true);
+    }
+  }
+
+  /**
+   * Make a request until it succeeds or fails for good.
+   *
+   * @param {string} path
+   * @param {RequestOptions & Pick<import("./retry.js").RetryOptions, "onPause">} [options]
+   * @returns {Promise<any>}
+   */
+  requestRepeatedly(path, { onPause, ...options } = {}) {
+    return this.retry((ticket) => this.request(path, { ...options, ticket }), onPause);
+  }
+
+  /**
+   * Repeat work that makes requests, with the patience and the signal of this call.
+   *
+   * @template T
+   * @param {(ticket: string | undefined, failures: number) => Promise<T>} work
+   * @param {import("./retry.js").RetryOptions["onPause"]} onPause
+   */
+  retry(work, onPause) {
+    return retry(work, { patience: this.#settings.patience, signal: this.#signal, onPause });
+  }
+
+  /**
+   * Make one request with a token of getToken.
+   *
+   * @param {string} path
+   * @param {RequestOptions} options
+   * @param {boolean} refresh Whether the broker has just refused the token.
+   */
+  async #requestWithToken(path, options, refresh) {
+    const { endpoint, getToken, diagnose } = this.#settings;
+    const signal = this.#signal;
+    const token = await requestToken(getToken, { refresh, signal }, () =>
+      diagnose("server", "CORS rules", "getToken's URL"),
+    );
+    const exchange = fetchJson(endpoint + path, token, options, signal);
+    const result = await withTimeout(exchange, RESPONSE_TIMEOUT, signal);
+    // A request that was sent while the network was gone proves nothing about the broker.
+    if (result === BACK_ONLINE) throw brokerError(0, undefined, {});
+    const { response, json, cause } = result === TIMED_OUT ? NO_RESPONSE : result;
+    const isRegistering = response?.status === 202;
+    if (response?.ok && !isRegistering && json) return json;
+    throw brokerError(response?.status ?? 0, isRegistering ? STILL_REGISTERING : json, {
+      retryAfter: parseRetryAfter(response?.headers.get("Retry-After")),
+      requestId: response?.headers.get("X-Request-Id") ?? json?.requestId,
+      hint: json ? undefined : diagnose("broker", "ALLOWED_ORIGINS", endpoint),
+      // API Gateway's own errors are {"message": "..."}, which is for developers.
+      cause: cause ?? json?.message,
+    });
+  }
+}

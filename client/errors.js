@@ -1,36 +1,45 @@
 /**
- * What can go wrong, one class for each thing that a page can do about it:
+ * The errors of the client, one class for each thing that a page can do about it:
  *
- *     UploadError          whatever no class below stands for, such as the broker's own trouble
- *     ├── AbortError       the page's own signal ended it
+ *     UploadError          the broker has a problem, or no class below describes the error
+ *     ├── AbortError       the page's own signal ended the call
  *     ├── RefusedError     the same request will be refused again
- *     ├── ExpiredError     the upload's time is over, or it was cancelled: a new one may be begun
- *     ├── NetworkError     no answer came, or one that the broker and the storage can't have given
- *     └── LineError        too many wait for their turn at the broker
+ *     ├── ExpiredError     the upload has expired or was cancelled; a new one may be begun
+ *     ├── NetworkError     no response came, or one that neither the broker nor the storage can have sent
+ *     └── RateLimitError   the broker has too many requests at the moment
  */
 export class UploadError extends Error {
+  // A class that was minified has lost its own name, so each class has its name as text.
   name = "UploadError";
+  code = "";
+  retryable = false;
+  /** @type {{ pointer: string, detail: string }[]} */
+  errors = [];
+  /** @type {number | undefined} */
+  status;
+  /** @type {number | undefined} Seconds. */
+  retryAfter;
+  /** @type {string | undefined} The rate limiter's reservation, which the next request sends as `Upload-Ticket`. */
+  ticket;
+  /** @type {import("./index.js").Upload | undefined} The upload that can be resumed. */
+  upload;
 
   /**
    * @param {string} message
-   * @param {{
-   *   code: string, retryable?: boolean, status?: number, requestId?: string, retryAfter?: number,
-   *   errors?: { pointer: string, detail: string }[], ticket?: string, position?: number,
-   *   cause?: unknown, hint?: string | undefined,
-   * } & Record<string, unknown>} facts
+   * @param {{ code: string } & Record<string, unknown>} fields The fields above, and those that a server adds.
    */
-  constructor(message, facts) {
+  constructor(message, fields) {
     super(message);
-    for (const [name, value] of Object.entries({ retryable: false, errors: [], ...facts })) {
-      // Some of the facts are a server's: they add fields, and replace no method, no prototype and no message.
-      if (!(name in this)) /** @type {any} */ (this)[name] = value;
-    }
+    // A server's problem document may add fields, but it replaces no method, no prototype and no message.
+    const allowed = Object.entries(fields).filter(
+      ([name]) => name !== "stack" && !(name in Error.prototype),
+    );
+    Object.assign(this, Object.fromEntries(allowed));
   }
 }
 
-// Each has its name as text, because a minified class has lost its own name.
 export class AbortError extends UploadError {
-  // The platform's own name of an abort, so that code which recognises aborts by that name works here too.
+  // DOMException's name of an abort, so that code which recognises aborts by that name works here too.
   name = "AbortError";
 }
 export class NetworkError extends UploadError {
@@ -39,8 +48,8 @@ export class NetworkError extends UploadError {
 export class ExpiredError extends UploadError {
   name = "ExpiredError";
 }
-export class LineError extends UploadError {
-  name = "LineError";
+export class RateLimitError extends UploadError {
+  name = "RateLimitError";
 }
 export class RefusedError extends UploadError {
   name = "RefusedError";

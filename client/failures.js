@@ -1,77 +1,92 @@
-import { ExpiredError, LineError, NetworkError, RefusedError, UploadError } from "./errors.js";
-import { UNREACHABLE } from "./words.js";
+import { ExpiredError, NetworkError, RateLimitError, RefusedError, UploadError } from "./errors.js";
+import { SERVER_TROUBLE, UNREACHABLE } from "./messages.js";
 
-const IN_LINE = /waiting_in_line|line_full/;
+const RATE_LIMIT_CODES = new Set(["rate_limited", "queue_full"]);
+
+// Besides the 5xx: Request Timeout (RFC 9110), Too Early (RFC 8470), Too Many Requests (RFC 6585).
+const TRANSIENT_STATUSES = new Set([408, 425, 429]);
 
 /**
- * Whether nobody answered, or somebody else did: a captive portal answers in the broker's place, with a page and
- * status 200.
+ * Whether no response came, or a captive portal answered for the server, with a page and status 200.
  *
- * @param {number} status
+ * @param {number} status 0 if no response came.
  */
-const isNetwork = (status) => status < 300 && status !== 202;
+const isNetworkFailure = (status) => status < 300 && status !== 202;
 
 /** @param {number} status */
-const isTransient = (status) => status < 300 || status >= 500 || [408, 425, 429].includes(status);
+const isTransient = (status) => status < 300 || status >= 500 || TRANSIENT_STATUSES.has(status);
 
 /**
- * @param {number} status 0 if no answer came.
- * @param {string} message
- * @param {{ code: string, retryable?: boolean } & Record<string, unknown>} facts
+ * Return the class of errors for a response.
+ *
+ * @param {number} status
+ * @param {string} code
+ * @param {boolean} retryable
  */
-function failure(status, message, facts) {
-  const { code, retryable = isTransient(status) } = facts;
-  let Kind = retryable ? UploadError : RefusedError;
-  if (isNetwork(status)) Kind = NetworkError;
-  if (IN_LINE.test(code)) Kind = LineError;
-  if (status === 410 || code === "url_expired") Kind = ExpiredError;
-  return new Kind(message, { ...facts, retryable, status });
+function classOf(status, code, retryable) {
+  if (status === 410 || code === "url_expired") return ExpiredError;
+  if (RATE_LIMIT_CODES.has(code)) return RateLimitError;
+  if (isNetworkFailure(status)) return NetworkError;
+  return retryable ? UploadError : RefusedError;
 }
 
 /**
- * What went wrong with a request to the broker, in its own words where it was the broker that answered.
+ * Return the error for a response.
  *
- * @param {number} status 0 if no answer came.
- * @param {any} body What it said: an RFC 9457 document or anything else.
- * @param {object} facts What is known beside that.
+ * @param {number} status 0 if no response came.
+ * @param {string} message
+ * @param {{ code: string, retryable?: boolean } & Record<string, unknown>} fields
  */
-export function brokerFailure(status, body, facts) {
-  const said = body ?? {};
-  const words = isNetwork(status) ? UNREACHABLE : "The server has a problem. Try again later.";
-  return failure(status, said.detail || said.title || words, {
+function createError(status, message, fields) {
+  const { code, retryable = isTransient(status) } = fields;
+  const ErrorClass = classOf(status, code, retryable);
+  return new ErrorClass(message, { ...fields, retryable, status });
+}
+
+/**
+ * Return the error for a response of the broker, or of a gateway or captive portal before it.
+ *
+ * @param {number} status 0 if no response came.
+ * @param {any} body An RFC 9457 problem document, any other JSON, or undefined.
+ * @param {Record<string, unknown>} fields They replace the body's own.
+ */
+export function brokerError(status, body, fields) {
+  const problem = body ?? {};
+  const fallback = isNetworkFailure(status) ? UNREACHABLE : SERVER_TROUBLE;
+  return createError(status, problem.detail || problem.title || fallback, {
     code: status ? "unexpected_answer" : "broker_unreachable",
-    ...said,
-    errors: Array.isArray(said.errors) ? said.errors : [],
-    ...facts,
+    ...problem,
+    errors: Array.isArray(problem.errors) ? problem.errors : [],
+    ...fields,
   });
 }
 
 /**
- * Why the storage did not take the file. S3 says it in XML, which stays for developers.
+ * Return the error for a response of the storage. S3's XML becomes the cause, since it is for developers.
  *
- * @param {{ status: number, responseText: string }} answer Its status is 0 if none came.
+ * @param {import("./transport.js").StorageResponse} response
  * @param {string} fileName
- * @param {object} [facts] What is known beside that.
+ * @param {Record<string, unknown>} [fields]
  */
-export function storageFailure({ status, responseText }, fileName, facts) {
+export function storageError({ status, responseText }, fileName, fields) {
   let code = "storage_refused";
   let message = `"${fileName}" could not be stored. Try again later.`;
   if (!status) {
     code = "storage_unreachable";
     message = UNREACHABLE;
   }
-  // It is S3's word for a URL whose time is over, among other things.
+  // S3 refuses an expired URL with 403 AccessDenied, as it refuses a wrong signature.
   const isExpired = status === 403;
   if (isExpired) {
     code = "url_expired";
     message = "The upload link expired. Try again.";
   }
-  return failure(status, message, {
+  return createError(status, message, {
     code,
-    // Another URL may help. "RequestTimeout" is what S3 says with 400 after a stall.
+    // The next try gets another URL. S3 reports a stalled connection as 400 RequestTimeout.
     retryable: isExpired || isTransient(status) || responseText.includes("RequestTimeout"),
     requestId: responseText.match(/<RequestId>([^<]+)/)?.[1],
     cause: responseText,
-    ...facts,
+    ...fields,
   });
 }

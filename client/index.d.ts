@@ -2,18 +2,19 @@ export interface UploaderOptions {
   /** The broker's full URL, such as `https://uploads-api.example.com`. */
   endpoint: string | URL;
   /**
-   * The bearer token of your user, or a function that returns it or a promise of it, which is called before each
-   * request. `null`, `undefined` or an empty string means that nobody is signed in: the call fails with `token_failed`.
+   * The bearer token of your user, or a function that returns it or a promise of it. The function is called before each
+   * request. If it returns `null`, `undefined` or an empty string, nobody is signed in, and the call fails with
+   * `token_failed`.
    */
   getToken: string | ((context: TokenContext) => Token | Promise<Token>);
-  /** How many files are sent at once, at least 1; 3 by default. The others wait for their turn. */
+  /** How many files are sent at once, at least 1; 3 by default. The others wait in their order. */
   concurrency?: number | undefined;
   /**
    * Seconds; 300 by default. A step that fails is repeated until its pauses add up to more than this.
-   * Time in the broker's line or offline does not count.
+   * Two pauses do not count: until a moment that the rate limiter has reserved, and while the browser is offline.
    */
   patience?: number | undefined;
-  /** Seconds without any progress after which a connection counts as lost, 0 for no limit; 30 by default. */
+  /** Seconds without progress after which a connection counts as lost, 0 for no limit; 30 by default. */
   stallTimeout?: number | undefined;
 }
 
@@ -21,50 +22,50 @@ type Token = string | null | undefined;
 
 export interface TokenContext {
   signal?: AbortSignal | undefined;
-  /** Whether the broker has just refused the token before: a kept one is of no use any more. */
+  /** Whether the broker has just refused a token, so that a cached one must not be returned again. */
   refresh: boolean;
 }
 
-/** Throws a `TypeError` that says what to pass, if an option is missing or wrong. */
+/** Create an uploader. Throw a `TypeError` that says what to pass if an option is missing or wrong. */
 export declare function createUploader(options: UploaderOptions): Uploader;
 
-/** Whether this is the file that the upload was begun with, as far as name and size tell: `upload` takes both together. */
+/** Whether the file has the name and size of the upload's file. `upload` refuses to resume with any other file. */
 export declare function isSameFile(file: Blob, upload: Pick<Upload, "fileName" | "size">): boolean;
 
 export interface Uploader {
-  /** Uploads a file and registers it as an asset. */
+  /** Upload a file and register it as an asset. */
   upload(file: Blob, options?: UploadOptions): Promise<RegisteredUpload>;
   /**
-   * What an earlier page of this user left unfinished, and no tab of this browser is working on now.
+   * Find the unfinished uploads of earlier pages, among the user's newest 100, that no tab of this browser works on.
    *
-   * What had arrived already is `registered` by this, or has `failed`. What is `registering` needs nobody
-   * any more. For what is `pending` ask for the same file, and give it to `upload` with the option
-   * `resume`. It looks at the user's newest 100 uploads.
+   * An upload whose bytes had arrived is completed by this call, so its status is `registered` or `failed`. The broker
+   * finishes a `registering` upload without the page. For a `pending` upload ask the user for the same file, and pass it
+   * to `upload` with the option `resume`.
    */
   pending(options?: { signal?: AbortSignal | undefined }): Promise<Upload[]>;
   /**
-   * Gives an unfinished upload up, such as one out of `pending()`, whose file is not needed for it. What is
-   * registered, or just being so, is refused.
+   * Cancel an unfinished upload, such as one of `pending()`. Its file is not needed. The broker refuses to cancel an
+   * upload that is registered or is being registered.
    */
   cancel(
     upload: Pick<Upload, "id">,
     options?: { signal?: AbortSignal | undefined },
   ): Promise<unknown>;
-  /** Registers media that is public on the web already. The URL may be as somebody pasted it. */
+  /** Register media that is public on the web. The URL may have spaces around it, as users paste it. */
   registerUrl(options: RegisterUrlOptions): Promise<RegisteredUpload>;
-  /** This user's registered uploads, newest first. */
+  /** Return this user's registered uploads, newest first. */
   assets(options?: PageOptions): Promise<Page<RegisteredUpload>>;
-  /** What this user may upload. */
+  /** Return how much this user may upload, and which types. */
   limits(options?: { signal?: AbortSignal | undefined }): Promise<Limits>;
 }
 
 export type AssetType = "VIDEO" | "AUDIO" | "IMAGE";
 
 interface Labels {
-  /** A label for people. */
+  /** A label that users read. */
   name?: string | undefined;
   projectId?: string | undefined;
-  /** Stops everything that is under way, the token's request included. */
+  /** Stops the call, `getToken` included. */
   signal?: AbortSignal | undefined;
 }
 
@@ -72,7 +73,7 @@ export interface UploadOptions extends Labels {
   /** By default it follows from the content type. */
   type?: AssetType | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
-  /** An upload out of `pending()` or an error, which goes on with this file; labels and type are as they were. */
+  /** An upload of `pending()` or of an error, which this file continues. Its labels and type stay as they were. */
   resume?: Pick<Upload, "id" | "fileName" | "size"> | undefined;
 }
 
@@ -83,14 +84,14 @@ export interface RegisterUrlOptions extends Labels {
 
 export interface PageOptions {
   limit?: number | undefined;
-  /** The `nextCursor` of the page before. */
+  /** The `nextCursor` of the previous page. */
   cursor?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * `waiting` for a turn, in the broker's line or until the next try, when nothing of the file is there
- * yet; `finishing` when all bytes are there, `done` when the asset is recorded.
+ * `waiting`: nothing is being sent, since other files are sent first, the broker has a queue, or a try has failed.
+ * `uploading`: bytes are being sent. `finishing`: the storage has all bytes. `done`: the asset is recorded.
  */
 export type Phase = "waiting" | "uploading" | "finishing" | "done";
 
@@ -99,18 +100,18 @@ export interface Progress {
   loaded: number;
   /** Bytes of the file. */
   total: number;
-  /** A whole number; 100 only when the asset is recorded. */
+  /** A whole number. It is 100 only when the asset is recorded. */
   percentage: number;
   phase: Phase;
   /** The upload's id, once the broker has begun it. */
   id?: string | undefined;
-  /** While it pauses: seconds until the next try, which comes earlier if the browser gets online. */
+  /** During a pause: seconds until the next try, which comes earlier if the browser finds the network again. */
   wait?: number | undefined;
-  /** While it pauses: why. A `LineError` may know the place in the line. */
+  /** During a pause: the reason. A `RateLimitError` may have the position in the queue. */
   error?: UploadError | undefined;
 }
 
-/** As the broker tells it. */
+/** An upload as the broker reports it. */
 export type Upload = UnfinishedUpload | RegisteredUpload | FailedUpload | EndedUpload;
 
 interface UploadFacts {
@@ -121,7 +122,7 @@ interface UploadFacts {
   type: AssetType;
   name: string | null;
   projectId: string | null;
-  /** Where media lies that was public on the web already; null for a file. */
+  /** The URL of media that was public on the web; null for a file. */
   sourceUrl: string | null;
   /** ISO 8601, UTC. */
   createdAt: string;
@@ -129,7 +130,7 @@ interface UploadFacts {
   updatedAt: string;
 }
 
-/** `pending` until its bytes are there, then `registering`. */
+/** `pending` until the storage has its bytes, then `registering`. */
 export interface UnfinishedUpload extends UploadFacts {
   status: "pending" | "registering";
   asset: null;
@@ -145,7 +146,7 @@ export interface RegisteredUpload extends UploadFacts {
 export interface FailedUpload extends UploadFacts {
   status: "failed";
   asset: null;
-  /** Why, in the words of the broker. */
+  /** The reason, in the words of the broker. */
   error: Problem;
 }
 
@@ -177,7 +178,7 @@ export interface Problem {
   detail: string;
   code: string;
   retryable: boolean;
-  /** What is wrong with which field, as JSON pointers, where the input was invalid. */
+  /** If the input was invalid: what is wrong with which field, as JSON pointers. */
   errors?: { pointer: string; detail: string }[];
   instance?: string;
   requestId?: string;
@@ -194,20 +195,21 @@ export interface Limits {
   contentTypes: string[];
   openUploads: Quota;
   uploadsPerDay: DailyQuota;
-  /** Null for any number. */
+  /** Null if there is no limit. */
   bytesPerDay: DailyQuota | null;
-  /** How long the line for new uploads is now. */
+  /** The queue of new uploads. */
   line: Line;
 }
 
-/** All users of a broker share so many new uploads in a minute; who comes when they are gone stands in line. */
+/** The rate limit of new uploads, which all users of a broker share, and the queue of those that exceed it. */
 export interface Line {
+  /** How many uploads all users together may begin in a minute. */
   perMinute: number;
-  /** How many uploads you could begin now. */
+  /** How many uploads this user could begin now. */
   free: number;
-  /** Turns that are promised to anybody. */
+  /** How many uploads of all users are in the queue. */
   waiting: number;
-  /** Seconds, for an upload that you begin now. */
+  /** How many seconds an upload would wait that is begun now. */
   waitSeconds: number;
 }
 
@@ -217,13 +219,13 @@ export interface Quota {
 }
 
 export interface DailyQuota extends Quota {
-  /** Seconds until the day (UTC) is over. */
+  /** Seconds until the day (UTC) ends. */
   resetsIn: number;
 }
 
 /**
- * Everything that goes wrong, save defects in your own callbacks or options. Its `message` is for users; its `code` is
- * for programs; `hint` and `cause` are for developers.
+ * The error of every failure except a defect in your own callbacks or options. Its `message` is for users, its `code`
+ * for programs, `hint` and `cause` for developers.
  */
 export declare class UploadError extends Error {
   constructor(message: string, facts: Partial<UploadError> & { code: string });
@@ -235,36 +237,39 @@ export declare class UploadError extends Error {
   readonly code: string;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** The HTTP status; 0 or absent, if there was no answer. */
-  readonly status?: number;
-  /** What to quote to whoever runs the broker. */
-  readonly requestId?: string | null;
-  /** Seconds to wait before another try; 0 or absent, if the broker did not say. */
-  readonly retryAfter?: number;
-  /** What was begun and may go on, also after a new sign-in: another try takes it as the option `resume`, so that it is no second upload. */
-  readonly upload?: Upload;
+  /** The HTTP status; 0 or absent if no response came. */
+  readonly status?: number | undefined;
+  /** The id to quote to the operator of the broker. */
+  readonly requestId?: string | null | undefined;
+  /** Seconds to wait before another try; 0 or absent if the broker named none. */
+  readonly retryAfter?: number | undefined;
+  /**
+   * The upload that was begun, if it can be resumed, also after a new sign-in. Another try passes it as `resume`, and
+   * would be a second upload otherwise.
+   */
+  readonly upload?: Upload | undefined;
   /** What is wrong with which field, as JSON pointers; empty unless the input was invalid. */
   readonly errors: { pointer: string; detail: string }[];
-  /** Why a server may be out of reach, for the developer; the console has it too. Absent while the browser is offline. */
+  /** For developers: why a server may be out of reach, as the console shows it. Absent while the browser is offline. */
   readonly hint?: string | undefined;
-  /** What was thrown below, or what the storage or a gateway said, as text. */
+  /** The error that caused this one, or the text of the storage or a gateway. */
   readonly cause?: unknown;
 }
 
-/** The page's own signal ended it. */
+/** The page's own signal ended the call. */
 export declare class AbortError extends UploadError {}
 
 /** The same request will be refused again. */
 export declare class RefusedError extends UploadError {}
 
-/** The upload's time is over, or it was cancelled: a new one may be begun. */
+/** The upload has expired or was cancelled; a new one may be begun. */
 export declare class ExpiredError extends UploadError {}
 
-/** No answer came, or one that neither the broker nor the storage can have given. */
+/** No response came, or one that neither the broker nor the storage can have sent. */
 export declare class NetworkError extends UploadError {}
 
-/** Too many wait for their turn at the broker. */
-export declare class LineError extends UploadError {
-  /** The place in the line, if the broker tells it; 1 is next. */
-  readonly position?: number;
+/** The broker has too many requests at the moment: `rate_limited`, `queue_full`. */
+export declare class RateLimitError extends UploadError {
+  /** The position in the queue, if the broker reports it; 1 is next. */
+  readonly position?: number | undefined;
 }

@@ -1,8 +1,8 @@
 export {
   AbortError,
   ExpiredError,
-  LineError,
   NetworkError,
+  RateLimitError,
   RefusedError,
   UploadError,
 } from "./errors.js";

@@ -1,17 +1,20 @@
-/**
- * What the tabs of this browser hold, as text that names each lock; nothing where locks can't be had: in
- * Node, without https, in a sandboxed frame, or where the browser blocks all cookies.
- */
-export const knownLocks = async () => {
-  try {
-    return JSON.stringify(await navigator.locks.query());
-  } catch {
-    return "";
-  }
-};
+// The tabs of one browser see each other's uploads by the Web Locks API: the name of a lock is the upload's id.
 
 /**
- * Does the work under a lock, by which other tabs see that this upload is being worked on.
+ * Return the ids of the uploads that tabs of this browser work on, or undefined if there are no locks: in Node, without
+ * https, in a sandboxed frame, and if the browser blocks all cookies.
+ */
+export async function queryLocks() {
+  try {
+    const { held = [], pending = [] } = await navigator.locks.query();
+    return new Set([...held, ...pending].map(({ name }) => name));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Do the work while this tab holds the upload's lock.
  *
  * @template T
  * @param {string} id
@@ -19,7 +22,7 @@ export const knownLocks = async () => {
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */
-export const locked = async (id, signal, work) =>
-  (await knownLocks())
-    ? navigator.locks.request(id, /** @type {any} */ ({ signal }), work)
-    : work();
+export async function withLock(id, signal, work) {
+  if (!(await queryLocks())) return work();
+  return navigator.locks.request(id, signal ? { signal } : {}, work);
+}

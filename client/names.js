@@ -1,32 +1,34 @@
-// More code points than the 255 that the broker takes; the last 40 stay, the extension among them.
+// The broker takes 255 code points. A longer text keeps its last 40, which include the extension.
 const TOO_LONG = /^(.{214}).{2,}(.{40})$/su;
 
-// Controls, line separators, halves of characters, and the invisible marks that turn the direction of text, by which a
-// name could look like another one: the broker refuses them.
+// The broker refuses control characters, line separators, lone surrogates, and the invisible marks that change the
+// direction of text, by which one name can look like another.
 const UNWANTED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 const SEPARATOR = /[/\\]/g;
 
 /**
- * Returns the text as the broker takes it: without unwanted characters, and shortened in the middle.
+ * Return the text as the broker accepts it: without unwanted characters, and shortened in the middle.
  *
  * @param {string} [text]
  */
-export const tidy = (text = "") => text.replace(UNWANTED, "").replace(TOO_LONG, "$1…$2");
+export const sanitize = (text = "") => text.replace(UNWANTED, "").replace(TOO_LONG, "$1…$2");
 
 /** @param {string} name */
-const tidyFileName = (name) => tidy(name.replace(SEPARATOR, "_"));
+const sanitizeFileName = (name) => sanitize(name.replace(SEPARATOR, "_"));
 
 /**
- * Returns the file's name as the broker takes it. A Blob has none: the broker goes by its type, or by the extension
- * where the type does not say whether it is audio or video.
+ * Return the file's name as the broker accepts it.
+ *
+ * A Blob has no name, and the broker decides by the type. Two types are used for audio and for video, so the name of
+ * such a Blob has their extension.
  *
  * @param {Blob & { name?: string }} file
  */
 export function fileNameOf({ name = "", type }) {
   const extension = type.match(/^application\/(ogg|mp4)/)?.[1];
-  return tidyFileName(name) || (extension ? `upload.${extension}` : "upload");
+  return sanitizeFileName(name) || (extension ? `upload.${extension}` : "upload");
 }
 
 /** @type {typeof import("./index.js").isSameFile} */
 export const isSameFile = (file, { fileName, size }) =>
-  size === file.size && tidyFileName(/** @type {string} */ (fileName)) === fileNameOf(file);
+  size === file.size && sanitizeFileName(fileName ?? "") === fileNameOf(file);

@@ -1,28 +1,30 @@
 /** @typedef {ReturnType<typeof createDiagnosis>} Diagnose */
 
-/** Whether the browser says so; Node does not know. */
+/** Whether the browser reports that it is offline. Node reports nothing. */
 export const isOffline = () => globalThis.navigator?.onLine === false;
 
 /**
- * Returns a function that explains a failed connection to a developer, and writes it to the console once for each
- * host; it returns nothing while the browser is offline, since then the reason is known.
+ * Return a function that explains to developers why a server can't be reached, and writes that to the console once for
+ * each URL. While the browser is offline the reason is known, so it returns nothing.
  */
 export function createDiagnosis() {
   /** @type {Set<string>} */
-  const known = new Set();
+  const reported = new Set();
+
   /**
    * @param {string} server
-   * @param {string} rules What has to allow the page's origin.
+   * @param {string} setting The server's setting that has to list the page's origin.
    * @param {string} url
    * @returns {string | undefined}
    */
-  return (server, rules, url) => {
-    if (isOffline()) return;
+  return function diagnose(server, setting, url) {
+    if (isOffline()) return undefined;
+    const origin = globalThis.origin ?? "this program";
     const hint =
-      `Can't reach the ${server} at ${url}. Is it running? Is ${globalThis.origin ?? "this program"} in its ${rules}? ` +
+      `Can't reach the ${server} at ${url}. Is it running? Is ${origin} in its ${setting}? ` +
       "Does the page's CSP list it in connect-src?";
-    if (!known.has(url)) console.warn(hint);
-    known.add(url);
+    if (!reported.has(url)) console.warn(hint);
+    reported.add(url);
     return hint;
   };
 }

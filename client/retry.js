@@ -1,48 +1,65 @@
-import { within } from "./abort.js";
+import { UploadError } from "./errors.js";
+import { messageWhileRetrying } from "./messages.js";
 import { isOffline } from "./network.js";
-import { whileRetrying } from "./words.js";
+import { pause } from "./timing.js";
 
-const LONGEST_PAUSE = 30; // seconds, if nobody asked for a longer one
+const LONGEST_PAUSE = 30; // seconds, unless the server asks for a longer one
 
 /**
- * @typedef {<T>(
- *   work: (ticket: string | undefined, tries: number) => Promise<T>,
- *   report?: import("./upload.js").Report, phase?: import("./index.js").Phase, loaded?: number
- * ) => Promise<T>} Retry
+ * @typedef {object} Pause
+ * @property {UploadError} error
+ * @property {number} wait Seconds.
+ *
+ * @typedef {object} RetryOptions
+ * @property {number} patience Seconds of pauses after which the work is given up.
+ * @property {AbortSignal | undefined} signal
+ * @property {((pause: Pause) => void) | undefined} [onPause]
  */
 
 /**
- * Tries until it works, or fails for good, or the pauses add up to more than the patience.
+ * Return how many seconds to wait before the next try.
  *
- * The pauses have full jitter, so that browsers which failed together do not come back together. Time
- * in the line or offline does not count: the line ends, and offline nobody can do anything.
+ * The client's own pauses have full jitter, so that browsers which failed together do not retry together.
  *
- * @param {number} patience Seconds.
- * @param {AbortSignal | undefined} signal
- * @returns {Retry} Its work gets the line's ticket, and how often it failed; what is reported is the pause.
+ * @param {UploadError} error
+ * @param {number} failures How often the work had failed before.
  */
-export const retrying =
-  (patience, signal) =>
-  async (work, report, phase = "waiting", loaded = 0) => {
-    let waited = 0;
-    let ticket;
-    for (let tries = 0; ; tries++) {
-      try {
-        return await work(ticket, tries);
-      } catch (/** @type {any} */ error) {
-        if (!error?.retryable || signal?.aborted) throw error;
-        const jitter = Math.random() * Math.min(LONGEST_PAUSE, 2 ** tries);
-        const wait = isOffline() ? LONGEST_PAUSE : Math.max(error.retryAfter || 0, jitter);
-        if (error.ticket) {
-          ticket = error.ticket;
-          tries = -1;
-        } else if (!isOffline()) {
-          waited += wait;
-        }
-        if (waited > patience) throw error;
-        error.message = whileRetrying(error.message);
-        report?.(phase, loaded, { error, wait });
-        await within(wait, signal);
-      }
+function pauseAfter({ retryAfter = 0 }, failures) {
+  // The browser reports when it is online again, which ends the pause.
+  if (isOffline()) return LONGEST_PAUSE;
+  const backoff = Math.min(LONGEST_PAUSE, 2 ** failures);
+  return Math.max(retryAfter, Math.random() * backoff);
+}
+
+/**
+ * Repeat the work until it succeeds, fails for good, or has paused for longer than the patience.
+ *
+ * Two pauses do not count: the one for a ticket, since the broker has reserved a moment for this request, and the one
+ * while the browser is offline, since no request can be sent.
+ *
+ * @template T
+ * @param {(ticket: string | undefined, failures: number) => Promise<T>} work It gets the last ticket of the broker.
+ * @param {RetryOptions} options
+ * @returns {Promise<T>}
+ */
+export async function retry(work, { patience, signal, onPause }) {
+  let waited = 0;
+  let failures = 0;
+  /** @type {string | undefined} */
+  let ticket;
+  for (;;) {
+    try {
+      return await work(ticket, failures);
+    } catch (error) {
+      if (!(error instanceof UploadError) || !error.retryable || signal?.aborted) throw error;
+      const wait = pauseAfter(error, failures);
+      if (!error.ticket && !isOffline()) waited += wait;
+      if (waited > patience) throw error;
+      failures = error.ticket ? 0 : failures + 1;
+      ticket = error.ticket ?? ticket;
+      error.message = messageWhileRetrying(error.message);
+      onPause?.({ error, wait });
+      await pause(wait, signal);
     }
-  };
+  }
+}

@@ -1,54 +1,93 @@
 import { UploadError } from "./errors.js";
-import { UNREACHABLE } from "./words.js";
+import { SIGNED_OUT, UNREACHABLE } from "./messages.js";
+import { BACK_ONLINE, TIMED_OUT, withTimeout } from "./timing.js";
+
+/**
+ * @typedef {import("./index.js").UploaderOptions["getToken"]} GetToken
+ * @typedef {import("./index.js").TokenContext} TokenContext
+ * @typedef {() => string | undefined} Explain
+ */
+
+const TOKEN_TIMEOUT = 60; // seconds
 
 const VISIBLE_ASCII = /^[!-~]+$/;
 
-// How browsers and Node begin the message of a lost connection; any other TypeError is a defect of the app.
-const LOST_CONNECTION =
-  /^(failed to fetch|fetch failed|load failed|network ?error|the \w+ connection)/i;
+// How the message of a lost connection begins. Any other TypeError is a defect of the app.
+const LOST_CONNECTION_MESSAGES = [
+  "Failed to fetch", // Chromium, before the response
+  "network error", // Chromium, while the body is read
+  "NetworkError", // Firefox
+  "Load failed", // Safari 17 and newer
+  "The network connection", // Safari 16: "was lost"
+  "The Internet connection", // Safari 16: "appears to be offline"
+  "fetch failed", // Node
+];
 
-/** @param {any} error */
+/** @param {any} error Anything may be thrown. */
 const isLostConnection = (error) =>
-  error?.name === "TypeError" && LOST_CONNECTION.test(error.message);
+  error?.name === "TypeError" &&
+  LOST_CONNECTION_MESSAGES.some((beginning) => String(error.message).startsWith(beginning));
 
 /**
- * Returns what is wrong with what was given as a token, without a word of it; nothing if it may be one.
+ * Return what is wrong with a value that should be a token, without a word of the value; undefined if it may be one.
  *
- * @param {any} given
+ * @param {unknown} value
  */
-function faultOf(given) {
-  if (!given) return "You are not signed in: getToken gave no token. Sign in and try again.";
-  /** @param {string} what */
-  const say = (what) => `getToken must give the token alone, but gave ${what}.`;
-  if (typeof given === "object") return say("an object");
-  if (typeof given !== "string") return say(`a ${typeof given}`);
-  if (/^</.test(given)) return say("a page of HTML");
-  if (/^[{["]/.test(given)) return say("JSON text");
-  if (/^bearer\s/i.test(given)) return say("the word Bearer too");
-  if (!VISIBLE_ASCII.test(given)) return say("text with spaces or line breaks");
+function findFault(value) {
+  if (!value) return SIGNED_OUT;
+  const fault = (/** @type {string} */ found) =>
+    `getToken must give the token alone, but gave ${found}.`;
+  if (typeof value === "object") return fault("an object");
+  if (typeof value !== "string") return fault(`a ${typeof value}`);
+  if (/^</.test(value)) return fault("a page of HTML");
+  if (/^[{["]/.test(value)) return fault("JSON text");
+  if (/^bearer\s/i.test(value)) return fault("the word Bearer too");
+  if (!VISIBLE_ASCII.test(value)) return fault("text with spaces or line breaks");
+  return undefined;
 }
 
 /**
- * Returns the token, or throws an error that says why there is none.
+ * Return the error for a server of tokens that can't be reached.
  *
- * @param {import("./index.js").UploaderOptions["getToken"]} getToken
- * @param {import("./index.js").TokenContext} context
- * @param {() => string | undefined} explain Why its server may be out of reach.
+ * @param {{ cause?: unknown, hint?: string | undefined }} fields
+ */
+const unreachable = (fields) =>
+  new UploadError(UNREACHABLE, { code: "token_failed", retryable: true, ...fields });
+
+/**
+ * Call getToken, which may throw, return a value or return a promise.
+ *
+ * @param {GetToken} getToken
+ * @param {TokenContext} context
+ * @param {Explain} explain
+ * @returns {Promise<unknown>}
+ */
+async function callGetToken(getToken, context, explain) {
+  if (typeof getToken === "string") return getToken;
+  try {
+    return await getToken(context);
+  } catch (/** @type {any} */ cause) {
+    if (isLostConnection(cause)) throw unreachable({ cause, hint: explain() });
+    throw new UploadError(cause?.message || cause || SIGNED_OUT, { code: "token_failed", cause });
+  }
+}
+
+/**
+ * Return the user's token, or throw an error that says why there is no token.
+ *
+ * @param {GetToken} getToken
+ * @param {TokenContext} context
+ * @param {Explain} explain Return why the server that getToken asks may be out of reach.
  * @returns {Promise<string>}
  */
-export async function tokenFrom(getToken, context, explain) {
-  /** @type {any} */
-  let given;
-  try {
-    given = typeof getToken === "function" ? await getToken(context) : getToken;
-  } catch (/** @type {any} */ cause) {
-    const retryable = isLostConnection(cause);
-    const message = retryable ? UNREACHABLE : cause?.message || cause || faultOf(cause);
-    const hint = retryable ? explain() : undefined;
-    throw new UploadError(message, { code: "token_failed", retryable, cause, hint });
-  }
-  const token = given?.trim?.() ?? given;
-  const fault = faultOf(token);
-  if (!fault) return token;
-  throw new UploadError(fault, { code: "token_failed" });
+export async function requestToken(getToken, context, explain) {
+  const call = callGetToken(getToken, context, explain);
+  const value = await withTimeout(call, TOKEN_TIMEOUT, context.signal);
+  if (value === TIMED_OUT) throw unreachable({ hint: explain() });
+  // A request that was sent while the network was gone proves nothing about the server.
+  if (value === BACK_ONLINE) throw unreachable({});
+  const token = typeof value === "string" ? value.trim() : value;
+  const message = findFault(token);
+  if (message) throw new UploadError(message, { code: "token_failed" });
+  return String(token);
 }

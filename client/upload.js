@@ -1,167 +1,284 @@
-import { within } from "./abort.js";
-import { RefusedError } from "./errors.js";
-import { storageFailure } from "./failures.js";
-import { createIntactCheck } from "./intact.js";
-import { locked } from "./locks.js";
-import { fileNameOf, isSameFile, tidy } from "./names.js";
+import { createIdempotencyKey } from "./broker.js";
+import { RefusedError, UploadError } from "./errors.js";
+import { storageError } from "./failures.js";
+import { checkRepeatedly, createIntegrityCheck } from "./integrity.js";
+import { withLock } from "./locks.js";
+import { fileNameOf, isSameFile, sanitize } from "./names.js";
 import { putWithXhr } from "./transport.js";
 
-const CHECK_EVERY = 3; // seconds
-const SIGNED_OUT = ["token_failed", "unauthorized"];
+// After a new sign-in such an upload can be resumed, so that a lost session loses no bytes.
+const SIGNED_OUT_CODES = new Set(["token_failed", "unauthorized"]);
 
 /**
- * @typedef {(phase: import("./index.js").Phase, loaded?: number, more?: object) => void} Report
+ * @typedef {import("./transport.js").StorageTarget} StorageTarget
+ * @typedef {import("./transport.js").StorageResponse} StorageResponse
+ * @typedef {import("./index.js").Upload} Upload
+ * @typedef {import("./index.js").RegisteredUpload} RegisteredUpload
+ * @typedef {import("./retry.js").Pause} Pause
+ * @typedef {Pick<Upload, "id" | "fileName" | "size">} BegunUpload
  *
- * @callback UploadFile
- * @param {Blob} file
- * @param {import("./index.js").UploadOptions} options
- * @param {import("./broker.js").Call} call
- * @param {import("./retry.js").Retry} retry
- * @param {number} key The presign's.
- * @returns {Promise<import("./index.js").RegisteredUpload>}
+ * @typedef {object} UploadContext What all uploads of one uploader share.
+ * @property {(signal: AbortSignal | undefined) => Promise<() => void>} acquire Wait until this file may be sent.
+ * @property {(upload: BegunUpload) => Promise<unknown>} cancel
+ * @property {import("./network.js").Diagnose} diagnose
+ * @property {import("./transport.js").Transport} put
+ * @property {number} stallTimeout Seconds.
  */
 
-/**
- * One file's way: begun at the broker, sent to the storage, completed at the broker. All uploads of an uploader share
- * what it is made of.
- *
- * @param {import("./transport.js").Transport} put
- * @param {number} stallTimeout
- * @param {(signal: AbortSignal | undefined) => Promise<() => void>} takeTurn
- * @param {(upload: { id: string }) => Promise<unknown>} cancel
- * @param {import("./network.js").Diagnose} diagnose
- * @returns {UploadFile}
- */
-export const uploading =
-  (put, stallTimeout, takeTurn, cancel, diagnose) =>
-  async (file, { signal, onProgress, resume, name, ...labels }, call, retry, key) => {
-    const { size, type: contentType } = file;
-    const fileName = fileNameOf(file);
-    const checkIntact = createIntactCheck(file, fileName, signal);
-    /** @type {any} What the broker answered to the presign, or an upload of an earlier page. */
-    let target = resume;
-    let mayHaveLanded = Boolean(resume);
-    /** @type {{ status: number, responseText: string } | undefined} The storage's last. */
-    let answer;
+/** Uploads one file: begins at the broker, sends the bytes to the storage, and completes at the broker. */
+export class FileUpload {
+  #file;
+  #options;
+  #broker;
+  #context;
+  #fileName;
+  #check;
+  /** @type {BegunUpload | undefined} */
+  #upload;
+  /** @type {StorageTarget | undefined} The target of the presign, until something is sent to it. */
+  #unusedTarget;
+  /** @type {{ uploadUrl: string, response: StorageResponse } | undefined} The URL that the storage refused last. */
+  #refused;
 
-    /** @type {Report} Sent is not finished: 100 per cent are reached when the asset is recorded. */
-    const report = (phase, loaded = size, more) =>
-      onProgress?.({
-        id: target?.id,
-        percentage: phase === "done" ? 100 : Math.min(99, Math.floor((100 * loaded) / size)),
-        loaded,
-        phase,
-        total: size,
-        ...more,
-      });
+  /**
+   * @param {Blob} file
+   * @param {import("./index.js").UploadOptions} options
+   * @param {import("./broker.js").Broker} broker
+   * @param {UploadContext} context
+   */
+  constructor(file, options, broker, context) {
+    this.#file = file;
+    this.#options = options;
+    this.#broker = broker;
+    this.#context = context;
+    this.#fileName = fileNameOf(file);
+    this.#check = createIntegrityCheck(file, this.#fileName, options.signal);
+    this.#upload = options.resume;
+  }
 
-    const complete = () => call(`/uploads/${target.id}/complete`, "POST");
+  /**
+   * Upload the file, and return the upload with its asset.
+   *
+   * @returns {Promise<RegisteredUpload>}
+   */
+  async run() {
+    const { signal, resume } = this.#options;
+    this.#refuseUnusable();
+    this.#report("waiting", 0);
+    const release = await this.#context.acquire(signal);
+    try {
+      await this.#check();
+      const upload = resume ?? (await this.#begin());
+      return await withLock(upload.id, signal, () => this.#sendAndComplete(upload, release));
+    } finally {
+      release();
+    }
+  }
 
-    /** Whether the bytes are there, as they may be though the storage's answer was lost. */
-    const hasLanded = () =>
-      complete().then(
-        () => true,
-        (error) => {
-          // They are there, and only the asset is not recorded yet.
-          if (error.status === 202) return true;
-          if (error.code !== "file_not_uploaded") throw error;
-        },
-      );
-
-    /**
-     * Sends the bytes, and ends early if the file changes meanwhile: Firefox would wait for ever for the bytes of a
-     * file that has become shorter.
-     *
-     * @param {number} stall
-     * @param {(loaded: number) => void} onLoaded
-     */
-    const putIntact = async (stall, onLoaded) => {
-      const end = new AbortController();
-      signal?.addEventListener("abort", () => end.abort(), end);
-      const watched = async () => {
-        for (;;) {
-          await within(CHECK_EVERY, end.signal);
-          // Another program may hold the file for a moment, or the file is moved and comes back.
-          await checkIntact().catch(() => within(CHECK_EVERY, end.signal).then(checkIntact));
-        }
-      };
-      try {
-        // A slice has no type of its own that could get into the request.
-        return await Promise.race([
-          put(target, file.slice(), stall, end.signal, onLoaded),
-          watched(),
-        ]);
-      } finally {
-        end.abort();
-      }
-    };
-
-    /** @type {Parameters<import("./retry.js").Retry>[0]} */
-    const send = async (ticket, tries) => {
-      await checkIntact();
-      if (mayHaveLanded) {
-        if (await hasLanded()) return;
-        // This gives the same URL while most of its time is left.
-        const next = await call(`/uploads/${target.id}/renew`, "POST", null, ticket);
-        if (answer?.status === 403 && next.uploadUrl === target.uploadUrl)
-          throw storageFailure(answer, fileName, { retryable: false });
-        target = next;
-      }
-      mayHaveLanded = true;
-      let sent = 0;
-      // A slow link may need longer than it seemed to get rid of what is buffered.
-      answer = await putIntact(stallTimeout * (tries + 1), (loaded) => {
-        sent = loaded;
-        report("uploading", loaded);
-      });
-      await checkIntact();
-      if (answer.status >= 200 && answer.status < 300) return;
-      // Where some bytes went, there is a server.
-      const isUnreachable = !answer.status && !sent;
-      throw storageFailure(answer, fileName, {
-        hint: isUnreachable
-          ? diagnose("storage", "CORS rules", new URL(target.uploadUrl).origin)
-          : undefined,
-      });
-    };
-
-    /** @param {() => void} leave Lets the next file go. */
-    const work = async (leave) => {
-      try {
-        await retry(send, report);
-        leave();
-        report("finishing");
-        const done = await retry(complete, report, "finishing", size);
-        report("done");
-        return done;
-      } catch (/** @type {any} */ error) {
-        // Whoever signs in again can go on, so that a lost session loses no bytes.
-        const mayGoOn = error.retryable || SIGNED_OUT.includes(error.code);
-        if (mayGoOn && !signal?.aborted) error.upload = target;
-        // If this fails, the upload expires at the broker.
-        else cancel(target).catch(() => {});
-        throw error;
-      }
-    };
-
-    if (!size) throw new RefusedError(`"${fileName}" is empty.`, { code: "file_empty" });
-    if (resume && !isSameFile(file, resume))
+  /** Throw a RefusedError before any request if this file can't be uploaded here. */
+  #refuseUnusable() {
+    const { resume } = this.#options;
+    if (!this.#file.size)
+      throw new RefusedError(`"${this.#fileName}" is empty.`, { code: "file_empty" });
+    if (resume && !isSameFile(this.#file, resume))
       throw new RefusedError(
-        `"${fileName}" is another file. Choose "${resume.fileName}" as it was.`,
+        `"${this.#fileName}" is another file. Choose "${resume.fileName}" as it was.`,
         { code: "different_file" },
       );
-    if (put === putWithXhr && !globalThis.XMLHttpRequest)
-      throw new RefusedError("Uploads need XMLHttpRequest.", {
-        code: "no_xhr",
-      });
-    report("waiting", 0);
-    const leave = await takeTurn(signal);
+    if (this.#context.put === putWithXhr && !globalThis.XMLHttpRequest)
+      throw new RefusedError("Uploads need XMLHttpRequest.", { code: "no_xhr" });
+  }
+
+  /**
+   * Begin an upload at the broker, which presigns its URL.
+   *
+   * @returns {Promise<BegunUpload>}
+   */
+  async #begin() {
+    const { name, type, projectId } = this.#options;
+    /** @type {BegunUpload & StorageTarget} */
+    const upload = await this.#broker.requestRepeatedly("/uploads", {
+      method: "POST",
+      body: {
+        fileName: this.#fileName,
+        contentType: this.#file.type,
+        size: this.#file.size,
+        name: sanitize(name) || undefined,
+        type,
+        projectId,
+      },
+      idempotencyKey: createIdempotencyKey(),
+      onPause: this.#reportWaiting,
+    });
+    this.#upload = upload;
+    this.#unusedTarget = upload;
+    return upload;
+  }
+
+  /**
+   * Send the bytes, then wait until the asset is recorded.
+   *
+   * @param {BegunUpload} upload
+   * @param {() => void} release Let the next file be sent.
+   * @returns {Promise<RegisteredUpload>}
+   */
+  async #sendAndComplete(upload, release) {
     try {
-      await checkIntact();
-      const facts = { ...labels, size, contentType, fileName, name: tidy(name) || undefined };
-      target ??= await retry((ticket) => call("/uploads", "POST", facts, ticket, key), report);
-      return await locked(target.id, signal, () => work(leave));
-    } finally {
-      leave();
+      await this.#broker.retry(
+        (ticket, failures) => this.#send(ticket, failures),
+        this.#reportWaiting,
+      );
+      release();
+      this.#report("finishing");
+      const registered = await this.#broker.retry(
+        () => this.#request("complete"),
+        (pause) => this.#report("finishing", this.#file.size, pause),
+      );
+      this.#report("done");
+      return registered;
+    } catch (error) {
+      // It has all fields of an upload, unless the app gave `resume` fewer.
+      const begun = /** @type {Upload | undefined} */ (this.#upload);
+      if (mayResume(error) && !this.#options.signal?.aborted) error.upload = begun;
+      // If cancelling fails, the upload expires at the broker.
+      else this.#context.cancel(upload).catch(() => {});
+      throw error;
     }
-  };
+  }
+
+  /**
+   * Send the bytes once, unless an earlier try has stored them.
+   *
+   * @param {string | undefined} ticket
+   * @param {number} failures How often sending has failed before.
+   */
+  async #send(ticket, failures) {
+    await this.#check();
+    if (!this.#unusedTarget && (await this.#isStored())) return;
+    const target = this.#unusedTarget ?? (await this.#renewTarget(ticket));
+    this.#unusedTarget = undefined;
+    await this.#put(target, failures);
+  }
+
+  /** Whether the storage has the bytes. It may have them although its response was lost. */
+  async #isStored() {
+    try {
+      await this.#request("complete");
+      return true;
+    } catch (error) {
+      if (!(error instanceof UploadError)) throw error;
+      if (error.code === "file_not_uploaded") return false;
+      // The broker has found the bytes, and has not recorded the asset yet.
+      if (error.code === "still_registering") return true;
+      throw error;
+    }
+  }
+
+  /**
+   * Return a target for another try. The broker returns the same URL while most of its time is left.
+   *
+   * @param {string | undefined} ticket
+   * @returns {Promise<StorageTarget>}
+   */
+  async #renewTarget(ticket) {
+    /** @type {BegunUpload & StorageTarget} */
+    const renewed = await this.#request("renew", ticket);
+    if (renewed.uploadUrl === this.#refused?.uploadUrl)
+      throw storageError(this.#refused.response, this.#fileName, { retryable: false });
+    this.#upload = renewed;
+    return renewed;
+  }
+
+  /**
+   * Send the bytes to the storage, and throw if it does not store them.
+   *
+   * @param {StorageTarget} target
+   * @param {number} failures
+   */
+  async #put(target, failures) {
+    let sent = 0;
+    // A slow link may need longer than it did before to send what is buffered.
+    const stallTimeout = this.#context.stallTimeout * (failures + 1);
+    const response = await this.#putWatched(target, stallTimeout, (loaded) => {
+      sent = loaded;
+      this.#report("uploading", loaded);
+    });
+    await this.#check();
+    if (response.status >= 200 && response.status < 300) return;
+    if (response.status === 403) this.#refused = { uploadUrl: target.uploadUrl, response };
+    // If some bytes were sent, the storage can be reached.
+    const isUnreachable = !response.status && !sent;
+    // The URL is a secret, so only its origin is shown.
+    const { origin } = new URL(target.uploadUrl);
+    throw storageError(response, this.#fileName, {
+      hint: isUnreachable ? this.#context.diagnose("storage", "CORS rules", origin) : undefined,
+    });
+  }
+
+  /**
+   * Send the bytes, and give up early if the file changes: Firefox waits for ever for the bytes of a file that has
+   * become shorter.
+   *
+   * @param {StorageTarget} target
+   * @param {number} stallTimeout
+   * @param {(loaded: number) => void} onProgress
+   */
+  async #putWatched(target, stallTimeout, onProgress) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#options.signal?.addEventListener("abort", () => controller.abort(), { signal });
+    // XMLHttpRequest would send the file's type if the target's headers have none. A slice has no type.
+    const body = this.#file.slice();
+    try {
+      return await Promise.race([
+        this.#context.put(target, body, { stallTimeout, signal, onProgress }),
+        checkRepeatedly(this.#check, signal),
+      ]);
+    } finally {
+      controller.abort();
+    }
+  }
+
+  /**
+   * @param {"complete" | "renew"} action
+   * @param {string} [ticket]
+   */
+  #request(action, ticket) {
+    return this.#broker.request(`/uploads/${this.#upload?.id}/${action}`, {
+      method: "POST",
+      ticket,
+    });
+  }
+
+  /** @param {Pause} pause */
+  #reportWaiting = (pause) => this.#report("waiting", 0, pause);
+
+  /**
+   * Report a phase. The percentage reaches 100 only when the asset is recorded, which may be long after the last byte.
+   *
+   * @param {import("./index.js").Phase} phase
+   * @param {number} [loaded] All bytes by default.
+   * @param {Pause} [pause]
+   */
+  #report(phase, loaded = this.#file.size, pause) {
+    const total = this.#file.size;
+    const sent = Math.floor((100 * loaded) / total);
+    this.#options.onProgress?.({
+      id: this.#upload?.id,
+      percentage: phase === "done" ? 100 : Math.min(99, sent),
+      loaded,
+      phase,
+      total,
+      ...pause,
+    });
+  }
+}
+
+/**
+ * Whether the upload can be resumed after this error.
+ *
+ * @param {unknown} error
+ * @returns {error is UploadError}
+ */
+const mayResume = (error) =>
+  error instanceof UploadError && (error.retryable || SIGNED_OUT_CODES.has(error.code));

@@ -1,13 +1,13 @@
 /**
- * Returns the URL as a browser reads it, without spaces around it; nothing if the text is no full URL of the web.
+ * Return the URL as a browser parses it, without spaces around it, or undefined if the text is no http or https URL.
  *
- * @param {string | URL} text
+ * @param {string | URL | undefined} text
  */
 export function parseWebUrl(text) {
   try {
-    const url = new URL(text);
-    if (/^https?:/.test(url.href)) return url;
+    const url = new URL(text ?? "");
+    return /^https?:$/.test(url.protocol) ? url : undefined;
   } catch {
-    // It is no URL at all.
+    return undefined;
   }
 }

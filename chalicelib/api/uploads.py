@@ -43,7 +43,7 @@ _NOT_PRESIGNED = (
     sync_errors.UpstreamRefused,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
-_LINE = (errors.WaitingInLine, errors.LineFull)
+_LINE = (errors.RateLimited, errors.QueueFull)
 _ENDED = (UploadCancelled, UploadExpired)
 
 routes = Routes[Broker](__name__)

@@ -148,7 +148,7 @@ class QuotaExceeded(RequestError):
 
 
 class RateLimited(RequestError):
-    """So much is being registered, by the caller or by all, that this has to wait."""
+    """Too much is asked of Sync, by the caller or by all, so that this has to wait."""
 
     status = 429
     code = "rate_limited"
@@ -156,21 +156,12 @@ class RateLimited(RequestError):
     retryable = True
 
 
-class WaitingInLine(RequestError):
-    """Others are before the caller, who is promised a turn."""
-
-    status = 429
-    code = "waiting_in_line"
-    title = "It is not your turn yet"
-    retryable = True
-
-
-class LineFull(RequestError):
-    """So many wait that the caller can't be promised a turn in reasonable time."""
+class QueueFull(RequestError):
+    """So many callers wait that no time can be promised."""
 
     status = 503
-    code = "line_full"
-    title = "Too many are waiting"
+    code = "queue_full"
+    title = "Too many requests are waiting"
     retryable = True
 
 

@@ -123,8 +123,8 @@ class Line:
             What `take` makes a place of. Nothing is taken yet.
 
         Raises:
-            WaitingInLine: There is no place now; a turn is promised.
-            LineFull: Not even a turn can be promised.
+            RateLimited: There is no place now; a turn is promised.
+            QueueFull: Not even a turn can be promised.
             StoreUnavailable: Nobody knows; then nobody is let through, because each container
                 alone would let the whole budget through.
         """
@@ -152,8 +152,8 @@ class Line:
         """Take a place, held until it is free. Whoever returns from here sends one presign at once.
 
         Raises:
-            WaitingInLine: Others were faster.
-            LineFull: As above.
+            RateLimited: Others were faster.
+            QueueFull: As above.
             StoreUnavailable: As for `enter`.
         """
         if not isinstance(opening, _Entered):
@@ -318,31 +318,31 @@ class Line:
             wait_seconds=0 if free else line.wait(caller) / 1000,
         )
 
-    def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.WaitingInLine:
+    def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.RateLimited:
         seconds = (at - policy.LEAD - self._clock.now()) / 1000
         fields: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
         if turn is not None:
             fields["position"] = turn.position
-        return errors.WaitingInLine(
+        return errors.RateLimited(
             f"Many uploads are starting. Yours can start {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
             fields=fields,
         )
 
-    def _come_again(self, opens_at: int) -> errors.WaitingInLine:
+    def _come_again(self, opens_at: int) -> errors.RateLimited:
         seconds = (opens_at - self._clock.now()) / 1000
-        return errors.WaitingInLine(
+        return errors.RateLimited(
             f"Many uploads are starting. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
         )
 
-    def _full(self, opens_at: int) -> errors.LineFull:
+    def _full(self, opens_at: int) -> errors.QueueFull:
         # They must not all come back in one moment.
         later = secrets.randbelow(self._budget.max_wait // 10 + 1)
         seconds = (opens_at + later - self._clock.now()) / 1000
-        return errors.LineFull(
+        return errors.QueueFull(
             f"Too many uploads are waiting to start. Try again {wording.wait(seconds)}.",
             retry_after=seconds,
             headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),

@@ -2,7 +2,7 @@ import type { Progress, RegisteredUpload, UploadError, Uploader, UploadOptions }
 
 export interface UseUploadOptions {
   uploader: Uploader;
-  /** These are called even if the component is gone meanwhile. An abort calls only `onSettled`. */
+  /** The callbacks are called even if the component has been unmounted. An abort calls only `onSettled`. */
   onSuccess?: ((data: RegisteredUpload, file: Blob) => void) | undefined;
   onError?: ((error: UploadError, file: Blob) => void) | undefined;
   onSettled?:
@@ -17,11 +17,11 @@ interface State {
   isPending: boolean;
   isSuccess: boolean;
   isError: boolean;
-  /** The file that was given to `mutate`. */
+  /** The file that was passed to `mutate`. */
   variables: Blob | undefined;
   data: RegisteredUpload | undefined;
   error: UploadError | null;
-  /** The last that was told of the upload. */
+  /** The last progress of the upload. */
   progress: Progress | undefined;
 }
 
@@ -70,19 +70,19 @@ interface Failure extends State {
   error: UploadError;
 }
 
-/** What a component shows: after a second `mutate`, the second upload. */
+/** The state that a component shows: after a second `mutate`, that of the second upload. */
 export type UploadState = Idle | Pending | Success | Failure;
 
 export type UseUploadResult = UploadState & {
-  /** Uploads the file; how it ends is told by the state and the callbacks. */
+  /** Upload the file. The state and the callbacks report the result. */
   mutate: Mutate<void>;
-  /** Uploads the file, and settles with it. */
+  /** Upload the file, and return a promise of the result. */
   mutateAsync: Mutate<Promise<RegisteredUpload>>;
-  /** Stops whatever this hook has begun; it is idle again, and `mutateAsync` rejects with an `AbortError`. */
+  /** Abort all uploads of this hook. Its state is idle again, and `mutateAsync` rejects with an `AbortError`. */
   abort: (reason?: unknown) => void;
-  /** Forgets what is shown. What runs goes on; it also does when the component goes. */
+  /** Return the state to idle. A running upload continues, as it does when the component is unmounted. */
   reset: () => void;
 };
 
-/** One upload at a time, in the words of TanStack Query's `useMutation`. */
+/** Upload files and show one upload at a time, with the names of TanStack Query's `useMutation`. */
 export declare function useUpload(options: UseUploadOptions): UseUploadResult;

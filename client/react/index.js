@@ -3,7 +3,20 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { AbortError, UploadError } from "../index.js";
 
-/** @type {import("./index.js").UploadState} */
+/**
+ * @typedef {import("../index.js").UploadOptions} UploadOptions
+ * @typedef {import("../index.js").RegisteredUpload} RegisteredUpload
+ * @typedef {import("./index.js").UploadState} UploadState
+ * @typedef {import("./index.js").UseUploadOptions} UseUploadOptions
+ *
+ * @typedef {object} Hook The state of one component's hook.
+ * @property {{ current: UseUploadOptions }} latest The options of the last rendering.
+ * @property {{ current: Set<AbortController> }} running
+ * @property {{ current: AbortController | undefined }} shown The upload on the screen.
+ * @property {(update: (last: UploadState) => UploadState) => void} setState
+ */
+
+/** @type {UploadState} */
 const IDLE = {
   status: "idle",
   isIdle: true,
@@ -17,28 +30,26 @@ const IDLE = {
 };
 
 /**
- * Uploads the file, and shows how it stands for as long as no other upload is shown.
+ * Upload the file, and show its state until another upload is shown.
  *
- * @param {{
- *   latest: { current: import("./index.js").UseUploadOptions },
- *   running: { current: Set<AbortController> },
- *   shown: { current: AbortController | undefined },
- *   setState: (change: (last: import("./index.js").UploadState) => any) => void,
- * }} hook
+ * @param {Hook} hook
  * @param {Blob} file
- * @param {import("../index.js").UploadOptions} [options]
+ * @param {UploadOptions} [options]
+ * @returns {Promise<RegisteredUpload>}
  */
 async function uploadShown(hook, file, { signal, onProgress, ...rest } = {}) {
   const controller = new AbortController();
   hook.running.current.add(controller);
   hook.shown.current = controller;
-  /** @param {object} change */
+  /** @param {Partial<UploadState>} change */
   const show = (change) => {
-    if (hook.shown.current === controller) hook.setState((last) => ({ ...last, ...change }));
+    if (hook.shown.current !== controller) return;
+    hook.setState((last) => /** @type {UploadState} */ ({ ...last, ...change }));
   };
   show({ ...IDLE, status: "pending", isIdle: false, isPending: true, variables: file });
+  /** @type {RegisteredUpload | undefined} */
   let data;
-  /** @type {any} */
+  /** @type {UploadError | null} */
   let error = null;
   try {
     data = await hook.latest.current.uploader.upload(file, {
@@ -50,19 +61,30 @@ async function uploadShown(hook, file, { signal, onProgress, ...rest } = {}) {
       },
     });
     show({ status: "success", isPending: false, isSuccess: true, data });
-  } catch (/** @type {any} */ cause) {
-    error = cause;
-    // The user knows of an abort: it is no failure to show.
+  } catch (thrown) {
+    error = /** @type {UploadError} */ (thrown);
+    // The user knows of an abort, so it is not shown as a failure.
     const isAbort = error instanceof AbortError;
     show(isAbort ? IDLE : { status: "error", isPending: false, isError: true, error });
   }
   hook.running.current.delete(controller);
-  const { onSuccess, onError, onSettled } = hook.latest.current;
-  if (data) onSuccess?.(data, file);
-  else if (!(error instanceof AbortError)) onError?.(error, file);
-  onSettled?.(data, error, file);
+  callBack(hook.latest.current, file, data, error);
   if (data) return data;
   throw error;
+}
+
+/**
+ * Call the component's callbacks for an upload that has ended.
+ *
+ * @param {UseUploadOptions} options
+ * @param {Blob} file
+ * @param {RegisteredUpload | undefined} data
+ * @param {UploadError | null} error
+ */
+function callBack({ onSuccess, onError, onSettled }, file, data, error) {
+  if (data) onSuccess?.(data, file);
+  else if (error && !(error instanceof AbortError)) onError?.(error, file);
+  onSettled?.(data, error, file);
 }
 
 /** @type {typeof import("./index.js").useUpload} */
@@ -72,12 +94,12 @@ export function useUpload(options) {
   useEffect(() => {
     latest.current = options;
   });
-  // What a second `mutate` or `reset` took off the screen still runs, and can be aborted.
+  // An upload that a second `mutate` or `reset` took off the screen continues, and can be aborted.
   const running = useRef(/** @type {Set<AbortController>} */ (new Set()));
   const shown = useRef(/** @type {AbortController | undefined} */ (undefined));
 
   const mutateAsync = useCallback(
-    /** @type {import("./index.js").Mutate<Promise<import("../index.js").RegisteredUpload>>} */
+    /** @type {import("./index.js").Mutate<Promise<RegisteredUpload>>} */
     (file, more) => uploadShown({ latest, running, shown, setState }, file, more),
     [],
   );
@@ -86,7 +108,7 @@ export function useUpload(options) {
     /** @type {import("./index.js").Mutate<void>} */
     (file, more) => {
       mutateAsync(file, more).catch((error) => {
-        // It is in the hook's state already; what else was thrown is a defect of the app's.
+        // The hook's state has an UploadError already. Any other error is a defect of the app.
         if (!(error instanceof UploadError)) throw error;
       });
     },

@@ -1,16 +1,23 @@
 import { BasePlugin } from "@uppy/core";
 import { AbortError, RefusedError } from "../index.js";
 
-/** @typedef {import("@uppy/core").UppyFile<any, any>} UppyFile */
+/**
+ * @typedef {import("@uppy/core").Meta} Meta
+ * @typedef {import("@uppy/core").Body} Body
+ * @typedef {import("@uppy/core").UppyFile<Meta, Body>} UppyFile
+ * @typedef {import("../index.js").UploadError} UploadError
+ * @typedef {import("./index.js").SyncUploadOptions} SyncUploadOptions
+ * @typedef {NonNullable<import("../index.js").UploadOptions["resume"]>} BegunUpload
+ */
 
-/** @extends {BasePlugin<import("./index.js").SyncUploadOptions<any, any>, any, any>} */
+/** @extends {BasePlugin<SyncUploadOptions, Meta, Body>} */
 export class SyncUpload extends BasePlugin {
-  /** @type {Map<string, AbortController>} What is being uploaded, by the file's id. */
+  /** @type {Map<string, AbortController>} The controllers of running uploads, by the file's id. */
   #running = new Map();
 
   /**
-   * @param {import("@uppy/core").Uppy<any, any>} uppy
-   * @param {import("./index.js").SyncUploadOptions<any, any>} options
+   * @param {import("@uppy/core").Uppy<Meta, Body>} uppy
+   * @param {SyncUploadOptions} options
    */
   constructor(uppy, options) {
     super(uppy, options);
@@ -33,7 +40,7 @@ export class SyncUpload extends BasePlugin {
   #abort = (/** @type {{ id: string }} */ { id }) => this.#running.get(id)?.abort();
 
   #uploadAll = async (/** @type {string[]} */ ids) => {
-    // Uppy hands over what is there already once more when other files are retried.
+    // When files are retried, Uppy passes those that have been uploaded already once more.
     const files = this.uppy
       .getFilesByIds(ids)
       .filter(({ error, progress }) => !error && !progress.uploadComplete);
@@ -42,50 +49,70 @@ export class SyncUpload extends BasePlugin {
   };
 
   /**
-   * Remembers at the file what the broker has begun for it, or nothing more. Golden Retriever keeps it over
-   * a reload, with the file itself.
+   * Store the upload that the broker has begun with the file, or forget it. Golden Retriever keeps it over a reload,
+   * together with the file.
    *
    * @param {string} fileId
-   * @param {import("../index.js").UploadOptions["resume"]} [syncUpload]
+   * @param {BegunUpload} [syncUpload]
    */
   #remember(fileId, syncUpload) {
-    // It may have been removed.
+    // The user may have removed the file.
     if (this.uppy.getFile(fileId)) this.uppy.setFileState(fileId, { syncUpload });
   }
 
-  #upload = async (/** @type {UppyFile & { syncUpload?: any }} */ file) => {
+  /**
+   * @param {UppyFile} file
+   * @param {import("../index.js").Progress} progress
+   */
+  #reportProgress(file, { loaded, total }) {
+    this.uppy.emit("upload-progress", file, {
+      uploadStarted: file.progress.uploadStarted ?? Date.now(),
+      // Uppy shows a file as complete when all bytes are sent, but its asset is recorded only at "upload-success".
+      bytesUploaded: Math.min(loaded, Math.floor(total * 0.99)),
+      bytesTotal: total,
+    });
+  }
+
+  /**
+   * Upload the file's content, and remember the upload as soon as the broker has begun it.
+   *
+   * @param {UppyFile & { syncUpload?: BegunUpload }} file
+   * @param {AbortSignal} signal
+   */
+  #send(file, signal) {
     const { uploader, labels = ({ meta }) => ({ name: meta.name }) } = this.opts;
+    const content = contentOf(file);
+    const { name: fileName, size } = content;
+    /** @type {string | undefined} */
+    let knownId;
+    return uploader.upload(content, {
+      ...labels(file),
+      signal,
+      // An earlier try or an earlier page may have begun an upload.
+      resume: file.syncUpload,
+      onProgress: (progress) => {
+        const { id } = progress;
+        if (id && id !== knownId) this.#remember(file.id, { id, fileName, size });
+        knownId = id;
+        this.#reportProgress(file, progress);
+      },
+    });
+  }
+
+  #upload = async (/** @type {UppyFile} */ file) => {
     const controller = new AbortController();
     this.#running.set(file.id, controller);
-    /** @type {string | undefined} */
-    let known;
     try {
-      const content = contentOf(file);
-      const { name: fileName, size } = content;
-      const upload = await uploader.upload(content, {
-        ...labels(file),
-        signal: controller.signal,
-        // What an earlier try had begun, or an earlier page.
-        resume: file.syncUpload,
-        onProgress: ({ loaded, total, id }) => {
-          if (id && id !== known) this.#remember(file.id, { id, fileName, size });
-          known = id;
-          this.uppy.emit("upload-progress", file, {
-            uploadStarted: file.progress.uploadStarted ?? Date.now(),
-            // Uppy takes all bytes for the end, yet the asset is not recorded before "upload-success".
-            bytesUploaded: Math.min(loaded, Math.floor(total * 0.99)),
-            bytesTotal: total,
-          });
-        },
-      });
+      const upload = await this.#send(file, controller.signal);
       const { url } = upload.asset;
       this.uppy.emit("upload-success", file, {
         status: 200,
         body: upload,
         ...(url && { uploadURL: url }),
       });
-    } catch (/** @type {any} */ error) {
-      // What can't go on is begun anew by another try.
+    } catch (thrown) {
+      const error = /** @type {UploadError} */ (thrown);
+      // If the upload can't be resumed, another try begins a new one.
       if (!error.upload) this.#remember(file.id);
       if (!(error instanceof AbortError))
         this.uppy.emit("upload-error", file, error, { status: error.status ?? 0 });
@@ -96,7 +123,7 @@ export class SyncUpload extends BasePlugin {
 }
 
 /**
- * The file under the name that Uppy knows, which a Blob has not.
+ * Return the file with the name that it has in Uppy, since a Blob has none.
  *
  * @param {UppyFile} file
  * @returns {File}
@@ -107,6 +134,6 @@ function contentOf({ data, name, type, isRemote }) {
       code: "not_a_local_file",
     });
   if (data instanceof File && data.name === name) return data;
-  // This refers to the bytes, and copies none.
+  // The new file refers to the same bytes, and copies none.
   return new File([data], name, { type: data.type || type });
 }

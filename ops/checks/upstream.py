@@ -189,7 +189,7 @@ def _admit(patient: Patient, line: Line) -> None:
     while True:
         try:
             line.take(line.enter(CALLER, ticket))
-        except errors.WaitingInLine as error:
+        except errors.RateLimited as error:
             wait = max(error.retry_after or 0, 0.5)
             if patient.now() + wait > deadline:
                 raise

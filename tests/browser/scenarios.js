@@ -70,25 +70,25 @@ export const SCENARIOS = {
     await stage.arrived(paths);
   },
 
-  async "a line before the broker"(stage) {
+  async "a queue before the broker"(stage) {
     const path = stage.sample("sample.mp4");
-    const inLine = (ticket, position) => ({
+    const queued = (ticket, position) => ({
       answer: {
         status: 429,
         headers: { "Retry-After": "1", "Content-Type": "application/problem+json" },
-        body: { code: "waiting_in_line", retryable: true, ticket, position, detail: "In line." },
+        body: { code: "rate_limited", retryable: true, ticket, position, detail: "In the queue." },
       },
     });
-    stage.network.order(BEGIN, inLine("ticket-1", 2));
-    stage.network.order(BEGIN, inLine("ticket-2", 1));
+    stage.network.order(BEGIN, queued("ticket-1", 2));
+    stage.network.order(BEGIN, queued("ticket-2", 1));
     await stage.start([path]);
     const [told] = await stage.arrived([path]);
     const pauses = told.events.filter(({ error }) => error);
     assert.deepEqual(
       pauses.map(({ phase, wait, kind }) => [phase, wait, kind]),
       [
-        ["waiting", 1, "LineError"],
-        ["waiting", 1, "LineError"],
+        ["waiting", 1, "RateLimitError"],
+        ["waiting", 1, "RateLimitError"],
       ],
     );
     const begun = stage.network.passed.filter(

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
-import { within } from "../../client/abort.js";
 import { AbortError, UploadError } from "../../client/index.js";
+import { TIMED_OUT, withTimeout } from "../../client/timing.js";
 import { test } from "../bounded.js";
-import { failureOf, setBench } from "./server.js";
+import { failureOf, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
-const bench = setBench();
+const bench = setUpUploader();
 
 let server;
 async function start(overrides = {}, getToken = "token-1") {
@@ -19,7 +19,7 @@ async function start(overrides = {}, getToken = "token-1") {
   return started.uploader;
 }
 
-/** Uploads, aborts while the route is being answered, and gives the error. */
+/** Upload, abort while the server handles the route, and return the error. */
 async function abortDuring(route) {
   const controller = new AbortController();
   const uploader = await start({
@@ -36,13 +36,13 @@ function assertAborted(error) {
   );
 }
 
-test("a signal that is aborted already sends nothing", async () => {
+test("an upload with an aborted signal sends nothing", async () => {
   const uploader = await start();
   assertAborted(await failureOf(uploader.upload(file, { signal: AbortSignal.abort("Enough.") })));
   assert.deepEqual(server.routes(), []);
 });
 
-test("an abort ends the wait for a token that knows no signals", async () => {
+test("an abort ends the wait for a getToken that ignores its signal", async () => {
   const controller = new AbortController();
   const uploader = await start({}, () => {
     controller.abort("Enough.");
@@ -52,7 +52,7 @@ test("an abort ends the wait for a token that knows no signals", async () => {
   assert.deepEqual(server.routes(), []);
 });
 
-test("the token function gets the signal", async () => {
+test("getToken gets the signal", async () => {
   const { signal } = new AbortController();
   let seen;
   const uploader = await start({}, (context) => {
@@ -63,7 +63,7 @@ test("the token function gets the signal", async () => {
   assert.equal(seen, signal);
 });
 
-test("an abort during the presign stops there", async () => {
+test("an abort during the presign sends no further request", async () => {
   assertAborted(await abortDuring("POST /uploads"));
   assert.deepEqual(server.routes(), [BEGIN]);
 });
@@ -74,12 +74,12 @@ test("an abort during the PUT cancels the upload at the broker and completes not
   assert.ok(!server.routes().includes(COMPLETE));
 });
 
-test("an abort while complete runs cancels the upload at the broker", async () => {
+test("an abort during complete cancels the upload at the broker", async () => {
   assertAborted(await abortDuring(COMPLETE));
   await server.arrival(CANCEL);
 });
 
-test("an abort ends a pause between two questions", async () => {
+test("an abort ends the pause before the next complete", async () => {
   const controller = new AbortController();
   const uploader = await start({
     [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }],
@@ -91,7 +91,7 @@ test("an abort ends a pause between two questions", async () => {
   await server.arrival(CANCEL);
 });
 
-test("a cancel that the broker refuses changes nothing about the abort", async () => {
+test("an abort whose cancel the broker refuses is still an AbortError", async () => {
   const controller = new AbortController();
   const uploader = await start({
     [PUT]: [{ before: () => new Promise(() => controller.abort("Enough.")) }],
@@ -101,15 +101,18 @@ test("a cancel that the broker refuses changes nothing about the abort", async (
   await server.arrival(CANCEL);
 });
 
-for (const promise of [undefined, Promise.resolve("done")]) {
-  test(`a wait ${promise ? "for a promise" : "of some time"} leaves no listener behind`, async () => {
+for (const [how, promise, result] of [
+  ["times out", new Promise(() => {}), TIMED_OUT],
+  ["gets its result", Promise.resolve("done"), "done"],
+]) {
+  test(`a wait that ${how} leaves no listener behind`, async () => {
     const { signal } = new AbortController();
-    assert.equal(await within(0, signal, promise), promise && "done");
+    assert.equal(await withTimeout(promise, 0, signal), result);
     assert.deepEqual(getEventListeners(signal, "abort"), []);
   });
 }
 
-test("an abort out of the progress callback stops at once", async () => {
+test("an abort in the progress callback stops the upload at once", async () => {
   for (const phase of ["waiting", "uploading", "finishing"]) {
     const controller = new AbortController();
     const uploader = await start();
@@ -122,7 +125,7 @@ test("an abort out of the progress callback stops at once", async () => {
   }
 });
 
-test("an abort of the pause before a retry sends nothing more", async () => {
+test("an abort during the pause before a retry sends no further request", async () => {
   const controller = new AbortController();
   const uploader = await start({
     [BEGIN]: [{ status: 429, body: {}, headers: { "Retry-After": "60" } }],
@@ -132,7 +135,7 @@ test("an abort of the pause before a retry sends nothing more", async () => {
   assert.deepEqual(server.routes(), [BEGIN]);
 });
 
-test("an abort reaches pending, assets, limits and public URLs as well", async () => {
+test("an abort also ends pending, assets, limits and registerUrl", async () => {
   const signal = AbortSignal.abort("Enough.");
   const uploader = await start();
   for (const call of [
@@ -145,7 +148,7 @@ test("an abort reaches pending, assets, limits and public URLs as well", async (
   assert.deepEqual(server.routes(), []);
 });
 
-test("an abort whose reason is null is an abort as well", async () => {
+test("an abort whose reason is null is an AbortError", async () => {
   const uploader = await start();
   const error = await failureOf(uploader.upload(file, { signal: AbortSignal.abort(null) }));
   assert.equal(error.code, "aborted");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createUploader } from "../../client/index.js";
 import { afterEach, test } from "../bounded.js";
-import { startServer } from "./server.js";
+import { problem, startServer } from "./server.js";
 
 let server;
 afterEach(() => server.stop());
@@ -19,7 +19,7 @@ test("a public URL is registered by one request", async () => {
   assert.deepEqual(JSON.parse(server.requests[0].body), { url, type: "VIDEO", name: "Talk" });
 });
 
-test("a public URL is asked for by the same key until its outcome is known", async () => {
+test("a public URL is registered with the same key until its outcome is known", async () => {
   const uploader = await start({
     "POST /assets": [
       { cut: true },
@@ -36,18 +36,30 @@ test("a public URL is asked for by the same key until its outcome is known", asy
   assert.equal(new Set(keys).size, 1);
 });
 
-test("what is undefined is not asked for", async () => {
+test("a registration of a public URL sends the rate limiter's ticket back", async () => {
+  const uploader = await start({
+    "POST /assets": [
+      problem(429, "rate_limited", { ticket: "t-1" }, { "Retry-After": "0" }),
+      { status: 201, body: { asset: { id: "c" } } },
+    ],
+  });
+  await uploader.registerUrl({ url: "https://media.example/t.mp4", type: "VIDEO" });
+  const tickets = server.at("POST /assets").map(({ headers }) => headers["upload-ticket"]);
+  assert.deepEqual(tickets, [undefined, "t-1"]);
+});
+
+test("an undefined option is left out of the query of assets", async () => {
   const uploader = await start({ "GET /assets?limit=3": [{ body: { items: [] } }] });
   assert.deepEqual(await uploader.assets({ limit: 3, cursor: undefined }), { items: [] });
 });
 
-test("a page of assets is asked for by limit and cursor", async () => {
+test("a page of assets is requested with limit and cursor", async () => {
   const page = { items: [], nextCursor: "next" };
   const uploader = await start({ "GET /assets?limit=2&cursor=a%2Bb": [{ body: page }] });
   assert.deepEqual(await uploader.assets({ limit: 2, cursor: "a+b" }), page);
 });
 
-test("limits are the broker's answer", async () => {
+test("limits returns the broker's response", async () => {
   const uploader = await start({ "GET /limits": [{ body: { maxUploadBytes: 5 } }] });
   assert.deepEqual(await uploader.limits(), { maxUploadBytes: 5 });
 });

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
-const start = setBench();
+const start = setUpUploader();
 const files = (count) =>
   Array.from({ length: count }, (_, n) => new File([`bytes ${n}`], "t.mp4", { type: "video/mp4" }));
 
-/** A script's answer that holds on until it is let go, and how many were held at once at most. */
+/** Return a response that waits for `release`, and counts in `most` how many requests waited at once. */
 function gate() {
   let open = 0;
   const seen = { most: 0, release: () => {} };
@@ -35,7 +35,7 @@ for (const [concurrency, expected] of [
     const { server, uploader } = await start({ [PUT]: [{ before, body: "" }] }, { concurrency });
     const uploads = Promise.all(files(7).map((file) => uploader.upload(file)));
     await server.arrival(PUT, expected);
-    // Whoever comes next would have come by now.
+    // A further file would have arrived by now.
     await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal(server.at(PUT).length, expected);
     assert.equal(server.at(BEGIN).length, expected);
@@ -44,7 +44,7 @@ for (const [concurrency, expected] of [
   });
 }
 
-test("files go in the order in which they were given", async () => {
+test("files are sent in the order of the calls", async () => {
   const { server, uploader } = await start({}, { concurrency: 1 });
   await Promise.all(files(5).map((file) => uploader.upload(file)));
   assert.deepEqual(
@@ -53,7 +53,7 @@ test("files go in the order in which they were given", async () => {
   );
 });
 
-test("a registration that takes its time keeps no other file waiting", async () => {
+test("a slow registration does not delay the next file", async () => {
   const { before, release } = gate();
   const { server, uploader } = await start(
     { [COMPLETE]: [{ before, body: { asset: { id: "a" } } }] },
@@ -65,7 +65,7 @@ test("a registration that takes its time keeps no other file waiting", async () 
   await uploads;
 });
 
-test("a file that fails makes room for the next", async () => {
+test("a file that fails lets the next one be sent", async () => {
   const { uploader } = await start(
     { [BEGIN]: [problem(422, "invalid_input")] },
     { concurrency: 1 },
@@ -74,7 +74,7 @@ test("a file that fails makes room for the next", async () => {
     assert.equal(error.code, "invalid_input");
 });
 
-test("a file that is aborted while it waits for its turn takes no room and sends nothing", async () => {
+test("a file that is aborted while it waits is not sent, and the next one is", async () => {
   const { before, release } = gate();
   const { server, uploader } = await start({ [PUT]: [{ before, body: "" }] }, { concurrency: 1 });
   const [first, second, third] = files(3);
@@ -93,7 +93,7 @@ test("a file that is aborted while it waits for its turn takes no room and sends
   );
 });
 
-test("whoever waits for a turn is told to be waiting", async () => {
+test("a file that waits for others reports the phase waiting", async () => {
   const { before, release } = gate();
   const { server, uploader } = await start({ [PUT]: [{ before, body: "" }] }, { concurrency: 1 });
   const [first, second] = files(2);

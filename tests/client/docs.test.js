@@ -7,18 +7,18 @@ import { compileScript, parse } from "vue/compiler-sfc";
 import { fileNameOf } from "../../client/names.js";
 import { test } from "../bounded.js";
 import { blockOf, blocks, codeOf, page, section } from "./client-page.js";
-import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setPages } from "./page.js";
+import { BEGIN, bundle, CANCEL, choose, held, PUT, REFUSAL, setUpPages } from "./page.js";
 import { goodScripts, problem } from "./server.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const types = await readFile(`${ROOT}/client/index.d.ts`, "utf8");
-const open = setPages();
+const open = setUpPages();
 
-/** The code asks the test's own server. */
+/** Return the code with the test's own server as the broker. */
 const local = (code) => code.replace('"https://uploads-api.example.com"', "location.origin");
 const uploader = { "./uploader": local(codeOf("uploader")) };
 
-/** The rows of a section's tables, by the name in the first cell. */
+/** Return the second cells of a section's tables, by the name in the first cell. */
 const rows = (title) =>
   Object.fromEntries(
     [...section(title).matchAll(/^\| `(.*?)` \| (.*?) \|/gm)].map(([, name, second]) => [
@@ -27,7 +27,7 @@ const rows = (title) =>
     ]),
   );
 
-/** The names of an interface's members, as the types have them. */
+/** Return the names of an interface's fields. */
 function members(name) {
   const body = types
     .split(`interface ${name} `)[1]
@@ -36,23 +36,23 @@ function members(name) {
   return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member]) => member);
 }
 
-test("every option of createUploader is told with its default", async () => {
-  const told = rows("Options of `createUploader`");
-  assert.deepEqual(Object.keys(told), members("UploaderOptions"));
+test("the page lists every option of createUploader with its default", async () => {
+  const listed = rows("Options of `createUploader`");
+  assert.deepEqual(Object.keys(listed), members("UploaderOptions"));
   const source = await readFile(`${ROOT}/client/uploader.js`, "utf8");
   const [, defaults] = source.match(/const \{(.*)\} = options/);
   const found = [...defaults.matchAll(/(\w+) = (\d+)/g)];
   assert.equal(found.length, 3);
-  for (const [, name, value] of found) assert.equal(told[name], `\`${value}\``);
+  for (const [, name, value] of found) assert.equal(listed[name], `\`${value}\``);
 });
 
-test("every option of upload is told", () => {
+test("the page lists every option of upload", () => {
   const names = [...members("Labels"), ...members("UploadOptions")];
   assert.deepEqual(Object.keys(rows("Options of `upload(file, options)`")).sort(), names.sort());
 });
 
-test("every class of errors, and every code of the client, is told", async () => {
-  const told = Object.keys(rows("Errors"));
+test("the page lists every class of errors and every code of the client", async () => {
+  const listed = Object.keys(rows("Errors"));
   const source = await Promise.all(
     (await readdir(`${ROOT}/client`, { recursive: true }))
       .filter((name) => name.endsWith(".js"))
@@ -60,7 +60,7 @@ test("every class of errors, and every code of the client, is told", async () =>
   ).then((modules) => modules.join("\n"));
   const classes = [...source.matchAll(/export class (\w+Error)/g)].map(([, name]) => name);
   assert.equal(classes.length, 6);
-  for (const name of classes) assert.ok(told.includes(name), name);
+  for (const name of classes) assert.ok(listed.includes(name), name);
   const codes = [...source.matchAll(/\bcode(?::| =) ([^\n]*)/g)].flatMap(([, value]) =>
     [...value.matchAll(/"(\w+)"/g)].map(([, code]) => code),
   );
@@ -75,7 +75,7 @@ test("every class of errors, and every code of the client, is told", async () =>
     "hint",
     "upload",
   ];
-  const rest = told.filter((name) => !classes.includes(name) && !members.includes(name));
+  const rest = listed.filter((name) => !classes.includes(name) && !members.includes(name));
   assert.deepEqual(rest.sort(), [...new Set(codes)].sort());
   for (const code of codes) assert.ok(types.includes(`\`${code}\``), `${code} is not in the types`);
 });
@@ -96,20 +96,20 @@ const OTHERS = ["clerk", "supabase", "better-auth"];
 const LOADERS = { js: "jsx", jsx: "jsx", ts: "ts", vue: "ts", svelte: "ts" };
 
 for (const [index, { language, role, code }] of blocks.entries()) {
-  // Other services' packages are not installed here.
+  // The packages of other services are not installed here.
   if (["sh", "html"].includes(language) || OTHERS.includes(role)) continue;
-  test(`block ${index + 1}, in ${language}, imports what there is`, async () => {
+  test(`block ${index + 1}, in ${language}, imports modules that exist`, async () => {
     const script = code.match(/<script.*?>\n([\s\S]*)<\/script>/)?.[1] ?? code;
     assert.ok((await bundle(script, uploader, LOADERS[language])).length > 0);
   });
 }
 
-test("a block that imports what is not there would fail", async () => {
+test("a block that imports a missing name fails", async () => {
   const wrong = 'import { upload } from "sync-upload-broker-client"; upload();';
   await assert.rejects(bundle(wrong), /No matching export/);
 });
 
-test("the quick start says so where the backend gives no token", async () => {
+test("the quick start reports that the backend returns no token", async () => {
   const code = local(codeOf("quick-start"));
   const html = '<input type="file"><output></output>';
   const {
@@ -124,7 +124,7 @@ test("the quick start says so where the backend gives no token", async () => {
   assert.equal(server.at(BEGIN).length, 0);
 });
 
-test("with the sandbox's token an uploader asks the broker", async () => {
+test("the sandbox's block sends the sandbox's token to the broker", async () => {
   const code = codeOf("sandbox")
     .replace('"http://127.0.0.1:8000"', "location.origin")
     .replace("http://127.0.0.1:8080", "");
@@ -136,7 +136,7 @@ test("with the sandbox's token an uploader asks the broker", async () => {
   assert.equal(server.at("GET /limits")[0].headers.authorization, "Bearer token-2");
 });
 
-test("the plain recipe uploads with one bar for each file, and tells its asset's id or its error", async () => {
+test("the plain recipe shows a bar for each file, then the asset's id or the error", async () => {
   const refused = { status: 422, body: { code: "invalid_input", detail: "No." } };
   const overrides = (url) => ({ [BEGIN]: [goodScripts(url)[BEGIN][0], refused] });
   const opened = await open(blockOf("Plain"), overrides, uploader, blockOf("Plain", "html"));
@@ -221,7 +221,7 @@ for (const [framework, component, mount] of [
   });
 }
 
-test("the Uppy recipe uploads, and tells the asset's id", async () => {
+test("the Uppy recipe uploads, and logs the asset's id", async () => {
   const opened = await open(`${blockOf("Uppy")}\nwindow.uppy = uppy;`, {}, uploader);
   const { page: tab } = opened;
   const lines = [];
@@ -235,7 +235,7 @@ test("the Uppy recipe uploads, and tells the asset's id", async () => {
   assert.ok(lines.includes("take.mp4 asset-1"), `${lines}`);
 });
 
-test("the recording recipe uploads what was recorded, under the recorder's own type", async () => {
+test("the recording recipe uploads the recording with the recorder's own type", async () => {
   const code = `${blockOf("Recordings")}\nwindow.record = record;`;
   const { page: tab, server } = await open(code, {}, uploader);
   await tab.waitForFunction(() => window.record);
@@ -256,7 +256,7 @@ test("the recording recipe uploads what was recorded, under the recorder's own t
 for (const [how, overrides, last] of [
   ["uploads, and posts the asset", {}, { asset: { id: "asset-1", type: "VIDEO" } }],
   [
-    "posts what went wrong",
+    "posts the error",
     { [BEGIN]: [REFUSAL] },
     { error: { code: "invalid_request", message: "The server's own words." } },
   ],
@@ -265,26 +265,26 @@ for (const [how, overrides, last] of [
     const body = await bundle(codeOf("worker"));
     const script = { headers: { "Content-Type": "text/javascript" }, body };
     const opened = await open("", { ...overrides, "GET /worker.js": [script] });
-    const told = await opened.page.evaluate(
+    const messages = await opened.page.evaluate(
       () =>
         new Promise((resolve) => {
           const worker = new Worker("/worker.js", { type: "module" });
-          const answers = [];
+          const received = [];
           worker.onmessage = ({ data }) => {
-            answers.push(data);
-            if (data.asset || data.error) resolve(answers);
+            received.push(data);
+            if (data.asset || data.error) resolve(received);
           };
           const file = new File(["01234"], "take.mp4", { type: "video/mp4" });
           worker.postMessage({ endpoint: location.origin, token: "token-1", file });
         }),
     );
-    assert.deepEqual(told.at(-1), last);
-    assert.equal(told[0].phase, "waiting");
+    assert.deepEqual(messages.at(-1), last);
+    assert.equal(messages[0].phase, "waiting");
   });
 }
 
-test("the own interface tells pauses, speed and place, and goes on with what was left", async () => {
-  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, LineError });`;
+test("the own interface shows pauses, time left and queue position, and resumes an unfinished upload", async () => {
+  const code = `${blockOf("Your own interface")}\nObject.assign(window, { narrator, resumeOrBegin, RateLimitError });`;
   // The broker knows a shorter name than the file has.
   const name = `${"take ".repeat(60)}.mp4`;
   const fileName = fileNameOf({ name, type: "video/mp4" });
@@ -303,41 +303,41 @@ test("the own interface tells pauses, speed and place, and goes on with what was
     uploader,
   );
   await opened.page.waitForFunction(() => window.resumeOrBegin);
-  const told = await opened.page.evaluate(async (chosen) => {
-    const say = window.narrator();
+  const shown = await opened.page.evaluate(async (chosen) => {
+    const describe = window.narrator();
     const base = { total: 1000, phase: "uploading" };
-    const error = new window.LineError("Full.", { code: "line_full", position: 7 });
-    const words = [say({ phase: "waiting", loaded: 0, total: 1000, wait: 2, error })];
-    words.push(say({ phase: "waiting", loaded: 0, wait: 1.2, error: new Error("Gone.") }));
-    words.push(say({ ...base, loaded: 0 }));
+    const error = new window.RateLimitError("Full.", { code: "queue_full", position: 7 });
+    const texts = [describe({ phase: "waiting", loaded: 0, total: 1000, wait: 2, error })];
+    texts.push(describe({ phase: "waiting", loaded: 0, wait: 1.2, error: new Error("Gone.") }));
+    texts.push(describe({ ...base, loaded: 0 }));
     await new Promise((resolve) => setTimeout(resolve, 50));
-    words.push(say({ ...base, loaded: 500 }));
+    texts.push(describe({ ...base, loaded: 500 }));
     const file = new File(["01234"], chosen, { type: "video/mp4" });
     const { asset } = await window.resumeOrBegin(file);
-    return { words, id: asset.id };
+    return { texts, id: asset.id };
   }, name);
-  assert.deepEqual(told.words.slice(0, 3), [
+  assert.deepEqual(shown.texts.slice(0, 3), [
     "Number 7 in the queue",
     "Gone. Next try in 2 s",
     "uploading",
   ]);
-  assert.match(told.words[3], /^\d+ s left$/);
-  assert.equal(told.id, "asset-1");
+  assert.match(shown.texts[3], /^\d+ s left$/);
+  assert.equal(shown.id, "asset-1");
   assert.equal(opened.server.at("POST /uploads").length, 0);
 });
 
-test("the sizes told are of the clients and versions that the benchmark measures", () => {
+test("the page's sizes are of the clients and versions that the benchmark measures", () => {
   const read = (text) => [...text.matchAll(/^\| ([^|]+) \| ([\d.]+) \| (\d+) \| (\d+) \|/gm)];
   const measured = read(
     execFileSync("node", [`${ROOT}/benchmarks/client_bytes.js`], { encoding: "utf8" }),
   );
-  const told = read(page);
+  const listed = read(page);
   assert.equal(measured.length, 8);
   const names = (found) => found.map(([, title, version]) => [title, version]);
-  assert.deepEqual(names(told), names(measured));
+  assert.deepEqual(names(listed), names(measured));
   for (const [index, row] of measured.entries()) {
     // The core changes by some bytes from time to time.
-    const ratio = Number(row[4]) / Number(told[index][4]);
+    const ratio = Number(row[4]) / Number(listed[index][4]);
     assert.ok(Math.abs(ratio - 1) < 0.05, `${row[1]} has ${row[4]} bytes`);
   }
 });

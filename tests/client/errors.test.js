@@ -1,27 +1,28 @@
 import assert from "node:assert/strict";
 import * as client from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
-const { AbortError, ExpiredError, LineError, NetworkError, RefusedError, UploadError } = client;
+const { AbortError, ExpiredError, RateLimitError, NetworkError, RefusedError, UploadError } =
+  client;
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
-const start = setBench();
+const start = setUpUploader();
 
-/** Uploads with no patience, and gives the error. */
+/** Upload with no patience, and return the error. */
 async function errorOf(overrides, options) {
   const { server, uploader } = await start(overrides, { patience: 0, ...options });
   return Object.assign(await failureOf(uploader.upload(file)), { server });
 }
 
-test("the package gives createUploader, isSameFile and the errors, and nothing else", () => {
+test("the package exports createUploader, isSameFile and the errors, and nothing else", () => {
   assert.deepEqual(Object.keys(client).sort(), [
     "AbortError",
     "ExpiredError",
-    "LineError",
     "NetworkError",
+    "RateLimitError",
     "RefusedError",
     "UploadError",
     "createUploader",
@@ -33,11 +34,11 @@ for (const [Kind, name] of Object.entries({
   UploadError,
   AbortError,
   ExpiredError,
-  LineError,
+  RateLimitError,
   NetworkError,
   RefusedError,
 }).map(([text, type]) => [type, text])) {
-  test(`${name} has its name, and the base of them all`, () => {
+  test(`${name} has its name, and is an UploadError`, () => {
     const error = new Kind("What.", { code: "x" });
     assert.ok(error instanceof UploadError && error instanceof Error);
     assert.deepEqual(
@@ -48,7 +49,7 @@ for (const [Kind, name] of Object.entries({
   });
 }
 
-test("a refusal carries the broker's text, code, status, request id and field errors", async () => {
+test("a refusal has the broker's message, code, status, request id and field errors", async () => {
   const errors = [{ pointer: "/size", detail: "must be at least 1" }];
   const error = await errorOf({ [BEGIN]: [problem(422, "invalid_input", { errors })] });
   assert.ok(error instanceof RefusedError);
@@ -58,7 +59,7 @@ test("a refusal carries the broker's text, code, status, request id and field er
   );
 });
 
-test("a server's body adds to an error, and replaces neither its prototype nor a method", async () => {
+test("a server's body adds fields to an error, and replaces neither its prototype nor a method", async () => {
   const body =
     '{"code": "invalid_input", "detail": "Words.", "__proto__": {"evil": true}, "constructor": "x",' +
     ' "toString": "x", "hasOwnProperty": "x", "name": "x", "stack": "x", "status": 200, "quota": 7}';
@@ -73,7 +74,7 @@ test("a server's body adds to an error, and replaces neither its prototype nor a
   assert.match(error.stack, /failures\.js/);
 });
 
-test("an answer that is no problem document is still an error with status and request id", async () => {
+test("a response that is no problem document is an error with status and request id", async () => {
   const error = await errorOf({
     [BEGIN]: [{ status: 502, body: "<h1>Bad gateway</h1>", headers: { "X-Request-Id": "r-2" } }],
   });
@@ -84,7 +85,7 @@ test("an answer that is no problem document is still an error with status and re
   );
 });
 
-test("a page in the broker's place has the hint of a broker out of reach", async () => {
+test("a page of another server has the hint of a broker out of reach", async () => {
   for (const status of [200, 404]) {
     const error = await errorOf(
       { [BEGIN]: [{ status, body: "<!doctype html>" }] },
@@ -95,7 +96,7 @@ test("a page in the broker's place has the hint of a broker out of reach", async
   }
 });
 
-test("a gateway's own words reach the developer as the cause", async () => {
+test("a gateway's message is the cause of the error", async () => {
   const error = await errorOf({ [BEGIN]: [{ status: 403, body: { message: "Forbidden" } }] });
   assert.ok(error instanceof RefusedError);
   assert.deepEqual(
@@ -104,7 +105,7 @@ test("a gateway's own words reach the developer as the cause", async () => {
   );
 });
 
-test("a gateway that says null leaves the error its own words", async () => {
+test("a gateway's null message leaves the error its own message", async () => {
   const error = await errorOf({ [BEGIN]: [{ status: 502, body: { message: null } }] });
   assert.equal(error.message, "The server has a problem. Try again later.");
 });
@@ -118,18 +119,18 @@ for (const code of ["upload_expired", "upload_cancelled"]) {
 }
 
 for (const [status, code] of [
-  [429, "waiting_in_line"],
-  [503, "line_full"],
+  [429, "rate_limited"],
+  [503, "queue_full"],
 ]) {
-  test(`${code} is a LineError`, async () => {
+  test(`${code} is a RateLimitError`, async () => {
     const more = { retryable: true, position: 7 };
     const error = await errorOf({ [BEGIN]: [problem(status, code, more, { "Retry-After": "9" })] });
-    assert.ok(error instanceof LineError);
+    assert.ok(error instanceof RateLimitError);
     assert.deepEqual([error.position, error.retryAfter], [7, 9]);
   });
 }
 
-test("fields that a server fills with the wrong kind of value do no harm", async () => {
+test("fields of a wrong type in a server's body do no harm", async () => {
   for (const body of [
     "text",
     [1],
@@ -143,21 +144,21 @@ test("fields that a server fills with the wrong kind of value do no harm", async
   }
 });
 
-test("a used up quota is neither the line's nor final", async () => {
+test("a used up quota is neither a RateLimitError nor final", async () => {
   const quota = problem(429, "quota_exceeded", { retryable: true }, { "Retry-After": "600" });
   const error = await errorOf({ [BEGIN]: [quota] });
-  assert.ok(!(error instanceof LineError) && !(error instanceof RefusedError));
+  assert.ok(!(error instanceof RateLimitError) && !(error instanceof RefusedError));
   assert.equal(error.retryAfter, 600);
 });
 
-test("a page of HTML with status 200 is never taken for an upload", async () => {
+test("a page of HTML with status 200 is not taken for an upload", async () => {
   const error = await errorOf({ [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }] });
   assert.ok(error instanceof NetworkError);
   assert.deepEqual([error.code, error.status], ["unexpected_answer", 200]);
   assert.equal(error.message, "Can't reach the server. Check your connection and try again.");
 });
 
-test("a broker that is not there is a NetworkError with its cause", async () => {
+test("a broker that does not run is a NetworkError with its cause", async () => {
   const { server, uploader } = await start({}, { patience: 0 });
   await server.stop();
   const error = await failureOf(uploader.upload(file));
@@ -166,7 +167,7 @@ test("a broker that is not there is a NetworkError with its cause", async () => 
   assert.ok(error.cause instanceof TypeError);
 });
 
-test("storage's refusal is said in plain words, keeps its XML as the cause, and cancels the upload", async () => {
+test("a refusal of the storage has a plain message and the XML as its cause, and cancels the upload", async () => {
   const body =
     "<?xml version='1.0'?><Error><Code>EntityTooLarge</Code><Message>It is too large</Message>" +
     "<RequestId>s3-1</RequestId></Error>";
@@ -187,7 +188,7 @@ test("storage's refusal is said in plain words, keeps its XML as the cause, and 
   assert.ok(!error.server.routes().includes(COMPLETE));
 });
 
-test("storage's 503 without a word is retryable, and cancels nothing", async () => {
+test("a 503 of the storage is retryable, and cancels nothing", async () => {
   const error = await errorOf({ [PUT]: [{ status: 503, body: "" }] });
   assert.deepEqual(
     [error.message, error.code, error.retryable],
@@ -196,7 +197,7 @@ test("storage's 503 without a word is retryable, and cancels nothing", async () 
   assert.ok(!error.server.routes().includes("DELETE /uploads/upload-1"));
 });
 
-test("a connection lost in the middle of the file is a NetworkError", async () => {
+test("a connection that is lost during the PUT is a NetworkError", async () => {
   const error = await errorOf({ [PUT]: [{ cut: true }] });
   assert.ok(error instanceof NetworkError);
   assert.deepEqual(

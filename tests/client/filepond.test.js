@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "../bounded.js";
-import { BEGIN, BUSY, CANCEL, COMPLETE, DONE, held, PUT, REFUSAL, setPages } from "./page.js";
+import { BEGIN, BUSY, CANCEL, COMPLETE, DONE, held, PUT, REFUSAL, setUpPages } from "./page.js";
 import { target } from "./server.js";
 
-const open = setPages();
+const open = setUpPages();
 
-/** Opens the example in a form, with a file that is given to it, and the form's values to read. */
+/** Open the example in a form, add a file, and let the test read the form's values. */
 async function openPond(overrides) {
   const html = '<form><input type="file"></form>';
   const opened = await open(
     `document.querySelector("#app").innerHTML = ${JSON.stringify(html)};
      const { pond } = await import("./filepond.ts");
-     // The field's own file is empty, and not an id.
+     // Besides the ids, the field has an empty file.
      const values = () => new FormData(document.querySelector("form")).getAll("asset");
      const ids = () => values().filter((value) => typeof value === "string");
      window.pond = Object.assign(pond, { ids });`,
@@ -32,7 +32,7 @@ const says = (page, words) =>
     words,
   );
 
-test("a file arrives, and the form gets the asset's id", async () => {
+test("an uploaded file gives the form the asset's id", async () => {
   const { page, server, errors } = await openPond();
   await page.waitForFunction(() => window.pond.getFile().serverId);
   assert.equal(await page.evaluate(() => window.pond.getFile().serverId), "asset-1");
@@ -50,7 +50,7 @@ test("undo empties the field", async () => {
   await page.waitForFunction(() => window.pond.ids().length === 0);
 });
 
-test("a refusal is shown in the broker's words, and another try uploads", async () => {
+test("a refusal shows the broker's message, and another try uploads", async () => {
   const good = { status: 201 };
   const { page, server } = await openPond({ [BEGIN]: [REFUSAL, good] });
   good.body = target(server.url);
@@ -60,9 +60,9 @@ test("a refusal is shown in the broker's words, and another try uploads", async 
   await page.waitForFunction(() => window.pond.getFile().serverId === "asset-1");
 });
 
-test("another try goes on with what was begun", async () => {
+test("another try resumes the upload that was begun", async () => {
   const { page, server } = await openPond({
-    // More than the patience of the client.
+    // The pause is longer than the client's patience.
     [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
   });
   await says(page, "The server has a problem. Try again later.");

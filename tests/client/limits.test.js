@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { RefusedError } from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
-const start = setBench();
+const start = setUpUploader();
 
 for (const type of [
   "",
@@ -17,7 +17,7 @@ for (const type of [
   "video/webm; codecs=vp9;",
   "video/x-matroska;codecs=avc1,opus",
 ]) {
-  test(`the type "${type}" goes to the broker unchanged, which decides alone`, async () => {
+  test(`the type "${type}" goes to the broker unchanged`, async () => {
     const { server, uploader } = await start();
     await uploader.upload(new File(["x"], "take.bin", { type }));
     assert.equal(JSON.parse(server.at(BEGIN)[0].body).contentType, type);
@@ -25,7 +25,7 @@ for (const type of [
   });
 }
 
-test("a file that the broker refuses is refused in its words, and nothing is sent", async () => {
+test("a refusal of the file has the broker's message, and nothing is sent", async () => {
   const detail = '"take.mp4" is 6.4 GB. The largest file allowed is 5.4 GB.';
   const { server, uploader } = await start({
     [BEGIN]: [problem(413, "file_too_large", { detail })],
@@ -39,15 +39,15 @@ test("a file that the broker refuses is refused in its words, and nothing is sen
 for (const resume of [undefined, { id: "upload-1", fileName: "interview.mp4", size: 0 }]) {
   test(`an empty file is refused before any request${resume ? ", also when it resumes" : ""}`, async () => {
     const { server, uploader } = await start();
-    const told = [];
+    const reported = [];
     const error = await failureOf(
       uploader.upload(new File([], "interview.mp4", { type: "video/mp4" }), {
         resume,
-        onProgress: (progress) => told.push(progress),
+        onProgress: (progress) => reported.push(progress),
       }),
     );
     assert.ok(error instanceof RefusedError);
     assert.deepEqual([error.code, error.message], ["file_empty", '"interview.mp4" is empty.']);
-    assert.deepEqual([server.routes(), told], [[], []]);
+    assert.deepEqual([server.routes(), reported], [[], []]);
   });
 }

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { isSameFile } from "../../client/index.js";
-import { fileNameOf, tidy } from "../../client/names.js";
+import { fileNameOf, sanitize } from "../../client/names.js";
 import { test } from "../bounded.js";
-import { failureOf, PENDING, setBench } from "./server.js";
+import { failureOf, PENDING, setUpUploader } from "./server.js";
 
 const SCHEMAS = new URL("../../chalicelib/schemas/", import.meta.url);
 const DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069";
 
-const start = setBench();
+const start = setUpUploader();
 const named = (name, type = "video/mp4") => new File(["bytes"], name, { type });
 const points = (text) => [...text].length;
 
@@ -28,11 +28,11 @@ for (const [what, name] of [
     assert.equal(points(short), 255);
     assert.ok(short.startsWith(name.slice(0, 100)) && short.endsWith(name.slice(-20)));
     assert.match(short, /….*\.mp4$/u);
-    assert.equal(tidy(short), short);
+    assert.equal(sanitize(short), short);
   });
 }
 
-test("a name of 255 characters stays, whatever their bytes are", () => {
+test("a name of 255 characters is not shortened, however many bytes it has", () => {
   const name = `${"🎬".repeat(251)}.mp4`;
   assert.equal(fileNameOf(named(name)), name);
 });
@@ -65,12 +65,12 @@ for (const [type, expected] of [
   ["application/mp4", "upload.mp4"],
   ["", "upload"],
 ]) {
-  test(`a blob of the type "${type}" is called ${expected}`, () => {
+  test(`a blob of the type "${type}" gets the name ${expected}`, () => {
     assert.equal(fileNameOf(new Blob(["x"], { type })), expected);
   });
 }
 
-test("the broker is told the shortened names, and a resumed file is known by its own", async () => {
+test("the broker gets shortened names, and a file with its long name can resume the upload", async () => {
   const file = named(`${"a".repeat(300)}\ud83c.mp4`);
   const { server, uploader } = await start();
   await uploader.upload(file, { name: `${"b".repeat(300)}\n` });
@@ -79,7 +79,7 @@ test("the broker is told the shortened names, and a resumed file is known by its
   const resume = { ...PENDING, fileName };
   assert.ok(isSameFile(file, resume));
   assert.equal((await uploader.upload(file, { resume })).asset.id, "asset-1");
-  // An integrator may have kept the name as it was.
+  // An app may have stored the file's own name.
   assert.ok(isSameFile(file, { ...PENDING, fileName: file.name }));
   assert.ok(!isSameFile(named("b.mp4"), resume));
   assert.ok(!isSameFile(new File(["other bytes"], file.name), resume));

@@ -1,25 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "../bounded.js";
-import { failureOf, setBench, target } from "./server.js";
+import { failureOf, setUpUploader, target } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
-const start = setBench();
+const start = setUpUploader();
 
-// What browsers have and Node has not: the global object is told when the network is found again.
+// Browsers dispatch this event when they find the network again; Node has no such event.
 const network = new EventTarget();
 globalThis.addEventListener = network.addEventListener.bind(network);
 
-/** A script whose first answer never comes. */
+/** Return responses of which the first never comes. */
 const silentAtFirst = (answer) => [{ before: () => new Promise(() => {}) }, answer];
 
 for (const [route, status, body] of [
   [BEGIN, 201, target],
   [COMPLETE, 200, () => ({ status: "registered", asset: { id: "asset-1" } })],
 ]) {
-  test(`the network that is found again during ${route} lets it be asked again at once`, async () => {
+  test(`${route} is repeated at once when the network is found again`, async () => {
     const { server, uploader } = await start((url) => ({
       [route]: silentAtFirst({ status, body: body(url) }),
     }));
@@ -32,7 +32,23 @@ for (const [route, status, body] of [
   });
 }
 
-test("the network that is found again leaves a broker without an answer as such", async (context) => {
+test("a getToken that never settles is called again when the network is found again", async () => {
+  let calls = 0;
+  const getToken = () => {
+    calls += 1;
+    return calls === 1 ? new Promise(() => {}) : "token-2";
+  };
+  const { uploader } = await start({}, { getToken });
+  const pauses = [];
+  const onProgress = ({ error }) => error && pauses.push([error.code, error.hint]);
+  const upload = uploader.upload(file, { onProgress });
+  while (!calls) await new Promise((resolve) => setTimeout(resolve, 5));
+  network.dispatchEvent(new Event("online"));
+  assert.equal((await upload).asset.id, "asset-1");
+  assert.deepEqual(pauses, [["token_failed", undefined]]);
+});
+
+test("a request that ends because the network is found again has no hint about the broker", async (context) => {
   const warn = context.mock.method(console, "warn", () => {});
   const { server, uploader } = await start({ "GET /limits": silentAtFirst({ body: {} }) });
   const error = failureOf(uploader.limits());

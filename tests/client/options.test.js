@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { createUploader } from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, setBench, startServer } from "./server.js";
+import { failureOf, setUpUploader, startServer } from "./server.js";
 
 const endpoint = "https://uploads-api.example.com";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
-const start = setBench();
+const start = setUpUploader();
 
 const URL_WANTED = /^createUploader: endpoint must be the broker's full URL, such as https:/;
 
@@ -28,7 +28,7 @@ for (const wrong of [
   "undefined/uploads",
   "https://",
 ]) {
-  test(`the endpoint ${JSON.stringify(wrong)} is refused when the uploader is made`, () => {
+  test(`the endpoint ${JSON.stringify(wrong)} is refused by createUploader`, () => {
     assert.throws(
       () => createUploader({ endpoint: wrong, getToken: "token-1" }),
       (error) => {
@@ -40,12 +40,12 @@ for (const wrong of [
   });
 }
 
-test("options that are left out altogether are refused in the same words", () => {
+test("missing options are refused with the message for the endpoint", () => {
   assert.throws(() => createUploader(), { name: "TypeError", message: URL_WANTED });
 });
 
 for (const wrong of [undefined, null, "", 7, {}, Promise.resolve("token-1")]) {
-  test(`getToken as ${wrong === "" ? "an empty string" : Object.prototype.toString.call(wrong)} is refused when the uploader is made`, () => {
+  test(`getToken as ${wrong === "" ? "an empty string" : Object.prototype.toString.call(wrong)} is refused by createUploader`, () => {
     assert.throws(() => createUploader({ endpoint, getToken: wrong }), {
       name: "TypeError",
       message:
@@ -55,7 +55,7 @@ for (const wrong of [undefined, null, "", 7, {}, Promise.resolve("token-1")]) {
 }
 
 for (const name of ["concurrency", "patience", "stallTimeout"])
-  test(`${name} has to be a number, where it is given`, () => {
+  test(`${name} must be a number of 0 or more`, () => {
     for (const wrong of ["3", Number.NaN, -1, {}])
       assert.throws(() => createUploader({ endpoint, getToken: "t", [name]: wrong }), {
         name: "TypeError",
@@ -65,7 +65,7 @@ for (const name of ["concurrency", "patience", "stallTimeout"])
       createUploader({ endpoint, getToken: "t", [name]: right });
   });
 
-test("the endpoint may be a URL object, have spaces around it, a path and slashes at its end", async () => {
+test("the endpoint may be a URL object, or text with spaces, a path and trailing slashes", async () => {
   const server = await startServer({ "GET /stage/limits": [{ body: { maxUploadBytes: 5 } }] });
   for (const right of [new URL(`${server.url}/stage`), ` ${server.url}/stage//\n`])
     await createUploader({ endpoint: right, getToken: "token-1" }).limits();
@@ -73,7 +73,7 @@ test("the endpoint may be a URL object, have spaces around it, a path and slashe
   await server.stop();
 });
 
-test("where there is no XMLHttpRequest, an upload is refused before any request", async () => {
+test("an upload without XMLHttpRequest is refused before any request", async () => {
   const { server } = await start();
   const uploader = createUploader({ endpoint: server.url, getToken: "token-1" });
   const error = await failureOf(uploader.upload(file));

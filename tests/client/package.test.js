@@ -14,7 +14,7 @@ const run = promisify(execFile);
 let folder;
 let installed;
 
-/** Packs the client and unpacks it where an app would have it. */
+/** Pack the client, and unpack it in the node_modules of an app. */
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "package-"));
   await run("npm", ["pack", "--pack-destination", folder, "--loglevel", "error"], { cwd: CLIENT });
@@ -27,7 +27,7 @@ before(async () => {
 
 after(() => rm(folder, { recursive: true, force: true }));
 
-test("the package holds its modules, types, licence and words, and nothing else", async () => {
+test("the package contains its modules, types, licence and README, and nothing else", async () => {
   const packed = await readdir(installed, { recursive: true });
   const strange = packed.filter(
     (name) =>
@@ -41,7 +41,7 @@ test("the package holds its modules, types, licence and words, and nothing else"
     assert.ok(packed.includes(name), `${name} is missing`);
 });
 
-test("every document that installs the package does it from an archive of this version", async () => {
+test("every document installs the package from an archive of this version", async () => {
   const { name, version } = JSON.parse(await readFile(join(CLIENT, "package.json"), "utf8"));
   const commands = [
     "mkdir -p vendor",
@@ -54,7 +54,7 @@ test("every document that installs the package does it from an archive of this v
   }
 });
 
-test("the package depends on nothing and runs nothing", async () => {
+test("the package has no dependencies and no scripts", async () => {
   const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
   assert.deepEqual(
     [manifest.dependencies, manifest.scripts, manifest.sideEffects, manifest.type],
@@ -63,7 +63,7 @@ test("the package depends on nothing and runs nothing", async () => {
   assert.deepEqual(Object.keys(manifest.exports), [".", "./uppy", "./react", "./package.json"]);
 });
 
-test("whatever is exported is there, and is for those who have its peer alone", async () => {
+test("every export exists, and each entry needs only its own peer", async () => {
   const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
   const packed = await readdir(installed, { recursive: true });
   for (const entry of Object.values(manifest.exports).flatMap((one) =>
@@ -87,11 +87,11 @@ test("whatever is exported is there, and is for those who have its peer alone", 
   assert.equal(stdout, "function function\n");
 });
 
-test("React's entry is a client module to frameworks that render on the server", async () => {
+test("React's entry begins with the directive of a client module", async () => {
   assert.match(await readFile(join(installed, "react/index.js"), "utf8"), /^"use client";\n/);
 });
 
-test("an app on Node can import it, and use what sends no file", async () => {
+test("an app on Node can import the package and make calls that send no file", async () => {
   const code = `
     import { createUploader, UploadError } from "sync-upload-broker-client";
     const uploader = createUploader({ endpoint: "http://127.0.0.1:1", getToken: "x" });
@@ -109,7 +109,7 @@ test("a module that is not exported can't be reached", async () => {
 });
 
 for (const resolution of ["bundler", "nodenext"]) {
-  test(`its types are found by an app with the module resolution "${resolution}"`, async () => {
+  test(`an app finds the types with the module resolution "${resolution}"`, async () => {
     const code = `
       import { createUploader, type Progress } from "sync-upload-broker-client";
       import { useUpload } from "sync-upload-broker-client/react";

@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 const RESOLVE = `${ROOT}/docs/examples`;
 
-/** Lets esbuild find modules that are no files, by the names they are imported by. */
+/** Return a plugin that resolves imports to the text of modules that are no files. */
 const given = (modules) => ({
   name: "given",
   setup({ onResolve, onLoad }) {
@@ -33,7 +33,7 @@ const given = (modules) => ({
   },
 });
 
-/** Bundles a module as an app would, which has the client installed; an import of nothing fails. */
+/** Bundle a module as an app does that has the client installed. An import of a missing name fails. */
 export async function bundle(contents, modules = {}, loader = "tsx") {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: RESOLVE, loader },
@@ -60,10 +60,12 @@ export async function bundle(contents, modules = {}, loader = "tsx") {
 }
 
 /**
- * Opens pages in Chromium, one for each test, from a server that also plays their broker and storage.
- * `open(contents, overrides, modules, body)` gives the page and the server, whose routes the overrides change; they may be a function of its address.
+ * Return a function that opens a page in Chromium, from a server that is also the page's broker and storage.
+ *
+ * `open(contents, overrides, modules, body)` returns the page and the server. The overrides replace routes of the server,
+ * and may be a function of its URL.
  */
-export function setPages() {
+export function setUpPages() {
   let browser;
   let running = [];
   before(async () => {
@@ -76,7 +78,7 @@ export function setPages() {
   after(() => browser?.close());
 
   return async (contents, overrides = {}, modules = {}, body = '<div id="app"></div>') => {
-    // Before the server, which nobody would stop if this failed.
+    // The bundle is made first: if it failed later, nothing would stop the server.
     const script = await bundle(contents, modules);
     const scripts = {};
     const server = await startServer(scripts);
@@ -100,7 +102,7 @@ export function setPages() {
   };
 }
 
-/** Chooses a file of five bytes in the page's first file input. */
+/** Choose a file of five bytes in the page's first file input. */
 export async function choose(page, selector = "input[type=file]") {
   const input = await page.waitForSelector(selector);
   await input.evaluate((element) => {
@@ -111,7 +113,7 @@ export async function choose(page, selector = "input[type=file]") {
   });
 }
 
-/** A script for one route that answers when it may. */
+/** Return responses for one route that wait for `release`. */
 export function held(answer = { body: "" }) {
   let release;
   const opened = new Promise((resolve) => {

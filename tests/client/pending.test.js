@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { RefusedError } from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, PENDING, problem, setBench, target } from "./server.js";
+import { failureOf, PENDING, problem, setUpUploader, target } from "./server.js";
 
 const LIST = "GET /uploads?limit=100";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
@@ -12,13 +12,13 @@ const RENEW = "POST /uploads/upload-1/renew";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const missing = problem(409, "file_not_uploaded", { retryable: true });
 const registered = { ...PENDING, status: "registered", asset: { id: "asset-4" } };
-const start = setBench();
+const start = setUpUploader();
 
 const list = (...statuses) => [
   { body: { items: statuses.map((status, index) => ({ ...PENDING, id: `u${index}`, status })) } },
 ];
 
-test("what is over is not pending", async () => {
+test("an upload that has ended is not pending", async () => {
   const { server, uploader } = await start({
     [LIST]: list("registered", "failed", "expired", "cancelled"),
   });
@@ -26,7 +26,7 @@ test("what is over is not pending", async () => {
   assert.deepEqual(server.routes(), [LIST]);
 });
 
-test("an upload whose bytes had landed is completed by looking for it", async () => {
+test("pending completes an upload whose bytes are stored", async () => {
   const { uploader } = await start({
     [LIST]: [{ body: { items: [PENDING] } }],
     [COMPLETE]: [{ body: registered }],
@@ -34,7 +34,7 @@ test("an upload whose bytes had landed is completed by looking for it", async ()
   assert.deepEqual(await uploader.pending(), [registered]);
 });
 
-test("an upload whose bytes are not there is given back as it is", async () => {
+test("pending returns an upload whose bytes are not stored as it is", async () => {
   const { uploader } = await start({
     [LIST]: [{ body: { items: [PENDING] } }],
     [COMPLETE]: [missing],
@@ -48,7 +48,7 @@ for (const [status, answer] of [
   ["failed", problem(413, "file_too_large")],
   ["expired", problem(410, "upload_expired")],
 ]) {
-  test(`an upload that is ${status} now is given back as such, whatever the list said`, async () => {
+  test(`pending returns the status ${status} that an upload has after the list`, async () => {
     const { uploader } = await start({
       [LIST]: [{ body: { items: [PENDING] } }],
       [COMPLETE]: [answer],
@@ -58,7 +58,7 @@ for (const [status, answer] of [
   });
 }
 
-test("an abort while it looks ends it", async () => {
+test("an abort ends pending", async () => {
   const controller = new AbortController();
   const { uploader } = await start({
     [LIST]: [{ body: { items: [PENDING] } }],
@@ -68,7 +68,7 @@ test("an abort while it looks ends it", async () => {
   assert.equal(error.code, "aborted");
 });
 
-test("the trouble of one does not hide another, and the order is the broker's", async () => {
+test("a failure of one upload hides no other, and the order is the broker's", async () => {
   const { uploader } = await start({
     [LIST]: list("pending", "pending", "pending"),
     "POST /uploads/u0/complete": [{ cut: true }],
@@ -88,12 +88,12 @@ test("the trouble of one does not hide another, and the order is the broker's", 
   );
 });
 
-test("the list is asked for again when the network is bad", async () => {
+test("the list is requested again after a lost connection", async () => {
   const { uploader } = await start({ [LIST]: [{ cut: true }, ...list("expired")] });
   assert.deepEqual(await uploader.pending(), []);
 });
 
-test("the same file goes on where it was, without a new upload", async () => {
+test("the same file resumes its upload, without a new one", async () => {
   const { server, uploader } = await start({ [COMPLETE]: [missing, { body: registered }] });
   const seen = [];
   const upload = await uploader.upload(file, {
@@ -106,7 +106,7 @@ test("the same file goes on where it was, without a new upload", async () => {
   assert.deepEqual([...new Set(seen)], ["waiting", "uploading", "finishing", "done"]);
 });
 
-test("a resumed upload whose bytes are there already sends nothing", async () => {
+test("a resumed upload whose bytes are stored sends nothing", async () => {
   const { server, uploader } = await start({ [COMPLETE]: [{ body: registered }] });
   const upload = await uploader.upload(file, { resume: PENDING });
   assert.equal(upload.asset.id, "asset-4");
@@ -129,19 +129,19 @@ for (const [what, other] of [
   });
 }
 
-test("a file without a type can go on, since the broker knows the type", async () => {
+test("a file without a type can resume, since the broker knows the type", async () => {
   const { server, uploader } = await start({ [COMPLETE]: [missing, { body: registered }] });
   await uploader.upload(new File(["bytes"], "take.mp4"), { resume: PENDING });
   assert.equal(server.at(PUT)[0].headers["content-type"], "video/mp4");
 });
 
-test("a resumed upload that expired meanwhile is over", async () => {
+test("a resumed upload that has expired is an ExpiredError", async () => {
   const { uploader } = await start({ [COMPLETE]: [problem(410, "upload_expired")] });
   const error = await failureOf(uploader.upload(file, { resume: PENDING }));
   assert.equal(error.name, "ExpiredError");
 });
 
-test("a resumed upload survives an expired address like any other", async () => {
+test("a resumed upload renews an expired URL", async () => {
   const { server, uploader } = await start((url) => ({
     [COMPLETE]: [missing, missing, { body: registered }],
     [PUT]: [{ status: 403, body: "" }],

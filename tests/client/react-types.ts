@@ -1,4 +1,4 @@
-// Never run: the type checker reads it, as it would read an app that uses the hook.
+// The type checker reads this app that uses the hook. It is never run.
 import { createUploader } from "../../client/index.js";
 import { useUpload } from "../../client/react/index.js";
 
@@ -17,7 +17,7 @@ export function useCover(file: File): string {
   if (upload.isSuccess) return upload.data.asset.id;
   if (upload.isError) return upload.error.message;
   if (upload.status === "pending") return `${upload.progress?.percentage ?? 0} %`;
-  // @ts-expect-error What is idle has no asset.
+  // @ts-expect-error An idle upload has no asset.
   return upload.data.asset.id;
 }
 

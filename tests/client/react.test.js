@@ -10,13 +10,13 @@ import {
   held,
   PUT,
   REFUSAL,
-  setPages,
+  setUpPages,
 } from "./page.js";
 import { target } from "./server.js";
 
-const open = setPages();
+const open = setUpPages();
 
-/** Mounts a component that leaves the hook's last result and all its states on the page. */
+/** Mount a component that writes the hook's last result and all its states to `window`. */
 const HOOK = `
   import { StrictMode } from "react";
   import { createRoot } from "react-dom/client";
@@ -24,16 +24,16 @@ const HOOK = `
   import { useUpload } from "sync-upload-broker-client/react";
 
   const uploader = createUploader({ endpoint: location.origin, getToken: "token-1" });
-  const tell = (name) => (...facts) => calls.push([name, facts.length]);
+  const record = (name) => (...facts) => calls.push([name, facts.length]);
   window.file = new File(["01234"], "take.mp4", { type: "video/mp4" });
   window.calls = [];
   window.states = [];
   function Probe() {
     window.hook = useUpload({
       uploader,
-      onSuccess: tell("onSuccess"),
-      onError: tell("onError"),
-      onSettled: tell("onSettled"),
+      onSuccess: record("onSuccess"),
+      onError: record("onError"),
+      onSettled: record("onSettled"),
     });
     states.push(hook);
     return <p>{hook.status}</p>;
@@ -47,7 +47,7 @@ const EXAMPLE = `
   const onAsset = (asset) => { window.asset = asset; };
   createRoot(document.querySelector("#app")).render(<Upload onAsset={onAsset} />);`;
 
-/** Opens the page with the hook on it, idle. */
+/** Open the page with an idle hook. */
 async function openHook(overrides) {
   const opened = await open(HOOK, overrides);
   await opened.page.waitForFunction(() => window.hook);
@@ -89,19 +89,19 @@ test("an upload goes from idle by pending to success, with its asset", async () 
   assert.deepEqual(errors, []);
 });
 
-test("the upload's options reach the broker, and the caller's progress is told too", async () => {
+test("the options reach the broker, and the caller's onProgress is called", async () => {
   const { page, server } = await openHook();
   const phases = await page.evaluate(async () => {
-    const told = [];
-    const onProgress = ({ phase }) => told.push(phase);
+    const reported = [];
+    const onProgress = ({ phase }) => reported.push(phase);
     await window.hook.mutateAsync(window.file, { name: "Take 1", onProgress });
-    return told;
+    return reported;
   });
   assert.deepEqual([...new Set(phases)], ["waiting", "uploading", "finishing", "done"]);
   assert.equal(JSON.parse(server.at(BEGIN)[0].body).name, "Take 1");
 });
 
-test("a refusal is shown in the broker's words, and `mutate` throws nothing", async () => {
+test("a refusal has the broker's message, and `mutate` throws nothing", async () => {
   const { page, errors } = await openHook({ [BEGIN]: [REFUSAL] });
   await page.evaluate(() => window.hook.mutate(window.file));
   await becomes(page, "error");
@@ -152,7 +152,7 @@ test("an abort leaves the hook idle, rejects with an AbortError and cancels the 
   release();
 });
 
-test("the caller's own signal aborts it too", async () => {
+test("the caller's own signal aborts the upload", async () => {
   const { script, release } = held();
   const { page, server } = await openHook({ [PUT]: script });
   await page.evaluate(() => {
@@ -166,7 +166,7 @@ test("the caller's own signal aborts it too", async () => {
   release();
 });
 
-test("a second upload takes the first one's place on the screen, and both arrive", async () => {
+test("a second upload replaces the first on the screen, and both finish", async () => {
   const { script, release } = held();
   const { page, server } = await openHook({ [PUT]: [...script, { body: "" }] });
   await page.evaluate(() => {
@@ -193,14 +193,14 @@ test("the functions stay the same, so that effects may depend on them", async ()
       (name) => new Set(window.states.map((state) => state[name])).size,
     ),
   );
-  // Strict mode throws its first rendering away.
+  // Strict mode discards its first rendering.
   assert.ok(
     kinds.every((count) => count <= 2),
     `${kinds}`,
   );
 });
 
-test("an upload goes on when its component goes", async () => {
+test("an upload continues when its component is unmounted", async () => {
   const { script, release } = held();
   const { page, server, errors } = await openHook({ [PUT]: script });
   await page.evaluate(() => window.hook.mutate(window.file));
@@ -211,7 +211,7 @@ test("an upload goes on when its component goes", async () => {
   assert.deepEqual(errors, []);
 });
 
-test("what is no upload error is the app's defect, and is not swallowed", async () => {
+test("an error that is no UploadError is a defect of the app, and is not swallowed", async () => {
   const { page, errors } = await openHook();
   await page.evaluate(() => window.hook.mutate(undefined));
   await becomes(page, "error");
@@ -230,9 +230,9 @@ test("the example uploads the chosen file and shows the asset's id", async () =>
   assert.equal(server.at(PUT)[0].body.toString(), "01234");
 });
 
-test("the example's other try goes on with what was begun", async () => {
+test("the example's other try resumes the upload that was begun", async () => {
   const { page, server } = await open(EXAMPLE, {
-    // More than the patience of the client.
+    // The pause is longer than the client's patience.
     [COMPLETE]: [{ ...BUSY, headers: { "Retry-After": "999" } }, DONE],
   });
   await choose(page);
@@ -243,7 +243,7 @@ test("the example's other try goes on with what was begun", async () => {
   assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
 });
 
-test("the example cancels, says what went wrong and tries again", async () => {
+test("the example cancels, shows the error and tries again", async () => {
   const { script, release } = held();
   const good = { status: 201 };
   const { page, server } = await open(EXAMPLE, {

@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PACKAGES = ["@types", "@uppy", "filepond", "react", "svelte", "vite", "vue"];
 const run = promisify(execFile);
 
-/** The settings of Vite's TypeScript templates for React, Vue, Svelte and no framework, the strictest of each. */
+/** The strictest of the settings of Vite's TypeScript templates for React, Vue, Svelte and no framework. */
 const TEMPLATE = {
   target: "es2023",
   lib: ["ES2023", "DOM"],
@@ -34,7 +34,7 @@ const TEMPLATE = {
   noUncheckedSideEffectImports: true,
 };
 
-/** What the recipes use of other services' packages, as those declare it. */
+/** The declarations of other services' packages that the recipes use. */
 const SERVICES = {
   "clerk.d.ts": `declare module "@clerk/react" {
     export function getToken(options?: { skipCache?: boolean }): Promise<string | null>;
@@ -51,17 +51,17 @@ const SERVICES = {
 
 let folder;
 
-/** The script of Svelte's recipe; its markup uses what the script declares. */
+/** Return the script of Svelte's recipe, with an export of the names that its markup uses. */
 function svelteScript() {
   const [, script] = blockOf("Svelte").match(/<script.*?>\n([\s\S]*)<\/script>/);
   return `${script}\nexport { AbortError, controller, progress, send, sending };`;
 }
 
-/** The script of Vue's recipe with its template as a function. */
+/** Return the script of Vue's recipe, with its template as a function. */
 const vueScript = () =>
   compileScript(parse(blockOf("Vue")).descriptor, { id: "recipe", inlineTemplate: true }).content;
 
-/** Return what the compiler says of these files in an app that was made from a template. */
+/** Return the compiler's errors for these files in an app that was made from a template. */
 async function compiled(files) {
   const app = await mkdtemp(join(folder, "app-"));
   await mkdir(join(app, "src"));
@@ -114,7 +114,7 @@ test("the tokens of Clerk, Supabase and Better Auth fit getToken's type", async 
   assert.equal(await compiled(files), "");
 });
 
-test("a recipe that the templates refuse would fail", async () => {
+test("a recipe with a type error fails to compile", async () => {
   const wrong = 'document.querySelector("input").onchange = ({ target }) => target.files[0];';
   assert.match(await compiled({ "wrong.ts": wrong }), /wrong\.ts.*error TS/);
 });

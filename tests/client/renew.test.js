@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ExpiredError, RefusedError } from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench, target } from "./server.js";
+import { failureOf, problem, setUpUploader, target } from "./server.js";
 
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const FRESH = "PUT /bucket/object?X-Amz-Signature=fresh";
@@ -11,9 +11,9 @@ const EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</M
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const missing = problem(409, "file_not_uploaded", { retryable: true });
 const done = { body: { asset: { id: "asset-3" } } };
-const start = setBench();
+const start = setUpUploader();
 
-test("an expired address is renewed, and the file is sent to the fresh one", async () => {
+test("an expired URL is renewed, and the file is sent to the fresh one", async () => {
   const { server, uploader } = await start((url) => ({
     [PUT]: [{ status: 403, body: EXPIRED }],
     [RENEW]: [
@@ -34,7 +34,7 @@ test("an expired address is renewed, and the file is sent to the fresh one", asy
   assert.equal(pause.error.message, "The upload link expired. Trying again …");
 });
 
-test("a storage that refuses an address which the broker holds for good is not asked for ever", async () => {
+test("an upload ends if the storage refuses a URL that the broker does not replace", async () => {
   const { server, uploader } = await start({
     [PUT]: [{ status: 403, body: EXPIRED }],
     [COMPLETE]: [missing],
@@ -50,7 +50,7 @@ test("a storage that refuses an address which the broker holds for good is not a
   await server.arrival("DELETE /uploads/upload-1");
 });
 
-test("an address may expire more than once", async () => {
+test("a URL may expire more than once", async () => {
   const { server, uploader } = await start((url) => ({
     [PUT]: [{ status: 403, body: EXPIRED }],
     [RENEW]: [{ body: target(url, "fresh") }, { body: target(url, "third") }],
@@ -62,18 +62,18 @@ test("an address may expire more than once", async () => {
   assert.equal(server.at(RENEW).length, 2);
 });
 
-test("an upload that may not be renewed any more ends with the broker's words", async () => {
+test("an upload that can't be renewed again ends with the broker's message", async () => {
   const { uploader } = await start({
     [PUT]: [{ status: 403, body: EXPIRED }],
     [COMPLETE]: [missing],
-    [RENEW]: [problem(409, "upload_not_pending", { detail: "It has had 5 addresses." })],
+    [RENEW]: [problem(409, "upload_not_pending", { detail: "It has had 5 URLs." })],
   });
   const error = await failureOf(uploader.upload(file));
   assert.ok(error instanceof RefusedError);
-  assert.equal(error.message, "It has had 5 addresses.");
+  assert.equal(error.message, "It has had 5 URLs.");
 });
 
-test("after a lost connection the address is made sure of before the file goes again", async () => {
+test("after a lost connection the URL is renewed before the file is sent again", async () => {
   const { server, uploader } = await start((url) => ({
     [PUT]: [{ cut: true }],
     [RENEW]: [{ body: target(url, "fresh") }],
@@ -84,7 +84,7 @@ test("after a lost connection the address is made sure of before the file goes a
   assert.deepEqual(server.routes().slice(1), [PUT, COMPLETE, RENEW, FRESH, COMPLETE]);
 });
 
-test("what was cancelled elsewhere meanwhile is not sent again", async () => {
+test("an upload that was cancelled by another page is not sent again", async () => {
   const { server, uploader } = await start({
     [PUT]: [{ status: 503, body: "" }],
     [COMPLETE]: [problem(410, "upload_cancelled")],

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { LineError, NetworkError, UploadError } from "../../client/index.js";
-import { retrying } from "../../client/retry.js";
-import { whileRetrying } from "../../client/words.js";
+import { NetworkError, RateLimitError, UploadError } from "../../client/index.js";
+import { messageWhileRetrying } from "../../client/messages.js";
+import { retry } from "../../client/retry.js";
 import { describe, test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
@@ -11,7 +11,7 @@ const COMPLETE = "POST /uploads/upload-1/complete";
 const RENEW = "POST /uploads/upload-1/renew";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const passing = new UploadError("Later.", { code: "later", retryable: true });
-const start = setBench();
+const start = setUpUploader();
 const done = { status: "registered", asset: { id: "asset-9" } };
 const answerOf = (url) => ({
   id: "upload-1",
@@ -20,7 +20,7 @@ const answerOf = (url) => ({
   headers: {},
 });
 
-/** Uploads, and gives each pause that the page was told of, and how many milliseconds it lasted. */
+/** Upload, and return each reported pause, with the milliseconds that it lasted. */
 async function waitsOf(uploader) {
   const waits = [];
   let last;
@@ -35,10 +35,10 @@ async function waitsOf(uploader) {
   return waits;
 }
 
-// At once, since each of them pauses most of its time.
+// These tests run at once, since each pauses most of the time.
 describe("retries", { concurrency: true }, () => {
   for (const status of [408, 425, 429, 500, 502, 503, 504]) {
-    test(`a ${status} of the broker is tried again, whatever its body is`, async () => {
+    test(`a ${status} of the broker is retried, whatever its body is`, async () => {
       const { server, uploader } = await start((url) => ({
         [BEGIN]: [
           { status, body: "<h1>No</h1>" },
@@ -49,7 +49,7 @@ describe("retries", { concurrency: true }, () => {
       assert.equal(server.at(BEGIN).length, 2);
     });
 
-    test(`a ${status} of the storage is tried again with the same upload`, async () => {
+    test(`a ${status} of the storage is retried with the same upload`, async () => {
       const { server, uploader } = await start({
         [PUT]: [{ status, body: "" }, { body: "" }],
         [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
@@ -72,7 +72,7 @@ describe("retries", { concurrency: true }, () => {
     });
   }
 
-  test("a 5xx that the broker itself calls final is final", async () => {
+  test("a 5xx with retryable false is final", async () => {
     const { server, uploader } = await start({
       [BEGIN]: [problem(503, "misconfigured", { retryable: false })],
     });
@@ -80,14 +80,14 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(BEGIN).length, 1);
   });
 
-  test("a 4xx that the broker calls retryable is tried again", async () => {
+  test("a 4xx with retryable true is retried", async () => {
     const { uploader } = await start((url) => ({
       [BEGIN]: [problem(409, "request_in_progress", { retryable: true }), { body: answerOf(url) }],
     }));
     assert.equal((await uploader.upload(file)).asset.id, "asset-1");
   });
 
-  test("a 400 by which S3 tells of a stall is tried again, and any other is final", async () => {
+  test("S3's 400 for a stall is retried, and any other 400 is final", async () => {
     const answer = (code) => ({ status: 400, body: `<Error><Code>${code}</Code></Error>` });
     const { server, uploader } = await start({
       [PUT]: [answer("RequestTimeout"), answer("EntityTooLarge")],
@@ -98,7 +98,7 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(PUT).length, 2);
   });
 
-  test("a lost connection is tried again at every step, and makes one upload", async () => {
+  test("a lost connection is retried at every step, and makes one upload", async () => {
     const { server, uploader } = await start((url) => ({
       [BEGIN]: [{ cut: true }, { status: 201, body: answerOf(url) }],
       [PUT]: [{ cut: true }, { body: "" }],
@@ -112,13 +112,13 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [2, 1]);
   });
 
-  test("bytes that landed though the answer was lost are not sent again", async () => {
+  test("bytes that are stored although the response was lost are not sent again", async () => {
     const { server, uploader } = await start({ [PUT]: [{ cut: true }] });
     assert.equal((await uploader.upload(file)).asset.id, "asset-1");
     assert.deepEqual([server.at(PUT).length, server.at(RENEW).length], [1, 0]);
   });
 
-  test("bytes that landed though the answer was lost are told as sent", async () => {
+  test("bytes that are stored although the response was lost are reported as sent", async () => {
     const { server, uploader } = await start({
       [PUT]: [{ cut: true }],
       [COMPLETE]: [
@@ -127,11 +127,11 @@ describe("retries", { concurrency: true }, () => {
         { body: done },
       ],
     });
-    const told = [];
-    const onProgress = ({ phase, loaded, error }) => told.push([phase, loaded, error?.code]);
+    const reported = [];
+    const onProgress = ({ phase, loaded, error }) => reported.push([phase, loaded, error?.code]);
     await uploader.upload(file, { onProgress });
-    const sent = told.findIndex(([, , code]) => code === "storage_unreachable") + 1;
-    assert.deepEqual(told.slice(sent), [
+    const sent = reported.findIndex(([, , code]) => code === "storage_unreachable") + 1;
+    assert.deepEqual(reported.slice(sent), [
       ["finishing", 5, undefined],
       ["finishing", 5, "still_registering"],
       ["done", 5, undefined],
@@ -139,7 +139,7 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([server.at(PUT).length, server.at(COMPLETE).length], [1, 3]);
   });
 
-  test("Retry-After in seconds is waited for, and told to the page", async () => {
+  test("Retry-After in seconds is waited for, and reported to the page", async () => {
     const { uploader } = await start((url) => ({
       [BEGIN]: [problem(503, "upstream_busy", {}, { "Retry-After": "2" }), { body: answerOf(url) }],
     }));
@@ -163,7 +163,7 @@ describe("retries", { concurrency: true }, () => {
   });
 
   for (const header of ["0", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
-    test(`Retry-After "${header}" asks for no pause, so the client's own is made`, async () => {
+    test(`Retry-After "${header}" leaves the client its own pause`, async () => {
       const { uploader } = await start((url) => ({
         [BEGIN]: [problem(503, "busy", {}, { "Retry-After": header }), { body: answerOf(url) }],
       }));
@@ -173,7 +173,7 @@ describe("retries", { concurrency: true }, () => {
     });
   }
 
-  test("a Retry-After beyond the client's patience is not waited for", async () => {
+  test("a Retry-After longer than the patience is not waited for", async () => {
     const { uploader } = await start(
       { [COMPLETE]: [problem(503, "upstream_busy", {}, { "Retry-After": "3600" })] },
       { patience: 1 },
@@ -182,7 +182,7 @@ describe("retries", { concurrency: true }, () => {
     assert.deepEqual([error.code, error.retryAfter], ["upstream_busy", 3600]);
   });
 
-  test("what fails for ever is given up when the pauses add up to more than the patience", async () => {
+  test("a step that keeps failing is given up when its pauses exceed the patience", async () => {
     const { server, uploader } = await start(
       {
         [PUT]: [{ status: 503, body: "" }],
@@ -194,23 +194,18 @@ describe("retries", { concurrency: true }, () => {
     assert.ok(server.at(PUT).length > 1);
   });
 
-  test("the line's ticket is sent back, and the place is told to the page", async () => {
-    const line = (ticket, position) =>
-      problem(
-        429,
-        "waiting_in_line",
-        { retryable: true, ticket, position },
-        { "Retry-After": "1" },
-      );
+  test("the rate limiter's ticket is sent back, and the page gets the position in the queue", async () => {
+    const queued = (ticket, position) =>
+      problem(429, "rate_limited", { retryable: true, ticket, position }, { "Retry-After": "1" });
     const { server, uploader } = await start((url) => ({
-      [BEGIN]: [line("t-1", 2), line("t-2", 1), { body: answerOf(url) }],
+      [BEGIN]: [queued("t-1", 2), queued("t-2", 1), { body: answerOf(url) }],
     }));
     const waits = await waitsOf(uploader);
     assert.deepEqual(
       server.at(BEGIN).map(({ headers }) => headers["upload-ticket"]),
       [undefined, "t-1", "t-2"],
     );
-    assert.ok(waits.every(({ error }) => error instanceof LineError));
+    assert.ok(waits.every(({ error }) => error instanceof RateLimitError));
     assert.deepEqual(
       waits.map(({ wait, error, phase }) => [wait, error.position, phase]),
       [
@@ -223,7 +218,7 @@ describe("retries", { concurrency: true }, () => {
   test("a ticket outlives a lost connection", async () => {
     const { server, uploader } = await start((url) => ({
       [BEGIN]: [
-        problem(429, "waiting_in_line", { ticket: "t-1" }, { "Retry-After": "0" }),
+        problem(429, "rate_limited", { ticket: "t-1" }, { "Retry-After": "0" }),
         { cut: true },
         { body: answerOf(url) },
       ],
@@ -232,12 +227,12 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at(BEGIN)[2].headers["upload-ticket"], "t-1");
   });
 
-  test("renewing waits in the line as well, with its ticket", async () => {
+  test("a renewal sends the rate limiter's ticket back", async () => {
     const { server, uploader } = await start((url) => ({
       [PUT]: [{ status: 403, body: "" }],
       [COMPLETE]: [problem(409, "file_not_uploaded", { retryable: true }), { body: done }],
       [RENEW]: [
-        problem(429, "waiting_in_line", { ticket: "t-7" }, { "Retry-After": "0" }),
+        problem(429, "rate_limited", { ticket: "t-7" }, { "Retry-After": "0" }),
         { body: { ...answerOf(url), uploadUrl: `${url}/fresh` } },
       ],
       "PUT /fresh": [{ body: "" }],
@@ -252,16 +247,39 @@ describe("retries", { concurrency: true }, () => {
     assert.equal(server.at("PUT /fresh").length, 1);
   });
 
-  test("the line does not use up the patience, a full one does", async () => {
-    const inLine = problem(429, "waiting_in_line", { ticket: "t" }, { "Retry-After": "1" });
-    const full = problem(503, "line_full", { retryable: true }, { "Retry-After": "60" });
-    const { uploader } = await start({ [BEGIN]: [inLine, inLine, full] }, { patience: 0.5 });
+  test("a pause with a ticket does not use up the patience, a full queue does", async () => {
+    const withTicket = problem(429, "rate_limited", { ticket: "t" }, { "Retry-After": "1" });
+    const full = problem(503, "queue_full", { retryable: true }, { "Retry-After": "60" });
+    const { uploader } = await start(
+      { [BEGIN]: [withTicket, withTicket, full] },
+      { patience: 0.5 },
+    );
     const error = await failureOf(uploader.upload(file));
-    assert.ok(error instanceof LineError);
-    assert.deepEqual([error.code, error.status, error.retryAfter], ["line_full", 503, 60]);
+    assert.ok(error instanceof RateLimitError);
+    assert.deepEqual([error.code, error.status, error.retryAfter], ["queue_full", 503, 60]);
   });
 
-  test("while complete is repeated the page hears that it is finishing", async () => {
+  test("a registration that the rate limiter refuses without a ticket waits for Retry-After", async () => {
+    const refusal = problem(429, "rate_limited", { retryable: true }, { "Retry-After": "1" });
+    const { server, uploader } = await start({ [COMPLETE]: [refusal, { body: done }] });
+    const waits = await waitsOf(uploader);
+    assert.deepEqual(
+      waits.map(({ phase, wait, error }) => [phase, wait, error.name]),
+      [["finishing", 1, "RateLimitError"]],
+    );
+    assert.ok(waits[0].lasted >= 990, `it lasted ${waits[0].lasted} ms`);
+    assert.ok(server.requests.every(({ headers }) => !("upload-ticket" in headers)));
+  });
+
+  test("a rate limit without a ticket uses up the patience", async () => {
+    const refusal = problem(429, "rate_limited", { retryable: true }, { "Retry-After": "60" });
+    const { server, uploader } = await start({ [BEGIN]: [refusal] }, { patience: 0.5 });
+    const error = await failureOf(uploader.upload(file));
+    assert.deepEqual([error.code, error.retryAfter], ["rate_limited", 60]);
+    assert.equal(server.at(BEGIN).length, 1);
+  });
+
+  test("a pause before the next complete has the phase finishing", async () => {
     const { uploader } = await start({
       [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }, { body: done }],
     });
@@ -277,11 +295,12 @@ describe("retries", { concurrency: true }, () => {
     for (let round = 0; round < 300; round += 1) {
       const seen = [];
       const end = new AbortController();
-      const report = (_phase, _loaded, { wait }) => {
+      const onPause = ({ wait }) => {
         seen.push(wait);
         end.abort();
       };
-      await failureOf(retrying(1e9, end.signal)(() => Promise.reject(passing), report));
+      const options = { patience: 1e9, signal: end.signal, onPause };
+      await failureOf(retry(() => Promise.reject(passing), options));
       longest.push(...seen);
     }
     assert.equal(longest.length, 300);
@@ -290,26 +309,29 @@ describe("retries", { concurrency: true }, () => {
     assert.ok(mean > 0.4 && mean < 0.6, `the mean is ${mean}`);
   });
 
-  test("a defect of the client is never tried again", async () => {
+  test("an error that is no UploadError is not retried", async () => {
     let tries = 0;
     const work = () => {
       tries += 1;
       throw new TypeError("x is not a function");
     };
-    assert.ok((await failureOf(retrying(300)(work))) instanceof TypeError);
+    assert.ok((await failureOf(retry(work, { patience: 300 }))) instanceof TypeError);
     assert.equal(tries, 1);
   });
 
-  test("work learns how often it failed before", async () => {
+  test("work gets the number of its failures", async () => {
     const seen = [];
-    await retrying(300)(async (_ticket, tries) => {
-      seen.push(tries);
-      if (tries < 2) throw passing;
-    });
+    await retry(
+      async (_ticket, failures) => {
+        seen.push(failures);
+        if (failures < 2) throw passing;
+      },
+      { patience: 300 },
+    );
     assert.deepEqual(seen, [0, 1, 2]);
   });
 
-  test("a captive portal's page is tried again, since the broker never saw the request", async () => {
+  test("a captive portal's page is retried, since the broker never got the request", async () => {
     const { uploader } = await start({
       [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }, { body: done }],
     });
@@ -331,7 +353,7 @@ for (const [final, meanwhile] of [
   ],
   ["Please sign in", "Please sign in"],
 ]) {
-  test(`"${final}" asks nobody to do so while the client does`, () => {
-    assert.equal(whileRetrying(final), meanwhile);
+  test(`"${final}" has another message while the client retries`, () => {
+    assert.equal(messageWhileRetrying(final), meanwhile);
   });
 }

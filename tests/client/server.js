@@ -6,12 +6,12 @@ import { after } from "../bounded.js";
 import { putWithNode } from "./transport.js";
 
 /**
- * A real HTTP server that plays broker and storage: each route answers from its own script, in turn, and
- * the last answer stays. A script is a list of `{ status, body, headers, before }`, all optional.
+ * Start an HTTP server that is broker and storage. A script is a route's list of responses: each request gets the next
+ * one, and the last one is repeated. A response is `{ status, body, headers, before, cut }`, all optional.
  */
 export async function startServer(scripts) {
   const requests = [];
-  const turns = new Map();
+  const counts = new Map();
   const server = createServer(async (request, response) => {
     const chunks = [];
     try {
@@ -24,13 +24,13 @@ export async function startServer(scripts) {
     requests.push({ method: request.method, path: request.url, headers: request.headers, body });
     const route = `${request.method} ${request.url}`;
     const script = scripts[route] ?? [{ status: 404, body: { detail: `No script for ${route}.` } }];
-    const turn = turns.get(route) ?? 0;
-    turns.set(route, turn + 1);
-    const answer = script[Math.min(turn, script.length - 1)];
-    await answer.before?.();
-    if (answer.cut) return request.socket.destroy();
-    response.writeHead(answer.status ?? 200, answer.headers);
-    response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
+    const count = counts.get(route) ?? 0;
+    counts.set(route, count + 1);
+    const reply = script[Math.min(count, script.length - 1)];
+    await reply.before?.();
+    if (reply.cut) return request.socket.destroy();
+    response.writeHead(reply.status ?? 200, reply.headers);
+    response.end(typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -39,9 +39,9 @@ export async function startServer(scripts) {
     url,
     requests,
     routes: () => requests.map(({ method, path }) => `${method} ${path}`),
-    /** What arrived at one route, oldest first. */
+    /** Return the requests to one route, oldest first. */
     at: (route) => requests.filter(({ method, path }) => `${method} ${path}` === route),
-    /** Resolves when so many requests to this route have arrived. */
+    /** Wait until so many requests to this route have arrived. */
     async arrival(route, count = 1) {
       const giveUpAt = Date.now() + 20_000;
       while (this.at(route).length < count) {
@@ -56,7 +56,7 @@ export async function startServer(scripts) {
   };
 }
 
-/** The upload that the scripts below are about, as the broker tells it before its bytes are there. */
+/** The upload of the scripts below, before its bytes are stored. */
 export const PENDING = {
   id: "upload-1",
   status: "pending",
@@ -70,7 +70,7 @@ const REGISTERED = {
   asset: { id: "asset-1", type: "VIDEO" },
 };
 
-/** The target that the broker hands out; its first one unless told otherwise. */
+/** Return an upload with the target that the broker presigns. */
 export const target = (storage, signature = "abc") => ({
   ...PENDING,
   uploadUrl: `${storage}/bucket/object?X-Amz-Signature=${signature}`,
@@ -79,14 +79,14 @@ export const target = (storage, signature = "abc") => ({
   expiresIn: 3600,
 });
 
-/** A refusal in the broker's shape. */
+/** Return a response with a problem document of the broker. */
 export const problem = (status, code, more = {}, headers = {}) => ({
   status,
   body: { detail: "The server's own words.", code, requestId: "request-9", ...more },
   headers,
 });
 
-/** The scripts of an upload that goes well; `overrides` replaces single routes. */
+/** Return the scripts of an upload that succeeds. `overrides` replaces routes. */
 export const goodScripts = (storage, overrides = {}) => ({
   "GET /limits": [{ body: { maxUploadBytes: 1_000_000, contentTypes: ["video/*", "audio/wav"] } }],
   "POST /uploads": [{ status: 201, body: target(storage) }],
@@ -97,7 +97,7 @@ export const goodScripts = (storage, overrides = {}) => ({
   ...overrides,
 });
 
-/** What went wrong, where something had to. */
+/** Return the error of a promise that has to reject. */
 export const failureOf = (promise) =>
   promise.then(
     () => assert.fail("It should have failed."),
@@ -105,10 +105,10 @@ export const failureOf = (promise) =>
   );
 
 /**
- * Sets the bench for one file of tests: `start(overrides, options)` gives a server and an uploader, and
- * every server is stopped after the last test. `overrides` may be a function of the server's address.
+ * Return a function that starts a server with an uploader: `start(overrides, options)`. `overrides` may be a function of
+ * the server's URL. Every server is stopped after the last test of the file.
  */
-export function setBench() {
+export function setUpUploader() {
   const running = [];
   after(() => Promise.all(running.map((server) => server.stop())));
   return async (overrides = {}, options = {}) => {
@@ -122,7 +122,7 @@ export function setBench() {
       },
     });
     const { getToken = "token-1", ...rest } = options;
-    // What an upload leaves to be done in the background has to end with the tests.
+    // The background work of an upload has to end with the tests.
     const untilTheEnd = (context) => {
       if (isOver) throw new Error("The tests are over.");
       return getToken.call ? getToken(context) : getToken;

@@ -5,12 +5,12 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { test } from "../bounded.js";
 
-// A bound, which need not be filled.
-const LIMIT = 4500; // bytes, minified and gzipped
+// 4,500 before `upload` was split into named steps and before its types and error fields were written out.
+const LIMIT = 5400; // bytes, minified and gzipped
 
 const entry = fileURLToPath(new URL("../../client/index.js", import.meta.url));
 
-/** Bundles and minifies the core as an app would. */
+/** Bundle and minify the core, or an app's code, as an app does. */
 async function bundle(contents) {
   const { outputFiles, warnings } = await build({
     stdin: contents && {
@@ -33,20 +33,20 @@ test(`the core is at most ${LIMIT} bytes, minified and gzipped`, async () => {
   assert.ok(bytes <= LIMIT, `it has ${bytes} bytes`);
 });
 
-test("an app that takes nothing from the package carries nothing of it", async () => {
+test("an app that uses nothing of the package bundles nothing of it", async () => {
   const bytes = await bundle(
     'import { createUploader as unused } from "./index.js"; console.log("an app");',
   );
   assert.equal(Buffer.from(bytes).toString().trim(), 'console.log("an app");');
 });
 
-test("an app that takes one class of errors does not carry the uploader", async () => {
+test("an app that uses one class of errors does not bundle the uploader", async () => {
   const bytes = await bundle('import { AbortError } from "./index.js"; console.log(AbortError);');
   assert.ok(bytes.length < 600, `${bytes.length} bytes`);
   assert.ok(!Buffer.from(bytes).toString().includes("fetch"));
 });
 
-test("the React entry is a client component's, and says so first", async () => {
+test("the bundled React entry begins with the directive of a client module", async () => {
   const path = fileURLToPath(new URL("../../client/react/index.js", import.meta.url));
   assert.ok((await readFile(path, "utf8")).startsWith('"use client";\n'));
   const { outputFiles, warnings } = await build({

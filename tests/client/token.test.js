@@ -1,23 +1,23 @@
 import assert from "node:assert/strict";
 import { RefusedError, UploadError } from "../../client/index.js";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
 const file = new File(["bytes"], "take.mp4", { type: "video/mp4" });
 const done = { body: { asset: { id: "asset-2" } } };
-const start = setBench();
+const start = setUpUploader();
 
-/** A function that gives a new token each time, and what it was asked with. */
+/** Return a getToken that returns a new token each time, and the contexts of its calls. */
 function tokens() {
   const asked = [];
   const getToken = async (context) => `token-${asked.push(context)}`;
   return { asked, getToken };
 }
 
-test("a 401 lets the token be asked for once more, and says so", async () => {
+test("a 401 calls getToken once more, with refresh", async () => {
   const { asked, getToken } = tokens();
   const { server, uploader } = await start(
     { [COMPLETE]: [problem(401, "unauthorized"), done] },
@@ -32,7 +32,7 @@ test("a 401 lets the token be asked for once more, and says so", async () => {
   );
 });
 
-test("a second 401 is final, with the broker's words", async () => {
+test("a second 401 is final, with the broker's message", async () => {
   const { getToken } = tokens();
   const { server, uploader } = await start(
     { [BEGIN]: [problem(401, "unauthorized")] },
@@ -57,7 +57,7 @@ test("each request may have one 401", async () => {
   await uploader.cancel({ id: "upload-1" });
 });
 
-test("a token that can't be had ends the upload with the app's own words", async () => {
+test("a getToken that rejects ends the upload with the app's own message", async () => {
   const cause = new Error("Please sign in.");
   const { server, uploader } = await start({}, { getToken: () => Promise.reject(cause) });
   const error = await failureOf(uploader.upload(file));
@@ -69,7 +69,7 @@ test("a token that can't be had ends the upload with the app's own words", async
   assert.deepEqual(server.routes(), []);
 });
 
-test("a function that throws at once is as good as one that rejects", async () => {
+test("a getToken that throws is handled like one that rejects", async () => {
   const getToken = () => {
     throw new RangeError("No session.");
   };
@@ -78,19 +78,19 @@ test("a function that throws at once is as good as one that rejects", async () =
   assert.deepEqual([error.code, error.message], ["token_failed", "No session."]);
 });
 
-test("a reason that is no error is told as it is", async () => {
+test("a rejection that is no Error is the message", async () => {
   const { uploader } = await start({}, { getToken: () => Promise.reject("signed out") });
   assert.equal((await failureOf(uploader.upload(file))).message, "signed out");
 });
 
-test("getToken that throws no reason at all leaves the user with words", async () => {
+test("a getToken that rejects without a reason has the message of a user who is signed out", async () => {
   const { uploader } = await start({}, { getToken: () => Promise.reject() });
   const { code, message } = await failureOf(uploader.upload(file));
   assert.equal(code, "token_failed");
   assert.match(message, /^You are not signed in/);
 });
 
-test("a token's server that can't be reached is told to the developer at once and once", async (context) => {
+test("a token's server that can't be reached is reported to the developer once", async (context) => {
   const { mock } = context.mock.method(console, "warn", () => {});
   const getToken = () => Promise.reject(new TypeError("Failed to fetch"));
   const { server, uploader } = await start({}, { getToken, patience: 0 });
@@ -108,7 +108,7 @@ test("a token's server that can't be reached is told to the developer at once an
   assert.deepEqual(server.routes(), []);
 });
 
-test("a token's request that lost its connection is made again", async () => {
+test("a getToken that lost its connection is called again", async () => {
   let asked = 0;
   const getToken = async () => {
     asked += 1;
@@ -128,7 +128,7 @@ for (const message of [
   "fetch failed",
   "network error",
 ]) {
-  test(`"${message}" is how a browser tells a lost connection`, async () => {
+  test(`"${message}" is recognised as a lost connection`, async () => {
     const getToken = () => Promise.reject(new TypeError(message));
     const { uploader } = await start({}, { getToken, patience: 0 });
     assert.equal((await failureOf(uploader.upload(file))).retryable, true);
@@ -139,7 +139,7 @@ for (const [name, getToken] of [
   ["undefined.token", async () => undefined.token],
   ["undefined.fetchToken", async () => undefined.fetchToken()],
 ]) {
-  test(`a defect in the app's function, ${name}, is told at once`, async () => {
+  test(`a defect in getToken, ${name}, is not retried`, async () => {
     const { uploader } = await start({}, { getToken, patience: 1 });
     const error = await failureOf(uploader.upload(file));
     assert.deepEqual([error.code, error.retryable], ["token_failed", false]);
@@ -163,7 +163,7 @@ for (const [what, given, said] of [
   ["a function", () => "secret-1", "a function."],
   ["true", true, "a boolean."],
 ]) {
-  test(`${what} in place of a token is named at once, and the token is not`, async () => {
+  test(`${what} in place of a token is named in the message, and the token is not`, async () => {
     const { server, uploader } = await start({}, { getToken: async () => given });
     const error = await failureOf(uploader.upload(file));
     assert.deepEqual(
@@ -181,7 +181,7 @@ for (const [what, given] of [
   ["null, as Clerk gives to who is signed out,", null],
   ["undefined, as Supabase has without a session,", undefined],
 ]) {
-  test(`${what} in place of a token says that nobody is signed in`, async () => {
+  test(`${what} in place of a token means that nobody is signed in`, async () => {
     for (const getToken of [async () => given, () => given]) {
       const { server, uploader } = await start({}, { getToken });
       const error = await failureOf(uploader.upload(file));
@@ -198,7 +198,7 @@ for (const [what, given] of [
   });
 }
 
-test("a lost connection of the token's request is said in plain words", async () => {
+test("a lost connection of getToken has a plain message", async () => {
   const getToken = () => Promise.reject(new TypeError("Failed to fetch"));
   const { uploader } = await start({}, { getToken, patience: 0 });
   const error = await failureOf(uploader.upload(file));
@@ -206,7 +206,7 @@ test("a lost connection of the token's request is said in plain words", async ()
   assert.equal(error.cause.message, "Failed to fetch");
 });
 
-test("a line break behind the token does no harm", async () => {
+test("a line break after the token is removed", async () => {
   const { server, uploader } = await start({}, { getToken: async () => "token-1\n" });
   await uploader.upload(file);
   assert.equal(server.at(BEGIN)[0].headers.authorization, "Bearer token-1");
@@ -214,14 +214,14 @@ test("a line break behind the token does no harm", async () => {
 
 for (const [how, answers, getToken] of [
   [
-    "a token that can't be had",
+    "a getToken that rejects",
     [done],
-    // The presign goes well.
+    // The presign succeeds.
     (asked) => (asked < 1 ? "token-1" : Promise.reject(new Error("Please sign in."))),
   ],
   ["a second 401", [problem(401, "unauthorized"), problem(401, "unauthorized"), done], String],
 ]) {
-  test(`${how} at the end leaves what has landed, for another try`, async () => {
+  test(`${how} at complete lets another try resume the upload`, async () => {
     let asked = 0;
     let isSignedIn = false;
     const { server, uploader } = await start(

@@ -1,7 +1,7 @@
 import { request } from "node:http";
 
-/** The client's transport on Node, which has no XMLHttpRequest: sends in pieces and tells of each. */
-export const putWithNode = async (target, file, _stall, signal, onProgress) => {
+/** Send the file in two pieces with Node's own HTTP, since Node has no XMLHttpRequest, and report each piece. */
+export const putWithNode = async (target, file, { signal, onProgress }) => {
   onProgress(0);
   const bytes = Buffer.from(await file.arrayBuffer());
   return new Promise((resolve) => {

@@ -1,10 +1,10 @@
-// Never run: the type checker reads it, as it would read an app that uses the client.
+// The type checker reads this app that uses the client. It is never run.
 import {
   type Asset,
   createUploader,
   isSameFile,
-  LineError,
   type Progress,
+  RateLimitError,
   type Upload,
   UploadError,
   type Uploader,
@@ -26,12 +26,13 @@ export async function send(file: File, signal: AbortSignal): Promise<Asset | str
   }
 }
 
-export async function goOn(file: File): Promise<Upload | undefined> {
+export async function resumeFirst(file: File): Promise<Upload | undefined> {
   const [left] = await uploader.pending();
   if (left?.status !== "pending") return left;
   const onProgress = ({ phase, wait, error }: Progress) => {
-    const place: number | undefined = error instanceof LineError ? error.position : undefined;
-    console.log(phase, wait?.toFixed(), place, error?.retryAfter);
+    const position: number | undefined =
+      error instanceof RateLimitError ? error.position : undefined;
+    console.log(phase, wait?.toFixed(), position, error?.retryAfter);
   };
   return uploader.upload(file, { resume: left, onProgress });
 }
@@ -48,7 +49,7 @@ export async function tryAgain(file: File, signal?: AbortSignal): Promise<Asset>
   }
 }
 
-export async function tell(uploads: Upload[]): Promise<string[]> {
+export async function describeAll(uploads: Upload[]): Promise<string[]> {
   const { line } = await uploader.limits();
   const words = [`${line.free} of ${line.perMinute}`, `${line.waiting}: ${line.waitSeconds} s`];
   for (const { sourceUrl, fileName, error } of uploads)
@@ -56,7 +57,7 @@ export async function tell(uploads: Upload[]): Promise<string[]> {
   return words;
 }
 
-export async function giveUp(): Promise<void> {
+export async function cancelAll(): Promise<void> {
   for (const left of await uploader.pending())
     if (left.status === "pending")
       await uploader.cancel(left, { signal: AbortSignal.timeout(5000) });
@@ -70,7 +71,7 @@ export const patient = createUploader({
   stallTimeout: 10,
 });
 
-/** Clerk gives null to who is signed out, Supabase has no session then, and a session may be asked for each time. */
+/** Clerk returns null for a user who is signed out, and Supabase has no session then. */
 export const clerk = (session: { getToken(): Promise<string | null> }): Uploader =>
   createUploader({
     endpoint: new URL("https://uploads-api.example.com"),
@@ -107,9 +108,9 @@ export async function misuse(file: File): Promise<void> {
   createUploader({ endpoint: "https://uploads-api.example.com", getToken: () => ({ token: "" }) });
   // @ts-expect-error These are the three types, in capitals.
   await uploader.upload(file, { type: "video" });
-  // @ts-expect-error Only what the broker told of an upload lets it go on.
+  // @ts-expect-error An id alone is not enough to resume an upload.
   await uploader.upload(file, { resume: "0123456789abcdef0123456789abcdef" });
-  // @ts-expect-error It takes what `pending()` gave.
+  // @ts-expect-error An upload is cancelled, not a file.
   await uploader.cancel(file);
   // @ts-expect-error A public URL needs its type.
   await uploader.registerUrl({ url: "https://media.example/talk.mp4" });

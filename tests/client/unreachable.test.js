@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "../bounded.js";
-import { BEGIN, CANCEL, COMPLETE, held, PUT, setPages } from "./page.js";
+import { BEGIN, CANCEL, COMPLETE, held, PUT, setUpPages } from "./page.js";
 import { startServer, target } from "./server.js";
 
-const open = setPages();
+const open = setUpPages();
 const PAGE = `
   import { createUploader } from "sync-upload-broker-client";
   window.send = (endpoint, options) => {
@@ -23,14 +23,14 @@ const PAGE = `
   window.upload = (endpoint, file) => createUploader({ endpoint, getToken: "t" }).upload(file);`;
 const PAUSED = "Can't reach the server. Check your connection; the upload resumes when it is back.";
 
-/** The address of a server that is gone. */
-async function nobody() {
+/** Return the URL of a server that has stopped. */
+async function stoppedUrl() {
   const server = await startServer({});
   await server.stop();
   return server.url;
 }
 
-/** Opens the page, and keeps its warnings; each with the milliseconds since the first request that failed. */
+/** Open the page, and collect its warnings and the milliseconds from the first failed request to the first warning. */
 async function watch(overrides, body) {
   const opened = await open(PAGE, overrides, {}, body);
   const warnings = [];
@@ -55,7 +55,7 @@ const start = (page, ...args) =>
     ...args,
   );
 
-/** Waits for so many pauses, and gives them. */
+/** Wait for so many pauses, and return them. */
 const pauses = async (page, count) => {
   const known = await page.waitForFunction(
     (wanted) => window.entry.pauses.length >= wanted && window.entry.pauses,
@@ -65,22 +65,22 @@ const pauses = async (page, count) => {
   return known.jsonValue();
 };
 
-test("a broker that does not run is told to the developer at once and once, while the client tries on", async (context) => {
-  const endpoint = await nobody();
+test("a broker that does not run is reported to the developer once, while the client retries", async (context) => {
+  const endpoint = await stoppedUrl();
   const opened = await watch();
   const { page, warnings, server } = opened;
   await start(page, endpoint);
-  const told = await pauses(page, 2);
+  const reported = await pauses(page, 2);
   const hint =
     `Can't reach the broker at ${endpoint}. Is it running? Is ${server.url} in its ALLOWED_ORIGINS? ` +
     "Does the page's CSP list it in connect-src?";
   assert.deepEqual(warnings, [hint]);
-  for (const pause of told)
+  for (const pause of reported)
     assert.deepEqual([pause.code, pause.message, pause.hint], ["broker_unreachable", PAUSED, hint]);
   context.diagnostic(`the warning came ${opened.delay} ms after the first failed request`);
 });
 
-test("a page's own policy that forbids the broker is among the reasons", async () => {
+test("the hint for a broker that the page's CSP forbids names the CSP", async () => {
   const policy = `<meta http-equiv="Content-Security-Policy" content="connect-src 'self'">`;
   const { page, warnings, server } = await watch({}, policy);
   await start(page, server.url.replace("127.0.0.1", "localhost"));
@@ -89,21 +89,21 @@ test("a page's own policy that forbids the broker is among the reasons", async (
   assert.match(warnings[0], /CSP list it in connect-src/);
 });
 
-test("a storage that can't be reached is told by its origin alone, since its URL is a secret", async () => {
-  const storage = await nobody();
+test("a storage that can't be reached is reported by its origin, since its URL is a secret", async () => {
+  const storage = await stoppedUrl();
   const { page, warnings, server } = await watch({
     [BEGIN]: [{ status: 201, body: target(storage, "secret") }],
     [COMPLETE]: [{ status: 409, body: { code: "file_not_uploaded", retryable: true } }],
     "POST /uploads/upload-1/renew": [{ body: target(storage, "secret") }],
   });
   await start(page, server.url);
-  const told = await pauses(page, 2);
+  const reported = await pauses(page, 2);
   const hint =
     `Can't reach the storage at ${storage}. Is it running? Is ${server.url} in its CORS rules? ` +
     "Does the page's CSP list it in connect-src?";
   assert.deepEqual(warnings, [hint]);
   assert.deepEqual(
-    told.map((pause) => [pause.code, pause.hint]),
+    reported.map((pause) => [pause.code, pause.hint]),
     [
       ["storage_unreachable", hint],
       ["storage_unreachable", hint],
@@ -111,9 +111,9 @@ test("a storage that can't be reached is told by its origin alone, since its URL
   );
 });
 
-test("while the browser is offline nobody is told to look for another reason", async () => {
+test("an offline browser gets no hint", async () => {
   const { page, warnings } = await watch();
-  const endpoint = await nobody();
+  const endpoint = await stoppedUrl();
   await page.setOfflineMode(true);
   await start(page, endpoint);
   const [pause] = await pauses(page, 1);
@@ -121,7 +121,7 @@ test("while the browser is offline nobody is told to look for another reason", a
   await page.setOfflineMode(false);
 });
 
-test("an abort is no unreachable server", async () => {
+test("an abort is not reported as an unreachable server", async () => {
   for (const route of [BEGIN, PUT]) {
     const { script, release } = held();
     const { page, warnings, server } = await watch({ [route]: script });
@@ -135,7 +135,7 @@ test("an abort is no unreachable server", async () => {
   }
 });
 
-test("a recording's type with parameters goes to the broker, and the broker's alone to the storage", async () => {
+test("the broker gets a recording's type with parameters, and the storage only the broker's type", async () => {
   const type = "video/webm;codecs=vp8,opus";
   const { page, server } = await watch((url) => ({
     [BEGIN]: [
@@ -160,13 +160,13 @@ test("a recording's type with parameters goes to the broker, and the broker's al
   );
 });
 
-test("a stallTimeout of 0, of Infinity or of years lets a PUT take its time", async () => {
+test("a stallTimeout of 0, of Infinity or of years ends no slow PUT", async () => {
   for (const stallTimeout of ["0", "Infinity", "1e9", "2_000_000.01"]) {
     const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
     const { page, server } = await watch({ [PUT]: [{ before: pause, body: "" }] });
     await page.evaluate(`window.entry = send(location.origin, { stallTimeout: ${stallTimeout} })`);
     await page.waitForFunction(() => window.entry.end === "done");
-    // A PUT that was given up would be told as a pause, and its bytes be found after it.
+    // A PUT that was given up would be reported as a pause, after which its bytes are found.
     assert.deepEqual(await page.evaluate(() => window.entry.pauses), []);
     assert.equal(server.at(PUT).length, 1);
   }

@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RefusedError } from "../../client/index.js";
 import { afterEach, beforeEach, test } from "../bounded.js";
-import { failureOf, setBench, target } from "./server.js";
+import { failureOf, setUpUploader, target } from "./server.js";
 
 const BEGIN = "POST /uploads";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const CANCEL = "DELETE /uploads/upload-1";
-const start = setBench();
+const start = setUpUploader();
 let folder;
 let path;
 let file;
@@ -37,14 +37,14 @@ function assertUnreadable(error) {
   assert.equal(error.cause.name, "NotReadableError");
 }
 
-test("a file that changed since it was chosen is refused before anything is begun", async () => {
+test("a file that changed since it was chosen is refused before any request", async () => {
   const { server, uploader } = await start();
   await writeFile(path, "other bytes");
   assertUnreadable(await failureOf(uploader.upload(file)));
   assert.deepEqual(server.routes(), []);
 });
 
-test("a file that changes while the broker is asked is not sent, and its upload is cancelled", async () => {
+test("a file that changes during the presign is not sent, and its upload is cancelled", async () => {
   const { server, uploader } = await start((url) => ({
     [BEGIN]: [{ status: 201, body: target(url), before: () => writeFile(path, "other bytes") }],
   }));
@@ -54,11 +54,11 @@ test("a file that changes while the broker is asked is not sent, and its upload 
 });
 
 for (const [what, answer] of [
-  ["lands", { body: "" }],
-  ["is lost on its way", { cut: true }],
-  ["is refused for now", { status: 503, body: "" }],
+  ["is stored", { body: "" }],
+  ["loses its connection", { cut: true }],
+  ["is refused with 503", { status: 503, body: "" }],
 ]) {
-  test(`a file that changes while it is sent and then ${what} is not completed, but cancelled`, async () => {
+  test(`a file that changes during its PUT and then ${what} is cancelled, not completed`, async () => {
     const { server, uploader } = await start({
       [PUT]: [{ before: () => writeFile(path, "other bytes"), ...answer }],
     });
@@ -68,7 +68,7 @@ for (const [what, answer] of [
   });
 }
 
-test("a file that changes while its PUT stands still ends within seconds, and is cancelled", async () => {
+test("a file that changes while its PUT hangs is cancelled within seconds", async () => {
   const { server, uploader } = await start({
     [PUT]: [{ before: () => writeFile(path, "other bytes").then(() => new Promise(() => {})) }],
   });
@@ -77,7 +77,7 @@ test("a file that changes while its PUT stands still ends within seconds, and is
   assert.deepEqual(server.routes(), [BEGIN, PUT, CANCEL]);
 });
 
-/** A file as Firefox reads it: what is on the disk now, up to the size that it had when it was chosen. */
+/** A file as Firefox reads it: the bytes on the disk, up to the size that it had when it was chosen. */
 class LiveFile extends File {
   constructor(state) {
     super(["x".repeat(state.bytes.length)], "take.mp4", { type: "video/mp4" });
@@ -113,11 +113,11 @@ for (const [how, change] of [
   });
 }
 
-// What browsers have and Node has not: the global object is told when the network is found again, which ends pauses.
+// Browsers dispatch this event when they find the network again, which ends pauses; Node has no such event.
 const network = new EventTarget();
 globalThis.addEventListener = network.addEventListener.bind(network);
 
-test("a file that can't be read for a moment while it is sent is registered", async () => {
+test("a file that can't be read for a moment during its PUT is registered", async () => {
   const state = { bytes: "bytes" };
   let reads = 0;
   class HeldFile extends LiveFile {
@@ -149,7 +149,7 @@ test("a file that can't be read for a moment while it is sent is registered", as
   assert.equal((await uploader.upload(new HeldFile(state))).asset.id, "asset-1");
 });
 
-test("a file that can't be read because the network is gone is tried again when it is back", async (context) => {
+test("a file on a lost network drive is retried when the network is back", async (context) => {
   const state = { bytes: "bytes" };
   Object.defineProperty(globalThis, "navigator", { value: { onLine: true }, configurable: true });
   context.after(() => delete globalThis.navigator);

@@ -3,23 +3,23 @@ import { createHash } from "node:crypto";
 import { UploadError } from "../../client/index.js";
 import { createUploader } from "../../client/uploader.js";
 import { test } from "../bounded.js";
-import { failureOf, problem, setBench } from "./server.js";
+import { failureOf, problem, setUpUploader } from "./server.js";
 import { putWithNode } from "./transport.js";
 
 const BEGIN = "POST /uploads";
 const COMPLETE = "POST /uploads/upload-1/complete";
 const PUT = "PUT /bucket/object?X-Amz-Signature=abc";
 const file = new File(["0123456789".repeat(1000)], "take 1.mp4", { type: "video/mp4" });
-const start = setBench();
+const start = setUpUploader();
 
-test("an upload presigns, sends and completes, in this order, and gives the asset", async () => {
+test("an upload presigns, sends and completes in this order, and returns the asset", async () => {
   const { server, uploader } = await start();
   const upload = await uploader.upload(file);
   assert.equal(upload.asset.id, "asset-1");
   assert.deepEqual(server.routes(), [BEGIN, PUT, COMPLETE]);
 });
 
-test("the broker is told the file's facts and the caller's labels, and nothing else", async () => {
+test("the presign has the file's name, type and size and the caller's labels, and nothing else", async () => {
   const { server, uploader } = await start();
   await uploader.upload(file, { name: "Take 1", type: "AUDIO", projectId: "project-1" });
   assert.deepEqual(JSON.parse(server.at(BEGIN)[0].body), {
@@ -32,7 +32,7 @@ test("the broker is told the file's facts and the caller's labels, and nothing e
   });
 });
 
-test("storage gets the very bytes, with exactly the headers that the broker listed", async () => {
+test("the storage gets the file's bytes, with exactly the headers that the broker listed", async () => {
   const { server, uploader } = await start();
   await uploader.upload(file);
   const put = server.at(PUT)[0];
@@ -43,14 +43,14 @@ test("storage gets the very bytes, with exactly the headers that the broker list
   assert.equal(put.headers.authorization, undefined);
 });
 
-test("complete is asked without a body", async () => {
+test("complete has no body", async () => {
   const { server, uploader } = await start();
   await uploader.upload(file);
   assert.equal(server.at(COMPLETE)[0].body.length, 0);
   assert.equal(server.at(COMPLETE)[0].headers["content-type"], undefined);
 });
 
-test("a slash at the end of the endpoint changes nothing", async () => {
+test("a slash at the end of the endpoint is ignored", async () => {
   const { server } = await start();
   const options = { endpoint: `${server.url}/`, getToken: "token-1" };
   await createUploader(options, putWithNode).upload(file);
@@ -82,7 +82,7 @@ test("progress grows through the phases, and is 100 only when the asset is recor
   assert.equal(seenBeforeTheAnswer, 5);
 });
 
-test("the token may come from an async function, which is asked before each request", async () => {
+test("an async getToken is called before each request", async () => {
   let count = 0;
   const getToken = async () => `token-${++count}`;
   const { server, uploader } = await start({}, { getToken });
@@ -91,7 +91,7 @@ test("the token may come from an async function, which is asked before each requ
   assert.equal(server.at(COMPLETE)[0].headers.authorization, "Bearer token-2");
 });
 
-test("each request to the broker is named by one key as long as it is repeated", async () => {
+test("a presign keeps its key while it is repeated", async () => {
   const { server, uploader } = await start({ [BEGIN]: [{ cut: true }, { cut: true }] });
   const controller = new AbortController();
   const upload = failureOf(uploader.upload(file, { signal: controller.signal }));
@@ -110,13 +110,13 @@ test("two uploads have two keys", async () => {
   assert.equal(new Set(keys).size, 2);
 });
 
-test("a blob without a name is called upload", async () => {
+test("a blob without a name gets the name upload", async () => {
   const { server, uploader } = await start();
   await uploader.upload(new Blob(["x"], { type: "audio/wav" }));
   assert.equal(JSON.parse(server.at(BEGIN)[0].body).fileName, "upload");
 });
 
-test("complete is asked again on 202, on retryable problems and on lost answers", async () => {
+test("complete is repeated after a 202, a retryable problem and a lost response", async () => {
   const { server, uploader } = await start({
     [COMPLETE]: [
       { status: 202, body: { status: "registering" }, headers: { "Retry-After": "0" } },
@@ -139,7 +139,7 @@ test("a final refusal of complete ends the upload at once", async () => {
   assert.equal(server.at(COMPLETE).length, 1);
 });
 
-test("a registration that takes longer than the client's patience is an error that says so", async () => {
+test("a registration that takes longer than the patience is still_registering", async () => {
   const { uploader } = await start(
     { [COMPLETE]: [{ status: 202, body: {}, headers: { "Retry-After": "1" } }] },
     { patience: 0.5 },
@@ -150,7 +150,7 @@ test("a registration that takes longer than the client's patience is an error th
   assert.equal(error.message, "It is still being processed.");
 });
 
-test("what was given up goes on with another try, and is no second upload", async () => {
+test("an upload that was given up is resumed by another try, without a second upload", async () => {
   const { server, uploader } = await start(
     { [COMPLETE]: [{ cut: true }, { body: { asset: { id: "asset-8" } } }] },
     { patience: 0 },
@@ -166,13 +166,13 @@ for (const [how, overrides] of [
   ["before it was begun", { [BEGIN]: [{ status: 503, body: "" }] }],
   ["for good", { [COMPLETE]: [problem(413, "file_too_large")] }],
 ]) {
-  test(`what failed ${how} has nothing that could go on`, async () => {
+  test(`an upload that failed ${how} can't be resumed`, async () => {
     const { uploader } = await start(overrides, { patience: 0 });
     assert.equal((await failureOf(uploader.upload(file))).upload, undefined);
   });
 }
 
-test("what the broker answers to a 202 never becomes part of the error", async () => {
+test("the body of a 202 does not become part of the error", async () => {
   const { uploader } = await start(
     {
       [COMPLETE]: [

@@ -1,4 +1,4 @@
-// Never run: the type checker reads it, as it would read an app that uses the plugin.
+// The type checker reads this app that uses the plugin. It is never run.
 import Uppy from "@uppy/core";
 import { createUploader } from "../../client/index.js";
 import { SyncUpload, type SyncUploadBody } from "../../client/uppy/index.js";

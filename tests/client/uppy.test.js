@@ -10,13 +10,13 @@ import {
   held,
   PUT,
   REFUSAL,
-  setPages,
+  setUpPages,
 } from "./page.js";
 import { problem, target } from "./server.js";
 
-const open = setPages();
+const open = setUpPages();
 
-/** Uppy with the plugin; `options` are those of its uploader. */
+/** Return a page's code with Uppy and the plugin, whose uploader has these options. */
 const plugin = (options = {}) => `
   import Uppy from "@uppy/core";
   import { createUploader } from "sync-upload-broker-client";
@@ -28,36 +28,36 @@ const plugin = (options = {}) => `
     ...${JSON.stringify(options)},
   });
   window.uppy = new Uppy().use(SyncUpload, { uploader });
-  window.told = [];
+  window.events = [];
   const names = ["upload-start", "upload-success", "upload-error"];
-  for (const name of names) uppy.on(name, () => told.push(name));
+  for (const name of names) uppy.on(name, () => events.push(name));
   window.take = (name = "take.mp4", text = "01234") =>
     uppy.addFile({ name, type: "video/mp4", data: new Blob([text], { type: "video/mp4" }) });`;
 
 const EXAMPLE = `import { uppy } from "./uppy.ts"; window.uppy = uppy;`;
 
-/** Opens the page with Uppy on it, which has no interface. */
+/** Open a page with Uppy, without an interface. */
 async function openUppy(overrides, options) {
   const opened = await open(plugin(options), overrides);
   await opened.page.waitForFunction(() => window.take);
   return opened;
 }
 
-test("a file arrives, and the result holds the asset's id", async () => {
+test("a result of Uppy has the asset's id", async () => {
   const { page, server, errors } = await openUppy();
-  const { successful, failed, told } = await page.evaluate(async () => {
+  const { successful, failed, events } = await page.evaluate(async () => {
     window.take();
-    return { ...(await window.uppy.upload()), told: window.told };
+    return { ...(await window.uppy.upload()), events: window.events };
   });
   assert.equal(successful[0].response.body.asset.id, "asset-1");
   assert.deepEqual(failed, []);
-  assert.deepEqual(told, ["upload-start", "upload-success"]);
+  assert.deepEqual(events, ["upload-start", "upload-success"]);
   assert.equal(server.at(PUT)[0].body.toString(), "01234");
   assert.equal(server.at(PUT)[0].headers["content-type"], "video/mp4");
   assert.deepEqual(errors, []);
 });
 
-test("the broker is told the name that the file has in Uppy", async () => {
+test("the broker gets the name that the file has in Uppy", async () => {
   const { page, server } = await openUppy();
   await page.evaluate(async () => {
     window.uppy.setFileMeta(window.take(), { name: "Take one" });
@@ -69,11 +69,11 @@ test("the broker is told the name that the file has in Uppy", async () => {
   assert.equal(body.contentType, "video/mp4");
 });
 
-test("a recording of Uppy's webcam goes to the broker under its own name and type", async () => {
+test("a recording of Uppy's webcam keeps its name and type", async () => {
   const { page, server } = await openUppy();
   const type = "video/webm;codecs=vp8,opus";
   await page.evaluate(async (recorded) => {
-    // As the webcam plugin adds it.
+    // The webcam plugin adds a recording like this.
     const data = new Blob(["01234"], { type: recorded });
     window.uppy.addFile({ source: "Webcam", name: "webcam-1.webm", type: recorded, data });
     await window.uppy.upload();
@@ -83,7 +83,7 @@ test("a recording of Uppy's webcam goes to the broker under its own name and typ
   assert.equal(server.at(PUT)[0].headers["content-type"], "video/mp4");
 });
 
-test("labels of the app's own replace it", async () => {
+test("the app's labels replace the file's name", async () => {
   const { page, server } = await openUppy();
   await page.evaluate(async () => {
     const labels = ({ size }) => ({ name: `${size} bytes`, projectId: "project-1" });
@@ -117,7 +117,7 @@ test("progress reaches 100 per cent only when the asset is recorded", async () =
   assert.ok(late.uploadComplete);
 });
 
-test("a refusal is told in the broker's words, and a retry uploads", async () => {
+test("a refusal has the broker's message, and a retry uploads", async () => {
   const good = { status: 201 };
   const { page, server } = await openUppy({ [BEGIN]: [REFUSAL, good] });
   good.body = target(server.url);
@@ -132,7 +132,7 @@ test("a refusal is told in the broker's words, and a retry uploads", async () =>
   assert.equal(server.at(PUT).length, 1);
 });
 
-test("a retry goes on with what was begun, and begins no second upload", async () => {
+test("a retry resumes the upload that was begun, without a second upload", async () => {
   const { page, server } = await openUppy({ [COMPLETE]: [BUSY, DONE] }, { patience: 0 });
   const again = await page.evaluate(async () => {
     window.id = window.take();
@@ -144,7 +144,7 @@ test("a retry goes on with what was begun, and begins no second upload", async (
   assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [1, 1]);
 });
 
-test("a retry of what can't go on begins anew", async () => {
+test("a retry of an upload that can't be resumed begins a new one", async () => {
   const { page, server } = await openUppy({ [COMPLETE]: [problem(410, "upload_expired"), DONE] });
   await page.evaluate(async () => {
     window.id = window.take();
@@ -154,7 +154,7 @@ test("a retry of what can't go on begins anew", async () => {
   assert.deepEqual([server.at(BEGIN).length, server.at(PUT).length], [2, 2]);
 });
 
-test("a retry of all leaves alone what has arrived", async () => {
+test("a retry of all files skips those that are uploaded", async () => {
   const good = { status: 201 };
   const { page, server } = await openUppy({ [BEGIN]: [good, REFUSAL, good] });
   good.body = target(server.url);
@@ -169,7 +169,7 @@ test("a retry of all leaves alone what has arrived", async () => {
   assert.deepEqual(names, ["one.mp4", "two.mp4", "two.mp4"]);
 });
 
-test("a removed file's upload is aborted and cancelled at the broker", async () => {
+test("removing a file aborts its upload and cancels it at the broker", async () => {
   const { script, release } = held();
   const { page, server } = await openUppy({ [PUT]: script });
   await page.evaluate(() => {
@@ -179,11 +179,11 @@ test("a removed file's upload is aborted and cancelled at the broker", async () 
   await server.arrival(PUT);
   await page.evaluate(() => window.uppy.removeFile(window.id));
   await server.arrival(CANCEL);
-  const { told } = await page.evaluate(async () => {
+  const { events } = await page.evaluate(async () => {
     await window.result;
-    return { told: window.told };
+    return { events: window.events };
   });
-  assert.deepEqual(told, ["upload-start"]);
+  assert.deepEqual(events, ["upload-start"]);
   assert.equal(server.at(COMPLETE).length, 0);
   release();
 });
@@ -192,7 +192,7 @@ for (const [how, act] of [
   ["cancelAll", () => window.uppy.cancelAll()],
   ["destroy", () => window.uppy.destroy()],
 ]) {
-  test(`${how} stops what is under way`, async () => {
+  test(`${how} stops running uploads`, async () => {
     const { script, release } = held();
     const { page, server, errors } = await openUppy({ [PUT]: script });
     await page.evaluate(() => {
@@ -208,7 +208,7 @@ for (const [how, act] of [
   });
 }
 
-test("a file of another service is refused with a clear error, and the others arrive", async () => {
+test("a file of another service is refused with a clear error, and the other files are uploaded", async () => {
   const { page } = await openUppy();
   const { successful, failed } = await page.evaluate(async () => {
     window.uppy.addFile({
@@ -228,7 +228,7 @@ test("a file of another service is refused with a clear error, and the others ar
   assert.equal(successful.length, 1);
 });
 
-test("the example's Dashboard uploads, and tells the asset's id", async () => {
+test("the example's Dashboard uploads, and logs the asset's id", async () => {
   const { page, server, errors } = await open(EXAMPLE);
   const lines = [];
   page.on("console", (message) => lines.push(message.text()));
@@ -242,7 +242,7 @@ test("the example's Dashboard uploads, and tells the asset's id", async () => {
   assert.ok(server.at("GET /token").length > 0);
 });
 
-test("the example's Dashboard shows the broker's words, and its button tries again", async () => {
+test("the example's Dashboard shows the broker's message, and its button tries again", async () => {
   const good = { status: 201 };
   const { page, server } = await open(EXAMPLE, { [BEGIN]: [REFUSAL, good] });
   good.body = target(server.url);

@@ -29,7 +29,7 @@ export function createQueue(uploader, onChange) {
       const rate = phase === "uploading" ? meter.read(loaded, now) : null;
       // While Sync registers what has arrived, nothing is wrong that a row would have to tell.
       const isPause = error && error.code !== "still_registering";
-      const pause = isPause && { error, until: now + wait * 1000 };
+      const pause = isPause && { error, phase, until: now + wait * 1000 };
       if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });
     };
     entry.controller = new AbortController();

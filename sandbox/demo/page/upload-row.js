@@ -6,7 +6,7 @@ import { describePause } from "./pause.js";
 const template = document.querySelector("#row");
 
 // What only a new sign-in, or the operator, can mend.
-const UNAUTHORIZED = /unauthorized$/;
+const UNAUTHORIZED_CODES = new Set(["unauthorized", "upstream_unauthorized"]);
 
 const TICK = 500; // milliseconds
 
@@ -106,6 +106,6 @@ function remaining(state, rate, resume) {
 }
 
 /** Whether another try may fare better; else the same file would be refused in the same words. */
-const mayTryAgain = ({ name, code }) => name !== "RefusedError" || UNAUTHORIZED.test(code);
+const mayTryAgain = ({ name, code }) => name !== "RefusedError" || UNAUTHORIZED_CODES.has(code);
 
 const kindOf = (type) => /^(video|audio|image)\//.exec(type)?.[1] ?? "file";

@@ -144,7 +144,7 @@ def test_caller_secret_of_racing_containers(new_table: str) -> None:
     found: list[str] = []
 
     def start() -> None:
-        store = _Together(clients.dynamodb(), new_table)
+        store = _Together(clients.dynamodb(), new_table, Clock())
         store.barrier = barrier
         found.append(CallerIds(store).of("", "alice"))
 

@@ -51,7 +51,7 @@ def test_turn(six: RunningBroker, upstream: RunningUpstream) -> None:
     api = Api(six)
     sent_away = begin(api, "")
     problem = sent_away.json()
-    assert (sent_away.status_code, problem["code"]) == (429, "waiting_in_line")
+    assert (sent_away.status_code, problem["code"]) == (429, "rate_limited")
     assert problem["position"] == 1
     seconds = int(sent_away.headers["Retry-After"])
     assert 55 <= seconds <= 62
@@ -102,7 +102,7 @@ def test_bad_ticket(six: RunningBroker, upstream: RunningUpstream, kind: str) ->
     }.get(kind, ticket)
     api = stranger if kind == "shared" else owner
     answer = begin(api, sent.encode("latin-1"))  # type: ignore[arg-type] - a header of any bytes
-    assert (answer.status_code, answer.json()["code"]) == (429, "waiting_in_line")
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert answer.json()["ticket"] != ticket
 
 
@@ -112,7 +112,7 @@ def test_full(six: RunningBroker) -> None:
     fill(six)
     first, second = Api(six), Api(six)
     refused = begin(first)
-    assert (refused.status_code, refused.json()["code"]) == (503, "line_full")
+    assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
     assert 50 <= int(refused.headers["Retry-After"]) <= 62 + 20 // 10
     assert first.line(refused)["dynamodbCalls"] == 1
     again = begin(second)
@@ -136,7 +136,7 @@ def test_full_with_key(six: RunningBroker) -> None:
     assert begin(stranger).status_code == 503
     for caller in (stranger, known):
         refused = begin(caller, key="0123456789abcdef")
-        assert (refused.status_code, refused.json()["code"]) == (503, "line_full")
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
         assert caller.line(refused)["dynamodbCalls"] == 0
     six.clock.advance(2)
     again = begin(known, key="0123456789abcdef")
@@ -175,7 +175,7 @@ def test_own_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert [one.status_code for one in answers] == [201] * 4 + [429] * 5
     without = [one for one in answers[4:] if "ticket" not in one.json()]
     assert without
-    assert {one.json()["code"] for one in without} == {"waiting_in_line"}
+    assert {one.json()["code"] for one in without} == {"rate_limited"}
     broker.clock.advance(max(int(one.headers["Retry-After"]) for one in without))
     assert begin(api, "").status_code == 201
 
@@ -291,7 +291,7 @@ def test_slower_meanwhile(six: RunningBroker) -> None:
     limiter = six.wired().line
     opening = limiter.enter("0" * 32, "")
     limiter.slow_down(20)
-    with pytest.raises(errors.WaitingInLine) as raised:
+    with pytest.raises(errors.RateLimited) as raised:
         limiter.take(opening)
     assert 18 < (raised.value.retry_after or 0) <= 20
 
@@ -302,7 +302,7 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     far = limiter.Line(
         Table(clients.dynamodb(), six.table, Clock()),
         Budget(6, 90_000),
-        lambda: clock.now() + 10**7,
+        ShiftedClock(clock, 10**7),
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
@@ -345,7 +345,7 @@ def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
 
     def promise() -> None:
         other = limiter.Line(table, Budget(1, 300_000), clock)
-        with pytest.raises(errors.WaitingInLine):
+        with pytest.raises(errors.RateLimited):
             other.enter("2" * 32, None)
 
     class SlowWrites(Clock):

@@ -90,9 +90,9 @@ def test_refused(server: Server, sync: SyncClient) -> None:
     """Without a place nothing is sent, and the refusal comes as it was said."""
 
     def refuse() -> None:
-        raise errors.LineFull("Too many wait.", retry_after=9)
+        raise errors.QueueFull("Too many wait.", retry_after=9)
 
-    with pytest.raises(errors.LineFull, match="Too many wait"):
+    with pytest.raises(errors.QueueFull, match="Too many wait"):
         sync.presign("one.mp4", "video/mp4", 5, refuse)
     assert server.requests == 0
     assert sync.presign("one.mp4", "video/mp4", 5, lambda: None).url == ADDRESS
