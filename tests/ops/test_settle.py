@@ -247,7 +247,7 @@ def test_broker_at_it(api: Api, upstream: RunningUpstream, folder: Path) -> None
     one._lease(seen)  # noqa: SLF001 - as an attempt that takes its time
     said = operator(folder, upload_id, "--asset", "any")
     assert said.code == 1
-    assert "The broker is working on this upload right now." in said.err
+    assert "The broker is working on this upload now." in said.err
 
 
 def test_not_undecided(api: Api, folder: Path) -> None:
