@@ -43,8 +43,8 @@ class App(Chalice):
 def regular(event: Any) -> Json:
     """Return an event as API Gateway documents it for a REST API's Lambda proxy.
 
-    A header that was sent several times becomes one with commas (RFC 9110, section 5.3). API Gateway
-    would pass only the last one, while another server may use the first.
+    A header that was sent several times becomes one with commas (RFC 9110, section 5.3). API
+    Gateway would pass only the last one, while another server may use the first.
     """
     given = _mapping(event)
     context = _mapping(given.get("requestContext"))
