@@ -6,7 +6,7 @@ from enum import StrEnum
 from chalicelib.core import wording
 from chalicelib.core.clock import HOUR, MINUTE, SECOND
 from chalicelib.core.types import Json
-from chalicelib.core.urls import canonical
+from chalicelib.core.urls import normalized
 from chalicelib.syncapi.models import Asset, AssetType
 
 SLOWEST_BYTES_PER_SECOND = 64_000
@@ -174,7 +174,7 @@ class Upload:
 
     def is_at(self, url: str | None) -> bool:
         """Whether an asset's URL is one of its URLs, in any spelling."""
-        return url is not None and canonical(url) in {canonical(one) for one in self.urls}
+        return url is not None and normalized(url) in {normalized(one) for one in self.urls}
 
     @property
     def untried(self) -> tuple[int, ...]:
