@@ -15,7 +15,7 @@ _NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-
 
 
 def items(value: str) -> tuple[str, ...]:
-    """Split a comma list, without what is empty."""
+    """Split a comma list, without empty items."""
     return tuple(item.strip() for item in value.split(",") if item.strip())
 
 
@@ -25,7 +25,7 @@ def url(value: str, forbidden: str = "#", words: str = "credentials and fragment
     Args:
         value: The URL.
         forbidden: The characters that it may not hold.
-        words: What they would begin, for people.
+        words: The parts of a URL that they begin, for the error's text.
     """
     try:
         parts = urlsplit(value)
@@ -46,7 +46,7 @@ def url(value: str, forbidden: str = "#", words: str = "credentials and fragment
 
 
 def base_url(value: str) -> str:
-    """Check a URL that paths are put behind."""
+    """Check a URL to which paths are appended."""
     return url(value, "?#", "credentials, query and fragment").rstrip("/")
 
 
