@@ -179,16 +179,16 @@ class Line:
             raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
     def standing(self, caller_id: str) -> LineStanding:
-        """Say how long the line is, and what it means for a caller."""
+        """Return how long the line is, and what it means for a caller."""
         with _counted():
             seen = self._seen(self._table.get(PK) or {})
         return self._standing(seen.line, caller_number(caller_id))
 
     def slow_down(self, retry_after: float) -> None:
-        """Slow the line down for all containers, since sync. answered 429.
+        """Slow the line down for all containers, since Sync answered 429.
 
         Args:
-            retry_after: Seconds for which sync. wants to be left alone.
+            retry_after: Seconds for which Sync wants to be left alone.
         """
         item = self._table.get(PK) or {}
         line = self._seen(item).line
@@ -248,7 +248,9 @@ class Line:
             item = self._table.write(change).item or {}
         return bytes(item["secret"]["B"])
 
-    def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> WriteResult:
+    def _write(
+        self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]
+    ) -> WriteResult[codec.Item]:
         """Write slots, if they are still as they were read."""
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
@@ -287,7 +289,7 @@ class Line:
             slot = later
         raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
-    def _mind_slowdown(self, written: WriteResult) -> None:
+    def _mind_slowdown(self, written: WriteResult[codec.Item]) -> None:
         """Keep back whose place was found before another container was told to slow down."""
         slowdown = self._slowdown(written.item or {})
         if slowdown and slowdown.until > self._clock.now():
@@ -358,14 +360,14 @@ class Line:
         return at if is_good else policy.NO_TURN
 
     def _slowdown(self, item: codec.Item) -> Slowdown | None:
-        """Read what is left of a 429 of sync.; a pause from a clock that is far ahead is none."""
+        """Read what is left of a 429 of Sync; a pause from a clock that is far ahead is none."""
         if "slow" not in item:
             return None
         slowdown = Slowdown(**codec.plain(item["slow"]["M"]))
         return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
 
 
-def _slot(written: WriteResult, number: int) -> Slot:
+def _slot(written: WriteResult[codec.Item], number: int) -> Slot:
     """Read what a slot is now, whether it was written or the write was refused."""
     stored = (written.item or {}).get(f"s{number}")
     return Slot.decode(bytes(stored["B"])) if stored else UNUSED

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
@@ -18,12 +18,13 @@ from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
-from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of
+from chalicelib.syncapi.models import Asset, AssetType, Presigned
 
 if TYPE_CHECKING:
     from chalicelib.syncapi.transport import Client
 
 MAX_LOOK_PAGES = 20  # in one call; the next one goes on
+_ALWAYS = ("id", "createdAt", "type")  # fields of every asset that reconciliation needs
 LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
 
 
@@ -101,39 +102,37 @@ class SyncClient:
         return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
 
     def register(
-        self, url: str, asset_type: AssetType, name: str | None, project: str | None
-    ) -> Json:
-        """Make an asset of what lies at an address. Never sent twice.
-
-        Returns:
-            sync.'s asset, with an `id` for certain.
+        self, url: str, asset_type: AssetType, name: str | None, project_id: str | None
+    ) -> Asset:
+        """Make an asset of the bytes at a URL. The request is never repeated.
 
         Raises:
             OutcomeUnknown: It was sent, and it may have been carried out.
-            BrokerError: It was not carried out; by the table of this module.
+            BrokerError: It was not carried out.
         """
         body: Json = {"url": url, "type": asset_type}
         if name is not None:
             body["name"] = name
-        if project is not None:
-            body["projectId"] = project
-        asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
-        if not isinstance(asset.get("id"), str) or not asset["id"]:
+        if project_id is not None:
+            body["projectId"] = project_id
+        response = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
+        asset = Asset.parse(response)
+        if not asset.id:
             raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
-        return asset_of(asset)
+        return asset
 
-    def read(self, asset_id: str) -> Json:
-        """Read an asset.
+    def read(self, asset_id: str) -> Asset:
+        """Return an asset.
 
         Raises:
-            BrokerError: By the table of this module.
+            BrokerError: It can't be read.
         """
         path = f"/v2/assets/{quote(asset_id, safe='')}"
-        return asset_of(self._call("GET", path, self._timeouts.read))
+        return Asset.parse(self._call("GET", path, self._timeouts.read))
 
     def newest_assets(
         self, asset_type: AssetType, project_id: str | None, cursor: str | None
-    ) -> Iterator[tuple[list[Json], str | None]]:
+    ) -> Iterator[tuple[list[Asset], str | None]]:
         """Yield pages of the list of assets, each with the cursor behind it, until time is up.
 
         Raises:
@@ -152,14 +151,14 @@ class SyncClient:
                     return
                 page = self._twice("GET", "/v2/assets", left, query=query)
                 items, cursor = page.get("items"), page.get("nextCursor") or None
-                # What can't be read may be the very asset that is sought.
-                if not are_assets(items) or not isinstance(cursor, str | None):
+                # An item that can't be read may be the asset that is sought.
+                if not _are_assets(items) or not isinstance(cursor, str | None):
                     raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
             except errors.BrokerError:
                 if number == 0:
                     raise
                 return
-            yield items, cursor
+            yield [Asset.parse(item) for item in items], cursor
 
     def delete(self, asset_id: str) -> None:
         """Delete an asset; one that is not there any more is as good as deleted.
@@ -220,3 +219,12 @@ def _is_url(text: str) -> bool:
         return bool(urlsplit(text).hostname)
     except ValueError:
         return False
+
+
+def _are_assets(items: object) -> TypeGuard[list[Json]]:
+    """Whether a value is a list of assets, by the fields that each asset has."""
+    return isinstance(items, list) and all(
+        isinstance(item, dict)
+        and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
+        for item in items
+    )

@@ -1,31 +1,15 @@
-"""What Sync answers: presigned uploads and assets. Pure."""
+"""What Sync returns: presigned uploads and assets. Pure."""
 
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeGuard
+from typing import Any, Literal
 
 from chalicelib.core.types import Json
 
 AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
 
-
-@dataclass(frozen=True)
-class Presigned:
-    """What sync. answers to a presign.
-
-    Attributes:
-        upload_url: Where the browser PUTs the bytes; signed, so never logged.
-        url: The object's address, by which it is registered.
-        expires_in: Life of `upload_url` in whole seconds. Read it, never assume it.
-    """
-
-    upload_url: str
-    url: str
-    expires_in: int
-
-
-ASSET_MEMBERS = (
+ASSET_FIELDS = (
     "id",
     "createdAt",
     "updatedAt",
@@ -41,46 +25,100 @@ ASSET_MEMBERS = (
     "width",
     "height",
     "projectId",
-)  # sync.'s documented members, in its order
-_SIZE_DIGITS = 18
-_ALWAYS = ("id", "createdAt", "type")  # those that no asset is without, as far as a look needs them
+)  # the documented fields, in Sync's order
+_MAX_SIZE = 10**18  # bytes; a larger number is no size
 
 
-def asset_of(answer: Json) -> Json:
-    """Keep an asset's documented members; one that is missing, or no plain value, is null."""
-    found = {
-        name: value
-        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-        else None
-        for name in ASSET_MEMBERS
-        for value in (answer.get(name),)
-    }
-    return found | {"size": size_of(found)}
+@dataclass(frozen=True)
+class Presigned:
+    """What Sync returns for a presign.
+
+    Attributes:
+        upload_url: Where the browser PUTs the bytes; signed, so never logged.
+        url: The object's URL, by which it is registered.
+        expires_in: Life of `upload_url` in whole seconds. Read it, never assume it.
+    """
+
+    upload_url: str
+    url: str
+    expires_in: int
 
 
-def are_assets(items: object) -> TypeGuard[list[Json]]:
-    """Say whether something is a list of assets, by the members that each of them has."""
-    return isinstance(items, list) and all(
-        isinstance(item, dict)
-        and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
-        for item in items
-    )
+@dataclass(frozen=True)
+class Asset:
+    """An asset, as Sync returned it.
+
+    Attributes:
+        fields: The documented fields as JSON, each of them: null where Sync returned none, or
+            something other than a plain value. `size` is a whole number of bytes or null.
+    """
+
+    fields: Json
+
+    @classmethod
+    def parse(cls, response: Json) -> "Asset":
+        """Return the asset of a response."""
+        fields = {name: _plain(response.get(name)) for name in ASSET_FIELDS}
+        return cls({**fields, "size": _size(fields["size"])})
+
+    @property
+    def id(self) -> str:
+        """Its id; empty if Sync returned none."""
+        return self._text("id") or ""
+
+    @property
+    def type(self) -> str | None:
+        """Its type: VIDEO, AUDIO or IMAGE."""
+        return self._text("type")
+
+    @property
+    def url(self) -> str | None:
+        """Its URL, which Sync may have rewritten."""
+        return self._text("url")
+
+    @property
+    def name(self) -> str | None:
+        """Its label."""
+        return self._text("name")
+
+    @property
+    def project_id(self) -> str | None:
+        """Its project."""
+        return self._text("projectId")
+
+    @property
+    def size(self) -> int | None:
+        """Its real size in bytes."""
+        size: int | None = self.fields["size"]
+        return size
+
+    @property
+    def created_at(self) -> int | None:
+        """When Sync made it, in milliseconds since 1970; None if the time can't be read."""
+        try:
+            return int(datetime.fromisoformat(str(self.fields["createdAt"])).timestamp() * 1000)
+        except ValueError:
+            return None
+
+    def replace(self, **fields: str | int | None) -> "Asset":
+        """Return the asset with other values of some fields."""
+        return Asset({**self.fields, **fields})
+
+    def _text(self, name: str) -> str | None:
+        value = self.fields[name]
+        return value if isinstance(value, str) else None
 
 
-def made_at(asset: Json) -> int | None:
-    """Read when an asset was made, in milliseconds since 1970; None where that is not told."""
-    try:
-        return int(datetime.fromisoformat(str(asset["createdAt"])).timestamp() * 1000)
-    except ValueError:
-        return None
+def _plain(value: Any) -> Any:
+    is_plain = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_plain else None
 
 
-def size_of(asset: Json) -> int | None:
-    """Read an asset's real size in bytes; None where sync. does not tell it, or tells nonsense."""
-    size = asset["size"]
-    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < _SIZE_DIGITS:
-        return int(size)
-    is_number = isinstance(size, int | float) and not isinstance(size, bool)
-    # What is no size must be none: a negative one would give quota back.
-    is_size = is_number and 0 <= size < 10**_SIZE_DIGITS and size == int(size)
-    return int(size) if is_size else None
+def _size(value: Any) -> int | None:
+    """Return a size in bytes. Sync documents a number; a text of digits is read as one."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < len(str(_MAX_SIZE)) else _MAX_SIZE
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A negative size would give quota back.
+    is_size = is_number and 0 <= value < _MAX_SIZE and value == int(value)
+    return int(value) if is_size else None

@@ -136,8 +136,8 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     """A key whose request was killed is free again two minutes later."""
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
-    bindings = wired.idempotency
-    bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
+    keys = wired.idempotency
+    keys.begin(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)
     assert begin(api, key).status_code == 201
@@ -238,36 +238,36 @@ def records(broker: RunningBroker) -> IdempotencyRecords:
 def test_taken_over(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
     table = Table(clients.dynamodb(), broker.table, Clock())
-    first = records.take("a caller", RequestKey(key, "a body"), "0" * 32)
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
-    second = records.take("a caller", RequestKey(key, "a body"), "1" * 32)
-    assert table.transact(idempotency.bound(first)) is not None
-    assert table.transact(idempotency.bound(second)) is None
+    second = records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    assert table.transact(idempotency.complete(first)) is not None
+    assert table.transact(idempotency.complete(second)) is None
 
 
-@pytest.mark.parametrize("even_if_bound", [True, False])
+@pytest.mark.parametrize("even_if_done", [True, False])
 def test_release_of_lost_key(
     broker: RunningBroker,
     records: IdempotencyRecords,
     key: str,
-    even_if_bound: bool,  # noqa: FBT001 - a parameter
+    even_if_done: bool,  # noqa: FBT001 - a parameter
 ) -> None:
     """A request that lost its key to another one does not give that one's key back."""
-    first = records.take("a caller", RequestKey(key, "a body"), "0" * 32)
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
-    records.take("a caller", RequestKey(key, "a body"), "1" * 32)
-    records.release(first, even_if_bound=even_if_bound)
+    records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    records.release(first, even_if_done=even_if_done)
     with pytest.raises(errors.RequestInProgress):
-        records.take("a caller", RequestKey(key, "a body"), "2" * 32)
+        records.begin("a caller", RequestKey(key, "a body"), "2" * 32)
 
 
 def test_release_of_bound_key(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
     """A key whose upload is written stays bound, unless it is freed on purpose."""
     table = Table(clients.dynamodb(), broker.table, Clock())
-    first = records.take("a caller", RequestKey(key, "a body"), "0" * 32)
-    assert table.transact(idempotency.bound(first)) is None
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
+    assert table.transact(idempotency.complete(first)) is None
     records.release(first)
-    found = records.take("a caller", RequestKey(key, "a body"), "1" * 32)
+    found = records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
     assert (found.upload_id, found.is_done) == ("0" * 32, True)
-    records.release(first, even_if_bound=True)
-    assert not records.take("a caller", RequestKey(key, "a body"), "1" * 32).is_done
+    records.release(first, even_if_done=True)
+    assert not records.begin("a caller", RequestKey(key, "a body"), "1" * 32).is_done

@@ -117,7 +117,7 @@ def test_refused_key_is_read_again(sync: ScriptedSync) -> None:
     keys = iter(["old", "new", "new"])
     sync.script = lambda _: Reply(401) if len(sync.requests) == 1 else Reply(201, asset(id="a1"))
     client = SyncClient(sync.url, CachedSecret(lambda: next(keys), clock), clock)
-    assert client.register(URL, "VIDEO", None, None)["id"] == "a1"
+    assert client.register(URL, "VIDEO", None, None).id == "a1"
     assert sync.count(*REGISTER) == 2
 
 

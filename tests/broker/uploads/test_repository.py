@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws import clients, codec
+from chalicelib.core.errors import NotFound
 from chalicelib.uploads import items
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.scripted_sync import Received, Reply, ScriptedSync, presigned
@@ -20,6 +21,12 @@ def record_of(broker: RunningBroker, upload: dict[str, Any]) -> dict[str, Any]:
     """Read an upload's record past the broker."""
     key = {"pk": {"S": f"upload#{upload['id']}"}}
     return codec.plain(clients.dynamodb().get_item(TableName=broker.table, Key=key)["Item"])
+
+
+def owner_of(api: Api) -> str:
+    """Return a caller's id."""
+    caller_id: str = api.broker.wired().authenticator.caller(f"Bearer {api.token}").id
+    return caller_id
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed", "expired", "pending", "registered"])
@@ -110,57 +117,53 @@ def test_due_after_each_change(api: Api, broker: RunningBroker, upstream: Runnin
 
 def test_lists(api: Api, broker: RunningBroker) -> None:
     """Each list has pages without gaps, and ends without a cursor."""
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
     made = [api.registered()["id"] for _ in range(3)]
     repository = broker.wired().repository
     for read in (repository.list_uploads, repository.list_assets):
-        first = read(caller, 2, None)
-        second = read(caller, 2, first.next_cursor)
+        first = read(owner_of(api), 2, None)
+        second = read(owner_of(api), 2, first.next_cursor)
         assert [one.id for one in (*first.items, *second.items)] == made[::-1]
         assert second.next_cursor is None
 
 
 def test_renewals_at_once(api: Api, broker: RunningBroker) -> None:
-    """Of two renewals of one upload at once, one is recorded, and both see it."""
+    """Of two renewals of one upload at once, one is recorded, and both return it."""
     upload = api.begin()
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
     repository = broker.wired().repository
-    found = repository.get(upload["id"], caller)
-    assert found is not None
+    found = repository.get(upload["id"], owner_of(api))
     target = found.targets[0]
     first = repository.renew(found, target, broker.clock.now())
-    second = repository.renew(found, target, broker.clock.now())
-    assert (first.granted, second.granted) == (True, False)
-    assert first.upload == second.upload
-    assert len(record_of(broker, upload)["targets"]) == 2
+    broker.clock.advance(1)
+    assert repository.renew(found, target, broker.clock.now()) == first
+    assert len(first.targets) == len(record_of(broker, upload)["targets"]) == 2
 
 
 def test_renewal_outlives_an_expiry(api: Api, broker: RunningBroker) -> None:
     """An upload that is renewed in the moment in which it expires does not expire."""
     upload = api.begin()
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
     for _ in range(2):
         broker.clock.advance(20_000)
         assert api.complete(upload).status_code == 409
     repository = broker.wired().repository
-    old = repository.get(upload["id"], caller)
-    assert old is not None
+    old = repository.get(upload["id"], owner_of(api))
     now = broker.clock.now()
-    assert repository.renew(old, old.targets[0], now).granted
-    assert not repository.expire(old, old.ends_at, now).granted
-    fresh = repository.get(upload["id"], caller)
-    assert fresh is not None
-    assert not repository.expire(fresh, now, now).granted, "refused once since"
-    assert repository.expire(fresh, old.ends_at, now).granted
+    fresh = repository.renew(old, old.targets[0], now)
+    assert not repository.expire(old, old.ends_at, now)
+    assert not repository.expire(fresh, now, now), "only one refusal came after this end"
+    assert repository.expire(fresh, old.ends_at, now)
+    assert record_of(broker, upload)["status"] == "expired"
 
 
 def test_stranger_changes_nothing(api: Api, broker: RunningBroker) -> None:
-    """Neither a lease nor a cancellation is granted to anybody but the owner."""
+    """To anybody but the owner an upload does not exist, whatever the call."""
     upload = api.landed()
     now = broker.clock.now()
     repository = broker.wired().repository
     attempt = broker.wired().registration.plan()
-    assert not repository.lease_post(upload["id"], "somebody", attempt, now).granted
-    assert not repository.cancel(upload["id"], "somebody", now).granted
-    assert repository.get(upload["id"], "somebody") is None
+    with pytest.raises(NotFound):
+        repository.lease_to_post(upload["id"], "somebody", attempt, now)
+    with pytest.raises(NotFound):
+        repository.cancel(upload["id"], "somebody", now)
+    with pytest.raises(NotFound):
+        repository.get(upload["id"], "somebody")
     assert record_of(broker, upload)["status"] == "pending"
