@@ -117,6 +117,7 @@ class Copies:
 
     def __init__(self, folder: Path, number: int) -> None:
         self._free: SimpleQueue[Path] = SimpleQueue()
+        self._running: set[int] = set()
         for name in range(number):
             copy = folder / str(name)
             shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
@@ -133,43 +134,49 @@ class Copies:
         copy = self._free.get()
         try:
             if mutant is None:
-                return _run(copy, tests, seconds)
+                return self._run(copy, tests, seconds)
             path = copy / "chalicelib" / f"{mutant.module}.py"
             original = path.read_text()
             path.write_text(mutant.code)
             try:
-                return _run(copy, tests, seconds)
+                return self._run(copy, tests, seconds)
             finally:
                 path.write_text(original)
         finally:
             self._free.put(copy)
 
+    def stop(self) -> None:
+        """Stop all tests, with the emulators that they started."""
+        for group in list(self._running):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
-def _run(copy: Path, tests: list[str], seconds: float | None) -> str:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    # The bytecode of a mutant would be taken for the next one's, if both have one size and time.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen(  # noqa: S603 - the project's own tests
-        command,
-        cwd=copy,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return "killed" if process.wait(seconds) else "survived"
-    except subprocess.TimeoutExpired:
-        return "timed out"
-    finally:
-        # The emulators that the tests started end with them.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    def _run(self, copy: Path, tests: list[str], seconds: float | None) -> str:
+        # The bytecode of a mutant would be taken for the next one's, if both have one size and
+        # time.
+        process = subprocess.Popen(  # noqa: S603 - the project's own tests
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+            cwd=copy,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._running.add(process.pid)
+        try:
+            return "killed" if process.wait(seconds) else "survived"
+        except subprocess.TimeoutExpired:
+            return "timed out"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self._running.discard(process.pid)
 
 
 def main() -> None:
-    """Test a sample, and fail if the tests notice too few of it."""
+    """Test a sample, and fail if the tests notice too few of it; a time-out is noticed too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     arguments = _arguments()
     os.chdir(ROOT)  # mutmut reads its settings where it is started.
     configuration = tomllib.loads(CONFIGURATION.read_text())
@@ -202,34 +209,31 @@ def _refuse_stale(equivalents: set[tuple[str, str, str]]) -> None:
 
 
 def _test(copies: Copies, tested: list[Mutant], tests: dict[str, list[str]]) -> dict[str, str]:
-    """Return what became of each mutant, by its name."""
+    """Return the result of each mutant, by its name."""
 
     def measure(group: tuple[str, ...]) -> float:
         began = time.monotonic()
         if copies.run(list(group), None) != "survived":
-            sys.exit(f"The tests fail on the unchanged code: {' '.join(group)}")
+            raise SystemExit(f"The tests fail on the unchanged code: {' '.join(group)}")
         return time.monotonic() - began
-
-    groups = list(dict.fromkeys(tuple(tests[one.module]) for one in tested))
-    with ThreadPoolExecutor(WORKERS) as pool:
-        taken = dict(zip(groups, pool.map(measure, groups), strict=True))
-    longest = sum(taken[tuple(tests[one.module])] for one in tested)
-    print(
-        f"At most {longest / WORKERS / 60:.0f} minutes, about a third of it if most are killed.",
-        flush=True,
-    )
 
     def test(mutant: Mutant) -> str:
         group = tests[mutant.module]
-        limit = SLOWER * taken[tuple(group)] + SPARE_SECONDS
-        result = copies.run(group, limit, mutant)
+        result = copies.run(group, SLOWER * taken[tuple(group)] + SPARE_SECONDS, mutant)
         print(f"{result:<10}{mutant.name}", flush=True)
-        if result == "survived":
-            print("\n".join(mutant.diff), flush=True)
         return result
 
+    groups = list(dict.fromkeys(tuple(tests[one.module]) for one in tested))
     with ThreadPoolExecutor(WORKERS) as pool:
-        return dict(zip((one.name for one in tested), pool.map(test, tested), strict=True))
+        try:
+            taken = dict(zip(groups, pool.map(measure, groups), strict=True))
+            longest = sum(taken[tuple(tests[one.module])] for one in tested) / WORKERS / 60
+            print(f"At most {longest:.0f} minutes, a third of it if most are killed.", flush=True)
+            return dict(zip((one.name for one in tested), pool.map(test, tested), strict=True))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            copies.stop()
+            raise
 
 
 def _report(tested: list[Mutant], results: dict[str, str]) -> None:
