@@ -1,4 +1,4 @@
-"""What Sync answers: presigned uploads and assets. Pure."""
+"""The values in Sync's responses: presigned URLs and assets. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -9,23 +9,8 @@ from chalicelib.core.types import Json
 
 AssetType = Literal["VIDEO", "AUDIO", "IMAGE"]
 
-
-@dataclass(frozen=True)
-class Presigned:
-    """What sync. answers to a presign.
-
-    Attributes:
-        upload_url: Where the browser PUTs the bytes; signed, so never logged.
-        url: The object's address, by which it is registered.
-        expires_in: Life of `upload_url` in whole seconds. Read it, never assume it.
-    """
-
-    upload_url: str
-    url: str
-    expires_in: int
-
-
-ASSET_MEMBERS = (
+# The documented fields of an asset, in Sync's order.
+ASSET_FIELDS = (
     "id",
     "createdAt",
     "updatedAt",
@@ -41,34 +26,49 @@ ASSET_MEMBERS = (
     "width",
     "height",
     "projectId",
-)  # sync.'s documented members, in its order
+)
+_REQUIRED = ("id", "createdAt", "type")  # reconciliation can't do without them
 _SIZE_DIGITS = 18
-_ALWAYS = ("id", "createdAt", "type")  # those that no asset is without, as far as a look needs them
 
 
-def asset_of(answer: Json) -> Json:
-    """Keep an asset's documented members; one that is missing, or no plain value, is null."""
+@dataclass(frozen=True)
+class Presigned:
+    """A presigned upload.
+
+    Attributes:
+        upload_url: The URL that the browser PUTs the bytes to. It is signed, so it is never logged.
+        url: The object's URL, by which it is registered.
+        expires_in: How many whole seconds `upload_url` is valid.
+    """
+
+    upload_url: str
+    url: str
+    expires_in: int
+
+
+def asset_of(response: Json) -> Json:
+    """Return the documented fields of an asset; one that is absent or not plain is None."""
     found = {
         name: value
         if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
         else None
-        for name in ASSET_MEMBERS
-        for value in (answer.get(name),)
+        for name in ASSET_FIELDS
+        for value in (response.get(name),)
     }
     return found | {"size": size_of(found)}
 
 
 def are_assets(items: object) -> TypeGuard[list[Json]]:
-    """Say whether something is a list of assets, by the members that each of them has."""
+    """Whether something is a list of assets with the required fields."""
     return isinstance(items, list) and all(
         isinstance(item, dict)
-        and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
+        and all(isinstance(item.get(name), str) and item[name] for name in _REQUIRED)
         for item in items
     )
 
 
 def made_at(asset: Json) -> int | None:
-    """Read when an asset was made, in milliseconds since 1970; None where that is not told."""
+    """Return when an asset was created, in milliseconds since 1970, or None if that is unknown."""
     try:
         return int(datetime.fromisoformat(str(asset["createdAt"])).timestamp() * 1000)
     except ValueError:
@@ -76,11 +76,11 @@ def made_at(asset: Json) -> int | None:
 
 
 def size_of(asset: Json) -> int | None:
-    """Read an asset's real size in bytes; None where sync. does not tell it, or tells nonsense."""
+    """Return an asset's size in bytes, or None if Sync's value is absent or not a size."""
     size = asset["size"]
     if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < _SIZE_DIGITS:
         return int(size)
     is_number = isinstance(size, int | float) and not isinstance(size, bool)
-    # What is no size must be none: a negative one would give quota back.
+    # A negative size would add to the caller's quota.
     is_size = is_number and 0 <= size < 10**_SIZE_DIGITS and size == int(size)
     return int(size) if is_size else None
