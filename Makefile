@@ -19,7 +19,7 @@ test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run every
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')
 
-lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the stack's template
+lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the templates
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

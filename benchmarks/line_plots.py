@@ -93,8 +93,10 @@ def _waiting(found: Found) -> Any:
             axes.scatter(
                 [grant.at / 60_000 for grant in grants],
                 [(grant.at - grant.asked) / 1000 for grant in grants],
-                s=9, color=colour, label=label,
-            )  # fmt: skip
+                s=9,
+                color=colour,
+                label=label,
+            )
         served = Counter(grant.caller in MODEST for grant in one.grants)[True]
         last = max(grant.at for grant in one.grants if grant.caller in MODEST) / 1000
         axes.set_title(design, loc="left", fontweight="bold")

@@ -119,18 +119,20 @@ def requests_logged(folder: Path) -> list[dict[str, Any]]:
     slower = sum(line.get("event") == "line_slower" for line in lines)
     print(f"line_unavailable {away}, line_slower {slower}")
     return [
-        line for line in lines
+        line
+        for line in lines
         if line.get("event") == "request"
         and (line["method"], line["route"]) == ("POST", "/uploads")
-    ]  # fmt: skip
+    ]
 
 
 def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
     """Print what happened, and say whether sync. answered 429 to nothing."""
     presigns = [
-        one for one in upstream.journal()
+        one
+        for one in upstream.journal()
         if (one["method"], one["path"]) == ("POST", "/v2/assets/upload")
-    ]  # fmt: skip
+    ]
     refused = sum(one["status"] == requests.codes.too_many_requests for one in presigns)
     times = sorted(one["time"] for one in presigns)
     print("answers:", dict(overload.statuses.most_common()))

@@ -1,10 +1,10 @@
-"""Requests that are sent again with one `Idempotency-Key`: they give the same upload.
+"""Idempotency-Key: requests that are repeated with one key get the same upload.
 
-    key#<caller>#<hash>     which upload the key stands for, and what the body was
+    key#<caller>#<hash>     the upload that the key belongs to, and a hash of the request
 
-The key is taken by one conditional write before anything else, and bound in the transaction that
-writes the upload. A request that was refused gives it back; one that was killed loses it to the
-next request after two minutes.
+The record is begun by one conditional write before anything else, and completed in the transaction
+that writes the upload. A refused request releases its key; the key of a killed request is free for
+the next request after two minutes.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import SECOND, Clock
 
 KEEP_SECONDS = 25 * 3600  # the promise is 24 hours; DynamoDB's TTL is never early
 RUNNING_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
@@ -26,7 +26,7 @@ class RequestKey:
     """What makes two requests one.
 
     Attributes:
-        text: The `Idempotency-Key`, as it was sent.
+        text: The `Idempotency-Key` as it was sent.
         fingerprint: Hash of the route and the body: the same key with another one is an error.
     """
 
@@ -36,12 +36,12 @@ class RequestKey:
 
 @dataclass(frozen=True)
 class IdempotencyRecord:
-    """A caller's `Idempotency-Key` and its upload.
+    """A caller's key and its upload.
 
     Attributes:
-        pk: The key's item.
-        upload_id: The upload that it stands for, or is about to.
-        is_done: Whether the upload is there.
+        pk: The record's key in the table.
+        upload_id: The upload that the key belongs to, or will belong to.
+        is_done: Whether the upload was written.
     """
 
     pk: str
@@ -50,7 +50,7 @@ class IdempotencyRecord:
 
 
 class IdempotencyRecords:
-    """Which upload each key stands for.
+    """The upload of each key.
 
     Args:
         table: The broker's table.
@@ -61,11 +61,11 @@ class IdempotencyRecords:
         self._table = table
         self._clock = clock
 
-    def take(self, caller_id: str, key: RequestKey, upload_id: str) -> IdempotencyRecord:
-        """Take a key for a new upload, or find the upload that it stands for.
+    def begin(self, caller_id: str, key: RequestKey, upload_id: str) -> IdempotencyRecord:
+        """Take a key for a new upload, or return the record of the upload that it belongs to.
 
         Raises:
-            RequestInProgress: The first request with this key still runs.
+            RequestInProgress: The first request with this key is still running.
             IdempotencyKeyReused: The first request with this key had another body.
         """
         now = self._clock.now()
@@ -77,15 +77,15 @@ class IdempotencyRecords:
             "fingerprint": key.fingerprint,
             "done": False,
             "at": now,
-            "ttl": now // 1000 + KEEP_SECONDS,
+            "ttl": now // SECOND + KEEP_SECONDS,
         }
-        values = {"now": now // 1000, "no": False, "stale": now - RUNNING_MILLISECONDS}
+        values = {"now": now // SECOND, "no": False, "stale": now - RUNNING_MILLISECONDS}
         new = Change(pk=pk, condition=_FREE, values=values, put=codec.values(item))
         written = self._table.write(new)
         if written.granted:
             return IdempotencyRecord(pk, upload_id, is_done=False)
         found = codec.plain(written.item or {})
-        # boto3 repeats a write whose answer was lost; the repetition finds the first one.
+        # boto3 repeats a write whose response was lost, and the first one refuses the second.
         if found["uploadId"] == upload_id:
             return IdempotencyRecord(pk, upload_id, is_done=False)
         if found["fingerprint"] != key.fingerprint:
@@ -97,28 +97,31 @@ class IdempotencyRecords:
             )
         return IdempotencyRecord(pk, str(found["uploadId"]), is_done=True)
 
-    def release(self, binding: IdempotencyRecord, *, even_if_bound: bool = False) -> None:
-        """Give a key back, because the request was refused."""
-        condition = "#uploadId = :upload" + ("" if even_if_bound else " AND #done = :no")
-        values = {"upload": binding.upload_id} | ({} if even_if_bound else {"no": False})
-        self._table.write(Change(pk=binding.pk, condition=condition, values=values, delete=True))
+    def release(self, record: IdempotencyRecord, *, even_if_done: bool = False) -> None:
+        """Delete a record, because the request was refused.
+
+        Args:
+            record: The record.
+            even_if_done: Whether to delete it although the upload was written.
+        """
+        condition, values = _of_upload(record)
+        if not even_if_done:
+            condition, values = f"{condition} AND #done = :no", {**values, "no": False}
+        self._table.write(Change(pk=record.pk, condition=condition, values=values, delete=True))
 
 
-def bound(binding: IdempotencyRecord) -> Change:
-    """Let the key stand for the upload: part of the transaction that writes the upload."""
-    return Change(
-        pk=binding.pk,
-        condition="#uploadId = :upload",
-        values={"upload": binding.upload_id},
-        sets={"done": True},
-    )
+def complete(record: IdempotencyRecord) -> Change:
+    """Return the change that completes a record, for the transaction that writes the upload."""
+    condition, values = _of_upload(record)
+    return Change(pk=record.pk, condition=condition, values=values, sets={"done": True})
 
 
-def unbound(binding: IdempotencyRecord) -> Change:
-    """Free the key: part of the transaction that takes the upload's record back."""
-    return Change(
-        pk=binding.pk,
-        condition="#uploadId = :upload",
-        values={"upload": binding.upload_id},
-        delete=True,
-    )
+def delete(record: IdempotencyRecord) -> Change:
+    """Return the change that deletes a record, for the transaction that deletes the upload."""
+    condition, values = _of_upload(record)
+    return Change(pk=record.pk, condition=condition, values=values, delete=True)
+
+
+def _of_upload(record: IdempotencyRecord) -> tuple[str, dict[str, str | bool]]:
+    """Return the condition that the record still belongs to the upload, with its values."""
+    return "#uploadId = :upload", {"upload": record.upload_id}

@@ -52,7 +52,6 @@ def _provision(call: Call) -> int:
         is_dry=given.dry_run,
         replaces_secrets=given.replace_secrets,
         leaves_table=given.secrets_only,
-        table=given.table,
     )
     how = asking.in_pipe if given.secrets_from_stdin else asking.at_terminal
     ask = partial(how, call.terminal, may_keep=given.replace_secrets, stdin=call.stdin)
@@ -126,9 +125,10 @@ def _add_provision(commands: Commands) -> None:
     one = _command(
         commands,
         "provision",
-        "create or verify a stage's table and secrets",
-        "Stores the secrets in SSM, and creates the table or puts it right. What is as it must be"
-        " stays as it is, so the command may be repeated, also after it was cut off.",
+        "create or update a stage's table and secrets",
+        "Stores the secrets in SSM, and creates or updates the table, by a CloudFormation stack of"
+        " its own. The command is idempotent: it fixes what it can and reports the rest. Repeat it"
+        " after it was interrupted.",
     )
     one.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
     one.add_argument(
@@ -139,11 +139,9 @@ def _add_provision(commands: Commands) -> None:
         action="store_true",
         help="read them from a pipe, as SYNC_API_KEY=... and JWT_SECRET=..., each on a line",
     )
-    tables = one.add_mutually_exclusive_group()
-    tables.add_argument(
-        "--secrets-only", action="store_true", help="leave the table to a CloudFormation stack"
+    one.add_argument(
+        "--secrets-only", action="store_true", help="store the secrets, and leave the table alone"
     )
-    tables.add_argument("--table", metavar="NAME", help="the table, where it is a stack's")
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -178,7 +176,7 @@ def _add_destroy(commands: Commands) -> None:
     one.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
     one.add_argument("--delete-table", action="store_true", help="the table too; asks for its name")
     one.add_argument("--yes-delete-the-table", metavar="NAME", help="the table too, without asking")
-    one.add_argument("--table", metavar="NAME", help="the table, where a deleted stack left it")
+    one.add_argument("--table", metavar="NAME", help="the table, if not UPLOADS_TABLE")
     one.add_argument("--stack", metavar="NAME", help="the CloudFormation stack that must be gone")
 
 

@@ -31,6 +31,7 @@ _WHO = {
 }
 _SERVER_ERROR = 500
 _BUSY = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"}
+_BUSY |= {"ContinuousBackupsUnavailableException"}  # of a table that was restored just now
 REGION_ADVICE = "Set AWS_DEFAULT_REGION, which Chalice reads too, such as us-east-1."
 
 

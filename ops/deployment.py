@@ -17,6 +17,7 @@ from ops.terminal import Problem
 
 # The stack's parameters: the setting that each of them is.
 PARAMETERS = {
+    "Table": "UPLOADS_TABLE",
     "AllowedOrigins": "ALLOWED_ORIGINS",
     "ApiKeyParameter": "SYNC_API_KEY_PARAMETER",
     "JwtSecretParameter": "JWT_SECRET_PARAMETER",
@@ -150,14 +151,13 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
     }
     outputs = {one["OutputKey"]: one["OutputValue"] for one in description.get("Outputs", [])}
     try:
-        overrides = {"UPLOADS_TABLE": given.get("ExistingTable") or made["Uploads"]}
         functions = {one: made[logical] for one, logical in _FUNCTIONS.items()}
         log_groups = {one: made[logical] for one, logical in _LOGS.items()}
         url = outputs["EndpointURL"].rstrip("/")
     except KeyError as error:
         message = f"The stack {name} is not the broker's, or not finished: no {error}."
         raise Problem(message, advice) from error
-    overrides |= {setting: given[one] for one, setting in PARAMETERS.items() if one in given}
+    overrides = {setting: given[one] for one, setting in PARAMETERS.items() if one in given}
     return Deployment(
         environment={**stage.environment, **overrides},
         functions=functions,

@@ -1,16 +1,17 @@
-"""Removes what `provision` made: the secrets; the table only for those who say so twice."""
+"""Removes what `provision` made: the secrets, and the table only if that is confirmed twice."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from ops import parameters, table_shape
+from ops import parameters, table
 from ops.account import Account
 from ops.deployment import is_there, stack_is_there, users
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
+from ops.table_stack import TableStack
 from ops.terminal import USAGE, Problem, Terminal
 
 WAIT_SECONDS = 600.0
@@ -22,7 +23,7 @@ class Orders:
 
     Attributes:
         is_dry: Whether nothing may be written.
-        table: The table, where it is not the stage's own but one that a stack left.
+        table: The table, if it is not the stage's own.
         deletes_table: Whether the table shall go; its name must then be typed.
         confirmed: The table's name, said at once.
         stack: The CloudFormation stack that must be gone before.
@@ -60,7 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
     name = orders.table or stage.table
     _refuse_in_use(stage, account, orders, name)
     client, ssm = account.client("dynamodb"), account.client("ssm")
-    found = table_shape.describe(client, name)
+    found = table.describe(client, name)
     wants_table = orders.deletes_table or orders.confirmed is not None
     if wants_table and found is not None:
         _confirm(name, found.get("ItemCount", 0), terminal, orders, stdin)
@@ -74,16 +75,23 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
             terminal.progress(f"Deleting {one.name} ...")
             parameters.delete(ssm, one)
             steps.append(Step(one.name, "done", f"{one.title} was deleted"))
+    stack = TableStack(account, name, terminal, sleep)
+    if wants_table and not orders.is_dry and stack.delete():
+        # First, since it leaves the table: so a run that was interrupted can be repeated.
+        steps.append(Step(name, "done", f"its stack {stack.name} was deleted"))
     if found is None:
         return [*steps, Step(name, "kept", "there is no such table")]
-    is_going = table_shape.is_going(found)
+    is_going = table.is_being_deleted(found)
     if is_going and (orders.is_dry or not wants_table):
         return [*steps, Step(name, "kept", "the table is being deleted already")]
     if not wants_table:
         kept = "the table stays: it alone knows which asset is whose (--delete-table)"
         return [*steps, Step(name, "kept", kept)]
     if orders.is_dry:
-        return [*steps, Step(name, "planned", "delete the table with all that is in it")]
+        return [
+            *steps,
+            Step(name, "planned", "delete the table with all that is in it, and its stack"),
+        ]
     _delete(account, name, terminal, sleep, is_ordered=is_going)
     return [*steps, Step(name, "done", "the table was deleted")]
 
@@ -149,11 +157,11 @@ def _delete(
     if not is_ordered:
         terminal.progress(f"Turning the deletion protection of {name} off ...")
         client.update_table(TableName=name, DeletionProtectionEnabled=False)
-        table_shape.wait(client, name, terminal.progress, sleep)
+        table.wait(client, name)
         terminal.progress(f"Deleting the table {name} ...")
         client.delete_table(TableName=name)
     waited = 0.0
-    while table_shape.describe(client, name) is not None:
+    while table.describe(client, name) is not None:
         if waited > WAIT_SECONDS:
             raise Problem(f"The table {name} is still being deleted after ten minutes.")
         sleep(1.0)

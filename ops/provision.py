@@ -6,15 +6,19 @@ Whatever is as it must be is left alone, so that a run which was cut off is simp
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from ops import parameters, table_shape
+from ops import parameters, table
 from ops.account import Account
 from ops.asking import Answers
 from ops.deployment import recorded_region
 from ops.parameters import Parameter, State
 from ops.stage import Stage
-from ops.table_shape import Property
+from ops.table_stack import Need, TableStack
 from ops.terminal import USAGE, Problem, Terminal
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 Ask = Callable[[list[Parameter]], Answers]
 
@@ -41,14 +45,12 @@ class Orders:
     Attributes:
         is_dry: Whether nothing may be written.
         replaces_secrets: Whether stored secrets are asked for again.
-        leaves_table: Whether the table is a stack's own business.
-        table: The table, where it is not the stage's own but a stack's.
+        leaves_table: Whether the table is left alone.
     """
 
     is_dry: bool = False
     replaces_secrets: bool = False
     leaves_table: bool = False
-    table: str | None = None
 
 
 def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
@@ -72,11 +74,13 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
     Raises:
         Problem: Something is there that only a person can put right; nothing was written then.
     """
-    name = orders.table or stage.table
+    name = stage.table
     terminal.progress(f"Looking at the stage {stage.name} in {account.region or 'no region'} ...")
-    is_stack = orders.leaves_table or orders.table is not None  # which has it as a parameter
-    if not is_stack and not stage.environment.get("ALLOWED_ORIGINS", "").strip():
-        terminal.progress("ALLOWED_ORIGINS is empty in .chalice/config.json: no browser may call.")
+    if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
+        terminal.progress(
+            "ALLOWED_ORIGINS is empty in .chalice/config.json: unless a stack's parameter sets it,"
+            " no browser may call."
+        )
     there = recorded_region(stage)
     if account.region and there not in {None, account.region}:
         raise Problem(
@@ -85,7 +89,7 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
             USAGE,
         )
     kept, wanted = _secrets(stage, account, terminal, orders)
-    planned = [] if orders.leaves_table else _table_plan(account, name)
+    planned = [] if orders.leaves_table else _plan_table(account, name, terminal)
     if orders.is_dry:
         return [
             *(Step(one.name, "kept", one.title) for one in kept),
@@ -97,7 +101,7 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
     steps = [Step(one.name, "kept", one.title) for one in kept]
     steps += _store(account, terminal, wanted, answers, replace=orders.replaces_secrets)
     if not orders.leaves_table:
-        steps += _make_table(account, name, terminal, sleep)
+        steps += _deploy_table(account, name, terminal, sleep)
     return steps
 
 
@@ -147,62 +151,65 @@ def _store(
     return steps
 
 
-def _table_plan(account: Account, name: str) -> list[Step]:
-    """Say what would be done to the table.
+def _plan_table(account: Account, name: str, terminal: Terminal) -> list[Step]:
+    """Return what would be done to the table.
 
     Raises:
         Problem: It has what only a person can change, or is being deleted.
     """
     client = account.client("dynamodb")
-    found = table_shape.describe(client, name)
-    if found is None:
-        return [Step(name, "planned", "create the table, with everything that it needs")]
-    table_shape.refuse_going(name, found)
-    if found["TableStatus"] == "CREATING":  # by a run that was cut off
-        return [Step(name, "planned", "wait for the table, and look what it lacks")]
-    lacking = _lacking(table_shape.properties(client, name, found), name)
-    steps = [Step(name, "planned", f"{one.name}: now {one.state}") for one in lacking]
-    return steps or [Step(name, "kept", "the table is as it must be")]
+    found = table.describe(client, name)
+    _refuse_deletion(name, found)
+    need = TableStack(account, name, terminal).need(found)
+    steps = [] if need is Need.NOTHING else [Step(name, "planned", need.value)]
+    if found is not None and found["TableStatus"] != "CREATING":
+        compared = table.compare(client, name, found)
+        if need in {Need.NOTHING, Need.ADOPTION}:
+            table.refuse_unfit(name, compared)
+        lacking = [one for one in compared if one.can_be_turned_on]
+        steps += [Step(name, "planned", f"turn on {one.name}") for one in lacking]
+    return steps or [Step(name, "kept", Need.NOTHING.value)]
 
 
-def _make_table(
+def _deploy_table(
     account: Account, name: str, terminal: Terminal, sleep: Callable[[float], None]
 ) -> list[Step]:
-    client = account.client("dynamodb")
-    steps = []
-    if table_shape.describe(client, name) is None:
-        terminal.progress(f"Creating the table {name} ...")
-        table_shape.create(client, name)
-        steps.append(Step(name, "done", "the table was created"))
-    table_shape.wait(client, name, terminal.progress, sleep)
-    for _ in range(2):  # the second time nothing is left
-        found = table_shape.describe(client, name) or {}
-        lacking = _lacking(table_shape.properties(client, name, found), name)
-        if not lacking:
-            return steps or [Step(name, "kept", "the table is as it must be")]
-        for one in lacking:
-            terminal.progress(f"Putting {name} right: {one.name}, now {one.state} ...")
-            table_shape.mend(client, one, sleep)
-            table_shape.wait(client, name, terminal.progress, sleep)
-            steps.append(Step(name, "done", one.name))
-    names = ", ".join(one.name for one in lacking)
-    raise Problem(f"AWS took the orders, but of {name} this is still not right: {names}.")
+    """Let CloudFormation deploy the template, and turn on protection that is off.
 
-
-def _lacking(found: list[Property], name: str) -> list[Property]:
-    """Say what has to be mended.
-
-    Raises:
-        Problem: Something that only a person can mend.
+    CloudFormation compares templates, so it does not see protection that somebody turned off, or
+    that AWS left off in a restored table which the stack has adopted.
     """
-    lacking = [one for one in found if not one.is_right]
-    hopeless = [one for one in lacking if one.mend is None]
-    if hopeless:
-        raise Problem(
-            "; ".join(f"The {one.name} of {name} is {one.state}" for one in hopeless) + ".",
-            " ".join(one.advice for one in hopeless),
-        )
-    return lacking
+    client, stack = account.client("dynamodb"), TableStack(account, name, terminal, sleep)
+    found = table.describe(client, name)
+    if found is not None:
+        table.wait(client, name)
+    need = stack.need(found)
+    if need is Need.WAITING:  # an earlier run was interrupted
+        terminal.progress(f"Waiting for the stack {stack.name} ...")
+        stack.wait()
+        need = stack.need(table.describe(client, name))
+    done = []
+    if need is not Need.NOTHING:
+        terminal.progress(f"Table {name}: {need.value} (stack {stack.name}) ...")
+        done += stack.deploy(need)
+    for one in _look(client, name):
+        if one.can_be_turned_on:
+            terminal.progress(f"Table {name}: turn on {one.name} ...")
+            table.turn_on(client, name, one.name)
+            done.append(f"{one.name} was turned on")
+    table.refuse_unfit(name, _look(client, name))
+    return [Step(name, "done", one) for one in done] or [Step(name, "kept", Need.NOTHING.value)]
+
+
+def _look(client: "DynamoDBClient", name: str) -> list[table.Property]:
+    table.wait(client, name)
+    return table.compare(client, name, table.describe(client, name) or {})
+
+
+def _refuse_deletion(name: str, found: dict[str, object] | None) -> None:
+    """Refuse a table that is being deleted: its name is free only when it is gone."""
+    if found is not None and table.is_being_deleted(found):
+        raise Problem(f"The table {name} is being deleted.", "Run this again in some minutes.")
 
 
 def told(steps: list[Step]) -> list[str]:

@@ -1,11 +1,10 @@
-"""Decides about an upload whose registration's outcome the broker can't find out.
+"""Settles an upload whose registration has an outcome that the broker can't find out.
 
-The same conditional writes as the broker's: a lease first, so that no attempt of the broker is
-under way, and an asset only if no other upload has recorded it.
+It uses the broker's own conditional writes: a lease first, so that no attempt of the broker is
+running, and an asset only if no other upload owns it.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,15 @@ from typing import Any
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import SECOND, Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
-from chalicelib.syncapi.models import size_of
+from chalicelib.syncapi.models import Asset
 from chalicelib.uploads import items
 from chalicelib.uploads.asset_owners import AssetOwners
 from chalicelib.uploads.errors import FileRejected
-from chalicelib.uploads.models import Status, Upload
+from chalicelib.uploads.models import Lease, Status, Upload
 from chalicelib.uploads.reconciliation import find_matches
 from chalicelib.uploads.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.uploads.repository import UploadRepository
@@ -29,19 +28,19 @@ from ops import parameters
 from ops.account import Account
 from ops.terminal import UNREACHABLE, Problem, Terminal
 
-_PAGES = 20  # calls for sync.'s list, of up to 2,000 assets each
+_SCANS = 20  # parts of Sync's list, of up to 2,000 assets each
 _SHOWN = ("id", "createdAt", "type", "name", "projectId", "size", "url")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An asset at sync. that may be the upload's.
+    """An asset of Sync's that may be the upload's.
 
     Attributes:
-        why: `same` address, name and project; `unclear`, since one of them is not told or another;
-            `elsewhere`, with another address.
-        asset: sync.'s asset, its telling members.
-        recorded_by: The upload that has recorded it, or None.
+        why: `same` URL, name and project; `unclear`, since it has no URL, or another name or
+            project; `elsewhere`, with another URL.
+        asset: The fields of the asset that help to decide.
+        recorded_by: The uploads that own it, or None.
     """
 
     why: str
@@ -50,27 +49,27 @@ class Candidate:
 
 
 class Settler:
-    """What an operator can see of such an upload, and do about it.
+    """Shows an operator what is known of such an upload, and settles it.
 
     Args:
-        store: The records.
-        table: The same, for what is read without its caller.
-        upstream: sync.
+        repository: The uploads.
+        table: The table, to read an upload whoever its caller is.
+        sync: Sync's API.
         clock: The time.
-        settle_seconds: As the broker's.
+        settle_seconds: The broker's `SETTLE_SECONDS`.
     """
 
     def __init__(
         self,
-        store: UploadRepository,
+        repository: UploadRepository,
         table: Table,
-        upstream: SyncClient,
+        sync: SyncClient,
         clock: Clock,
         settle_seconds: int,
     ) -> None:
-        self._repository = store
+        self._repository = repository
         self._table = table
-        self._sync = upstream
+        self._sync = sync
         self._clock = clock
         self._settle_seconds = settle_seconds
 
@@ -86,108 +85,104 @@ class Settler:
         return items.to_upload(item)
 
     def candidates(self, upload: Upload) -> list[Candidate]:
-        """Look for what may be the upload's asset, as the broker does, to the end of the list."""
+        """Return the assets that may be the upload's, from the whole list."""
         if upload.attempt is None:
             return []
-        since = upload.attempt.first_post_at - LOOK_BACK_SECONDS * 1000
-        found: list[tuple[str, Json]] = []
+        since = upload.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
+        found: list[tuple[str, Asset]] = []
         cursor: str | None = None
-        for _ in range(_PAGES):
-            page = find_matches(self._sync, upload, since, cursor)
-            found += [("same", one) for one in page.matching]
-            found += [("unclear", one) for one in page.undecided]
-            found += [("elsewhere", one) for one in page.elsewhere]
-            cursor = page.next_cursor
+        for _ in range(_SCANS):
+            part = find_matches(self._sync, upload, since, cursor)
+            found += [("same", one) for one in part.matching]
+            found += [("unclear", one) for one in part.unclear]
+            found += [("elsewhere", one) for one in part.elsewhere]
+            cursor = part.next_cursor
             if cursor is None:
                 break
-        claims = self._repository.claims([one["id"] for _, one in found])
-        return [_candidate(why, one, claims) for why, one in found]
+        owners = self._repository.asset_owners([one.id for _, one in found])
+        return [_candidate(why, one, owners) for why, one in found]
 
     def register(self, upload: Upload, asset_id: str) -> None:
         """Record an asset as the upload's.
 
         Raises:
-            Problem: It can't be this upload's, or another upload's it is already.
+            Problem: It can't be this upload's, or another upload owns it.
         """
-        leased = self._lease(upload)
+        lease = self._lease(upload)
         try:
             asset = self._sync.read(asset_id)
-            self._check(leased, asset)
+            self._check(lease, asset)
         except (Problem, errors.BrokerError) as error:
-            self._repository.release(leased, self._clock.now())
+            self._repository.release(lease, self._clock.now())
             raise _explained(error, asset_id) from error
-        claim = self._repository.record(leased, asset, looked_up=True, now=self._clock.now())
-        if not claim.granted:
-            self._repository.release(leased, self._clock.now())
+        done = self._repository.record(lease, asset, is_reconciled=True, now=self._clock.now())
+        if done is None:
+            self._repository.release(lease, self._clock.now())
             raise Problem(
                 f"The asset {asset_id} is recorded as another upload's.",
-                f"`claim#{asset_id}` in the table says which.",
+                f"`claim#{asset_id}` in the table names it.",
             )
 
     def fail(self, upload: Upload) -> None:
-        """Let the upload fail: there is no asset of it.
+        """Fail the upload, because it has no asset.
 
         Raises:
-            Problem: sync. may still be at it.
+            Problem: Sync may still carry out its registration.
         """
         attempt = upload.attempt
         if attempt is not None and attempt.settle_at >= self._clock.now():
             until = _time(attempt.settle_at)
             raise Problem(
-                f"sync. may still carry the registration out, until {until}.",
-                "Wait until then: what it makes later would be nobody's.",
+                f"Sync may still carry out the registration until {until}.",
+                "Wait until then: no upload would own an asset that Sync makes later.",
             )
-        leased = self._lease(upload)
         problem = {
             "code": FileRejected.code,
             "detail": "Nobody could find out what became of it. Upload it again.",
         }
-        if not self._repository.fail(leased, problem, self._clock.now()).granted:
-            raise Problem("Somebody else moved the upload meanwhile.", "Look at it again.")
+        lease = self._lease(upload)
+        if self._repository.fail(lease, problem, self._clock.now()) is None:
+            raise Problem("The upload was changed in the meantime.", "Look at it again.")
 
-    def _lease(self, upload: Upload) -> Upload:
+    def _lease(self, upload: Upload) -> Lease:
         if upload.status is not Status.REGISTERING:
             raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
         now = self._clock.now()
-        claim = self._repository.lease_look(
-            upload, plan_attempt(self._clock.now(), self._settle_seconds), now
-        )
-        if not claim.granted or claim.upload is None:
-            raise Problem(
-                "The broker is looking at this upload right now.", "Try again in a minute."
-            )
-        return claim.upload
+        attempt = plan_attempt(now, self._settle_seconds)
+        lease = self._repository.lease_to_reconcile(upload, attempt, now)
+        if not isinstance(lease, Lease):
+            raise Problem("The broker is working on this upload now.", "Try again in a minute.")
+        return lease
 
     @staticmethod
-    def _check(upload: Upload, asset: Json) -> None:
-        if asset["type"] != upload.type:
-            raise Problem(f"It is of the type {asset['type']}, and the upload of {upload.type}.")
-        size = size_of(asset)
-        if size is not None and size > upload.max_bytes:
+    def _check(lease: Lease, asset: Asset) -> None:
+        upload, created = lease.upload, asset.created_at
+        if asset.type != upload.type:
+            raise Problem(f"It is of the type {asset.type}, and the upload of {upload.type}.")
+        if asset.size is not None and asset.size > upload.max_bytes:
             raise Problem(
-                f"It has {size} bytes, and its caller may upload {upload.max_bytes}.",
-                "Delete it at sync., and settle the upload with --failed.",
+                f"It has {asset.size} bytes, and its caller may upload {upload.max_bytes}.",
+                "Delete it at Sync, and settle the upload with --failed.",
             )
-        created, attempt = asset["createdAt"], upload.attempt
-        with suppress(TypeError, ValueError):  # a time that nobody can read says nothing
-            made_at = datetime.fromisoformat(created).timestamp() * 1000
-            if attempt and made_at < attempt.first_post_at - LOOK_BACK_SECONDS * 1000:
-                raise Problem(f"It was made at {created}, before the registration was sent.")
+        since = lease.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
+        if created is not None and created < since:
+            made_at = asset.fields["createdAt"]
+            raise Problem(f"It was made at {made_at}, before the registration was sent.")
 
 
 def _explained(error: Exception, asset_id: str) -> Problem:
     if isinstance(error, Problem):
         return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
     if isinstance(error, sync_errors.UpstreamRefused):
-        return Problem(f"sync. knows no asset {asset_id} of this key.", "Look at its id again.")
+        return Problem(f"Sync knows no asset {asset_id} of this key.", "Check the id.")
     detail = getattr(error, "detail", "")
-    return Problem(f"sync. can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
+    return Problem(f"Sync can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
-def _candidate(why: str, asset: Json, claims: Mapping[str, AssetOwners]) -> Candidate:
-    claimed = claims.get(asset["id"])
-    shown = {name: asset.get(name) for name in _SHOWN}
-    return Candidate(why, shown, ", ".join(sorted(claimed.owners)) if claimed else None)
+def _candidate(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Candidate:
+    owner = owners.get(asset.id)
+    shown = {name: asset.fields[name] for name in _SHOWN}
+    return Candidate(why, shown, ", ".join(sorted(owner.upload_ids)) if owner else None)
 
 
 def settler(
@@ -228,10 +223,10 @@ def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[st
         "size": upload.size,
         "begun": _time(upload.created_at),
         "first registration": _time(upload.attempt.first_post_at) if upload.attempt else None,
-        "addresses": ", ".join(upload.addresses),
+        "URLs": ", ".join(upload.urls),
     }
     lines += [f"  {name:19}{value}" for name, value in about.items() if value is not None]
-    lines.append(f"  {len(found)} assets at sync. may be its own:")
+    lines.append(f"  {len(found)} assets at Sync may be its own:")
     for one in found:
         owner = f", of the upload {one.recorded_by}" if one.recorded_by else ", nobody's"
         members = ", ".join(f"{name} {one.asset[name]}" for name in _SHOWN[1:])
@@ -250,7 +245,7 @@ def document(upload: Upload, found: list[Candidate], outcome: str | None) -> dic
         "type": upload.type,
         "name": upload.name,
         "projectId": upload.project_id,
-        "addresses": list(upload.addresses),
+        "urls": list(upload.urls),
         "firstPostAt": _time(upload.attempt.first_post_at) if upload.attempt else None,
         "candidates": [asdict(one) for one in found],
         "settled": outcome,

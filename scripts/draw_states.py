@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chalicelib.uploads.models import Status
-from chalicelib.uploads.transitions import MOVES
+from chalicelib.uploads.transitions import TRANSITIONS
 
 # A file starts with an address to PUT to; a public URL starts with the lease.
 STARTS = (Status.PENDING, Status.REGISTERING)
@@ -19,9 +19,12 @@ def diagram() -> str:
     """Return the diagram: the starts, every move in the order of the life, the ends."""
     arrows = [("[*]", str(state)) for state in STARTS]
     arrows += [
-        (str(state), str(target)) for state in Status for target in Status if target in MOVES[state]
+        (str(state), str(target))
+        for state in Status
+        for target in Status
+        if target in TRANSITIONS[state]
     ]
-    arrows += [(str(state), "[*]") for state in Status if not MOVES[state]]
+    arrows += [(str(state), "[*]") for state in Status if not TRANSITIONS[state]]
     lines = [f"    {source} --> {target}" for source, target in arrows]
     return "\n".join(["stateDiagram-v2", *lines]) + "\n"
 

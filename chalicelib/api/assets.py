@@ -9,13 +9,13 @@ from chalicelib.bootstrap import Broker
 from chalicelib.core import errors, log
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads.errors import (
-    NO_UPLOAD,
     ContentTypeNotAccepted,
     FileEmpty,
     FileRejected,
     FileTooLarge,
     ProjectNotFound,
     TooManyUnknownUrls,
+    no_such_upload,
 )
 from chalicelib.web import bodies, pagination
 from chalicelib.web.messages import Request, Response
@@ -96,7 +96,7 @@ def read(request: Request, broker: Broker) -> Response:
     """Read the upload that you registered as an asset."""
     asset_id = unquote(request.params["asset_id"])
     if not _ASSET_ID.fullmatch(asset_id):
-        raise errors.NotFound(NO_UPLOAD)
+        raise no_such_upload()
     upload = broker.uploads.get_asset(request.caller, asset_id)
     log.note(uploadId=upload.id)
     return Response(200, serializers.upload(upload))

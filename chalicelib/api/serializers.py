@@ -31,7 +31,7 @@ def upload(one: Upload) -> Json:
         "sourceUrl": one.source_url,
         "createdAt": _time(one.created_at),
         "updatedAt": _time(one.updated_at),
-        "asset": one.asset,
+        "asset": one.asset.fields if one.asset else None,
         "error": problem(errors.by_code(one.error["code"])(one.error["detail"]))
         if one.error
         else None,

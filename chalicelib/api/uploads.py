@@ -7,7 +7,6 @@ from chalicelib.bootstrap import Broker
 from chalicelib.core import errors, log
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.uploads.errors import (
-    NO_UPLOAD,
     ContentTypeNotAccepted,
     FileEmpty,
     FileNotUploaded,
@@ -20,6 +19,7 @@ from chalicelib.uploads.errors import (
     UploadExpired,
     UploadNotPending,
     UrlTimeout,
+    no_such_upload,
 )
 from chalicelib.uploads.models import Status
 from chalicelib.web import bodies, pagination
@@ -175,6 +175,6 @@ def _upload_id(request: Request) -> str:
     """Read the id from the path; a malformed one is as unknown as any other."""
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
-        raise errors.NotFound(NO_UPLOAD)
+        raise no_such_upload()
     log.note(uploadId=upload_id)
     return upload_id

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,6 +15,8 @@ from chalicelib.core.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 # Two writes of one item in one moment are refused by DynamoDB, not queued. Fifty callers of one
 # quota are served within these tries: the pauses grow to a second and are random.
@@ -93,16 +95,16 @@ class Change:
 
 
 @dataclass(frozen=True)
-class WriteResult:
-    """What a change came to.
+class WriteResult(Generic[T]):
+    """The result of a conditional write.
 
     Attributes:
         granted: Whether it was written.
-        item: After the write, or as it stood when it was refused; None if there is none.
+        item: The item after the write, or the item that refused it; None if there is none.
     """
 
     granted: bool
-    item: codec.Item | None
+    item: T | None
 
 
 class Table:
@@ -137,7 +139,7 @@ class Table:
             **request,
         )
 
-    def write(self, change: Change) -> WriteResult:
+    def write(self, change: Change) -> WriteResult[codec.Item]:
         """Write one change; its refusal brings the item, so that no second read is needed."""
         request = change.request(self._name)
         if change.operation == "Update":

@@ -248,7 +248,9 @@ class Line:
             item = self._table.write(change).item or {}
         return bytes(item["secret"]["B"])
 
-    def _write(self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]) -> WriteResult:
+    def _write(
+        self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]
+    ) -> WriteResult[codec.Item]:
         """Write slots, if they are still as they were read."""
         conditions, values, sets = [], {}, {}
         for number, slot in changed.items():
@@ -287,7 +289,7 @@ class Line:
             slot = later
         raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
-    def _mind_slowdown(self, written: WriteResult) -> None:
+    def _mind_slowdown(self, written: WriteResult[codec.Item]) -> None:
         """Keep back whose place was found before another container was told to slow down."""
         slowdown = self._slowdown(written.item or {})
         if slowdown and slowdown.until > self._clock.now():
@@ -365,7 +367,7 @@ class Line:
         return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
 
 
-def _slot(written: WriteResult, number: int) -> Slot:
+def _slot(written: WriteResult[codec.Item], number: int) -> Slot:
     """Read what a slot is now, whether it was written or the write was refused."""
     stored = (written.item or {}).get(f"s{number}")
     return Slot.decode(bytes(stored["B"])) if stored else UNUSED

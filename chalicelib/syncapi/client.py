@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
@@ -18,13 +18,14 @@ from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
-from chalicelib.syncapi.models import AssetType, Presigned, are_assets, asset_of
+from chalicelib.syncapi.models import Asset, AssetType, Presigned
 
 if TYPE_CHECKING:
     from chalicelib.syncapi.transport import Transport
 
 MAX_PAGES = 20  # of one lookup; the next one continues at its cursor
 MAX_URL_SECONDS = 7 * 86_400  # a signature of SigV4 is valid for no longer
+_REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do without them
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,9 @@ class SyncClient:
         return Presigned(upload_url, url, int(min(expires_in, MAX_URL_SECONDS)))
 
     def register(
-        self, url: str, asset_type: AssetType, name: str | None, project: str | None
-    ) -> Json:
+        self, url: str, asset_type: AssetType, name: str | None, project_id: str | None
+    ) -> Asset:
         """Make the file at a URL an asset. It is never sent twice.
-
-        Returns:
-            Sync's asset; its `id` is a non-empty string.
 
         Raises:
             OutcomeUnknown: The request was sent and may have been carried out.
@@ -120,25 +118,26 @@ class SyncClient:
         body: Json = {"url": url, "type": asset_type}
         if name is not None:
             body["name"] = name
-        if project is not None:
-            body["projectId"] = project
-        asset = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
-        if not isinstance(asset.get("id"), str) or not asset["id"]:
+        if project_id is not None:
+            body["projectId"] = project_id
+        response = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
+        asset = Asset.parse(response)
+        if not asset.id:
             raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
-        return asset_of(asset)
+        return asset
 
-    def read(self, asset_id: str) -> Json:
+    def read(self, asset_id: str) -> Asset:
         """Return an asset.
 
         Raises:
             BrokerError: As `responses.read` maps it.
         """
         path = f"/v2/assets/{quote(asset_id, safe='')}"
-        return asset_of(self._call("GET", path, self._timeouts.read))
+        return Asset.parse(self._call("GET", path, self._timeouts.read))
 
     def newest_assets(
         self, asset_type: AssetType, project_id: str | None, cursor: str | None
-    ) -> Iterator[tuple[list[Json], str | None]]:
+    ) -> Iterator[tuple[list[Asset], str | None]]:
         """Yield pages of the list of assets, each with the cursor of the next one.
 
         It ends at the last page, after `MAX_PAGES`, when the time is over, or at a page that can't
@@ -161,13 +160,13 @@ class SyncClient:
                 page = self._call_twice("GET", "/v2/assets", left, query=query)
                 items, cursor = page.get("items"), page.get("nextCursor") or None
                 # An item that can't be read may be the very asset that is sought.
-                if not are_assets(items) or not isinstance(cursor, str | None):
+                if not _are_assets(items) or not isinstance(cursor, str | None):
                     raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
             except errors.BrokerError:
                 if number == 0:
                     raise
                 return
-            yield items, cursor
+            yield [Asset.parse(item) for item in items], cursor
             if cursor is None:
                 return
 
@@ -231,3 +230,12 @@ def _is_url(text: str) -> bool:
         return bool(urlsplit(text).hostname)
     except ValueError:
         return False
+
+
+def _are_assets(items: object) -> TypeGuard[list[Json]]:
+    """Whether a value is a list of assets with the required fields."""
+    return isinstance(items, list) and all(
+        isinstance(item, dict)
+        and all(isinstance(item.get(name), str) and item[name] for name in _REQUIRED_FIELDS)
+        for item in items
+    )

@@ -1,8 +1,11 @@
 """Failures of uploads that a caller can meet."""
 
-from chalicelib.core.errors import RequestError
+from chalicelib.core.errors import NotFound, RequestError
 
-NO_UPLOAD = "There is no such upload, or it belongs to somebody else."
+
+def no_such_upload() -> NotFound:
+    """Return the error for an upload, or an asset, that the caller does not have."""
+    return NotFound("There is no such upload, or it belongs to somebody else.")
 
 
 class FileNotUploaded(RequestError):

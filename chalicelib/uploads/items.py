@@ -1,4 +1,4 @@
-"""An Upload as an item of the table. Pure."""
+"""An upload as an item of the table. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chalicelib.aws import codec
+from chalicelib.syncapi.models import Asset
 from chalicelib.uploads.models import Attempt, Status, Target, Upload
 
 # One shard takes 1,000 writes a second, and each shard is a query of every sweep.
@@ -14,18 +15,18 @@ URL_SHARD = "due#url"
 
 
 def due_place(upload_id: str, due_at: int, *, is_file: bool) -> dict[str, Any]:
-    """Return the place of an unfinished upload in the sweep's index.
+    """Return the attributes that put an unfinished upload into the index `by-due`.
 
-    Files are spread over shards. The few public URLs have a shard of their own, because the sweep
-    takes files first.
+    Files are spread over shards. Public URLs have a shard of their own, because the sweep takes
+    files first.
     """
     shard = FILE_SHARDS[int(upload_id[:2], 16) % len(FILE_SHARDS)] if is_file else URL_SHARD
     return {"dueShard": shard, "dueAt": due_at}
 
 
 def from_upload(upload: Upload, pk: str) -> codec.Item:
-    """Write an Upload as an item."""
-    members: dict[str, Any] = {
+    """Return an upload as an item."""
+    attributes: dict[str, Any] = {
         "pk": pk,
         "id": upload.id,
         "owner": upload.owner,
@@ -43,7 +44,7 @@ def from_upload(upload: Upload, pk: str) -> codec.Item:
         "targets": [asdict(target) for target in upload.targets],
         "attempt": asdict(upload.attempt) if upload.attempt else None,
         # As JSON text, because DynamoDB's numbers are decimals and Sync's are not.
-        "asset": json.dumps(upload.asset) if upload.asset else None,
+        "asset": json.dumps(upload.asset.fields) if upload.asset else None,
         "error": json.dumps(upload.error) if upload.error else None,
         "tried": upload.tried,
         "refusedAt": upload.refused_at,
@@ -51,41 +52,41 @@ def from_upload(upload: Upload, pk: str) -> codec.Item:
         "refusals": upload.refusals,
         "nextTryAt": upload.next_try_at,
     }
-    members |= codec.list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
+    attributes |= codec.list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
     if upload.due_at is not None:
-        members |= due_place(upload.id, upload.due_at, is_file=upload.is_file)
+        attributes |= due_place(upload.id, upload.due_at, is_file=upload.is_file)
     if upload.discarded is not None:
-        members["discarded"] = upload.discarded
-    return codec.values(members)
+        attributes["discarded"] = upload.discarded
+    return codec.values(attributes)
 
 
 def to_upload(item: Mapping[str, Any]) -> Upload:
-    """Read an item as an Upload."""
-    members = codec.plain(item)
-    attempt = members["attempt"]
+    """Return an item as an upload."""
+    attributes = codec.plain(item)
+    attempt, asset, error = attributes["attempt"], attributes["asset"], attributes["error"]
     return Upload(
-        id=members["id"],
-        owner=members["owner"],
-        status=Status(members["status"]),
-        created_at=members["createdAt"],
-        updated_at=members["updatedAt"],
-        type=members["type"],
-        max_bytes=members["maxBytes"],
-        file_name=members["fileName"],
-        content_type=members["contentType"],
-        size=members["size"],
-        name=members["name"],
-        project_id=members["projectId"],
-        source_url=members["sourceUrl"],
-        targets=tuple(Target(**target) for target in members["targets"]),
+        id=attributes["id"],
+        owner=attributes["owner"],
+        status=Status(attributes["status"]),
+        created_at=attributes["createdAt"],
+        updated_at=attributes["updatedAt"],
+        type=attributes["type"],
+        max_bytes=attributes["maxBytes"],
+        file_name=attributes["fileName"],
+        content_type=attributes["contentType"],
+        size=attributes["size"],
+        name=attributes["name"],
+        project_id=attributes["projectId"],
+        source_url=attributes["sourceUrl"],
+        targets=tuple(Target(**target) for target in attributes["targets"]),
         attempt=Attempt(**attempt) if attempt else None,
-        asset=json.loads(members["asset"]) if members["asset"] else None,
-        error=json.loads(members["error"]) if members["error"] else None,
-        due_at=members.get("dueAt"),
-        discarded=members.get("discarded"),
-        tried=tuple(members["tried"]),
-        refused_at=members["refusedAt"],
-        refused_before=members["refusedBefore"],
-        refusals=members["refusals"],
-        next_try_at=members["nextTryAt"],
+        asset=Asset(json.loads(asset)) if asset else None,
+        error=json.loads(error) if error else None,
+        due_at=attributes.get("dueAt"),
+        discarded=attributes.get("discarded"),
+        tried=tuple(attributes["tried"]),
+        refused_at=attributes["refusedAt"],
+        refused_before=attributes["refusedBefore"],
+        refusals=attributes["refusals"],
+        next_try_at=attributes["nextTryAt"],
     )

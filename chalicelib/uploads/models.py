@@ -1,22 +1,20 @@
-"""The upload: its value, its states, and the moves between them. Pure.
-
-Times are whole milliseconds since 1970 (UTC), as they are stored.
-"""
+"""Uploads: values and states. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from chalicelib.core import wording
-from chalicelib.core.clock import HOUR, MINUTE
+from chalicelib.core.clock import HOUR, MINUTE, SECOND
 from chalicelib.core.types import Json
 from chalicelib.core.urls import canonical
-from chalicelib.syncapi.models import AssetType
+from chalicelib.syncapi.models import Asset, AssetType
 
 SLOWEST_BYTES_PER_SECOND = 64_000
+LONGEST_TRY_PAUSE = 30 * SECOND
 
 
 class Status(StrEnum):
-    """Where an upload stands. `docs/architecture.md` draws the moves."""
+    """The state of an upload. `docs/architecture.md` draws the transitions."""
 
     PENDING = "pending"
     REGISTERING = "registering"
@@ -28,7 +26,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file that a browser wants to upload, as it was validated.
+    """A file that a browser wants to upload, validated.
 
     Attributes: as those of `Upload`.
     """
@@ -43,7 +41,7 @@ class NewFile:
 
 @dataclass(frozen=True)
 class NewUrl:
-    """A public URL to register, as it was validated.
+    """A public URL to register, validated.
 
     Attributes: as those of `Upload`.
     """
@@ -56,11 +54,11 @@ class NewUrl:
 
 @dataclass(frozen=True)
 class Target:
-    """A presigned address that was handed out for one upload.
+    """A presigned URL that was given to the browser for one upload.
 
     Attributes:
         upload_url: Where the browser PUTs the bytes.
-        url: The object's address at sync.
+        url: The object's URL at Sync.
         issued_at: When it was presigned.
         expires_at: When storage stops accepting a new PUT, or the broker's own window ends.
     """
@@ -71,23 +69,23 @@ class Target:
     expires_at: int
 
     def is_fresh(self, now: int) -> bool:
-        """Say whether more than half of its life is left."""
+        """Whether more than half of its life is left."""
         return self.expires_at - now > (self.expires_at - self.issued_at) / 2
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to register, or to find out what became of an earlier one.
+    """One attempt to register an upload, or to reconcile an ambiguous earlier one.
 
     Attributes:
         id: Names the holder of the lease; a write that does not carry it is refused.
         lease_until: Until when nobody else may try.
-        first_post_at: When the first POST of an unknown outcome was about to be sent.
-        settle_at: Until when that POST may still be carried out by sync., so that a look that
-            finds nothing proves nothing before.
-        post_id: Names the attempt that may POST, or may have done so; a look does not change it.
-        posts: How many POSTs were sent since the upload was last known to have no asset at Sync.
-        scan: How far Sync's list has been read, as `ScanCursor` writes it; None where the next
+        first_post_at: When the first POST with an ambiguous outcome was about to be sent.
+        settle_at: Until when Sync may still carry out that POST. Before this time, a list without
+            the asset proves nothing.
+        post_id: Names the attempt that may POST, or may have done so. Reconciling keeps it.
+        posts: How many POSTs were sent since the upload was last known to have no asset.
+        scan: How far Sync's list has been read, as `ScanCursor` writes it; None if the next
             reconciliation begins with the newest asset.
     """
 
@@ -102,7 +100,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Upload:
-    """One file, or one public URL, on its way to be an asset.
+    """One file, or one public URL, that is to become an asset.
 
     Attributes:
         id: 32 hex digits, unguessable.
@@ -111,24 +109,24 @@ class Upload:
         created_at: When it was reserved.
         updated_at: When its state last changed.
         type: VIDEO, AUDIO or IMAGE.
-        max_bytes: The largest real size that its caller was allowed when it was begun.
+        max_bytes: The largest real size that its caller was allowed when it began.
         file_name: The file's name, or None for a public URL.
         content_type: The type that was decided and signed, or None for a public URL.
         size: The declared size in bytes, or None for a public URL.
         name: A label for people, or None.
-        project_id: sync.'s project, or None.
+        project_id: Sync's project, or None.
         source_url: The public URL, or None for a file.
-        targets: The presigned addresses that were handed out, oldest first.
-        attempt: The registration that is under way or of unknown outcome.
-        asset: sync.'s asset as it was registered.
+        targets: The presigned URLs that were given to the browser, oldest first.
+        attempt: The registration that is running or has an ambiguous outcome.
+        asset: Sync's asset as it was registered.
         error: `code` and `detail` of the problem that a failed upload repeats.
-        due_at: When the sweep looks after it, or None when nothing is left to do.
-        discarded: Id of an asset that is to be deleted at sync., or None.
-        tried: Places in `targets` that sync. has refused, while some were not tried yet.
-        refused_at: When sync. had last refused every address, or None.
+        due_at: When the sweep works on it, or None if nothing is left to do.
+        discarded: Id of an asset that is to be deleted at Sync, or None.
+        tried: Places in `targets` that Sync has refused, while others have not been tried yet.
+        refused_at: When Sync had last refused every URL, or None.
         refused_before: When it had done so the time before.
         refusals: How many attempts in a row Sync refused because it saw no file.
-        next_try_at: Before this time the record alone answers an attempt to register.
+        next_try_at: Until this time an attempt to register gets its response from the record.
     """
 
     id: str
@@ -146,7 +144,7 @@ class Upload:
     source_url: str | None = None
     targets: tuple[Target, ...] = ()
     attempt: Attempt | None = None
-    asset: Json | None = None
+    asset: Asset | None = None
     error: Json | None = None
     due_at: int | None = None
     discarded: str | None = None
@@ -163,63 +161,72 @@ class Upload:
 
     @property
     def label(self) -> str:
-        """What to call it in a sentence: the name of the file, else the label for people."""
+        """What to call it in a sentence: the file's name, or the label for people."""
         name = self.file_name or self.name
         return wording.quoted(name, "The file" if self.is_file else "The link")
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where its bytes may lie at sync., the likeliest first."""
+    def urls(self) -> tuple[str, ...]:
+        """Where its bytes may be, the likeliest first."""
         if self.source_url is not None:
             return (self.source_url,)
         return tuple(target.url for target in reversed(self.targets))
 
-    def is_at(self, url: object) -> bool:
-        """Say whether an asset's URL is one of its addresses, in whatever spelling."""
-        known = {canonical(address) for address in self.addresses}
-        return isinstance(url, str) and canonical(url) in known
+    def is_at(self, url: str | None) -> bool:
+        """Whether an asset's URL is one of its URLs, in any spelling."""
+        return url is not None and canonical(url) in {canonical(one) for one in self.urls}
 
     @property
     def untried(self) -> tuple[int, ...]:
-        """Places of the addresses to try next: the newest, and those not refused yet.
+        """Places of the URLs to try next: the newest one, and those that were not refused yet.
 
-        The newest goes first, but not where there was no time for the others the last time.
+        The newest one goes first, unless the last attempt had no time for the others.
         """
-        newest = len(self.addresses) - 1
+        newest = len(self.urls) - 1
         older = tuple(place for place in range(newest - 1, -1, -1) if place not in self.tried)
         return (*older, newest) if self.tried else (newest, *older)
 
-    def address(self, place: int) -> str:
-        """Return the address at a place of `targets`, or the public URL."""
+    def url_at(self, place: int) -> str:
+        """Return the URL at a place of `targets`, or the public URL."""
         return self.source_url or self.targets[place].url
 
     @property
     def ends_at(self) -> int:
-        """Until when its bytes may still land.
+        """Until when its bytes may still arrive.
 
-        The end of the last address's life, and the grace for a PUT that began in time and is slow:
-        the larger of an hour and what the size takes at 64 kB/s.
+        That is the end of the last URL's life, and for a PUT that began in time and is slow the
+        larger of an hour and the time that the size takes at 64 kB/s.
         """
         last = max((target.expires_at for target in self.targets), default=self.created_at)
-        return last + max(HOUR, (self.size or 0) * 1000 // SLOWEST_BYTES_PER_SECOND)
+        return last + max(HOUR, (self.size or 0) * SECOND // SLOWEST_BYTES_PER_SECOND)
 
 
-LONGEST_TRY_PAUSE = 30_000
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on one upload's registration, until `attempt.lease_until`.
 
+    Attributes:
+        upload: The upload as it was when the lease was taken.
+        attempt: The attempt that holds the lease.
+    """
 
-def try_pause(refusals: int) -> int:
-    """Return how long to wait after so many refusals in a row: 1, 2, 4 ... 30 seconds."""
-    return min(LONGEST_TRY_PAUSE, 1000 << min(refusals - 1, 5))
-
-
-def next_look(created_at: int, now: int) -> int:
-    """Say when the sweep looks after an upload again: after a minute, then with growing pauses."""
-    return now + min(HOUR, max(MINUTE, (now - created_at) // 2))
+    upload: Upload
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some uploads, newest first, and where the next page starts (None: there is none)."""
+    """Some uploads, newest first, and the cursor of the next page (None if there is none)."""
 
     items: tuple[Upload, ...]
     next_cursor: str | None
+
+
+def try_pause(refusals: int) -> int:
+    """Return the pause after so many refusals in a row: 1, 2, 4 ... 30 seconds."""
+    return min(LONGEST_TRY_PAUSE, SECOND << min(refusals - 1, 5))
+
+
+def next_due(created_at: int, now: int) -> int:
+    """Return when the sweep works on an upload again: after a minute, then with growing pauses."""
+    return now + min(HOUR, max(MINUTE, (now - created_at) // 2))

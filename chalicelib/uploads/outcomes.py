@@ -1,4 +1,4 @@
-"""What a registration has come to, and the words in which its caller hears of it. Pure."""
+"""The outcome of a registration, and the errors that explain it to the caller. Pure."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ BUSY_RETRY_AFTER = 2  # seconds, while another attempt runs
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a registration stands.
+    """The outcome of a request to register an upload.
 
     Attributes:
         upload: The upload.
@@ -32,7 +32,7 @@ class Outcome:
     retry_after: int | None = None
 
 
-_PAST = {
+_STATES = {
     Status.PENDING: "is a link, not a file",
     Status.REGISTERING: "is still being processed",
     Status.REGISTERED: "is uploaded already",
@@ -72,11 +72,11 @@ def refused(label: str, error: sync_errors.UpstreamRefused) -> errors.BrokerErro
     return kind(f"{label} {reason}.{wording.said(error.detail)}")
 
 
-def standing(upload: Upload, now: int) -> Outcome:
-    """Say where an upload stands for somebody who could not take its lease.
+def outcome_of(upload: Upload, now: int) -> Outcome:
+    """Return the outcome for a request that could not take the upload's lease.
 
     Raises:
-        BrokerError: It has ended without an asset, or Sync saw no file a moment ago.
+        BrokerError: The upload has ended without an asset, or Sync saw no file a moment ago.
     """
     refuse_early(upload, now)
     if upload.status is Status.REGISTERED:
@@ -85,11 +85,11 @@ def standing(upload: Upload, now: int) -> Outcome:
         return Outcome(upload, BUSY_RETRY_AFTER)
     if upload.status is Status.FAILED and upload.error is not None:
         raise errors.by_code(upload.error["code"])(upload.error["detail"])
-    raise no_longer_pending(upload, 0)
+    raise not_pending(upload, 0)
 
 
 def refuse_early(upload: Upload, now: int) -> None:
-    """Answer from the record while the pause after a refusal lasts.
+    """Refuse an attempt by the record alone while the pause after a refusal lasts.
 
     Raises:
         FileNotUploaded: Sync saw no file a moment ago.
@@ -101,8 +101,8 @@ def refuse_early(upload: Upload, now: int) -> None:
         )
 
 
-def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
-    """Say why what needs a pending upload can't be done."""
+def not_pending(upload: Upload, now: int) -> errors.BrokerError:
+    """Return why a request that needs a pending upload can't be carried out."""
     if upload.status is Status.CANCELLED:
         return UploadCancelled(f"{upload.label} was cancelled. Choose the file to upload it again.")
     if upload.status is Status.EXPIRED:
@@ -114,10 +114,10 @@ def no_longer_pending(upload: Upload, now: int) -> errors.BrokerError:
             f"{upload.label} is being processed. Try again in a moment.",
             retry_after=BUSY_RETRY_AFTER,
         )
-    return UploadNotPending(f"{upload.label} {_PAST[upload.status]}.")
+    return UploadNotPending(f"{upload.label} {_STATES[upload.status]}.")
 
 
 def is_posting(upload: Upload, now: int) -> bool:
-    """Say whether an attempt runs of which nothing is unknown yet: it may end as pending."""
+    """Whether an attempt is running that is not ambiguous yet: it may end as pending."""
     attempt = upload.attempt
     return attempt is not None and attempt.id == attempt.post_id and attempt.lease_until >= now

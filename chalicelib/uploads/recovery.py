@@ -9,7 +9,7 @@ from chalicelib.core.clock import Clock
 from chalicelib.core.tasks import Task
 from chalicelib.syncapi.errors import UpstreamError
 from chalicelib.uploads.errors import FileNotUploaded, TooManyUnknownUrls
-from chalicelib.uploads.models import Status, Upload, next_look
+from chalicelib.uploads.models import Status, Upload, next_due
 from chalicelib.uploads.registration import Registration
 from chalicelib.uploads.repository import UploadRepository
 
@@ -43,8 +43,9 @@ class UploadRecovery:
 
     def task(self, due: DueItem) -> Task | None:
         """Return what is due of an upload; None if there is no such upload."""
-        upload = self._repository.get(due.id, due.owner)
-        if upload is None:
+        try:
+            upload = self._repository.get(due.id, due.owner)
+        except errors.NotFound:
             return None
         # Each URL that may be tried costs a registration; a deletion costs none.
         cost = 0 if upload.status is Status.FAILED else min(len(upload.untried), self._most_cost)
@@ -74,7 +75,7 @@ class UploadRecovery:
     def _expire(self, upload: Upload) -> bool:
         """Expire an upload whose bytes can't arrive any more; return whether it is expired."""
         ends_at, now = upload.ends_at, self._clock.now()
-        is_expired = now > ends_at and self._repository.expire(upload, ends_at, now).granted
+        is_expired = now > ends_at and self._repository.expire(upload, ends_at, now)
         if is_expired:
             log.moved(upload.id, Status.EXPIRED)
         return is_expired
@@ -85,7 +86,7 @@ class UploadRecovery:
             self._registration.discard(upload)
         except UpstreamError as error:
             # Otherwise it would stay the longest due, and a few of them would use up the cap.
-            self._postpone(upload, next_look(upload.updated_at, self._clock.now()))
+            self._postpone(upload, next_due(upload.updated_at, self._clock.now()))
             log.event(
                 "asset_not_deleted",
                 level=logging.ERROR,

@@ -1,9 +1,9 @@
-"""Registering what has landed: at most one asset for one upload.
+"""Registering an upload at Sync: at most one asset for one upload.
 
-Who wants to POST holds a lease, taken by one conditional write. After an answer that was lost
-the asset is looked for, at once and on each later call. Nobody POSTs again before sync. must have
-finished the lost request, and then only after one more look. A candidate that can't be decided
-never leads to a POST.
+A request that wants to POST holds a lease, taken by one conditional write. After an ambiguous
+outcome the asset is looked for in Sync's list, at once and on each later request. Nobody POSTs
+again before Sync must have finished the ambiguous request, and then only after one more look at the
+list. While the list is undecided, nobody POSTs at all.
 """
 
 import logging
@@ -13,49 +13,60 @@ from contextlib import suppress
 from dataclasses import replace
 
 from chalicelib.core import errors, log, wording
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import SECOND, Clock
 from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
-from chalicelib.uploads.errors import NO_UPLOAD, FileNotUploaded, UrlTimeout
-from chalicelib.uploads.models import Attempt, Status, Upload, try_pause
-from chalicelib.uploads.outcomes import BUSY_RETRY_AFTER, Outcome, refuse_early, refused, standing
-from chalicelib.uploads.reconciliation import Reconciliation, ScanCursor, find_matches, reconcile
+from chalicelib.uploads.errors import FileNotUploaded, UrlTimeout
+from chalicelib.uploads.models import Attempt, Lease, Status, Upload, try_pause
+from chalicelib.uploads.outcomes import (
+    BUSY_RETRY_AFTER,
+    Outcome,
+    outcome_of,
+    refuse_early,
+    refused,
+)
+from chalicelib.uploads.reconciliation import (
+    Reconciliation,
+    ScanCursor,
+    find_matches,
+    reconcile,
+)
 from chalicelib.uploads.recording import Recording
 from chalicelib.uploads.repository import UploadRepository
 
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
-LOOK_BACK_SECONDS = 15 * 60  # how far behind sync.'s clock may be
-# API Gateway gives up after 29 s, and the slowest POST takes 18 s, the slowest look 7 s. So this
-# long after its beginning a call may still try a further address, or look at once.
-MORE_ADDRESSES_SECONDS = 9
-LOOK_BY_SECONDS = 20
-UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is being found out
+LOOK_BACK_SECONDS = 15 * 60  # how far behind Sync's clock may be
+# API Gateway gives up after 29 s, the slowest POST takes 18 s and the slowest scan of the list 7 s.
+# So this long after it began, a request may still try a further URL, or scan at once.
+MORE_URLS_SECONDS = 9
+SCAN_BY_SECONDS = 20
+UNKNOWN_RETRY_AFTER = 5  # seconds, while an outcome is ambiguous
 
 
 def plan_attempt(now: int, settle_seconds: int) -> Attempt:
-    """Plan an attempt that starts now."""
-    longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * 1000
+    """Return a new attempt that starts now."""
+    longest = (ATTEMPT_SECONDS + CLOCK_MARGIN_SECONDS) * SECOND
     name = secrets.token_hex(8)
     return Attempt(
         id=name,
         lease_until=now + longest,
         first_post_at=now,
-        settle_at=now + longest + settle_seconds * 1000,
+        settle_at=now + longest + settle_seconds * SECOND,
         post_id=name,
     )
 
 
 class Registration:
-    """Tries to register, and finds out what became of a try.
+    """Registers uploads, and reconciles ambiguous registrations.
 
     Args:
-        repository: The records.
+        repository: The uploads.
         sync: Sync's API.
         limiter: Permits each POST.
         clock: The time.
-        settle_seconds: How long sync. may go on with a registration after the longest attempt.
+        settle_seconds: How long Sync may still carry out a registration after the longest attempt.
     """
 
     def __init__(
@@ -74,181 +85,123 @@ class Registration:
         self._recording = Recording(repository, sync, clock)
 
     def plan(self) -> Attempt:
-        """Plan an attempt that starts now."""
+        """Return a new attempt that starts now."""
         return plan_attempt(self._clock.now(), self._settle_seconds)
 
     def complete(self, owner: str, upload_id: str) -> Outcome:
-        """Register an upload whose bytes are there; repeatable for ever with the same answer.
+        """Register an upload whose bytes are there. It is idempotent.
 
         Raises:
-            BrokerError: There is no such upload of this owner, it has ended without an asset, or
-                it can't be registered now.
+            BrokerError: The caller has no such upload, it has ended without an asset, or it can't
+                be registered now.
         """
-        self._refuse_known(owner, upload_id)
+        self._check_cached_refusal(owner, upload_id)
         now = self._clock.now()
         attempt = self.plan()
-        claim = self._repository.lease_post(upload_id, owner, attempt, now)
-        upload = claim.upload
-        if upload is None or upload.owner != owner:
-            raise errors.NotFound(NO_UPLOAD)
-        if claim.granted or _holds(upload, attempt):
-            self._permit(upload)
-            log.moved(upload.id, Status.REGISTERING)
-            return self.post(upload)
-        if upload.attempt is not None and upload.attempt.lease_until < now:
-            was_let_go = upload.attempt.lease_until == 0
+        found = self._repository.lease_to_post(upload_id, owner, attempt, now)
+        if isinstance(found, Lease):
+            self._acquire(found)
+            log.moved(upload_id, Status.REGISTERING)
+            return self.post(found)
+        earlier = found.attempt
+        if earlier is not None and earlier.lease_until < now:
             try:
-                # A look asks Sync too, so it takes a permit like a POST.
+                # Reconciling asks Sync too, so it takes a permit like a POST.
                 self._limiter.acquire(owner)
             except errors.RateLimited as error:
-                return Outcome(upload, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
-            claim = self._repository.lease_look(upload, attempt, now)
-            upload = claim.upload or upload
-            if claim.granted or _holds(upload, attempt):
-                if not was_let_go:
-                    _lost(upload, "interrupted")  # Whoever held the lease was killed.
-                return self.look(upload, now)
-        return standing(upload, now)
-
-    def _refuse_known(self, owner: str, upload_id: str) -> None:
-        """Refuse what is known to come too early, before a lease is written for it."""
-        try:
-            self._limiter.check_cached_refusal(owner)
-        except errors.RateLimited:
-            upload = self._repository.get(upload_id, owner)
-            # What needs no POST is answered as ever.
-            if upload is not None and upload.status is Status.PENDING:
-                refuse_early(upload, self._clock.now())
-                raise
-
-    def _permit(self, upload: Upload) -> None:
-        """Take the permit for the first POST of a lease, or let go of the lease."""
-        try:
-            # In this order a URL that finds no room takes no permit.
-            self._repository.enter(upload)
-            self._limiter.acquire(upload.owner)
-        except errors.BrokerError:
-            with suppress(errors.StoreUnavailable):
-                self._repository.reopen(upload, self._clock.now(), frozenset(upload.tried))
-            raise
+                return Outcome(found, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
+            leased = self._repository.lease_to_reconcile(found, attempt, now)
+            if isinstance(leased, Lease):
+                if earlier.lease_until:
+                    _log_ambiguous(found, "interrupted")  # The lease's holder was killed.
+                return self.reconcile(leased, now)
+            found = leased
+        return outcome_of(found, now)
 
     def post(
-        self, upload: Upload, *, is_first_call: bool = False, began: int | None = None
+        self, lease: Lease, *, is_first_request: bool = False, began: int | None = None
     ) -> Outcome:
-        """Register an upload whose lease is held, and the permit for its first POST.
+        """Register an upload; the permit for its first POST is taken already.
 
         Args:
-            upload: The upload, with the attempt that holds the lease.
-            is_first_call: Whether the caller does not know the upload's id yet. Then nothing is
-                moved back to pending: `Lifecycle.register_url` takes the record back instead.
-            began: When the call began, if not with the attempt.
+            lease: The upload's lease.
+            is_first_request: Whether the caller does not know the upload's id yet. Then nothing is
+                moved back to pending: `UploadService.register_url` deletes the record instead.
+            began: When the request began, if not with the attempt.
 
         Raises:
-            BrokerError: Nothing was made, or what was made could not be recorded.
+            BrokerError: No asset was made, or it could not be recorded.
         """
-        attempt = _attempt(upload)
+        upload, attempt = lease.upload, lease.attempt
         began = attempt.first_post_at if began is None else began
         tried = frozenset(upload.tried)
         refusal: sync_errors.UpstreamRefused | None = None
         for place in upload.untried:
             now = self._clock.now()
-            # Whoever was frozen so long that its lease may be over must not POST any more.
-            if now > attempt.first_post_at + ATTEMPT_SECONDS * 1000:
-                self._reopen(upload, tried)
+            # A process that was frozen so long that its lease may be over must not POST any more.
+            if now > attempt.first_post_at + ATTEMPT_SECONDS * SECOND:
+                self._reopen(lease, tried)
                 return Outcome(upload, BUSY_RETRY_AFTER)
-            if refusal is not None and not self._may_go_on(upload, now - began):
+            if refusal is not None and not self._may_try_more(upload, now - began):
                 break
-            address = upload.address(place)
             try:
-                asset = self._sync.register(address, upload.type, upload.name, upload.project_id)
+                asset = self._sync.register(
+                    upload.url_at(place), upload.type, upload.name, upload.project_id
+                )
             except sync_errors.OutcomeUnknown as error:
-                _lost(upload, error.code)
-                has_time = self._clock.now() - began <= LOOK_BY_SECONDS * 1000
-                return self.look(upload, began) if has_time else self._keep_looking(upload)
+                return self._reconcile_at_once(lease, began, error)
             except sync_errors.UpstreamRefused as error:
                 if error.is_final:
-                    raise self._fail(upload, refused(upload.label, error)) from error
+                    raise self._fail(lease, refused(upload.label, error)) from error
                 refusal = error
                 tried |= {place}
             except errors.BrokerError as error:
-                # Nothing was sent, or sync. said that it did nothing.
+                # Nothing was sent, or Sync reported that it did nothing.
                 self._back_off_if_busy(error)
-                if not is_first_call:
-                    self._reopen(upload, tried)
+                if not is_first_request:
+                    self._reopen(lease, tried)
                 raise
             else:
-                return self._recording.record(upload, asset, looked_up=False)
-        return self._refused(upload, refusal or sync_errors.UpstreamRefused(), tried)
+                return self._recording.record(lease, asset, is_reconciled=False)
+        return self._refused(lease, refusal or sync_errors.UpstreamRefused(), tried)
 
-    def _back_off_if_busy(self, error: errors.BrokerError) -> None:
-        if isinstance(error, sync_errors.UpstreamBusy):
-            with suppress(errors.StoreUnavailable):
-                self._limiter.back_off(error.retry_after or 0)
-
-    def _may_go_on(self, upload: Upload, elapsed: int) -> bool:
-        """Whether there is time, and a permit, for a further address."""
-        if elapsed > MORE_ADDRESSES_SECONDS * 1000:
-            return False
-        try:
-            self._limiter.acquire(upload.owner)
-        except errors.RateLimited:
-            return False
-        return True
-
-    def look(self, upload: Upload, began: int) -> Outcome:
-        """Find out what became of a lost registration; the lease is held.
+    def reconcile(self, lease: Lease, began: int) -> Outcome:
+        """Find out what became of an ambiguous registration.
 
         Args:
-            upload: The upload, with the attempt that holds the lease.
-            began: When the call began.
+            lease: The upload's lease.
+            began: When the request began.
         """
-        attempt = _attempt(upload)
+        upload, attempt = lease.upload, lease.attempt
         scan = ScanCursor.read(attempt.scan, self._clock.now())
-        since = attempt.first_post_at - LOOK_BACK_SECONDS * 1000
+        since = attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
         try:
             found = find_matches(self._sync, upload, since, scan.cursor)
         except errors.BrokerError as error:
             log.event("look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
-            # A cursor that sync. does not take any more would never be taken.
-            is_refused = scan.cursor is None or isinstance(error, sync_errors.UpstreamRefused)
-            return self._keep_looking(upload, None if is_refused else scan)
-        verdict = reconcile(self._repository, upload, found, scan, self._clock.now())
-        if verdict.asset is not None:
-            return self._recording.record(upload, verdict.asset, looked_up=True)
-        if not upload.is_file and _is_over(verdict, attempt):
-            if verdict.is_undecided:
+            # A cursor that Sync refuses once would be refused for ever.
+            is_refused = isinstance(error, sync_errors.UpstreamRefused)
+            return self._stay_unknown(lease, None if scan.cursor is None or is_refused else scan)
+        known = reconcile(self._repository, lease, found, scan, self._clock.now())
+        if known.asset is not None:
+            return self._recording.record(lease, known.asset, is_reconciled=True)
+        if not upload.is_file and _is_over(known, attempt):
+            if known.is_undecided:
                 _alarm_undecided(upload)
             raise self._fail(
-                upload,
+                lease,
                 UrlTimeout(
                     "Sync could not load the link in time. Check that it opens quickly, and add it "
                     "again."
                 ),
             )
-        if verdict.is_undecided and upload.is_file:
+        if known.is_undecided and upload.is_file:
             _alarm_undecided(upload)
-        if verdict.continues_at is not None:
+        if known.continues_at is not None:
             log.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
-        if verdict.is_undecided or verdict.may_come or verdict.continues_at is not None:
-            return self._keep_looking(upload, verdict.continues_at)
-        return self._post_again(upload, attempt, began)
-
-    def _post_again(self, upload: Upload, attempt: Attempt, began: int) -> Outcome:
-        """POST once more, since the lost POST is known to have made no asset."""
-        try:
-            self._limiter.acquire(upload.owner)
-        except errors.RateLimited:
-            return self._keep_looking(upload)
-        claim = self._repository.lease_again(upload, replace(self.plan(), posts=attempt.posts + 1))
-        if claim.upload is None or not claim.granted:
-            return Outcome(upload, BUSY_RETRY_AFTER)
-        try:
-            self._repository.enter(claim.upload)
-        except errors.BrokerError:
-            with suppress(errors.StoreUnavailable):
-                self._repository.release(claim.upload, self._clock.now())
-            raise
-        return self.post(claim.upload, began=began)
+        if known.is_undecided or known.may_come or known.continues_at is not None:
+            return self._stay_unknown(lease, known.continues_at)
+        return self._repost(lease, began)
 
     def discard(self, upload: Upload) -> None:
         """Delete the asset of an upload that failed because it is too large, or empty.
@@ -258,57 +211,110 @@ class Registration:
         """
         self._recording.discard(upload)
 
-    def _keep_looking(self, upload: Upload, scan: ScanCursor | None = None) -> Outcome:
-        """Let go of the lease; the next call looks again, or goes on where this one stopped."""
-        self._repository.release(upload, self._clock.now(), scan.write() if scan else None)
-        return Outcome(upload, UNKNOWN_RETRY_AFTER)
+    def _check_cached_refusal(self, owner: str, upload_id: str) -> None:
+        """Refuse a request that is known to be too early, before a lease is written for it."""
+        try:
+            self._limiter.check_cached_refusal(owner)
+        except errors.RateLimited:
+            upload = self._repository.get(upload_id, owner)
+            # An upload in another state needs no POST.
+            if upload.status is Status.PENDING:
+                refuse_early(upload, self._clock.now())
+                raise
+
+    def _acquire(self, lease: Lease) -> None:
+        """Acquire the permit for the first POST of a lease, or give up the lease."""
+        try:
+            # In this order a public URL that is one too many takes no permit.
+            self._repository.begin_registering(lease)
+            self._limiter.acquire(lease.upload.owner)
+        except errors.BrokerError:
+            with suppress(errors.StoreUnavailable):
+                tried = frozenset(lease.upload.tried)
+                self._repository.reopen(lease, self._clock.now(), tried)
+            raise
+
+    def _back_off_if_busy(self, error: errors.BrokerError) -> None:
+        if isinstance(error, sync_errors.UpstreamBusy):
+            with suppress(errors.StoreUnavailable):
+                self._limiter.back_off(error.retry_after or 0)
+
+    def _may_try_more(self, upload: Upload, elapsed: int) -> bool:
+        """Whether there is time, and a permit, for a further URL."""
+        if elapsed > MORE_URLS_SECONDS * SECOND:
+            return False
+        try:
+            self._limiter.acquire(upload.owner)
+        except errors.RateLimited:
+            return False
+        return True
+
+    def _reconcile_at_once(
+        self, lease: Lease, began: int, error: sync_errors.OutcomeUnknown
+    ) -> Outcome:
+        _log_ambiguous(lease.upload, error.code)
+        has_time = self._clock.now() - began <= SCAN_BY_SECONDS * SECOND
+        return self.reconcile(lease, began) if has_time else self._stay_unknown(lease)
+
+    def _repost(self, lease: Lease, began: int) -> Outcome:
+        """POST once more, since the ambiguous POST is known to have made no asset."""
+        upload = lease.upload
+        try:
+            self._limiter.acquire(upload.owner)
+        except errors.RateLimited:
+            return self._stay_unknown(lease)
+        attempt = replace(self.plan(), posts=lease.attempt.posts + 1)
+        renewed = self._repository.lease_to_repost(lease, attempt)
+        if renewed is None:
+            return Outcome(upload, BUSY_RETRY_AFTER)
+        try:
+            self._repository.begin_registering(renewed)
+        except errors.BrokerError:
+            with suppress(errors.StoreUnavailable):
+                self._repository.release(renewed, self._clock.now())
+            raise
+        return self.post(renewed, began=began)
+
+    def _stay_unknown(self, lease: Lease, scan: ScanCursor | None = None) -> Outcome:
+        """Give up the lease; the next request scans the list anew, or continues this scan."""
+        text = scan.write() if scan else None
+        self._repository.release(lease, self._clock.now(), text)
+        return Outcome(lease.upload, UNKNOWN_RETRY_AFTER)
 
     def _refused(
-        self, upload: Upload, refusal: sync_errors.UpstreamRefused, tried: frozenset[int]
+        self, lease: Lease, refusal: sync_errors.UpstreamRefused, tried: frozenset[int]
     ) -> Outcome:
         """Decide what a refusal that is not known to be final means."""
+        upload = lease.upload
         if not upload.is_file:
-            raise self._fail(upload, refused(upload.label, refusal)) from refusal
-        # Nobody documents how sync. says "not uploaded yet", so any refusal may mean just that.
-        self._reopen(upload, tried, is_refused=True)
+            raise self._fail(lease, refused(upload.label, refusal)) from refusal
+        # Nobody documents how Sync reports "not uploaded yet", so any refusal may mean it.
+        self._reopen(lease, tried, is_refused=True)
         raise FileNotUploaded(
             f"{upload.label} has not arrived at Sync yet.{wording.said(refusal.detail)}",
-            retry_after=try_pause(upload.refusals + 1) / 1000,
+            retry_after=try_pause(upload.refusals + 1) / SECOND,
         ) from refusal
 
-    def _reopen(self, upload: Upload, tried: frozenset[int], *, is_refused: bool = False) -> None:
-        if self._repository.reopen(upload, self._clock.now(), tried, is_refused=is_refused).granted:
-            log.moved(upload.id, Status.PENDING)
+    def _reopen(self, lease: Lease, tried: frozenset[int], *, is_refused: bool = False) -> None:
+        if self._repository.reopen(lease, self._clock.now(), tried, is_refused=is_refused):
+            log.moved(lease.upload.id, Status.PENDING)
 
-    def _fail(self, upload: Upload, error: errors.BrokerError) -> errors.BrokerError:
-        self._repository.fail(
-            upload, {"code": error.code, "detail": error.detail}, self._clock.now()
-        )
-        log.moved(upload.id, Status.FAILED, code=error.code)
+    def _fail(self, lease: Lease, error: errors.BrokerError) -> errors.BrokerError:
+        problem = {"code": error.code, "detail": error.detail}
+        self._repository.fail(lease, problem, self._clock.now())
+        log.moved(lease.upload.id, Status.FAILED, code=error.code)
         return error
 
 
-def _attempt(upload: Upload) -> Attempt:
-    if upload.attempt is None:
-        raise ValueError("this upload holds no lease")
-    return upload.attempt
-
-
-def _is_over(verdict: Reconciliation, attempt: Attempt) -> bool:
-    """Whether a public URL's outcome stays unknown although all was done to find it out."""
-    return verdict.is_settled and (verdict.is_undecided or attempt.posts > 1)
+def _is_over(known: Reconciliation, attempt: Attempt) -> bool:
+    """Whether a public URL's outcome stays unknown although everything was done to find it out."""
+    return known.is_settled and (known.is_undecided or attempt.posts > 1)
 
 
 def _alarm_undecided(upload: Upload) -> None:
-    """Call a person, who must see which asset is this upload's."""
+    """Call a person, who must decide which asset is this upload's."""
     log.event("outcome_undecided", level=logging.ERROR, uploadId=upload.id)
 
 
-def _lost(upload: Upload, code: str) -> None:
-    """Say that nobody knows what became of a POST."""
+def _log_ambiguous(upload: Upload, code: str) -> None:
     log.event("outcome_unknown", level=logging.WARNING, uploadId=upload.id, code=code)
-
-
-def _holds(upload: Upload, attempt: Attempt) -> bool:
-    """Say whether a refused write was our own: boto3 repeats one whose answer was lost."""
-    return upload.attempt is not None and upload.attempt.id == attempt.id

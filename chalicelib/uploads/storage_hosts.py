@@ -12,7 +12,7 @@ class StorageHosts:
     """The hosts that the settings name, and those that any container's presign has named.
 
     Args:
-        configured: Those of the settings.
+        configured: The hosts of the settings.
         limiter: Keeps the others, in the item that each registration reads anyway.
     """
 
@@ -26,7 +26,7 @@ class StorageHosts:
         return self._configured | self._limiter.storage_hosts
 
     def learn(self, presigned: Presigned) -> None:
-        """Let no container take for a public URL what is at a host that a presign named."""
+        """Let all containers know the hosts that a presign named."""
         named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
         if new := named - self.known:
             log.event("storage_host_unknown", level=30, hosts=sorted(new))

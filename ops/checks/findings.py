@@ -77,10 +77,8 @@ class Patient:
 
     @property
     def provision(self) -> str:
-        """The command that puts table and secrets right."""
-        table = self.environment.get("UPLOADS_TABLE", "")
-        own = f" --table {table}" if table != self.stage.environment.get("UPLOADS_TABLE") else ""
-        return f"python -m ops provision --stage {self.stage.name}{own}"
+        """The command that creates and updates table and secrets."""
+        return f"python -m ops provision --stage {self.stage.name}"
 
     @property
     def deploy(self) -> str:

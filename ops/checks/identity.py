@@ -35,19 +35,19 @@ def settings(patient: Patient) -> Iterator[Finding]:
         detail=origins or "it is empty, so no browser may call",
         advice=f"Set it to your pages' origins. {mend}",
     )
-    yield from _names_of_secrets(patient)
+    yield from _names(patient)
     yield from _package_of_key_sets(patient)
 
 
-def _names_of_secrets(patient: Patient) -> Iterator[Finding]:
-    """Compare where a stack reads its secrets with where `provision` writes them."""
+def _names(patient: Patient) -> Iterator[Finding]:
+    """Compare the table and secrets that a stack uses with those that `provision` makes."""
     if patient.deployment is None or not patient.deployment.is_stack:
         return
     for parameter, variable in PARAMETERS.items():
-        read = patient.environment.get(variable, "")
-        written = patient.stage.environment.get(variable, "")
-        if variable.endswith("_PARAMETER") and read != written:
-            detail = f"the stack reads {read or 'none'}, and provision writes {written or 'none'}"
+        used = patient.environment.get(variable, "")
+        made = patient.stage.environment.get(variable, "")
+        if variable != "ALLOWED_ORIGINS" and used != made:
+            detail = f"the stack uses {used or 'none'}, and provision makes {made or 'none'}"
             advice = f"Set the stack's parameter {parameter}, or it in .chalice/config.json."
             yield Finding("settings", variable, State.WRONG, detail, advice)
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 
-from ops import parameters, table_shape
+from ops import parameters
+from ops import table as tables
 from ops.checks.findings import Finding, Patient, State, judged
 from ops.terminal import Problem
 
 
 def table(patient: Patient) -> Iterator[Finding]:
-    """Compare every property of the table with what the broker needs."""
+    """Compare every property of the table with its template."""
     name, check = patient.environment.get("UPLOADS_TABLE", ""), "table"
     if not name:
         return
     client = patient.account.client("dynamodb")
-    found = table_shape.describe(client, name)
+    found = tables.describe(client, name)
     run = f"Run `{patient.provision}`."
     if found is None:
         yield Finding(check, name, State.WRONG, "there is no such table", run)
@@ -27,8 +28,8 @@ def table(patient: Patient) -> Iterator[Finding]:
     )
     if found["TableStatus"] not in {"ACTIVE", "UPDATING"}:
         return
-    for one in table_shape.properties(client, name, found):
-        advice = run if one.mend else one.advice
+    for one in tables.compare(client, name, found):
+        advice = run if one.can_be_turned_on else tables.unfit_advice(one)
         yield judged(check, one.name, is_right=one.is_right, detail=one.state, advice=advice)
 
 

@@ -120,8 +120,8 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     """A key whose request was killed is free again two minutes later."""
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
-    bindings = wired.idempotency
-    bindings.take(caller.id, RequestKey(key, "a body"), "0" * 32)
+    keys = wired.idempotency
+    keys.begin(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)
     assert begin(api, key).status_code == 201
@@ -217,9 +217,9 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 def test_taken_over(broker: RunningBroker, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
     table = Table(clients.dynamodb(), broker.table, Clock())
-    bindings = IdempotencyRecords(table, broker.clock)
-    first = bindings.take("a caller", RequestKey(key, "a body"), "0" * 32)
+    keys = IdempotencyRecords(table, broker.clock)
+    first = keys.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
-    second = bindings.take("a caller", RequestKey(key, "a body"), "1" * 32)
-    assert table.transact(idempotency.bound(first)) is not None
-    assert table.transact(idempotency.bound(second)) is None
+    second = keys.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    assert table.transact(idempotency.complete(first)) is not None
+    assert table.transact(idempotency.complete(second)) is None

@@ -172,11 +172,11 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     # As a complete, and a first request with a key, leave it while they run.
     tried = api.begin()["id"]
     plan = broker.registration.plan()
-    broker.repository.lease_post(tried, caller.id, plan, api.broker.clock.now())
+    broker.repository.lease_to_post(tried, caller.id, plan, api.broker.clock.now())
     assert api.call("DELETE", f"/uploads/{tried}").json()["code"] == "upload_busy"
     headers = {"idempotency-key": f"still-running-{upload_id}"}
     key = bodies.request_key(headers, "POST /uploads", GOOD)
-    broker.idempotency.take(caller.id, key, "0" * 32)
+    broker.idempotency.begin(caller.id, key, "0" * 32)
     running = api.call("POST", "/uploads", json=GOOD, headers=headers)
     assert running.json()["code"] == "request_in_progress"
     # Each route has a better word for this one, so it is in the log and in exceptions alone.

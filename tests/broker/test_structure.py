@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from app import app
 from chalicelib import api, schemas
 from chalicelib.core import errors, settings
-from chalicelib.uploads.transitions import MOVES
+from chalicelib.uploads.transitions import TRANSITIONS
 from chalicelib.web.router import Operation
 from sandbox import ports
 from tests.support.running_broker import RunningBroker
@@ -122,7 +122,7 @@ def test_moves_drawn() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert f"```mermaid\n{done.stdout}```" in page
-    assert done.stdout.count(" --> ") >= sum(map(len, MOVES.values()))
+    assert done.stdout.count(" --> ") >= sum(map(len, TRANSITIONS.values()))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import table
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
 from tests.support.project import Project
@@ -53,8 +54,9 @@ def packaged(project: Project) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(aws: EmulatedAws, packaged: Path) -> Stack:
-    """The stack, created."""
-    created = Stack(aws)
+    """The stack, created, with a table of its own."""
+    created = Stack(aws, "broker-prod", "broker-prod-uploads")
+    table.create(aws.client("dynamodb"), created.table)
     created.deploy(packaged)
     created.put_gateway_responses()
     return created

@@ -89,11 +89,13 @@ def backed_up(aws: EmulatedAws) -> Any:
             dynamodb.delete_table(TableName=name)
 
 
-def test_restored_table(aws: EmulatedAws, backed_up: Any, stack: Stack, packaged: Path) -> None:
+def test_restored_table(
+    aws: EmulatedAws, backed_up: Any, stack: Stack, packaged: Path, tmp_path: Path
+) -> None:
     """A stack that is given the restored table serves what lies there, with its own policy."""
     caller = Caller(stack.url)
     done = caller.registered()
-    own = stack.resource("Uploads")
+    own = stack.table
     # The upload is to be found in what is restored, and nowhere else.
     item = backed_up.get_item(TableName=own, Key={"pk": {"S": f"upload#{done['id']}"}})["Item"]
     backed_up.put_item(TableName=NAME, Item=item)
@@ -107,16 +109,21 @@ def test_restored_table(aws: EmulatedAws, backed_up: Any, stack: Stack, packaged
         aws,
     )
     assert json.loads(run(block("secret#callers"), aws))["Item"] == {"pk": secret["pk"]}
-    (provision,) = re.findall(r"`python -m (ops provision .+ --table \S+)`", PAGE)
-    assert provision.endswith(restored)
-    run(f"{shlex.quote(sys.executable)} -m {provision}", aws)
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    config["stages"]["prod"]["environment_variables"]["UPLOADS_TABLE"] = restored
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(config))
+    provision = "python -m ops provision --stage prod"
+    assert f"`{provision}`. A stack adopts" in PAGE
+    command = provision.replace("python", shlex.quote(sys.executable))
+    run(f"{command} --project-dir {shlex.quote(str(tmp_path))}", aws)
     backups = backed_up.describe_continuous_backups(TableName=restored)
     recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
     assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
     ttl = backed_up.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
     assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "ttl")
     assert backed_up.describe_table(TableName=restored)["Table"]["DeletionProtectionEnabled"]
-    stack.deploy(packaged, ExistingTable=restored)
+    stack.deploy(packaged, Table=restored)
     wait_until(lambda: caller.call("GET", f"/uploads/{done['id']}").status_code == 200)
     assert caller.call("GET", "/uploads").json()["items"][0]["id"] == done["id"]
     stack.deploy(packaged)

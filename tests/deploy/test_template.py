@@ -10,13 +10,15 @@ import yaml
 
 from chalicelib.core import errors, metrics
 from ops import table
+from ops.deployment import PARAMETERS
 from tests.support.upstream_process import ROOT
 
-STACK: dict[str, Any] = yaml.safe_load(
+TEMPLATE: dict[str, Any] = yaml.safe_load(
     # Which function it is does not matter here, only what it is applied to.
     re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
-)["Resources"]
-TABLE = ["HasExistingTable", "ExistingTable", "Uploads"]
+)
+STACK = TEMPLATE["Resources"]
+TABLE = "Table"
 ALARMS = {
     name: resource["Properties"]
     for name, resource in STACK.items()
@@ -37,16 +39,24 @@ def emitted() -> dict[str, set[str]]:
 
 
 def test_table() -> None:
-    """The table is the one that the sandbox and an operator create, and it can't get lost."""
-    stack = STACK["Uploads"]
-    wanted = {name: value for name, value in table.definition("").items() if name != "TableName"}
-    properties = stack["Properties"]
-    assert {name: properties[name] for name in wanted} == wanted
+    """The table's own template protects what it holds, and the stack defines no second one."""
+    (made,) = yaml.safe_load(table.TEMPLATE.read_text())["Resources"].values()
+    properties = made["Properties"]
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
     assert properties["SSESpecification"]["SSEEnabled"] is True
     assert properties["DeletionProtectionEnabled"] is True
-    assert stack["DeletionPolicy"] == stack["UpdateReplacePolicy"] == "Retain"
+    assert properties["TableName"] == {"Ref": "TableName"}
+    assert made["DeletionPolicy"] == made["UpdateReplacePolicy"] == "Retain"
+    assert "AWS::DynamoDB::Table" not in {one.get("Type") for one in STACK.values()}
+
+
+def test_default_names() -> None:
+    """The stack's defaults are what `provision` makes for the stage prod."""
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    made = config["stages"]["prod"]["environment_variables"]
+    for parameter, setting in PARAMETERS.items():
+        assert TEMPLATE["Parameters"][parameter].get("Default", "") == made[setting]
 
 
 def test_alarms_on_what_is_counted() -> None:
@@ -93,8 +103,7 @@ def test_alarms_tell_somebody() -> None:
 
 def test_dashboard() -> None:
     """It is JSON, and shows every metric that the code writes."""
-    body, names = STACK["Dashboard"]["Properties"]["DashboardBody"]
-    assert names == {"Table": TABLE}
+    body = STACK["Dashboard"]["Properties"]["DashboardBody"]
     widgets = json.loads(body)["widgets"]
     shown = json.dumps([widget["properties"] for widget in widgets])
     for name in set(emitted()) - {"requests", "faults", "found", "settled"}:

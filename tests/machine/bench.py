@@ -313,15 +313,15 @@ class Bench:
             assert {one.id for one in listed} == own.keys()
             times = [one.created_at for one in listed]
             assert times == sorted(times, reverse=True)
-            assets = {one.asset["id"] for one in own.values() if one.asset is not None}
+            assets = {one.asset.id for one in own.values() if one.asset is not None}
             shown = lifecycle.list_assets(caller, 100, None).items
-            assert {one.asset["id"] for one in shown if one.asset is not None} == assets
+            assert {one.asset.id for one in shown if one.asset is not None} == assets
             for one in own.values():
                 if one.asset is not None:
                     again = lifecycle.complete(caller, one.id)
                     assert again.retry_after is None
                     assert again.upload.asset == one.asset
-                    assert lifecycle.get_asset(caller, one.asset["id"]).asset == one.asset
+                    assert lifecycle.get_asset(caller, one.asset.id).asset == one.asset
 
     def close(self) -> None:
         """End what is still held, and forget the run."""

@@ -4,12 +4,12 @@ import json
 from collections import Counter
 
 from chalicelib.uploads.models import Status, Upload
-from chalicelib.uploads.transitions import MOVES
+from chalicelib.uploads.transitions import TRANSITIONS
 from tests.machine.surroundings import Snapshot
 from tests.support.upstream_process import KEY
 
-FINAL = frozenset(state for state, targets in MOVES.items() if not targets)
-UNFINISHED = frozenset(MOVES) - FINAL
+FINAL = frozenset(state for state, targets in TRANSITIONS.items() if not targets)
+UNFINISHED = frozenset(TRANSITIONS) - FINAL
 NEVER_LOGGED = ("asset_orphaned", "sweep_poisoned", KEY, "X-Amz-Signature")
 LONGEST_PAUSE = 3_700_000  # milliseconds until the sweep must look again, the skew included
 
@@ -18,7 +18,7 @@ def reachable(state: Status) -> set[Status]:
     """Name the states that moves lead to, the state itself included."""
     found, new = {state}, {state}
     while new:
-        new = {target for one in new for target in MOVES[one]} - found
+        new = {target for one in new for target in TRANSITIONS[one]} - found
         found |= new
     return found
 
@@ -33,7 +33,7 @@ def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
         alive = made - seen.deleted
         if upload.status is Status.REGISTERED:
             assert upload.asset is not None
-            assert made == {upload.asset["id"]}, f"{made} made, and recorded {upload.asset['id']}"
+            assert made == {upload.asset.id}, f"{made} made, and recorded {upload.asset.id}"
             assert alive, f"the asset of {upload} was deleted"
         elif upload.status is Status.FAILED:
             assert alive <= {upload.discarded}, f"an asset is left of {upload}"
@@ -47,7 +47,7 @@ def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
 def own_assets(seen: Snapshot, *, shared: bool) -> None:
     """Rule 1, for public URLs: nobody's asset is deleted, or given to somebody else too."""
     recorded = Counter(
-        upload.asset["id"] for upload in seen.uploads.values() if upload.asset is not None
+        upload.asset.id for upload in seen.uploads.values() if upload.asset is not None
     )
     assert not recorded.keys() & seen.deleted, "an asset that is recorded was deleted"
     assert shared or not recorded or max(recorded.values()) == 1, "two uploads have one asset"
@@ -67,7 +67,7 @@ def final_stays(before: Snapshot, after: Snapshot) -> None:
 
 
 def _lasting(upload: Upload) -> tuple[object, ...]:
-    asset = json.dumps(upload.asset, sort_keys=True)
+    asset = json.dumps(upload.asset and upload.asset.fields, sort_keys=True)
     return upload.status, asset, upload.error and upload.error["code"], upload.targets
 
 
@@ -92,9 +92,9 @@ def records_agree(seen: Snapshot) -> None:
         assert (upload.asset is not None) == (upload.status is Status.REGISTERED)
         assert (upload.error is not None) == (upload.status is Status.FAILED)
         if upload.asset is not None:
-            copy = seen.items[f"asset#{upload.owner}#{upload.asset['id']}"]
+            copy = seen.items[f"asset#{upload.owner}#{upload.asset.id}"]
             assert copy["status"] == "registered"
-            assert f"claim#{upload.asset['id']}" in seen.items
+            assert f"claim#{upload.asset.id}" in seen.items
     unfinished = Counter(u.owner for u in seen.uploads.values() if u.status in UNFINISHED)
     for pk, item in seen.items.items():
         if pk.startswith("quota#"):

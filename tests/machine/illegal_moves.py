@@ -1,47 +1,61 @@
-"""Every move that an upload's state does not allow, tried on the real store."""
+"""Every transition that an upload's state does not allow, tried on the real repository."""
 
-from dataclasses import replace
+from contextlib import suppress
 
-from chalicelib.uploads.models import Attempt, Status, Target
+from chalicelib.core.errors import NotFound
+from chalicelib.syncapi.models import Asset
+from chalicelib.uploads.models import Attempt, Lease, Status, Target
 from tests.machine.surroundings import World
 
 
+def asset(asset_id: str, size: int | None = None) -> Asset:
+    """Return an asset without a URL."""
+    return Asset.parse({"id": asset_id, "size": size})
+
+
 def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
-    """Try them all on one upload, and see each refused and nothing changed.
+    """Try all of them on one upload; assert that each is refused and nothing changes.
 
     Args:
-        world: Where it is.
-        upload_id: Which.
-        foreign: Somebody else.
+        world: The run.
+        upload_id: The upload.
+        foreign: Another caller.
 
     Returns:
         How many were tried.
     """
     before = world.look()
-    record, store, now = before.uploads[upload_id], world.admin.repository, world.now()
+    upload, repository, now = before.uploads[upload_id], world.admin.repository, world.now()
     plan = Attempt("f" * 16, now + 60_000, now, now + 150_000, "f" * 16)
-    forged, asset = replace(record, attempt=plan), {"id": "forged", "url": None, "size": 1}
+    forged, found = Lease(upload, plan), asset("forged", 1)
     problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)
-    # Nobody moves what is somebody else's, or what another attempt holds.
-    claims = [
-        store.lease_post(record.id, foreign, plan, now),
-        store.cancel(record.id, foreign, now),
-        store.lease_again(forged, plan),
-        store.release(forged, now),
-        store.reopen(forged, now),
-        store.fail(forged, problem, now),
-        store.fail(forged, problem, now, refused=asset),
-        store.record(forged, asset, looked_up=False, now=now),
-        store.record(forged, asset, looked_up=True, now=now),
+    granted: list[object] = [
+        repository.lease_to_repost(forged, plan),
+        repository.reopen(forged, now),
+        repository.fail(forged, problem, now),
+        repository.fail(forged, problem, now, discarded=found),
+        repository.record(forged, found, is_reconciled=False, now=now),
+        repository.record(forged, found, is_reconciled=True, now=now),
     ]
-    store.discard(forged, None, was_sent=True)
-    if record.status is not Status.PENDING:
-        claims.append(store.lease_post(record.id, record.owner, plan, now))
-        claims.append(store.renew(record, target, now))
-        claims.append(store.cancel(record.id, record.owner, now))
-        claims.append(store.expire(record, 0, now))
-    if record.attempt is None or record.attempt.lease_until >= now:
-        claims.append(store.lease_look(record, plan, now))
-    assert not any(claim.granted for claim in claims)
+    repository.release(forged, now)
+    repository.delete(forged, None, was_sent=True)
+    tried = len(granted) + 4
+    # Another caller's upload is not found.
+    with suppress(NotFound):
+        granted.append(repository.lease_to_post(upload.id, foreign, plan, now))
+    with suppress(NotFound):
+        granted.append(repository.cancel(upload.id, foreign, now))
+    if upload.status is not Status.PENDING:
+        tried += 4
+        granted += [
+            isinstance(repository.lease_to_post(upload.id, upload.owner, plan, now), Lease),
+            target in repository.renew(upload, target, now).targets,
+            repository.cancel(upload.id, upload.owner, now) is None,
+            repository.expire(upload, 0, now),
+        ]
+    if upload.attempt is None or upload.attempt.lease_until >= now:
+        tried += 1
+        granted.append(isinstance(repository.lease_to_reconcile(upload, plan, now), Lease))
+    assert not any(granted)
     assert world.look().items == before.items
-    return len(claims) + 1
+    return tried

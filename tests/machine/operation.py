@@ -16,9 +16,16 @@ from botocore.exceptions import ReadTimeoutError
 
 CANNOT_HANG_SECONDS = 60
 _DYNAMODB = frozenset(
-    {"get_item", "query", "put_item", "delete_item", "update_item", "transact_write_items",
-     "batch_get_item"}
-)  # fmt: skip
+    {
+        "get_item",
+        "query",
+        "put_item",
+        "delete_item",
+        "update_item",
+        "transact_write_items",
+        "batch_get_item",
+    }
+)
 
 
 class Killed(BaseException):

@@ -110,11 +110,11 @@ class Snapshot:
 
     def assets_of(self, upload: Upload) -> set[str]:
         """Name the assets that were ever made of a file."""
-        mine = self.assets_at(*upload.addresses)
+        mine = self.assets_at(*upload.urls)
         # The claim tells whose an asset was that is gone before anybody saw its address.
         for asset, url in self.made.items():
             claim = self.items.get(f"claim#{asset}", {})
-            if url is None and claim.get("uploadId") == upload.id:
+            if url is None and upload.id in claim.get("owners", ()):
                 mine.add(asset)
         return mine
 

@@ -7,9 +7,9 @@ import pytest
 from chalicelib.aws import codec
 from chalicelib.aws.table import Table
 from chalicelib.quotas.store import QuotaStore
-from chalicelib.uploads.models import Attempt, NewFile, Status, Target, Upload
-from chalicelib.uploads.transitions import MOVES
-from tests.machine.illegal_moves import try_illegal_moves
+from chalicelib.uploads.models import Attempt, Lease, NewFile, Status, Target, Upload
+from chalicelib.uploads.transitions import TRANSITIONS
+from tests.machine.illegal_moves import asset, try_illegal_moves
 from tests.machine.surroundings import Surroundings, World
 from tests.support.clocks import ManualClock
 
@@ -31,28 +31,22 @@ def moved(world: World, state: Status) -> str:
         caller, NewFile("a.mp4", "video/mp4", 5, "VIDEO"), None, None
     )
     if state in {Status.REGISTERING, Status.REGISTERED, Status.FAILED}:
-        attempt = Attempt("a" * 16, now + 60_000, now, now + 150_000, "a" * 16)
-        leased = store.lease_post(upload.id, caller.id, attempt, now).upload
-        assert leased is not None
+        lease = leased(world, upload)
         if state is Status.REGISTERED:
-            asset = {"id": "b", "url": None, "size": 5}
-            assert store.record(leased, asset, looked_up=False, now=now).granted
+            assert store.record(lease, asset("b", 5), is_reconciled=False, now=now)
         if state is Status.FAILED:
-            assert store.fail(leased, PROBLEM, now).granted
+            assert store.fail(lease, PROBLEM, now)
     if state is Status.CANCELLED:
-        assert store.cancel(upload.id, caller.id, now).granted
+        assert store.cancel(upload.id, caller.id, now) is None
     if state is Status.EXPIRED:
         for _ in range(2):
-            attempt = Attempt("a" * 16, now + 60_000, now, now + 150_000, "a" * 16)
-            leased = store.lease_post(upload.id, caller.id, attempt, now).upload
-            assert leased is not None
-            assert store.reopen(leased, now, frozenset({0})).granted
-        assert store.expire(upload, now - 1, now).granted
+            assert store.reopen(leased(world, upload), now, frozenset({0}))
+        assert store.expire(upload, now - 1, now)
     assert world.fresh(upload.id).status is state
     return upload.id
 
 
-@pytest.mark.parametrize("state", MOVES)
+@pytest.mark.parametrize("state", TRANSITIONS)
 def test_refused(world: World, state: Status) -> None:
     """In every state each illegal move is refused, and changes nothing."""
     assert try_illegal_moves(world, moved(world, state), world.callers[1].id) >= 11
@@ -64,58 +58,59 @@ def pending(world: World) -> Upload:
     return world.admin.uploads.begin(world.callers[0], file, None, None)[0]
 
 
-def leased(world: World, upload: Upload, name: str = "a") -> Upload:
-    """Take the lease that allows to POST."""
+def leased(world: World, upload: Upload, name: str = "a") -> Lease:
+    """Take the lease to POST."""
     now = world.now()
     attempt = Attempt(name * 16, now + 60_000, now, now + 150_000, name * 16)
-    held = world.admin.repository.lease_post(upload.id, upload.owner, attempt, now).upload
-    assert held is not None
-    return held
+    lease = world.admin.repository.lease_to_post(upload.id, upload.owner, attempt, now)
+    assert isinstance(lease, Lease)
+    return lease
 
 
 def test_asset_of_another(world: World) -> None:
     """An asset that a look found is taken by one upload; what a 201 returned by each."""
-    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
+    store, found = world.admin.repository, asset("b", 5)
     first, second = (leased(world, pending(world)) for _ in range(2))
-    assert store.record(first, asset, looked_up=True, now=world.now()).granted
-    assert not store.record(second, asset, looked_up=True, now=world.now()).granted
-    assert store.record(second, asset, looked_up=False, now=world.now()).granted
+    assert store.record(first, found, is_reconciled=True, now=world.now())
+    assert not store.record(second, found, is_reconciled=True, now=world.now())
+    assert store.record(second, found, is_reconciled=False, now=world.now())
 
 
 def test_two_renewals(world: World) -> None:
     """Of two renewals in one moment one is written, so that no address is lost."""
     store, upload, now = world.admin.repository, pending(world), world.now()
-    assert store.renew(upload, Target("u", "v", now, now + 9), now).granted
-    assert not store.renew(upload, Target("x", "y", now, now + 9), now).granted
+    first, second = Target("u", "v", now, now + 9), Target("x", "y", now, now + 9)
+    assert store.renew(upload, first, now).targets[-1] == first
+    assert store.renew(upload, second, now).targets[-1] == first
 
 
 def test_renewed_while_expiring(world: World) -> None:
     """An upload that was renewed in the same moment does not expire."""
     store, upload, now = world.admin.repository, pending(world), world.now()
     for _ in range(2):
-        assert store.reopen(leased(world, upload), now, frozenset({0})).granted
+        assert store.reopen(leased(world, upload), now, frozenset({0}))
         upload = world.fresh(upload.id)
-    assert store.renew(upload, Target("u", "v", now, now + 9), now).granted
-    assert not store.expire(upload, now - 1, now).granted
+    store.renew(upload, Target("u", "v", now, now + 9), now)
+    assert not store.expire(upload, now - 1, now)
     renewed = world.fresh(upload.id)
-    assert not store.expire(renewed, now, now).granted, "it was not refused after its end"
-    assert store.expire(renewed, now - 1, now).granted
+    assert not store.expire(renewed, now, now), "it was not refused after its end"
+    assert store.expire(renewed, now - 1, now)
 
 
 def test_late_answer(world: World) -> None:
     """A 201 is recorded though a look has the lease, and not once somebody POSTed again."""
-    store, asset = world.admin.repository, {"id": "b", "url": None, "size": 5}
+    store, found = world.admin.repository, asset("b", 5)
     for is_posted_again in (False, True):
-        upload = leased(world, pending(world))
+        posting = leased(world, pending(world))
         world.advance(61)
         now = world.now()
         look = Attempt("c" * 16, now + 60_000, now, now + 150_000, "c" * 16)
-        looking = store.lease_look(upload, look, now).upload
-        assert looking is not None
+        looking = store.lease_to_reconcile(posting.upload, look, now)
+        assert isinstance(looking, Lease)
         if is_posted_again:
-            assert store.lease_again(looking, look).granted
-        granted = store.record(upload, asset, looked_up=False, now=now).granted
-        assert granted is not is_posted_again
+            assert store.lease_to_repost(looking, look)
+        done = store.record(posting, found, is_reconciled=False, now=now)
+        assert (done is None) is is_posted_again
 
 
 def test_forget_only_discarded(world: World) -> None:

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, Any]  # the status, and JSON or else a text
 Meddle = Callable[[Callable[[], Answer]], Answer]
 _NOT_PASSED_ON = {"content-length", "transfer-encoding", "connection", "date", "server"}
 _NOT_PASSED_ON |= {"x-amz-crc32"}  # which would not fit what was meddled with
@@ -18,7 +19,7 @@ class MeddlingAws:
 
     Attributes:
         calls: The operations that were called, in order.
-        rules: By operation, what answers in the emulator's place: status and JSON. It gets a
+        rules: By operation, what answers in the emulator's place: status and content. It gets a
             function that carries the call out and returns the emulator's answer.
     """
 
@@ -35,8 +36,9 @@ class MeddlingAws:
             def do_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-                # Services that name no operation do so by their paths.
-                operation = target or f"{self.command} {self.path.split('/')[2:3]}"
+                # CloudFormation names the operation in its form, and other services by their paths.
+                action = parse_qs(body.decode("latin-1")).get("Action", [""])[0]
+                operation = target or action or f"{self.command} {self.path.split('/')[2:3]}"
                 proxy.calls.append(operation)
                 rule = proxy.rules.get(operation)
                 if rule is None:
@@ -47,10 +49,12 @@ class MeddlingAws:
                 def carry_out() -> Answer:
                     status, found, content = self._forward(body)
                     headers.extend(found)
-                    return status, json.loads(content)
+                    text = content.decode()
+                    return status, text if text.startswith("<") else json.loads(text)
 
                 status, answer = rule(carry_out)
-                self._answer(status, headers, json.dumps(answer).encode())
+                text = answer if isinstance(answer, str) else json.dumps(answer)
+                self._answer(status, headers, text.encode())
 
             do_GET = do_POST = do_PUT = do_DELETE = do_any  # noqa: N815 - its own names
 

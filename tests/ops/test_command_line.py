@@ -44,7 +44,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("explode", "--stage", "prod"),
         ("doctor",),
         ("doctor", "--stage", "prod", "--url", "api.example.com"),
-        ("provision", "--stage", "prod", "--secrets-only", "--table", "x"),
+        ("provision", "--stage", "prod", "--table", "x"),
         ("settle", "--stage", "prod", "x", "--failed", "--asset", "y"),
     ],
 )

@@ -150,7 +150,7 @@ def test_readme() -> None:
 def test_commands() -> None:
     """Every command line can be understood, and the exit codes are those of the help."""
     lines = re.findall(r"python -m ops ([a-z][^`\n|]*)", PAGE)
-    assert len(lines) >= 8
+    assert len(lines) >= 7
     for line in lines:
         given = ops.parser().parse_args(line.split())
         assert given.stage == "prod"
@@ -185,18 +185,17 @@ def test_actions() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
     told = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
     assert set(told) == {"provision", "doctor", "destroy", "settle"}
-    shape, secrets = operations("table_shape"), operations("parameters")
+    made, secrets = operations("table", "table_stack"), operations("parameters")
+    deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
-    assert operations("deployment") == stack | {
-        "lambda:GetFunctionConfiguration",
-        "lambda:ListFunctions",
-    }
-    assert told["provision"] == shape | secrets - {"ssm:DeleteParameter"}
+    functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
+    assert operations("deployment") == stack | functions
+    assert told["provision"] == made | secrets - {"ssm:DeleteParameter"}
     assert told["doctor"] == operations(*CHECKS) | LOOKING | OF_THE_LINE | stack
-    assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | {
+    assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | deletion | {
         "dynamodb:DescribeTable",
         "cloudformation:DescribeStacks",
-        "lambda:GetFunctionConfiguration",
-        "lambda:ListFunctions",
+        "cloudformation:DescribeStackEvents",
+        *functions,
     }
     assert told["settle"] == {"ssm:GetParameter"} | OF_THE_STORE | stack

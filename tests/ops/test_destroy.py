@@ -59,6 +59,17 @@ def test_named_at_once(provisioned: EmulatedAws, folder: Path) -> None:
     assert said.code == 0, said.err
     assert left(provisioned) == (0, [])
     assert "Turning the deletion protection" in said.err
+    assert provisioned.client("cloudformation").describe_stacks()["Stacks"] == []
+
+
+def test_interrupted(provisioned: EmulatedAws, folder: Path) -> None:
+    """A run between the stack's end and the table's is repeated, and so is one after both."""
+    provisioned.client("cloudformation").delete_stack(StackName=f"table-{TABLE}")
+    for detail in ("the table was deleted", "there is no such table"):
+        said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+        assert said.code == 0, said.err
+        assert said.document["steps"][-1]["detail"] == detail
+    assert left(provisioned) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +186,7 @@ def test_again(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> Non
     meddler.calls.clear()
     said = run(folder, *DESTROY, *more)
     assert said.code == 0, said.err
-    detail = said.document["steps"][2]["detail"]
+    detail = said.document["steps"][-1]["detail"]
     assert detail == ("the table was deleted" if more else "the table is being deleted already")
     assert len(looks) == (3 if more else 1)
     assert not {"UpdateTable", "DeleteTable"} & set(meddler.calls)

@@ -740,7 +740,7 @@ def test_encryption(
 
     meddled.rules["DescribeTable"] = answer
     found = {one.subject: one for one in storage.table(replace(patient, account=known()))}
-    assert found["encryption"].state is state
+    assert found["encryption with the account's key"].state is state
 
 
 @pytest.fixture

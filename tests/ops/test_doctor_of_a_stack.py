@@ -10,7 +10,7 @@ import pytest
 
 from ops import deployment, doctor
 from ops import stage as stages
-from ops.checks import functions, identity, storage
+from ops.checks import functions, identity
 from ops.checks.findings import Patient, State
 from ops.terminal import Problem, Terminal
 from tests.ops.shell import SECRETS, known, run
@@ -22,18 +22,15 @@ from tests.support.upstream_process import RunningUpstream
 
 @pytest.fixture(scope="module", autouse=True)
 def stack(aws: EmulatedAws, project: Project, upstream: RunningUpstream) -> Stack:
-    """The secrets, and the stack."""
+    """The secrets, the table, and the stack."""
     assert upstream.process.poll() is None
-    made = Stack(aws, "uploads-of-the-app")
-    provision = ("provision", "--stage", "prod", "--json")
+    made = Stack(aws, "uploads-of-the-app", "sync-upload-broker-prod")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws.environment.items():
             patch.setenv(name, value)
-        piped = ("--secrets-from-stdin", "--secrets-only")
-        assert run(project.folder, *provision, *piped, stdin=SECRETS).code == 0
+        piped = ("--secrets-from-stdin", "--json")
+        assert run(project.folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
         made.deploy(project.package())
-        # The emulator leaves out of the template what protects and encrypts the table.
-        assert run(project.folder, *provision, "--table", made.resource("Uploads")).code == 0
     return made
 
 
@@ -63,23 +60,11 @@ def test_fine(folder: Path, shell: EmulatedAws, stack: Stack) -> None:
 
 
 def test_names(patient: Patient, stack: Stack) -> None:
-    """Table, parameters and origins are the stack's, not the stage's."""
-    assert patient.environment["UPLOADS_TABLE"] == stack.resource("Uploads")
-    assert patient.environment["UPLOADS_TABLE"] != patient.stage.table
+    """Table, parameters and origins are the stack's."""
+    assert patient.environment["UPLOADS_TABLE"] == stack.table
     assert patient.environment["ALLOWED_ORIGINS"] == ORIGIN
     assert patient.deployment is not None
     assert patient.deployment.log_groups["api_handler"] == f"/sync-upload-broker/{stack.name}/api"
-
-
-def test_table(patient: Patient, stack: Stack, shell: EmulatedAws) -> None:
-    """The stack's table is put right by the command that is advised, under its name."""
-    name = stack.resource("Uploads")
-    shell.client("dynamodb").update_table(TableName=name, DeletionProtectionEnabled=False)
-    (found,) = [one for one in storage.table(patient) if one.state is not State.OK]
-    assert found.advice == f"Run `python -m ops provision --stage prod --table {name}`."
-    arguments = found.advice.strip("`.").partition("ops ")[2].split()
-    assert run(patient.stage.folder, *arguments).code == 0
-    assert all(one.state is State.OK for one in storage.table(patient))
 
 
 def test_policy(patient: Patient, stack: Stack, shell: EmulatedAws) -> None:
@@ -95,19 +80,20 @@ def test_policy(patient: Patient, stack: Stack, shell: EmulatedAws) -> None:
     iam.attach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
     assert found.subject == role
     assert "it may also dynamodb:Scan on *" in found.detail
-    assert f"dynamodb:GetItem on table/{stack.resource('Uploads')}" in found.detail
+    assert f"dynamodb:GetItem on table/{stack.table}" in found.detail
     assert f"logs:PutLogEvents on log-group:/sync-upload-broker/{stack.name}/api" in found.detail
 
 
-def test_secrets_of_another_stage(patient: Patient) -> None:
-    """A stack that reads another stage's secrets is found: its parameters have prod's defaults."""
+def test_names_of_another_stage(patient: Patient) -> None:
+    """A stack with another stage's table and secrets is found: its parameters default to prod's."""
     assert [one for one in identity.settings(patient) if one.state is not State.OK] == []
     dev = replace(patient, stage=stages.read(patient.stage.folder, "dev"))
     found = [one for one in identity.settings(dev) if one.state is not State.OK]
-    assert [one.subject for one in found] == ["SYNC_API_KEY_PARAMETER", "JWT_SECRET_PARAMETER"]
-    read, written = "/sync-upload-broker/prod/api-key", "/sync-upload-broker/dev/api-key"
-    assert found[0].detail == f"the stack reads {read}, and provision writes {written}"
-    assert "Set the stack's parameter ApiKeyParameter, or" in found[0].advice
+    names = ["UPLOADS_TABLE", "SYNC_API_KEY_PARAMETER", "JWT_SECRET_PARAMETER"]
+    assert [one.subject for one in found] == names
+    used, made = "/sync-upload-broker/prod/api-key", "/sync-upload-broker/dev/api-key"
+    assert found[1].detail == f"the stack uses {used}, and provision makes {made}"
+    assert "Set the stack's parameter ApiKeyParameter, or" in found[1].advice
     assert doctor.exit_code(found) == 1
 
 

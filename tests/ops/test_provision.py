@@ -2,27 +2,34 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from botocore.exceptions import ClientError
 
 from ops import provision as provision_
 from ops import stage as stages
-from ops import table, table_shape
+from ops import table
+from ops.table_stack import Need, TableStack
 from ops.terminal import Problem, Terminal
 from tests.ops.meddling_aws import Answer, MeddlingAws
 from tests.ops.shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
-from tests.support.emulated_aws import EmulatedAws
+from tests.support.emulated_aws import EmulatedAws, wait_until
 
 TABLE = "sync-upload-broker-prod"
 API_KEY = "/sync-upload-broker/prod/api-key"
 JWT_SECRET = "/sync-upload-broker/prod/jwt-secret"
-WRITES = ("Create", "Update", "Put", "Delete")
+STACK = f"table-{TABLE}"
+WRITES = ("Create", "Update", "Put", "Delete", "Execute")
 PROVISION = ("provision", "--stage", "prod", "--json")
-RIGHT = ("key", "billing", "index by-list", "index by-due", "encryption")
-RIGHT += ("deletion protection", "time to live", "point-in-time recovery")
+# The emulator's CloudFormation leaves these out, and `provision` turns them on.
+LEFT_OUT = ("encryption with the account's key", "time to live", "point-in-time recovery")
+PROTECTIONS = {*LEFT_OUT, "deletion protection"}
+PROPERTIES = {"key", "billing", "index by-list", "index by-due", *PROTECTIONS}
 
 
 def provision(folder: Path, *more: str, stdin: str = SECRETS) -> Said:
@@ -31,11 +38,11 @@ def provision(folder: Path, *more: str, stdin: str = SECRETS) -> Said:
 
 
 def properties(aws: EmulatedAws) -> dict[str, bool]:
-    """Say of each property of the table whether it is right."""
+    """Return of each property of the table whether it is right."""
     client = aws.client("dynamodb")
-    found = table_shape.describe(client, TABLE)
+    found = table.describe(client, TABLE)
     assert found is not None
-    return {one.name: one.is_right for one in table_shape.properties(client, TABLE, found)}
+    return {one.name: one.is_right for one in table.compare(client, TABLE, found)}
 
 
 def stored(aws: EmulatedAws) -> dict[str, str]:
@@ -55,15 +62,17 @@ def test_everything(empty: EmulatedAws, folder: Path) -> None:
     said = provision(folder)
     assert said.code == 0, said.err
     assert set(said.outcomes()) == {"done"}
-    assert properties(empty) == dict.fromkeys(RIGHT, True)
+    assert properties(empty) == dict.fromkeys(PROPERTIES, True)
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: TOKENS}
-    assert f"Creating the table {TABLE}" in said.err
+    assert f"Table {TABLE}: create the table" in said.err
+    (stack,) = empty.client("cloudformation").describe_stacks()["Stacks"]
+    assert (stack["StackName"], stack["StackStatus"]) == (STACK, "CREATE_COMPLETE")
 
 
 def test_twice(meddler: MeddlingAws, folder: Path) -> None:
     """A second run asks for nothing, writes nothing, and says that everything is kept."""
     assert provision(folder).code == 0
-    assert len(writes(meddler)) == 5
+    assert len(writes(meddler)) == 7
     meddler.calls.clear()
     again = run(folder, *PROVISION)
     assert again.code == 0, again.err
@@ -84,10 +93,10 @@ def test_dry_run(meddler: MeddlingAws, folder: Path, before: str) -> None:
     assert said.document["dryRun"] is True
     planned = said.outcomes()["planned"]
     if before == "half":
-        assert planned == ["deletion protection: now off"]
+        assert planned == ["turn on deletion protection"]
     else:
         assert len(planned) == 3
-        assert planned[-1] == "create the table, with everything that it needs"
+        assert planned[-1] == "create the table, with everything that protects it"
 
 
 def dynamodb() -> Any:
@@ -95,47 +104,123 @@ def dynamodb() -> Any:
     return known().client("dynamodb")
 
 
-def _billing(client: Any) -> None:
-    throughput = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
-    wanted: Any = {**table.definition(TABLE), "BillingMode": "PROVISIONED"}
-    wanted["GlobalSecondaryIndexes"] = [
-        {**index, "ProvisionedThroughput": throughput} for index in wanted["GlobalSecondaryIndexes"]
-    ]
-    client.create_table(**wanted, ProvisionedThroughput=throughput)
-
-
-def _no_index(client: Any) -> None:
-    wanted: Any = {**table.definition(TABLE)}
-    wanted["GlobalSecondaryIndexes"] = wanted["GlobalSecondaryIndexes"][:1]
-    names = {"pk", "listKey", "listOrder"}
-    wanted["AttributeDefinitions"] = [
-        one for one in wanted["AttributeDefinitions"] if one["AttributeName"] in names
-    ]
-    client.create_table(**wanted)
-
-
-def _plain(client: Any) -> None:
+def _restored(client: Any) -> None:
+    """Make a table as AWS restores it: without expiry, recovery and protection."""
     client.create_table(**table.definition(TABLE))
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
 
 
-@pytest.mark.parametrize(
-    ("make", "mended"),
-    [
-        (_billing, {"billing", *RIGHT[4:]}),
-        (_no_index, {"index by-due", *RIGHT[4:]}),
-        (_plain, set(RIGHT[4:])),
-    ],
-    ids=["billing", "index", "plain"],
-)
-def test_mended(
-    empty: EmulatedAws, folder: Path, make: Callable[[Any], None], mended: set[str]
-) -> None:
-    """What a table lacks is put right, also what a run that was cut off left undone."""
-    make(empty.client("dynamodb"))
+def test_existing_table(empty: EmulatedAws, folder: Path) -> None:
+    """A table that no stack owns, such as a restored one, gets a stack, protection, and no loss."""
+    client = empty.client("dynamodb")
+    _restored(client)
+    planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
+    assert planned[2:] == [
+        "let a stack adopt the table, unchanged",
+        *(f"turn on {one}" for one in (LEFT_OUT[0], "deletion protection", *LEFT_OUT[1:])),
+    ]
     said = provision(folder)
     assert said.code == 0, said.err
-    assert {detail for detail in said.outcomes()["done"] if ", stored" not in detail} == mended
-    assert properties(empty) == dict.fromkeys(RIGHT, True)
+    assert "the table was adopted by its stack, unchanged" in said.outcomes()["done"]
+    assert properties(empty) == dict.fromkeys(PROPERTIES, True)
+    assert client.scan(TableName=TABLE)["Count"] == 1
+    assert set(run(folder, *PROVISION).outcomes()) == {"kept"}
+
+
+def test_stacks_end(empty: EmulatedAws, folder: Path) -> None:
+    """The table outlives its stack, and DynamoDB refuses to delete it."""
+    assert provision(folder).code == 0
+    client = empty.client("dynamodb")
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
+    empty.client("cloudformation").delete_stack(StackName=STACK)
+    wait_until(lambda: not empty.client("cloudformation").describe_stacks()["Stacks"])
+    with pytest.raises(ClientError, match="deletion protection"):
+        client.delete_table(TableName=TABLE)
+    assert client.scan(TableName=TABLE)["Count"] == 1
+
+
+def test_turned_off_by_hand(empty: EmulatedAws, folder: Path) -> None:
+    """Protection that somebody turned off is turned on, though the template has not changed."""
+    assert provision(folder).code == 0
+    client = empty.client("dynamodb")
+    client.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
+    client.update_time_to_live(
+        TableName=TABLE, TimeToLiveSpecification={"Enabled": False, "AttributeName": "ttl"}
+    )
+    said = provision(folder)
+    assert said.outcomes()["done"] == [
+        "deletion protection was turned on",
+        "time to live was turned on",
+    ]
+    assert properties(empty) == dict.fromkeys(PROPERTIES, True)
+
+
+def stack_of(
+    template: Path | None = None,
+    err: io.StringIO | None = None,
+    slept: list[float] | None = None,
+) -> TableStack:
+    """The table's stack, whose time passes by sleeping."""
+    terminal = Terminal(io.StringIO(), err or io.StringIO(), as_json=False)
+    times = slept if slept is not None else []
+    return TableStack(
+        known(), TABLE, terminal, times.append, lambda: sum(times), template or table.TEMPLATE
+    )
+
+
+def another_template(folder: Path, **properties: Any) -> Path:
+    """Write the template of another version."""
+    template = yaml.safe_load(table.TEMPLATE.read_text())
+    template["Resources"][table.RESOURCE]["Properties"] |= properties
+    file = folder / "table.yaml"
+    file.write_text(yaml.safe_dump(template))
+    return file
+
+
+def test_update(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """A template with a further index updates the table, without loss, and says what changed."""
+    assert provision(folder).code == 0
+    client = empty.client("dynamodb")
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
+    indexes: Any = table.definition(TABLE)["GlobalSecondaryIndexes"]
+    template = another_template(
+        tmp_path, GlobalSecondaryIndexes=[*indexes, {**indexes[0], "IndexName": "by-more"}]
+    )
+    stack = stack_of(template)
+    assert stack.need({}) is Need.UPDATE
+    assert stack.deploy(Need.UPDATE) == ["the table was updated: GlobalSecondaryIndexes"]
+    assert stack.need({}) is Need.NOTHING
+    found = client.describe_table(TableName=TABLE)["Table"]
+    names = {one["IndexName"] for one in found["GlobalSecondaryIndexes"]}
+    assert names == {"by-list", "by-due", "by-more"}
+    assert client.scan(TableName=TABLE)["Count"] == 1
+    # And back, by the command.
+    planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
+    assert planned == ["update the table's stack by this version's template"]
+    done = run(folder, *PROVISION).outcomes()["done"]
+    assert done == ["the table was updated: GlobalSecondaryIndexes"]
+
+
+def test_update_undone(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """An update that CloudFormation undoes is explained, and leaves the table as it was."""
+    assert provision(folder).code == 0
+    client = empty.client("dynamodb")
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
+    key = [{"AttributeName": "listKey", "KeyType": "HASH"}]
+    stack = stack_of(another_template(tmp_path, KeySchema=key))
+    with pytest.raises(Problem, match=r"UPDATE_ROLLBACK_COMPLETE.*requires replacing"):
+        stack.deploy(Need.UPDATE)
+    assert client.scan(TableName=TABLE)["Count"] == 1
+    assert provision(folder).code == 0, "a stack whose update was undone takes the next one"
+
+
+def test_comment_changed(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """A template that differs in a comment alone changes nothing."""
+    assert provision(folder).code == 0
+    assert empty.url
+    file = tmp_path / "table.yaml"
+    file.write_text(f"# Another comment.\n{table.TEMPLATE.read_text()}")
+    assert stack_of(file).deploy(Need.UPDATE) == []
 
 
 def _other_key(client: Any) -> None:
@@ -148,9 +233,28 @@ def _other_key(client: Any) -> None:
 
 
 def _other_index(client: Any) -> None:
-    wanted: Any = {**table.definition(TABLE)}
+    wanted: Any = table.definition(TABLE)
     wanted["GlobalSecondaryIndexes"][1]["Projection"] = {"ProjectionType": "KEYS_ONLY"}
     client.create_table(**wanted)
+
+
+def _no_index(client: Any) -> None:
+    wanted: Any = table.definition(TABLE)
+    wanted["GlobalSecondaryIndexes"] = wanted["GlobalSecondaryIndexes"][:1]
+    names = {"pk", "listKey", "listOrder"}
+    wanted["AttributeDefinitions"] = [
+        one for one in wanted["AttributeDefinitions"] if one["AttributeName"] in names
+    ]
+    client.create_table(**wanted)
+
+
+def _other_billing(client: Any) -> None:
+    throughput = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+    wanted: Any = {**table.definition(TABLE), "BillingMode": "PROVISIONED"}
+    wanted["GlobalSecondaryIndexes"] = [
+        {**index, "ProvisionedThroughput": throughput} for index in wanted["GlobalSecondaryIndexes"]
+    ]
+    client.create_table(**wanted, ProvisionedThroughput=throughput)
 
 
 def _other_ttl(client: Any) -> None:
@@ -164,15 +268,17 @@ def _other_ttl(client: Any) -> None:
     ("make", "words"),
     [
         (_other_key, ("key", "id (N)", "must be pk (S)", "UPLOADS_TABLE")),
-        (_other_index, ("index by-due", "KEYS_ONLY", "INCLUDE id, owner", "Delete the index")),
-        (_other_ttl, ("time to live", "by expires", "Turn it off")),
+        (_other_index, ("index by-due", "KEYS_ONLY", "INCLUDE id, owner", "change the index")),
+        (_no_index, ("index by-due", "missing", "INCLUDE id, owner")),
+        (_other_billing, ("billing", "PROVISIONED", "PAY_PER_REQUEST")),
+        (_other_ttl, ("time to live", "on, expires", "must be on, ttl")),
     ],
-    ids=["key", "index", "ttl"],
+    ids=["key", "index", "no index", "billing", "ttl"],
 )
-def test_only_a_person(
+def test_unfit_table(
     meddler: MeddlingAws, folder: Path, make: Callable[[Any], None], words: tuple[str, ...]
 ) -> None:
-    """What can't be put right is told with what to do, before anything is written."""
+    """What only a person can change is reported with what to do, before anything is written."""
     make(dynamodb())
     meddler.calls.clear()
     said = provision(folder)
@@ -183,8 +289,79 @@ def test_only_a_person(
     assert said.document["exitCode"] == 1
 
 
-def test_cut_off(meddler: MeddlingAws, folder: Path) -> None:
-    """What fails in the middle is told; the next run keeps what was done, and does the rest."""
+def test_table_of_another_stack(empty: EmulatedAws, folder: Path) -> None:
+    """A table that another stack owns stays as it is, and the reason is reported."""
+    parameter = {"ParameterKey": "TableName", "ParameterValue": TABLE}
+    body = table.TEMPLATE.read_text()
+    cloudformation = empty.client("cloudformation")
+    cloudformation.create_stack(StackName="theirs", TemplateBody=body, Parameters=[parameter])
+    wait_until(lambda: TABLE in empty.client("dynamodb").list_tables()["TableNames"])
+    said = provision(folder)
+    assert said.code == 1
+    assert f"{TABLE} already exists in stack" in said.err
+    assert "use --secrets-only" in said.err
+    (left,) = cloudformation.describe_stacks()["Stacks"]
+    assert left["StackName"] == "theirs"
+    assert provision(folder, "--secrets-only").code == 0
+
+
+def test_stack_of_another_table(empty: EmulatedAws, folder: Path) -> None:
+    """A stack of the same name that holds another table is left alone."""
+    parameter = {"ParameterKey": "TableName", "ParameterValue": "another"}
+    body = table.TEMPLATE.read_text()
+    cloudformation = empty.client("cloudformation")
+    cloudformation.create_stack(StackName=STACK, TemplateBody=body, Parameters=[parameter])
+    said = provision(folder)
+    assert said.code == 1
+    assert f"The stack {STACK} is that of the table another." in said.err
+
+
+def test_lost_table(empty: EmulatedAws, folder: Path) -> None:
+    """A stack whose table was deleted behind its back is explained; no empty table is made."""
+    assert provision(folder).code == 0
+    client = empty.client("dynamodb")
+    client.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
+    client.delete_table(TableName=TABLE)
+    said = provision(folder)
+    assert said.code == 1
+    assert f"The stack {STACK} is there, but its table {TABLE} is not." in said.err
+    assert f"aws cloudformation delete-stack --stack-name {STACK}" in said.err
+    assert client.list_tables()["TableNames"] == []
+
+
+def in_state(status: str) -> Callable[[Callable[[], Answer]], Answer]:
+    """Let CloudFormation say that the stack is in a state."""
+
+    def answer(carry_out: Callable[[], Answer]) -> Answer:
+        code, text = carry_out()
+        return code, re.sub(r"(?<=<StackStatus>)\w+", status, text)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        ("ROLLBACK_COMPLETE", f"aws cloudformation delete-stack --stack-name {STACK}"),
+        ("CREATE_FAILED", f"aws cloudformation delete-stack --stack-name {STACK}"),
+        ("DELETE_FAILED", f"aws cloudformation delete-stack --stack-name {STACK}"),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback"),
+    ],
+)
+def test_stuck_stack(meddler: MeddlingAws, folder: Path, status: str, advice: str) -> None:
+    """A stack that takes no update is named with the command that ends its state."""
+    assert provision(folder).code == 0
+    meddler.rules["DescribeStacks"] = in_state(status)
+    meddler.calls.clear()
+    said = provision(folder)
+    assert said.code == 1
+    assert f"The stack {STACK} is {status}" in said.err
+    assert advice in said.err
+    assert writes(meddler) == []
+
+
+def test_interrupted(meddler: MeddlingAws, folder: Path) -> None:
+    """A failure in the middle is reported; the next run keeps what was done, and does the rest."""
     meddler.refuse("UpdateTimeToLive", "AccessDeniedException", "no dynamodb:UpdateTimeToLive")
     said = provision(folder)
     assert said.code == 3
@@ -193,54 +370,43 @@ def test_cut_off(meddler: MeddlingAws, folder: Path) -> None:
     meddler.calls.clear()
     again = run(folder, *PROVISION)
     assert again.code == 0, again.err
-    assert again.outcomes()["done"] == ["time to live", "point-in-time recovery"]
+    assert again.outcomes()["done"] == [
+        "time to live was turned on",
+        "point-in-time recovery was turned on",
+    ]
     assert writes(meddler) == ["UpdateTimeToLive", "UpdateContinuousBackups"]
 
 
-def test_waits(meddler: MeddlingAws, folder: Path) -> None:
-    """A table that is being made is waited for, and so are backups that AWS is not ready for."""
-    looks: list[str] = []
-
-    def slowly(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        if "Table" not in answer:
-            return status, answer
-        looks.append(answer["Table"]["TableStatus"])
-        if len(looks) < 4:
-            answer["Table"]["TableStatus"] = "CREATING"
-        elif len(looks) < 6:
-            answer["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
-        return status, answer
-
-    meddler.rules["DescribeTable"] = slowly
-    meddler.refuse("UpdateContinuousBackups", "ContinuousBackupsUnavailableException", times=1)
-    terminal = Terminal(io.StringIO(), io.StringIO(), as_json=False)
-    slept: list[float] = []
-    stage, secrets = stages.read(folder, "prod"), {"SYNC_API_KEY": KEY, "JWT_SECRET": TOKENS}
-    orders = provision_.Orders()
-    steps = provision_.run(stage, known(), terminal, orders, lambda _: secrets, slept.append)
-    assert {one.outcome for one in steps} == {"done"}
-    assert len(slept) == 6
-    order = [one for one in meddler.calls if one.startswith(("CreateTable", "Desc", "Update"))]
-    after = order[order.index("CreateTable") + 1 :]
-    assert after[:6] == ["DescribeTable"] * 6, "nothing is asked of it before it is there"
-    assert meddler.calls.count("UpdateContinuousBackups") == 2
-
-
-def test_still_creating(meddler: MeddlingAws, folder: Path) -> None:
-    """A table that an earlier run has ordered is planned to be waited for, and not looked into."""
+def test_waits_for_stack(meddler: MeddlingAws, folder: Path) -> None:
+    """The command waits for the change that an interrupted run began, and reports progress."""
     assert provision(folder).code == 0
+    asked: list[int] = []
 
     def creating(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        answer["Table"]["TableStatus"] = "CREATING"
-        return status, answer
+        asked.append(1)
+        return in_state("CREATE_IN_PROGRESS" if len(asked) < 30 else "CREATE_COMPLETE")(carry_out)
 
-    meddler.rules["DescribeTable"] = creating
-    meddler.refuse("DescribeContinuousBackups", "TableNotFoundException")
-    said = run(folder, *PROVISION, "--dry-run")
-    assert said.code == 0, said.err
-    assert said.outcomes()["planned"] == ["wait for the table, and look what it lacks"]
+    meddler.rules["DescribeStacks"] = creating
+    planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
+    assert planned == ["wait for the stack's running change"]
+    slept: list[float] = []
+    err = io.StringIO()
+    stack_of(err=err, slept=slept).wait()
+    assert len(asked) == 30
+    assert 1 < err.getvalue().count("still CREATE_IN_PROGRESS") <= sum(slept) / 10
+    asked.clear()
+    stage, secrets = stages.read(folder, "prod"), {"SYNC_API_KEY": KEY, "JWT_SECRET": TOKENS}
+    orders, terminal = provision_.Orders(), Terminal(io.StringIO(), err, as_json=False)
+    steps = provision_.run(stage, known(), terminal, orders, lambda _: secrets, slept.append)
+    assert {one.outcome for one in steps} == {"kept"}
+
+
+def test_waits_too_long(meddler: MeddlingAws, folder: Path) -> None:
+    """The command gives up after an hour if a change does not end; the next run resumes."""
+    assert provision(folder).code == 0
+    meddler.rules["DescribeStacks"] = in_state("UPDATE_IN_PROGRESS")
+    with pytest.raises(Problem, match="still UPDATE_IN_PROGRESS after 36"):
+        stack_of().wait()
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
@@ -259,29 +425,6 @@ def test_being_deleted(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]
     assert said.code == 1
     assert f"The table {TABLE} is being deleted.\nRun this again in some minutes." in said.err
     assert writes(meddler) == []
-    with pytest.raises(Problem, match="is being deleted"):  # where that was begun meanwhile
-        table_shape.wait(dynamodb(), TABLE, print)
-
-
-def test_progress(meddler: MeddlingAws, folder: Path) -> None:
-    """What takes long is told about every ten seconds, and given up after a time."""
-    assert provision(folder).code == 0
-    said: list[str] = []
-    clock = [0.0]
-
-    def filling(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        answer["Table"]["GlobalSecondaryIndexes"][1]["IndexStatus"] = "CREATING"
-        return status, answer
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-
-    meddler.rules["DescribeTable"] = filling
-    with pytest.raises(Problem, match="not ready after 60 s"):
-        table_shape.wait(dynamodb(), TABLE, said.append, sleep, lambda: clock[0], 60)
-    assert said[0].startswith("  still waiting for the index by-due (1")
-    assert len(said) == 5
 
 
 def test_at_terminal(empty: EmulatedAws, folder: Path) -> None:
@@ -398,43 +541,24 @@ def test_secret_in_configuration(empty: EmulatedAws, folder: Path, tmp_path: Pat
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
 
 
-@pytest.mark.parametrize(
-    ("origins", "more", "is_told"),
-    [("", (), True), ("https://a.example.com", (), False), ("", ("--secrets-only",), False)],
-)
+@pytest.mark.parametrize(("origins", "is_told"), [("", True), ("https://a.example.com", False)])
 def test_no_origins(
-    empty: EmulatedAws,
-    folder: Path,
-    tmp_path: Path,
-    origins: str,
-    more: tuple[str, ...],
-    *,
-    is_told: bool,
+    empty: EmulatedAws, folder: Path, tmp_path: Path, origins: str, *, is_told: bool
 ) -> None:
-    """A stage that lets no browser in is told so before it is deployed; a stack sets it itself."""
+    """A stage that lets no browser in is told so before it is deployed."""
     assert empty.url
     own = configured(folder, tmp_path, ALLOWED_ORIGINS=origins)
-    said = run(own, *PROVISION, "--dry-run", *more)
+    said = run(own, *PROVISION, "--dry-run")
     assert said.code == 0, said.err
     assert ("ALLOWED_ORIGINS is empty" in said.err) is is_told
 
 
 def test_secrets_only(empty: EmulatedAws, folder: Path) -> None:
-    """A stack makes its own table: then only the secrets are stored."""
+    """With --secrets-only the table is left alone."""
     said = provision(folder, "--secrets-only")
     assert said.code == 0, said.err
     assert set(stored(empty)) == {API_KEY, JWT_SECRET}
     assert empty.client("dynamodb").list_tables()["TableNames"] == []
-
-
-def test_stacks_table(empty: EmulatedAws, folder: Path) -> None:
-    """The table of a stack is put right by its name."""
-    client = empty.client("dynamodb")
-    client.create_table(**table.definition("broker-prod-Uploads-1"))
-    assert provision(folder, "--table", "broker-prod-Uploads-1").code == 0
-    assert client.list_tables()["TableNames"] == ["broker-prod-Uploads-1"]
-    found = client.describe_table(TableName="broker-prod-Uploads-1")["Table"]
-    assert found["DeletionProtectionEnabled"] is True
 
 
 def test_nobody_says_it_back(meddler: MeddlingAws, folder: Path) -> None:

@@ -179,7 +179,7 @@ def test_another_uploads_asset(api: Api, upstream: RunningUpstream, folder: Path
         ({"type": "AUDIO"}, "of the type AUDIO, and the upload of VIDEO"),
         ({"size": 10**12}, "It has 1000000000000 bytes"),
         ({"createdAt": "2020-01-01T00:00:00Z"}, "before the registration was sent"),
-        (None, "sync. knows no asset"),
+        (None, "Sync knows no asset"),
     ],
     ids=["type", "size", "older", "unknown"],
 )
@@ -227,7 +227,7 @@ def test_failed(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     upload_id = undecided(api, upstream)
     early = operator(folder, upload_id, "--failed")
     assert early.code == 1
-    assert "sync. may still carry the registration out, until 20" in early.err
+    assert "Sync may still carry out the registration until 20" in early.err
     still_undecided(api, upload_id)
     api.broker.clock.advance(151)
     one = settler(folder, api)
@@ -247,7 +247,7 @@ def test_broker_at_it(api: Api, upstream: RunningUpstream, folder: Path) -> None
     one._lease(seen)  # noqa: SLF001 - as an attempt that takes its time
     said = operator(folder, upload_id, "--asset", "any")
     assert said.code == 1
-    assert "The broker is looking at this upload right now." in said.err
+    assert "The broker is working on this upload now." in said.err
 
 
 def test_not_undecided(api: Api, folder: Path) -> None:

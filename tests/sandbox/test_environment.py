@@ -47,9 +47,17 @@ def test_own_origins() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["*", "null", "localhost:3000", "http://localhost:3000/", "http://192.168.0.2:3000",
-     "https://app.example.com", "http://localhost.example:3000", "http://127.0.0.1:3000,x"],
-)  # fmt: skip
+    [
+        "*",
+        "null",
+        "localhost:3000",
+        "http://localhost:3000/",
+        "http://192.168.0.2:3000",
+        "https://app.example.com",
+        "http://localhost.example:3000",
+        "http://127.0.0.1:3000,x",
+    ],
+)
 def test_strange_origins(text: str) -> None:
     """Only origins of this machine are pages that may have tokens."""
     with pytest.raises(ValueError, match="SANDBOX_ORIGINS"):

@@ -18,12 +18,14 @@ class Stack:
     """A stack.
 
     Attributes:
+        table: Its table's name.
         outputs: By their names, once it is there.
     """
 
-    def __init__(self, aws: EmulatedAws, name: str = "broker-prod") -> None:
+    def __init__(self, aws: EmulatedAws, name: str, table: str) -> None:
         self.aws = aws
         self.name = name
+        self.table = table
         self.outputs: dict[str, str] = {}
         self._cloudformation = aws.client("cloudformation")
 
@@ -32,9 +34,9 @@ class Stack:
 
         Args:
             packaged: What `chalice package` made.
-            more: Parameters beside the origins.
+            more: Parameters beside the origins, or another table.
         """
-        parameters = {"AllowedOrigins": ORIGIN, **more}
+        parameters = {"AllowedOrigins": ORIGIN, "Table": self.table, **more}
         request = {
             "StackName": self.name,
             "TemplateURL": self._upload(packaged),

@@ -47,10 +47,13 @@ def test_asset_cursor_is_taken(registered: int, upload_id: str, asset_id: str) -
 
 @given(
     list_key=st.sampled_from(LISTS),
-    text=st.text() | LONG | JSON.map(written) | st.tuples(LONG, LONG).map(written)
+    text=st.text()
+    | LONG
+    | JSON.map(written)
+    | st.tuples(LONG, LONG).map(written)
     | st.tuples(IDS.map(lambda one: f"{1:015d}#{one}"), LONG).map(written)
     | st.tuples(st.just(f"{1:015d}#{OWNER}"), LONG.map(f"asset#{OWNER}#".__add__)).map(written),
-)  # fmt: skip
+)
 def test_any_cursor_is_a_key_or_refused(list_key: str, text: str) -> None:
     """Whatever is sent is refused, or a key of the caller's list that DynamoDB can have."""
     try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients
-from chalicelib.core.errors import StoreUnavailable
+from chalicelib.core.errors import NotFound, StoreUnavailable
 from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import Usage
@@ -246,7 +246,8 @@ def test_too_slow(narrow: Api) -> None:
     upload = Upload(upload_id, caller.id, Status.PENDING, at, at, "VIDEO", 5, size=5)
     with pytest.raises(StoreUnavailable):
         broker.repository.create(upload, used)
-    assert broker.repository.get(upload_id, caller.id) is None
+    with pytest.raises(NotFound):
+        broker.repository.get(upload_id, caller.id)
     assert left(narrow) == (3, 5)
 
 

@@ -95,8 +95,11 @@ def test_use(lost: float, least: float, callers: int) -> None:
 @pytest.mark.parametrize("callers", [5, 12])
 def test_equal_demand(callers: int) -> None:
     """Who asks for the same gets the same."""
-    arrivals = [(second * 1000 + caller, caller) for second in range(0, 420, 10)
-                for caller in range(1, callers + 1)]  # fmt: skip
+    arrivals = [
+        (second * 1000 + caller, caller)
+        for second in range(0, 420, 10)
+        for caller in range(1, callers + 1)
+    ]
     crowd = Crowd(SMALL)
     crowd.run(arrivals, 420)
     got = Counter(one.caller for one in crowd.grants)

@@ -11,6 +11,7 @@ import pytest
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
+from chalicelib.uploads.models import Lease
 from tests.support.running_broker import Api, RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
@@ -510,7 +511,8 @@ def test_interrupted(api: Api, broker: RunningBroker) -> None:
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
     plan = wired.registration.plan()
     store = wired.repository
-    assert store.lease_post(upload["id"], owner, plan, broker.clock.now()).granted
+    lease = store.lease_to_post(upload["id"], owner, plan, broker.clock.now())
+    assert isinstance(lease, Lease)
     broker.clock.advance(61)
     assert api.complete(upload).status_code == 202
     assert broker.lines("outcome_unknown")[0]["code"] == "interrupted"

@@ -19,7 +19,7 @@ from chalicelib.uploads.models import Status, Target, Upload
 )
 def test_illegal(condition: str, values: dict[str, str]) -> None:
     """A move is built only where each state that it may start from is one that leads there."""
-    with pytest.raises(ValueError, match="no move leads to cancelled"):
+    with pytest.raises(ValueError, match="no transition leads to cancelled"):
         transitions.change("x", condition, values, {"status": "cancelled"})
 
 

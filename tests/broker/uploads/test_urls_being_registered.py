@@ -11,6 +11,7 @@ from chalicelib.aws.table import Table
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.uploads import asset_owners
+from chalicelib.uploads.models import Lease
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -190,9 +191,9 @@ def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream,
     assert frozen.source_url.startswith(site)
     broker.clock.advance(SETTLED)
     assert api.complete(upload).status_code == 200
-    store = broker.wired().repository
+    assert frozen.attempt is not None
     with pytest.raises(errors.StoreUnavailable):
-        store.enter(frozen)
+        broker.wired().repository.begin_registering(Lease(frozen, frozen.attempt))
     assert in_work(broker) == set()
 
 
