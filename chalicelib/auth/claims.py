@@ -1,4 +1,4 @@
-"""The claims that a token must have, and the reasons for which one is refused. Pure."""
+"""The rules for a token's claims, and the exception for refused tokens. Pure."""
 
 import math
 from collections.abc import Mapping

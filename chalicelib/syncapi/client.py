@@ -1,7 +1,7 @@
 """Sync's asset API, and which of its calls are repeated.
 
-A POST that registers is sent once, because Sync has no idempotency key there; it is repeated only
-if the key was refused. A presign creates nothing that lasts and a lookup only reads, so both are
+A registration is sent once, because Sync accepts no idempotency key for it. It is repeated only if
+the API key was refused. A presign creates nothing that lasts and a lookup only reads, so both are
 repeated once after a failure that may pass. `transport.py` sends, `responses.py` reads.
 """
 
@@ -30,9 +30,9 @@ _REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do withou
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How many seconds a call may take, with its connection and its repetitions.
+    """How many seconds a call may take, including its connection and its repetitions.
 
-    API Gateway gives up after 29 s. A registration and the lookup after an ambiguous outcome fit.
+    API Gateway gives up after 29 s, so a registration and a lookup together must take less.
     """
 
     presign: float = 12.0

@@ -1,10 +1,10 @@
 """The only HTTP to Sync: open a connection, acquire the permit, send.
 
-A permit of the rate limiter is valid for a moment. It is acquired after the DNS lookup and the TCP
-and TLS handshakes, because a slow one would delay the request until its permit is out of date.
-Requests has no step between connecting and sending. So it prepares the request here, and a
-connection of urllib3, which is what requests itself sends by, carries it. Both leave out redirects,
-retries, proxies and .netrc: nothing takes the key anywhere else.
+A permit of the rate limiter is for a moment. It is acquired after the DNS lookup and the TCP and
+TLS handshakes, because a slow handshake would delay the request past that moment. `requests` has no
+step between connecting and sending, so it only prepares the request. The connection is urllib3's,
+which `requests` uses too. Redirects, retries, proxies and .netrc belong to parts of the two
+libraries that are not used here, so the key goes nowhere but to Sync.
 """
 
 import ssl
@@ -25,7 +25,7 @@ from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 
-CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as the manual of requests advises
+CONNECT_SECONDS = 3.05  # a little over one TCP retransmission, as the manual of `requests` advises
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024  # a page of 100 assets has about 60 kB
 # While the container was frozen, the other side may have dropped the connection without notice. A
 # POST on it would have an ambiguous outcome, so a connection that was idle for longer is closed.
@@ -52,14 +52,14 @@ class Transport:
     Args:
         base_url: Sync's URL, without a slash at the end.
         clock: The time.
-        tls: Which certificates to trust; those that requests trusts, unless a test passes its own.
+        tls: The trusted certificates; by default those of `requests`.
     """
 
     def __init__(self, base_url: str, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url
         self._clock = clock
         self._tls = tls
-        # The connection that was used last is on top.
+        # The one that was used last is popped first. Python warns of sockets that stay open.
         self._idle: list[tuple[HTTPConnection, float]] = []
         weakref.finalize(self, _close_all, self._idle)
 
@@ -103,7 +103,7 @@ class Transport:
             raise
         if not connection.is_closed:
             self._idle.append((connection, self._clock.monotonic()))
-        # A browser or a log may get parts of the content.
+        # Parts of the content reach browsers and logs.
         return response._replace(content=response.content.replace(key.encode(), b"***"))
 
     def _prepare(
