@@ -37,7 +37,7 @@ class Timeouts:
 
     presign: float = 12.0
     register: float = 18.0
-    look: float = 7.0
+    lookup: float = 7.0
     read: float = 3.0
 
 
@@ -149,7 +149,7 @@ class SyncClient:
         query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
         if project_id is not None:
             query["projectId"] = project_id
-        deadline = self._clock.monotonic() + self._timeouts.look
+        deadline = self._clock.monotonic() + self._timeouts.lookup
         for number in range(MAX_PAGES):
             if cursor is not None:
                 query["cursor"] = cursor
@@ -178,7 +178,7 @@ class SyncClient:
         """
         path = f"/v2/assets/{quote(asset_id, safe='')}"
         try:
-            self._call_twice("DELETE", path, self._timeouts.look)
+            self._call_twice("DELETE", path, self._timeouts.lookup)
         except sync_errors.UpstreamError as error:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
