@@ -368,7 +368,7 @@ for (const name of [
               location.href = url;
             }, `${system[port]}/`),
           ]);
-          assert.match(await answer.text(), /paste the address into the address bar/);
+          assert.match(await answer.text(), /paste the URL into the address bar/);
         }
       },
       3,
