@@ -205,7 +205,7 @@ test("bob does not see what alice added", async () => {
 test("a name that nobody can have is refused in the server's words", async () => {
   const demo = await stage.open();
   await demo.page.goto(`${stage.system.demo}/?user=a%20b`);
-  const trouble = await demo.page.waitForSelector("#trouble:not([hidden])");
+  const trouble = await demo.page.waitForSelector("#page-error:not([hidden])");
   assert.match(await trouble.evaluate(({ textContent }) => textContent), /^The parameter sub/);
 });
 
