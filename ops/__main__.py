@@ -27,8 +27,8 @@ _CODES = """exit codes:
   0  fine
   1  something is wrong
   2  usage: an argument, the configuration, or what was typed
-  3  AWS or sync. can't be reached or does not let you: nothing was found wrong, but not all
-     could be done or checked
+  3  AWS or Sync can't be reached or denies access: nothing was found wrong, but not
+     everything was done or checked
   130  interrupted by Ctrl-C
 """
 _INTERRUPTED = 130  # as shells say it

@@ -51,6 +51,8 @@ def test_page(tables: list[list[str]]) -> None:
     """Every figure is on the page: the counts as they are, bytes and prices within a twentieth."""
     part = PAGE.partition("## What it costs")[2].partition("\n## ")[0]
     shown = {row[0]: row[1:] for row in rows(part)}
+    counts = ["call", "POST /uploads", "first complete", "POST /assets", "sweep, nothing due"]
+    assert {name for name, *_ in tables} >= {*counts, "together", "the sweep, every minute"}
     for name, *counted in tables:
         figures = shown[name]
         for mine, theirs in zip(counted, figures, strict=True):

@@ -108,6 +108,7 @@ def test_page_checks_all_hashes(tmp_path: Path) -> None:
 def test_what_is_asked_for_is_pinned(file: str, sources: tuple[str, ...]) -> None:
     """What is asked for by name has the version that the file of all pins has."""
     for source in sources:
+        assert pins(source), source
         assert pins(source).items() <= pins(file).items(), source
 
 
