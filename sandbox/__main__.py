@@ -159,7 +159,7 @@ def _listens(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
-    """Let Linux stop this program when its parent ends, even if `kill -9` ended the parent."""
+    """Make Linux stop this program when its parent ends, even by `kill -9`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -12,7 +12,7 @@ TABLE = "uploads"
 JWT_SECRET = "sandbox-only-secret-never-use-it-elsewhere"  # noqa: S105 - as above
 
 ROOT = Path(__file__).parent.parent
-# The emulator's environment has a Python of its own.
+# The emulator has a separate virtual environment.
 DYNAMODB = (str(ROOT / ".venv-ministack" / "bin" / "python"), "-m", "sandbox.dynamodb")
 
 _ALTERNATIVES = {
@@ -78,7 +78,7 @@ def for_parts(
 def for_broker(
     environ: Mapping[str, str], ports: Ports, folder: Path, api_key: str
 ) -> dict[str, str]:
-    """Return the environment of the broker alone.
+    """Return the environment of the broker.
 
     If the developer sets an alternative to one of the sandbox's defaults, the default is left
     out, since the broker refuses both at once. The sandbox's pages may always call the broker.

@@ -50,7 +50,7 @@ def is_current(folder: Path) -> bool:
 
 
 def prepare(folder: Path) -> None:
-    """Create the folder for a part that runs alone, in a form that `make run` accepts later."""
+    """Create the folder for a part that runs without `make run`, which can use it later."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _has_data(folder):
         _write_format(folder)

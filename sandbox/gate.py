@@ -86,7 +86,7 @@ class Gate:
         rule = self._rule_of(target.partition("?")[0])
         return (
             self._refuse_host(sent)
-            or (None if target.startswith("/") else "Send the path alone, without scheme and host.")
+            or (None if target.startswith("/") else "Send only the path, without scheme and host.")
             or (_refuse_non_dynamodb(method, target, sent) if rule.is_dynamodb else None)
             or _refuse_page(rule, method, sent)
             or _refuse_form(rule, method, sent)

@@ -53,7 +53,7 @@ def cut_connection(request: web.Request) -> NoReturn:
     """
     transport = request.transport
     if transport is not None:
-        # With a linger time of zero, the kernel sends a reset instead of closing in order.
+        # With a linger time of zero, the kernel resets the connection instead of closing it.
         linger = struct.pack("ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()

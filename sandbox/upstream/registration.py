@@ -45,8 +45,7 @@ async def register(request: web.Request) -> web.Response:
         project_id=project_id,
         facts=await upstream.probe.examine(stored.path, stored.file_name, asset_id),
     )
-    # There is no await between the query and the insertion, so two simultaneous calls make one
-    # asset.
+    # Without an await between query and insertion, two simultaneous calls make one asset.
     row = upstream.assets.find_by_url(url) if upstream.behavior.duplicate_url == "same" else None
     if row is None:
         row = upstream.assets.add(asset_id, new, now=upstream.now(), registered_at=upstream.clock())

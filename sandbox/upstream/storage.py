@@ -71,7 +71,7 @@ async def put_object(request: web.Request) -> web.Response:
             is_waiting = False
         stored = await _receive(request)
     except StorageRefusal as refusal:
-        # A client that waits for "100 Continue" or has stopped sending would be waited for in vain.
+        # A client that waits for "100 Continue" or has stopped sending has nothing to read.
         if not is_waiting and refusal.code != "RequestTimeout":
             await _drain(request)
         return render_refusal(request, refusal)

@@ -359,7 +359,7 @@ for (const name of [
     });
 
     attack(
-      "can't open a page of the sandbox, and the refusal says how to do that",
+      "can't open a page of the sandbox, and the refusal explains how a developer can",
       async () => {
         for (const port of ["broker", "upstream", "demo"]) {
           await page.goto(attackers[name]);

@@ -61,7 +61,7 @@ for (const url of ["http://169.254.169.254/", "ftp://media.example/talk.mp4", "t
   });
 }
 
-test("a pasted URL is sent in the form of the address bar", async () => {
+test("a pasted URL is normalized as in the address bar", async () => {
   const demo = await fixture.open();
   await demo.page.setRequestInterception(true);
   const sent = [];

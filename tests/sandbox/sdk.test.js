@@ -34,19 +34,19 @@ async function freePort() {
 
 async function call(method, path, body) {
   const headers = { "x-api-key": KEY, "content-type": "application/json" };
-  const answer = await fetch(url + path, { method, headers, body: JSON.stringify(body) });
-  assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  return answer.status === 204 ? undefined : answer.json();
+  const response = await fetch(url + path, { method, headers, body: JSON.stringify(body) });
+  assert.ok(response.ok, `${method} ${path}: ${response.status}`);
+  return response.status === 204 ? undefined : response.json();
 }
 
 async function makeAsset(fields, bytes = Buffer.from("hello")) {
   const contentType = "video/mp4";
   const file = { fileName: "clip.mp4", contentType, size: bytes.length };
-  const ticket = await call("POST", "/v2/assets/upload", file);
+  const presigned = await call("POST", "/v2/assets/upload", file);
   const headers = { "content-type": contentType };
-  const put = await fetch(ticket.uploadUrl, { method: "PUT", headers, body: bytes });
+  const put = await fetch(presigned.uploadUrl, { method: "PUT", headers, body: bytes });
   assert.equal(put.status, 200);
-  return call("POST", "/v2/assets", { url: ticket.url, type: "VIDEO", ...fields });
+  return call("POST", "/v2/assets", { url: presigned.url, type: "VIDEO", ...fields });
 }
 
 before(async () => {

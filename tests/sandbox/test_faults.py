@@ -146,14 +146,14 @@ def test_slow_limits_put(upstream: RunningUpstream) -> None:
 
 def test_cut_body_stores_nothing(upstream: RunningUpstream) -> None:
     """A fault can reset a PUT after some bytes; nothing is stored, and the next PUT works."""
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     upstream.order({"kind": "cut-body", "afterBytes": 1000}, "PUT")
     with pytest.raises(requests.ConnectionError):
-        put(ticket["uploadUrl"], bytes(5_000_000))
+        put(presigned["uploadUrl"], bytes(5_000_000))
     assert upstream.journal()[-1]["status"] is None
     assert upstream.journal()[-1]["outcome"] == "fault: cut-body"
-    assert requests.get(ticket["url"], timeout=5).status_code == 404
-    assert put(ticket["uploadUrl"], b"hello").ok
+    assert requests.get(presigned["url"], timeout=5).status_code == 404
+    assert put(presigned["uploadUrl"], b"hello").ok
 
 
 def test_fault_counts_skip_and_times(upstream: RunningUpstream) -> None:
@@ -219,11 +219,11 @@ def test_bad_fault_is_refused(upstream: RunningUpstream, fault: object, hint: st
 def test_journal_records_requests(upstream: RunningUpstream) -> None:
     """The journal has time, method, path, status and outcome, oldest first, and no secrets."""
     before = time.time()
-    ticket = upstream.presign()
-    put(ticket["uploadUrl"], b"hello", "a/b")
-    put(ticket["uploadUrl"], b"hello")
-    asset = upstream.register(ticket["url"]).json()
-    requests.get(ticket["url"], timeout=5)
+    presigned = upstream.presign()
+    put(presigned["uploadUrl"], b"hello", "a/b")
+    put(presigned["uploadUrl"], b"hello")
+    asset = upstream.register(presigned["url"]).json()
+    requests.get(presigned["url"], timeout=5)
     requests.get(f"{upstream.url}/v2/assets?limit=1", timeout=5)
     entries = upstream.journal()
     assert [(entry["method"], entry["status"], entry["outcome"]) for entry in entries] == [

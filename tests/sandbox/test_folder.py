@@ -61,7 +61,7 @@ def test_user_key_is_kept(tmp_path: Path) -> None:
 
 
 def test_empty_key_is_an_error(tmp_path: Path) -> None:
-    """An empty key file is an error whose message says what to do."""
+    """An empty key file is an error whose message has the solution."""
     (tmp_path / "api-key").write_text("\n")
     with pytest.raises(ValueError, match=r"is empty\. Delete it"):
         data.api_key(tmp_path)

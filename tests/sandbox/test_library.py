@@ -38,13 +38,13 @@ def test_register_before_upload_is_refused(upstream: RunningUpstream, status: in
 def test_register_checks_real_size(upstream: RunningUpstream) -> None:
     """The plan's limit applies to the real size, not to the declared one."""
     upstream.behave(planMaxBytes=10)
-    ticket = upstream.presign(size=10)
-    put(ticket["uploadUrl"], bytes(11))
-    assert code(upstream.register(ticket["url"])) == (422, "file_size_exceeds_plan_limit")
+    presigned = upstream.presign(size=10)
+    put(presigned["uploadUrl"], bytes(11))
+    assert code(upstream.register(presigned["url"])) == (422, "file_size_exceeds_plan_limit")
     upstream.behave(oversizeStatus=413, oversizeCode=False)
-    assert code(upstream.register(ticket["url"])) == (413, None)
-    put(ticket["uploadUrl"], bytes(10))
-    assert upstream.register(ticket["url"]).json()["size"] == 10
+    assert code(upstream.register(presigned["url"])) == (413, None)
+    put(presigned["uploadUrl"], bytes(10))
+    assert upstream.register(presigned["url"]).json()["size"] == 10
 
 
 def test_presign_checks_size_and_type(upstream: RunningUpstream) -> None:

@@ -26,8 +26,8 @@ from tests.support.upstream_process import PAGE, ROOT, RunningUpstream, free_por
 def test_upstream_logs_one_line_per_broken_request(start: Callable[..., RunningUpstream]) -> None:
     """The upstream logs at most one line for each invalid request."""
     upstream = start()
-    ticket = upstream.presign()
-    url = urlsplit(ticket["uploadUrl"])
+    presigned = upstream.presign()
+    url = urlsplit(presigned["uploadUrl"])
 
     def head(more: str) -> bytes:
         return (
@@ -44,8 +44,8 @@ def test_upstream_logs_one_line_per_broken_request(start: Callable[..., RunningU
     wrong = [*broken_requests(upstream.port, head), *broken_requests(upstream.port, head_of_call)]
     for parts in wrong:
         exchange(upstream.port, *parts)
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
-    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
+    assert requests.get(presigned["url"], timeout=5).content == b"hello"
     assert upstream.stop() == 0
     assert_short_log(upstream.stderr, len(wrong))
 
@@ -53,9 +53,9 @@ def test_upstream_logs_one_line_per_broken_request(start: Callable[..., RunningU
 def test_upstream_logs_its_own_failure(start: Callable[..., RunningUpstream]) -> None:
     """An internal failure is S3's 500 and one log line with the place in the code."""
     upstream = start()
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     (upstream.folder / "upstream" / "tmp").rmdir()
-    response = put(ticket["uploadUrl"], SECRET.encode(), origin=PAGE)
+    response = put(presigned["uploadUrl"], SECRET.encode(), origin=PAGE)
     assert response.status_code == 500
     assert "<Code>InternalError</Code>" in response.text
     assert response.headers["Access-Control-Allow-Origin"] == PAGE

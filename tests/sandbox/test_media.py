@@ -49,10 +49,10 @@ def test_video_has_thumbnail(upstream: RunningUpstream) -> None:
 )
 def test_register_accepts_unreadable_file(upstream: RunningUpstream, data: bytes) -> None:
     """A file that is not media can be registered, and those fields are null."""
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     headers = {"Content-Type": "video/mp4"}
-    assert requests.put(ticket["uploadUrl"], data=data, headers=headers, timeout=5).ok
-    asset = upstream.register(ticket["url"]).json()
+    assert requests.put(presigned["uploadUrl"], data=data, headers=headers, timeout=5).ok
+    asset = upstream.register(presigned["url"]).json()
     assert asset["size"] == len(data)
     assert {asset[name] for name in ("format", "durationSeconds", "width", "thumbnailUrl")} == {
         None

@@ -37,9 +37,9 @@ def test_presigned_url_signs_headers(upstream: RunningUpstream) -> None:
 @pytest.mark.parametrize("content_type", ["video/webm;codecs=vp9", "Audio/X-M4A", 'a/b; c="d,e"'])
 def test_put_accepts_declared_content_type(upstream: RunningUpstream, content_type: str) -> None:
     """The PUT needs the declared content type, and a GET returns it unchanged."""
-    ticket = upstream.presign(content_type=content_type)
-    assert put(ticket["uploadUrl"], b"hello", content_type).status_code == 200
-    served = requests.get(ticket["url"], timeout=5)
+    presigned = upstream.presign(content_type=content_type)
+    assert put(presigned["uploadUrl"], b"hello", content_type).status_code == 200
+    served = requests.get(presigned["url"], timeout=5)
     assert served.headers["Content-Type"] == content_type
 
 
@@ -48,10 +48,12 @@ def test_put_accepts_declared_content_type(upstream: RunningUpstream, content_ty
 )
 def test_put_refuses_other_content_type(upstream: RunningUpstream, sent: str | None) -> None:
     """Another content type or none does not match the signature, and nothing is stored."""
-    ticket = upstream.presign(content_type="video/webm;codecs=vp9")
+    presigned = upstream.presign(content_type="video/webm;codecs=vp9")
     headers = {} if sent is None else {"Content-Type": sent}
-    assert is_mismatch(requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5))
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert is_mismatch(
+        requests.put(presigned["uploadUrl"], data=b"hello", headers=headers, timeout=5)
+    )
+    assert upstream.register(presigned["url"]).status_code == 400
 
 
 def test_put_refuses_changed_url(upstream: RunningUpstream) -> None:
@@ -130,13 +132,13 @@ def test_put_refuses_authorization_header(
 )
 def test_put_refuses_unsigned_header(upstream: RunningUpstream, name: str) -> None:
     """A header that S3 requires to be signed is refused by name, and nothing is stored."""
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     headers = {"Content-Type": "video/mp4", name: "x"}
-    response = requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5)
+    response = requests.put(presigned["uploadUrl"], data=b"hello", headers=headers, timeout=5)
     message = "There were headers present in the request which were not signed"
     assert refusal(response) == (403, "AccessDenied", message)
     assert f"<HeadersNotSigned>{name.lower()}</HeadersNotSigned>" in response.text
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert upstream.register(presigned["url"]).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -185,10 +187,10 @@ def test_put_refuses_future_url(upstream: RunningUpstream) -> None:
 
 def test_presigned_url_is_for_put_only(upstream: RunningUpstream) -> None:
     """The URL is valid for PUT only."""
-    ticket = upstream.presign()
-    assert put(ticket["uploadUrl"], b"hello").ok
+    presigned = upstream.presign()
+    assert put(presigned["uploadUrl"], b"hello").ok
     headers = {"Content-Type": "video/mp4"}
-    assert is_mismatch(requests.get(ticket["uploadUrl"], headers=headers, timeout=5))
+    assert is_mismatch(requests.get(presigned["uploadUrl"], headers=headers, timeout=5))
 
 
 def test_put_refuses_other_host(upstream: RunningUpstream) -> None:
@@ -226,13 +228,13 @@ def test_put_refuses_expired_url(upstream: RunningUpstream) -> None:
 def test_slow_put_may_end_after_expiry(upstream: RunningUpstream) -> None:
     """The signature is checked when a PUT begins, so a slow PUT may end after the expiry."""
     upstream.behave(expiresIn=1)
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     upstream.order({"kind": "slow", "bytesPerSecond": 3}, "PUT", "/storage/*")
     start = time.monotonic()
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
     assert time.monotonic() - start > 1.2
-    assert refusal(put(ticket["uploadUrl"], b"hello"))[2] == "Request has expired"
-    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+    assert refusal(put(presigned["uploadUrl"], b"hello"))[2] == "Request has expired"
+    assert requests.get(presigned["url"], timeout=5).content == b"hello"
 
 
 def test_presigned_url_survives_restart(start: Callable[..., RunningUpstream]) -> None:

@@ -103,16 +103,18 @@ def test_any_file_name_is_stored(upstream: RunningUpstream, names: list[str]) ->
     with requests.Session() as session:
         for number, name in enumerate(names):
             data = f"{number} {name}".encode(errors="replace")
-            ticket = upstream.presign(name, size=len(data))
+            presigned = upstream.presign(name, size=len(data))
             headers = {"Content-Type": "video/mp4", "Origin": PAGE}
             preflight_headers = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
-            preflight = session.options(ticket["uploadUrl"], headers=preflight_headers, timeout=5)
-            stored = session.put(ticket["uploadUrl"], data=data, headers=headers, timeout=5)
+            preflight = session.options(
+                presigned["uploadUrl"], headers=preflight_headers, timeout=5
+            )
+            stored = session.put(presigned["uploadUrl"], data=data, headers=headers, timeout=5)
             for response in (preflight, stored):
                 assert response.status_code == 200, (name, response.text)
                 assert response.headers["Access-Control-Allow-Origin"] == PAGE, name
-            asset = upstream.register(ticket["url"], name=name).json()
-            assert (asset["url"], asset["name"]) == (ticket["url"], name)
+            asset = upstream.register(presigned["url"], name=name).json()
+            assert (asset["url"], asset["name"]) == (presigned["url"], name)
             assert session.get(asset["url"], timeout=5).content == data, name
 
 
@@ -144,21 +146,21 @@ def test_put_returns_etag(upstream: RunningUpstream) -> None:
 
 def test_second_put_replaces_object(upstream: RunningUpstream) -> None:
     """A second PUT to one URL replaces the object, and leaves one file."""
-    ticket = upstream.presign()
-    put(ticket["uploadUrl"], b"first")
-    put(ticket["uploadUrl"], b"second")
-    assert requests.get(ticket["url"], timeout=5).content == b"second"
+    presigned = upstream.presign()
+    put(presigned["uploadUrl"], b"first")
+    put(presigned["uploadUrl"], b"second")
+    assert requests.get(presigned["url"], timeout=5).content == b"second"
     assert len(files(upstream)) == 1
 
 
 def test_cut_put_stores_nothing(upstream: RunningUpstream) -> None:
     """A PUT that ends early stores nothing, and its status in the journal is null."""
-    ticket = upstream.presign()
-    with send_head(upstream, ticket["uploadUrl"], 100) as connection:
+    presigned = upstream.presign()
+    with send_head(upstream, presigned["uploadUrl"], 100) as connection:
         connection.sendall(b"x" * 60)
         time.sleep(0.2)
     time.sleep(0.2)
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert upstream.register(presigned["url"]).status_code == 400
     assert files(upstream) == []
     entry = upstream.journal()[-2]
     assert entry["status"] is None
@@ -191,9 +193,9 @@ def test_put_refuses_missing_length(upstream: RunningUpstream) -> None:
 def test_put_refuses_short_body(upstream: RunningUpstream) -> None:
     """A connection that stops sending gets S3's 400, and nothing is stored."""
     upstream.behave(storageIdleSeconds=0.05)
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     # The bytes are sent at once, since bytes after the refusal would reset the connection.
-    with send_head(upstream, ticket["uploadUrl"], 100, b"x" * 60) as connection:
+    with send_head(upstream, presigned["uploadUrl"], 100, b"x" * 60) as connection:
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert response.status == 400
@@ -209,8 +211,8 @@ def test_put_supports_expect_continue(
     upstream: RunningUpstream, content_type: str, statuses: list[bytes]
 ) -> None:
     """With `Expect: 100-continue`, the URL is checked before the client sends the body."""
-    ticket = upstream.presign()
-    parts = urlsplit(ticket["uploadUrl"])
+    presigned = upstream.presign()
+    parts = urlsplit(presigned["uploadUrl"])
     with socket.create_connection(("127.0.0.1", upstream.port), timeout=10) as connection:
         connection.sendall(
             f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
@@ -226,10 +228,10 @@ def test_put_supports_expect_continue(
 
 def test_put_stores_encoded_body_unchanged(upstream: RunningUpstream) -> None:
     """Bytes are stored as they were sent, whatever the `Content-Encoding`."""
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     headers = {"Content-Type": "video/mp4", "Content-Encoding": "gzip"}
-    assert requests.put(ticket["uploadUrl"], data=b"plain", headers=headers, timeout=5).ok
-    assert requests.get(ticket["url"], timeout=5).content == b"plain"
+    assert requests.put(presigned["uploadUrl"], data=b"plain", headers=headers, timeout=5).ok
+    assert requests.get(presigned["url"], timeout=5).content == b"plain"
 
 
 def test_refused_body_is_read(upstream: RunningUpstream) -> None:
@@ -267,12 +269,12 @@ def test_preflight_allows_put(upstream: RunningUpstream, path: str) -> None:
 
 def test_all_storage_responses_have_cors(upstream: RunningUpstream) -> None:
     """A listed page can read a success, a refusal and an injected failure."""
-    ticket = upstream.presign()
-    refused = put(ticket["uploadUrl"], b"hello", "a/b", PAGE)
-    stored = put(ticket["uploadUrl"], b"hello", origin=PAGE)
-    served = requests.get(ticket["url"], headers={"Origin": PAGE}, timeout=5)
+    presigned = upstream.presign()
+    refused = put(presigned["uploadUrl"], b"hello", "a/b", PAGE)
+    stored = put(presigned["uploadUrl"], b"hello", origin=PAGE)
+    served = requests.get(presigned["url"], headers={"Origin": PAGE}, timeout=5)
     upstream.order({"kind": "answer", "status": 503, "body": "<html>"}, "PUT")
-    failed = put(ticket["uploadUrl"], b"hello", origin=PAGE)
+    failed = put(presigned["uploadUrl"], b"hello", origin=PAGE)
     assert [response.status_code for response in (refused, stored, served, failed)] == [
         403,
         200,

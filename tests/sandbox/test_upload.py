@@ -10,13 +10,13 @@ from tests.support.upstream_process import KEY, RunningUpstream, put
 
 def test_upload_becomes_asset(upstream: RunningUpstream) -> None:
     """A file that is presigned, PUT and registered is an asset that can be listed and read."""
-    ticket = upstream.presign("speaker.mp4", "video/mp4", 5)
-    assert ticket.keys() == {"uploadUrl", "url", "expiresIn"}
-    assert ticket["expiresIn"] == 3600
-    response = put(ticket["uploadUrl"], b"hello")
+    presigned = upstream.presign("speaker.mp4", "video/mp4", 5)
+    assert presigned.keys() == {"uploadUrl", "url", "expiresIn"}
+    assert presigned["expiresIn"] == 3600
+    response = put(presigned["uploadUrl"], b"hello")
     assert (response.status_code, response.content) == (200, b"")
-    asset = upstream.register(ticket["url"], name="Speaker take 1").json()
-    assert asset["url"] == ticket["url"]
+    asset = upstream.register(presigned["url"], name="Speaker take 1").json()
+    assert asset["url"] == presigned["url"]
     assert asset["size"] == 5
     assert asset["inputType"] == "UPLOAD"
     assert asset["visibility"] == "USER"
@@ -34,11 +34,11 @@ def test_uploads_of_one_name_are_separate(upstream: RunningUpstream) -> None:
 @pytest.mark.parametrize("name", ["a b.mp4", 'it\'s "q".mp4', "né.mp4", "\U0001f3ac+%.mp4", ".."])
 def test_any_file_name_works(upstream: RunningUpstream, name: str) -> None:
     """Any file name works in the URL, in the signature and for reading."""
-    ticket = upstream.presign(name)
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
-    assert unquote(ticket["url"]).endswith("/_" if name == ".." else f"/{name}")
-    assert requests.get(ticket["url"], timeout=5).content == b"hello"
-    assert upstream.register(ticket["url"]).status_code == 201
+    presigned = upstream.presign(name)
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
+    assert unquote(presigned["url"]).endswith("/_" if name == ".." else f"/{name}")
+    assert requests.get(presigned["url"], timeout=5).content == b"hello"
+    assert upstream.register(presigned["url"]).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_register_empty_object(
 ) -> None:
     """An empty file is an asset of size 0, or is refused in one of two ways."""
     upstream.behave(emptyObject=behavior)
-    ticket = upstream.presign(size=10)
-    assert put(ticket["uploadUrl"], b"").status_code == 200
-    response = upstream.register(ticket["url"])
+    presigned = upstream.presign(size=10)
+    assert put(presigned["uploadUrl"], b"").status_code == 200
+    response = upstream.register(presigned["url"])
     assert (response.status_code, response.json().get("errorCode")) == (status, code)
     assert status != 201 or (response.json()["size"], response.json()["format"]) == (0, None)
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
-    assert upstream.register(ticket["url"]).json()["size"] == 5
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
+    assert upstream.register(presigned["url"]).json()["size"] == 5

@@ -95,17 +95,17 @@ class RunningUpstream:
             json={"fileName": name, "contentType": content_type, "size": size},
         )
         assert response.status_code == 201, response.text
-        ticket: dict[str, Any] = response.json()
-        return ticket
+        presigned: dict[str, Any] = response.json()
+        return presigned
 
     def upload(
         self, data: bytes = b"hello", name: str = "clip.mp4", content_type: str = "video/mp4"
     ) -> str:
         """Presign and PUT a file, and return its `url`."""
-        ticket = self.presign(name, content_type, len(data))
-        response = put(ticket["uploadUrl"], data, content_type)
+        presigned = self.presign(name, content_type, len(data))
+        response = put(presigned["uploadUrl"], data, content_type)
         assert response.status_code == 200, response.text
-        url: str = ticket["url"]
+        url: str = presigned["url"]
         return url
 
     def register(self, url: str, **fields: Any) -> requests.Response:

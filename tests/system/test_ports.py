@@ -185,12 +185,12 @@ class AttackedSandbox:
 
     def _store(self, data: bytes) -> str:
         upstream = self.started.url("UPSTREAM_PORT")
-        ticket = requests.post(
+        presigned = requests.post(
             f"{upstream}/v2/assets/upload", json=FILE, headers={"x-api-key": KEY}, timeout=9
         ).json()
         kind = {"Content-Type": "video/mp4"}
-        assert requests.put(ticket["uploadUrl"], data=data, headers=kind, timeout=9).ok
-        path: str = ticket["url"].removeprefix(upstream)
+        assert requests.put(presigned["uploadUrl"], data=data, headers=kind, timeout=9).ok
+        path: str = presigned["url"].removeprefix(upstream)
         return path
 
     def _control(self, method: str, path: str, body: Any = None) -> Any:

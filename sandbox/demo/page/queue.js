@@ -48,7 +48,7 @@ export function createQueue(uploader, onChange) {
       });
       finish(entry, upload);
     } catch (error) {
-      // After a different file, the upload stays resumable; after other errors, the error says what to resume.
+      // A different file leaves the upload resumable. Any other error has the upload to resume, if there is one.
       if (error.code !== "different_file") entry.resume = error.upload;
       change(entry, { state: STATE_AFTER[error.code] ?? "failed", pause: null, error });
     } finally {
