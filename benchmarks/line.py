@@ -172,7 +172,7 @@ class Outcome:
 def replay(one: Outcome, window: str) -> Outcome:
     """Show what was sent to a sync. with the other windows: it refuses nothing, or it is told."""
     limit = RateLimit()
-    refused = [at for at in one.sent if limit.admit(at / 1000, BUDGET.places, window) is not None]
+    refused = [at for at in one.sent if limit.acquire(at / 1000, BUDGET.places, window) is not None]
     return replace(one, refused=refused)
 
 
@@ -182,7 +182,7 @@ def simulate(name: str, design: str, window: str) -> Outcome:
     limit = RateLimit()
 
     def upstream(at: float) -> float | None:
-        pause = limit.admit(at / 1000, BUDGET.places, window)
+        pause = limit.acquire(at / 1000, BUDGET.places, window)
         return None if pause is None else pause * 1000
 
     crowd = Crowd(

@@ -27,7 +27,7 @@ try {
   await page.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await page.visit(system.demo);
   const slow = { kind: "slow", bytesPerSecond: 8_000_000 };
-  await system.arm({ match: { method: "PUT" }, do: slow });
+  await system.injectFault({ match: { method: "PUT" }, do: slow });
   await page.choose(await file("Whole day, uncut.mp4", 240_000_000));
   await page.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
   // What a reload leaves unfinished.
@@ -42,7 +42,7 @@ try {
   await page.choose(await file("Closing words.wav", "sample.wav"), refused);
   await page.page.waitForFunction(() => document.querySelectorAll(".card").length === 3);
   await page.rowIn("failed", refused);
-  await system.arm({ match: { method: "PUT" }, times: 2, do: slow });
+  await system.injectFault({ match: { method: "PUT" }, times: 2, do: slow });
   const clips = [
     await file("Interview, camera A.mp4", 90_000_000),
     await file("Interview, camera B.mp4", 60_000_000),

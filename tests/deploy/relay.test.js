@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "../bounded.js";
 import { launchBrowser } from "../browser/browser.js";
 import { DemoPage } from "../browser/demo-page.js";
-import { digestOf, sampleNamed } from "../browser/stage.js";
+import { digestOf, sampleNamed } from "../browser/fixture.js";
 import { freePorts, ROOT, startSystem } from "../browser/system.js";
 
 const USER = "relayed";
