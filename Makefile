@@ -3,20 +3,27 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit openapi hashes bytecode clean
+.PHONY: help setup setup-tests run test test-python test-node lint audit openapi hashes bytecode clean
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/.sandbox .venv-ministack/.installed ## Install what `make run` needs, into .venv and .venv-ministack
 
 run: setup ## Start the whole system on this machine, without an account or a key
 	@exec .venv/bin/python -m sandbox
 
-test: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Run all tests, with those in browsers
+setup-tests: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Install what `make test` needs, with browsers and nginx
 	@scripts/browser
 	@scripts/nginx > /dev/null
+
+test: setup-tests ## Run all tests, with those in browsers
+	@$(MAKE) --no-print-directory test-python test-node
+
+test-python:
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-node:
 	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')
 
 lint: .venv/.dev node_modules/.installed ## Check the style, the types, the layers and the templates

@@ -229,7 +229,7 @@ def broker() -> Broker:
     """Return this container's broker.
 
     Raises:
-        Misconfigured: There is none. The log has the reason, the response has not.
+        Misconfigured: The settings are wrong. The log has the reason, the response has not.
     """
     start(os.environ)
     if _broker is None:

@@ -23,7 +23,7 @@ _FREE = "attribute_not_exists(#pk) OR #ttl < :now OR (#done = :no AND #at < :sta
 
 @dataclass(frozen=True)
 class RequestKey:
-    """What makes two requests one.
+    """The identity of a request that may be repeated.
 
     Attributes:
         text: The `Idempotency-Key` as it was sent.

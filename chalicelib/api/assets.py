@@ -1,4 +1,4 @@
-"""What has been registered, and the registration of what is already public."""
+"""Registered uploads, and the registration of public URLs."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,7 @@ from chalicelib.web import bodies, pagination
 from chalicelib.web.messages import Request, Response
 from chalicelib.web.router import Routes
 
-# sync.'s ids are opaque; what can't be part of one need not be asked for.
+# Sync's ids are opaque. An id with other characters can't exist, so it is not looked up.
 _ASSET_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
 routes = Routes[Broker](__name__)
@@ -55,7 +55,7 @@ routes = Routes[Broker](__name__)
     ),
 )
 def register(request: Request, broker: Broker) -> Response:
-    """Register a public URL; sync. fetches it."""
+    """Register a public URL; Sync fetches it."""
     document = bodies.read(request)
     new = new_uploads.new_url(
         document,

@@ -1,4 +1,4 @@
-"""An Upload as the browser sees it: `schemas/upload.json` and `schemas/pending-upload.json`."""
+"""Values as the API returns them, by the schemas in `schemas/`."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from chalicelib.web.problems import problem
 
 
 def upload(one: Upload) -> Json:
-    """Write an Upload."""
+    """Return an upload."""
     return {
         "id": one.id,
         "status": one.status,
@@ -39,12 +39,12 @@ def upload(one: Upload) -> Json:
 
 
 def pending(one: Upload, relay: str | None, now: int) -> Json:
-    """Write a pending Upload with all that the PUT needs.
+    """Return a pending upload with everything that the PUT needs.
 
     Args:
         one: The upload.
-        relay: The origin that relays to storage, or None. The signature stays good: it covers
-            storage's host, to which the relay sends path and query as they are.
+        relay: The origin that relays to storage, or None. The signature stays valid: it covers the
+            storage's host, to which the relay sends path and query unchanged.
         now: Milliseconds since 1970, from which `expiresIn` counts.
     """
     target = one.targets[-1]
@@ -59,13 +59,13 @@ def pending(one: Upload, relay: str | None, now: int) -> Json:
 
 
 def _by(relay: str | None, upload_url: str) -> str:
-    # Not taken apart and put together: what is signed must stay as it is, byte for byte.
+    # Cut, not parsed and joined: the signed part must stay the same, byte for byte.
     rest = re.sub(r"^https?://[^/?#]+", "", upload_url, flags=re.IGNORECASE)
     return upload_url if relay is None else relay + rest
 
 
 def outcome(one: Outcome, request: Request, status: int) -> Response:
-    """Answer with a registered Upload, or with 202 and where and when to ask again."""
+    """Return the response with a registered upload, or 202 with where and when to ask again."""
     headers = {"Location": location(request, one.upload)}
     if one.retry_after is None:
         return Response(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004
@@ -73,7 +73,7 @@ def outcome(one: Outcome, request: Request, status: int) -> Response:
 
 
 def page(one: Page, limit: int) -> Response:
-    """Answer with a page of a list, and with a link to the next one."""
+    """Return the response with a page of a list, and a link to the next one."""
     body: Json = {"items": [upload(item) for item in one.items]}
     if one.next_cursor is None:
         return Response(200, body)
@@ -82,12 +82,12 @@ def page(one: Page, limit: int) -> Response:
 
 
 def location(request: Request, one: Upload) -> str:
-    """Return the path of an upload as it is seen from outside."""
+    """Return the path of an upload as clients see it."""
     return f"{request.prefix}/uploads/{one.id}"
 
 
 def quota(used: Usage, limits: Limits, now: int) -> Json:
-    """Write what is left of a caller's quotas, as `schemas/limits.json` has it."""
+    """Return what is left of a caller's quotas, by `schemas/limits.json`."""
     resets = {"resetsIn": usage.seconds_left(now)}
     return {
         "openUploads": _left(limits.max_open_uploads, used.open),
@@ -103,7 +103,7 @@ def _left(limit: int, used: int) -> Json:
 
 
 def line(standing: LineStanding) -> Json:
-    """Write how long the line for presigns is, as `schemas/limits.json` has it."""
+    """Return the state of the rate limiter for presigns, by `schemas/limits.json`."""
     return {
         "perMinute": standing.budget,
         "free": standing.free,
@@ -113,7 +113,7 @@ def line(standing: LineStanding) -> Json:
 
 
 def rate_limit(used: Usage, limits: Limits, line: LineStanding | None, now: int) -> dict[str, str]:
-    """Tell what is left of a caller's quotas, and of the line's places."""
+    """Return the headers with what is left of a caller's quotas, and of the rate limit."""
     headers = usage.rate_limit(used, limits, now)
     if line is None:
         return headers

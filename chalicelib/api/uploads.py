@@ -1,4 +1,4 @@
-"""Files from a browser: begin, complete, renew, cancel, read."""
+"""Uploads of files: begin, complete, renew, cancel, read."""
 
 import re
 
@@ -35,7 +35,7 @@ _SYNC = (
     sync_errors.UpstreamTimeout,
     sync_errors.UpstreamFault,
 )
-# Of a presign: the type, the size by the plan, or the address.
+# Refusals of a presign: by the type, by the plan's size, or by the URL.
 _NOT_PRESIGNED = (
     FileRejected,
     FileTooLarge,
@@ -69,7 +69,7 @@ routes = Routes[Broker](__name__)
     is_rate_limited=True,
 )
 def begin(request: Request, broker: Broker) -> Response:
-    """Begin an upload and get the address to PUT its bytes to."""
+    """Begin an upload and get the URL to PUT its bytes to."""
     document = bodies.read(request)
     file = new_uploads.new_file(document, request.caller.limits)
     key = bodies.request_key(request.headers, "POST /uploads", document)
@@ -117,7 +117,7 @@ def read(request: Request, broker: Broker) -> Response:
     problems=(errors.NotFound, UploadBusy, UploadNotPending, UploadExpired),
 )
 def cancel(request: Request, broker: Broker) -> Response:
-    """Cancel a pending upload; repeatable."""
+    """Cancel a pending upload. The call is idempotent."""
     broker.uploads.cancel(request.caller, _upload_id(request))
     return Response(204)
 
@@ -142,7 +142,7 @@ def cancel(request: Request, broker: Broker) -> Response:
     ),
 )
 def complete(request: Request, broker: Broker) -> Response:
-    """Register an upload whose bytes are there; repeatable for ever with the same answer."""
+    """Register an upload whose bytes are there. The call is idempotent."""
     outcome = broker.uploads.complete(request.caller, _upload_id(request))
     return serializers.outcome(outcome, request, 200)
 
@@ -164,7 +164,7 @@ def complete(request: Request, broker: Broker) -> Response:
     is_rate_limited=True,
 )
 def renew(request: Request, broker: Broker) -> Response:
-    """Get a fresh address for a pending upload whose address is about to expire."""
+    """Get a fresh URL for a pending upload whose URL is about to expire."""
     ticket = request.headers.get("upload-ticket")
     upload, line = broker.uploads.renew(request.caller, _upload_id(request), ticket)
     body = serializers.pending(upload, broker.settings.storage_relay, broker.clock.now())
@@ -172,7 +172,7 @@ def renew(request: Request, broker: Broker) -> Response:
 
 
 def _upload_id(request: Request) -> str:
-    """Read the id from the path; a malformed one is as unknown as any other."""
+    """Return the id of the path; a malformed one is not found."""
     upload_id = request.params["upload_id"]
     if not _ID.fullmatch(upload_id):
         raise no_such_upload()

@@ -1,1 +1,1 @@
-"""What every package uses, and what uses none of them: errors, settings, the log."""
+"""Errors, settings, the log and other parts that every package uses."""

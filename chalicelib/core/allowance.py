@@ -1,4 +1,4 @@
-"""How often a stranger may make the broker ask another service."""
+"""How often requests of strangers may make the broker ask another service."""
 
 from chalicelib.core.clock import Clock
 
@@ -7,10 +7,10 @@ REFRESH_SECONDS = 10.0  # how often after that; a flood of forgeries must not re
 
 
 class Allowance:
-    """How often a stranger may make the broker ask: a few times in a row, then now and then.
+    """A token bucket: a few calls in a row, then one from time to time.
 
-    With it a rotation is noticed at once, however young the container is. It is not thread-safe:
-    its owner guards it by a lock.
+    A rotated secret is noticed at once, even in a new container. It is not thread-safe: its owner
+    guards it by a lock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -19,7 +19,7 @@ class Allowance:
         self._at = clock.monotonic()
 
     def take(self) -> bool:
-        """Use one, if there is one."""
+        """Take a token; return whether there was one."""
         now = self._clock.monotonic()
         self._left = min(float(BURST), self._left + (now - self._at) / REFRESH_SECONDS)
         self._at = now

@@ -1,7 +1,7 @@
-"""Every failure that a caller can meet. `docs/errors.md` lists the same codes.
+"""The base of all errors, and the errors that belong to no capability.
 
-A `RequestError` is the caller's to mend. The failures of Sync are in `upstream_errors`; the others
-are the broker's own.
+`docs/errors.md` lists every code and draws the tree. A `RequestError` is a fault of the request;
+`syncapi/errors.py` has the failures of Sync, `uploads/errors.py` those of uploads.
 """
 
 from typing import ClassVar
@@ -11,13 +11,13 @@ class BrokerError(Exception):
     """The base of all failures that have a code and a documented meaning.
 
     Attributes:
-        status: HTTP status of the answer.
+        status: HTTP status of the response.
         code: One of the closed list in `docs/errors.md`.
         title: The same for every error of the class.
         retryable: Whether the same request may succeed later.
-        detail: What happened this time, in words for users.
-        errors: For invalid input, what is wrong with which field: dictionaries with `detail`
-            and one of `pointer` (JSON pointer into the body), `parameter` or `header`.
+        detail: What happened this time, in words for end users.
+        errors: For invalid input, what is wrong with each field: dictionaries with `detail` and
+            one of `pointer` (JSON pointer into the body), `parameter` or `header`.
         retry_after: Seconds until a retry makes sense, or None.
         headers: Further headers of the response.
         fields: Further fields of the problem.
@@ -46,11 +46,11 @@ class BrokerError(Exception):
 
 
 class RequestError(BrokerError):
-    """The request can't be carried out as it stands."""
+    """The request is at fault."""
 
 
 class InvalidJson(RequestError):
-    """The body is missing, is no JSON, or is no JSON object."""
+    """The body is missing, or is not a JSON object."""
 
     status = 400
     code = "invalid_json"
@@ -58,7 +58,7 @@ class InvalidJson(RequestError):
 
 
 class InvalidIdempotencyKey(RequestError):
-    """The header is not as it must be."""
+    """The `Idempotency-Key` is malformed."""
 
     status = 400
     code = "invalid_idempotency_key"
@@ -66,7 +66,7 @@ class InvalidIdempotencyKey(RequestError):
 
 
 class RequestInProgress(RequestError):
-    """The first request with the same key has not been answered yet."""
+    """The first request with the same key is still running."""
 
     status = 409
     code = "request_in_progress"
@@ -75,7 +75,7 @@ class RequestInProgress(RequestError):
 
 
 class IdempotencyKeyReused(RequestError):
-    """The same key came with another body."""
+    """The same key was used with another body."""
 
     status = 422
     code = "idempotency_key_reused"
@@ -83,7 +83,7 @@ class IdempotencyKeyReused(RequestError):
 
 
 class Unauthorized(RequestError):
-    """No token, or one that does not hold."""
+    """The request has no valid token."""
 
     status = 401
     code = "unauthorized"
@@ -91,7 +91,7 @@ class Unauthorized(RequestError):
 
 
 class ForbiddenOrigin(RequestError):
-    """The broker asks for no token, and another site's page may have sent the request."""
+    """The broker needs no token, and a page of another site may have sent the request."""
 
     status = 403
     code = "forbidden_origin"
@@ -99,7 +99,7 @@ class ForbiddenOrigin(RequestError):
 
 
 class NotFound(RequestError):
-    """There is no such thing, or it belongs to somebody else."""
+    """The resource does not exist, or belongs to another caller."""
 
     status = 404
     code = "not_found"
@@ -107,7 +107,7 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method on it does not."""
+    """The path exists, but not with this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -115,7 +115,7 @@ class MethodNotAllowed(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """The request's body is over the broker's bound."""
+    """The request's body is too large."""
 
     status = 413
     code = "body_too_large"
@@ -131,15 +131,15 @@ class UnsupportedMediaType(RequestError):
 
 
 class InvalidInput(RequestError):
-    """A member of the body, a parameter or a header is not as it must be."""
+    """A field of the body, a parameter or a header is invalid."""
 
     status = 422
     code = "invalid_input"
-    title = "The request has invalid members"
+    title = "The request has invalid fields"
 
 
 class QuotaExceeded(RequestError):
-    """The caller has used up one of the quotas."""
+    """The caller has used up a quota."""
 
     status = 429
     code = "quota_exceeded"
@@ -175,7 +175,7 @@ class StoreUnavailable(BrokerError):
 
 
 class SecretsUnavailable(BrokerError):
-    """The API key or the tokens' secret can't be read from where it is kept."""
+    """The API key, or the secret of the tokens, can't be read."""
 
     status = 503
     code = "secrets_unavailable"
@@ -192,15 +192,15 @@ class Misconfigured(BrokerError):
 
 
 class InternalError(BrokerError):
-    """A defect of the broker."""
+    """The broker has a defect."""
 
 
 def all_kinds(base: type[BrokerError] = BrokerError) -> "list[type[BrokerError]]":
-    """List the classes that stand for one code each, in the order of the tree."""
+    """Return the classes that have a code each, in the order of the tree."""
     below = [kind for child in base.__subclasses__() for kind in all_kinds(child)]
     return below or [base]
 
 
 def by_code(code: str) -> type[BrokerError]:
-    """Return the class of a code; a code that this version does not know is a defect."""
+    """Return the class of a code; an unknown code is a defect."""
     return next((kind for kind in all_kinds() if kind.code == code), InternalError)

@@ -1,6 +1,6 @@
-"""One structured line for each request, and what it counts on the way.
+"""The log: one JSON line for each request, and one for each event.
 
-A line never holds a token, a key, a signed URL or a query string: only the members that
+A line never contains a token, a key, a signed URL or a query string: only the fields that
 `RequestRecord` names.
 """
 
@@ -18,24 +18,24 @@ from typing import Any, TextIO
 from chalicelib.core import metrics
 
 _logger = logging.getLogger("broker")
-# The table's name, where CloudWatch reads the log; elsewhere metrics would only be noise.
+# The table's name if CloudWatch reads the log; elsewhere the lines carry no metrics.
 _table: str | None = None
 
 
 @dataclass
 class RequestRecord:
-    """What is known of the request in hand.
+    """The current request.
 
     Attributes:
-        request_id: The gateway's id, or one of our own; the answer's `X-Request-Id`.
+        request_id: The gateway's id, or one that the broker made; the response's `X-Request-Id`.
         method: HTTP method.
-        route: The route's pattern, never the path: ids stay out of it.
+        route: The route's pattern, not the path, which may contain ids.
         started: Reading of the monotonic clock in seconds.
-        upstream_calls: HTTP requests sent to sync.
-        upstream_seconds: Time spent waiting for sync.
+        upstream_calls: HTTP requests sent to Sync.
+        upstream_seconds: Time spent waiting for Sync.
         dynamodb_calls: HTTP requests sent to DynamoDB, retries included.
         dynamodb_seconds: Time spent waiting for DynamoDB.
-        fields: Further members of the line: `uploadId`, `caller`, `code`.
+        fields: Further fields of the line: `uploadId`, `caller`, `code`.
     """
 
     request_id: str
@@ -49,29 +49,29 @@ class RequestRecord:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-# One container handles one request at a time, the local gateway many, each in its own thread.
+# A container handles one request at a time; the local gateway handles many, each in a thread.
 _current: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
 
 
 def start(record: RequestRecord) -> None:
-    """Make a record the one that this thread's calls are counted on."""
+    """Count this thread's calls on a request from now on."""
     _current.set(record)
 
 
 def note(**fields: Any) -> None:
-    """Add members to the current request's line."""
+    """Add fields to the current request's line."""
     if record := _current.get():
         record.fields.update(fields)
 
 
 def request_id() -> str | None:
-    """Return the id of the request in hand, if there is one."""
+    """Return the id of the current request, or None."""
     record = _current.get()
     return record.request_id if record else None
 
 
 def count_upstream(seconds: float) -> None:
-    """Count one HTTP request to sync."""
+    """Count one HTTP request to Sync."""
     if record := _current.get():
         record.upstream_calls += 1
         record.upstream_seconds += seconds
@@ -84,14 +84,14 @@ def dynamodb_sent() -> None:
 
 
 def dynamodb_spent(seconds: float) -> None:
-    """Add the time of one call, with what its library does and repeats."""
+    """Add the time of one call to DynamoDB, including its repetitions."""
     if record := _current.get():
         record.dynamodb_seconds += seconds
 
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Count nothing on the request in hand: what is done inside is done for the container."""
+    """Count nothing on the current request: the calls inside are the container's."""
     token = _current.set(None)
     try:
         yield
@@ -131,14 +131,14 @@ def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def moved(upload_id: str, state: str, **fields: Any) -> None:
-    """Write one line for an upload's move to a state: what uploads by state are counted from."""
+    """Write one line for an upload's transition, from which uploads are counted by state."""
     event("upload", uploadId=upload_id, state=str(state), **fields)
 
 
 def failure(name: str, error: BaseException) -> None:
-    """Write where an unexpected exception came from: its type and its frames, not its text.
+    """Write the type and the frames of an unexpected exception, not its text.
 
-    The text of an exception may hold what a caller sent, or a signed URL.
+    The text may contain what a caller sent, or a signed URL.
     """
     frames = []
     frame = error.__traceback__
@@ -156,12 +156,12 @@ def failure(name: str, error: BaseException) -> None:
 
 
 def configure(level: str, stream: TextIO | None = None, table: str | None = None) -> None:
-    """Send the broker's lines to a stream (standard output unless told otherwise).
+    """Configure where the log is written.
 
     Args:
-        level: The least level that is written.
-        stream: Where to.
-        table: The table's name, if the lines shall carry metrics.
+        level: The lowest level that is written.
+        stream: Where lines are written; standard output by default.
+        table: The table's name, if lines carry metrics.
     """
     global _table  # noqa: PLW0603 - as the logger, there is one for each container
     _table = table
@@ -173,7 +173,7 @@ def configure(level: str, stream: TextIO | None = None, table: str | None = None
 
 
 class _JsonLine(logging.Formatter):
-    """Puts the time and the level before the members that `event` wrote."""
+    """Puts the time and the level before the fields of a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

@@ -1,8 +1,8 @@
-"""Which members of the log's lines are metrics, in CloudWatch's embedded metric format. Pure.
+"""The fields of log lines that are metrics, in CloudWatch's embedded metric format. Pure.
 
-CloudWatch reads them out of the log: they cost no call, and a line with metrics is still the line
-that it was. Every metric has the dimension `table`, whose name tells stages apart. The stack's
-alarms and dashboard, in `.chalice/template.yaml`, are made of these.
+CloudWatch reads metrics from the log: they cost no call, and the line keeps its other fields. Every
+metric has the dimension `table`, which distinguishes stages. The alarms and the dashboard of the
+stack, in `.chalice/template.yaml`, use these metrics.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ class Group:
     """Metrics of one kind of line.
 
     Attributes:
-        units: The metrics' units by their names, which are members of the line.
-        by: The member that tells them apart, or None.
-        counts: Names of metrics that are 1 for each line.
+        units: The metrics' units by their names, which are fields of the line.
+        by: The field that is a further dimension, or None.
+        counts: Names of metrics that are 1 in each line.
     """
 
     units: Mapping[str, str]
@@ -33,8 +33,8 @@ def _count(name: str, by: str | None = None) -> Group:
 
 
 _SEEN = (_count("events", "event"),)
-# By the line's event. A metric whose member is missing from a line is left out of it, and so is a
-# whole group whose `by` is missing.
+# By the line's event. A line without a metric's field lacks the metric, and a line without the
+# field `by` lacks the whole group.
 GROUPS: dict[str, tuple[Group, ...]] = {
     "request": (
         Group(
@@ -57,7 +57,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "line_slower": _SEEN,
     "line_unavailable": _SEEN,
     "upstream_error": (_count("upstreamErrors", "code"),),
-    # Each of these needs a person.
+    # Each of these events needs a person.
     "outcome_undecided": _SEEN,
     "asset_orphaned": _SEEN,
     "asset_not_deleted": _SEEN,
@@ -75,12 +75,12 @@ GROUPS: dict[str, tuple[Group, ...]] = {
 
 
 def embedded(line: Mapping[str, Any], table: str, milliseconds: int) -> dict[str, Any]:
-    """Return the members that make a line's metrics known to CloudWatch.
+    """Return the fields by which CloudWatch finds a line's metrics.
 
     Args:
-        line: The line's members, its `event` among them.
+        line: The line's fields, including `event`.
         table: The table's name.
-        milliseconds: Now, since 1970.
+        milliseconds: The time since 1970.
     """
     directives: list[dict[str, Any]] = []
     added: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def embedded(line: Mapping[str, Any], table: str, milliseconds: int) -> dict[str
         if group.by is not None and line.get(group.by) is None:
             continue
         added |= dict.fromkeys(group.counts, 1)
-        # A call that did not ask sync. says nothing about how long sync. takes.
+        # A request that did not ask Sync does not show how long Sync takes.
         idle = {"upstreamMs"} if not line.get("upstreamCalls") else set()
         found = [
             {"Name": name, "Unit": unit}

@@ -26,10 +26,10 @@ _TOKENS = ("JWT_SECRET", "JWT_SECRET_PARAMETER", "JWT_JWKS_URL")  # what verifie
 
 @dataclass(frozen=True)
 class Settings:
-    """All that an operator can set; `docs/configuration.md` says what each is.
+    """The settings that an operator can choose; `docs/configuration.md` explains each one.
 
-    What is secret does not show in the object's `repr`. A secret is either here, or in an SSM
-    parameter whose name is here; the other one is None.
+    Secrets are left out of the object's `repr`. A secret is either a field, or the value of an SSM
+    parameter whose name is a field; the other field is None.
     """
 
     uploads_table: str
@@ -70,8 +70,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         environ: Environment variables by name.
 
     Raises:
-        Misconfigured: Its detail lists everything that is wrong, each with the variable's name
-            and what would be right.
+        Misconfigured: The detail lists everything that is wrong, each with the variable's name and
+            what would be right.
     """
     reader = _Reader(environ)
     settings = Settings(
@@ -122,7 +122,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def origins(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Read the allowed origins alone; none where they can't be read."""
+    """Return the allowed origins alone; none if they are not valid."""
     try:
         return urls.origins(environ.get("ALLOWED_ORIGINS", ""))
     except ValueError:
@@ -130,7 +130,7 @@ def origins(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _contradictions(environ: Mapping[str, str]) -> list[str]:
-    """Say which settings are missing beside others, or exclude each other."""
+    """Return which settings are missing beside others, or exclude each other."""
     is_set = {name for name, value in environ.items() if value}
     problems = [_exactly_one(is_set, ("SYNC_API_KEY", "SYNC_API_KEY_PARAMETER"))]
     problems += _open_mode(environ, is_set) if environ.get("AUTH_MODE") == "open" else _jwt(is_set)
@@ -141,7 +141,7 @@ def _contradictions(environ: Mapping[str, str]) -> list[str]:
 
 
 def _open_mode(environ: Mapping[str, str], is_set: set[str]) -> list[str]:
-    """Say what keeps the open mode from being the sandbox's alone."""
+    """Return which settings would open a broker that is not the sandbox's."""
     problems = [
         f"{name} is not valid: it must not be set while AUTH_MODE is open"
         for name in (*_TOKENS, "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM")
@@ -160,9 +160,9 @@ def _open_mode(environ: Mapping[str, str], is_set: set[str]) -> list[str]:
 
 
 def _jwt(is_set: set[str]) -> list[str]:
-    """Say what is missing to verify tokens; without a mode, what the usual one needs."""
-    # Everybody may have an account with a public identity provider: only issuer and audience tell
-    # this app's users from all others.
+    """Return what is missing to verify tokens, which every mode but the open one does."""
+    # Anybody may have an account with a public identity provider. Only issuer and audience
+    # distinguish this app's users from all others.
     needed = {
         "JWT_ISSUER": ("JWT_JWKS_URL",),
         "JWT_AUDIENCE": ("JWT_JWKS_URL", "JWT_AUDIENCE_CLAIM"),
@@ -188,7 +188,7 @@ def _exactly_one(is_set: set[str], names: tuple[str, ...]) -> str:
 
 
 class _Reader:
-    """Reads one variable after the other and collects what is wrong with them."""
+    """Reads variables, and collects what is wrong with them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -202,11 +202,11 @@ class _Reader:
         except ValueError as error:
             state = "is not set" if not self._environ.get(name) else "is not valid"
             self.problems.append(f"{name} {state}: it must be {error}")
-            # The settings are never handed out once there is a problem, so no value is needed.
+            # With a problem no settings are returned, so the value is not used.
             return parse(default) if default is not None else None  # type: ignore[return-value]
 
     def text(self, name: str, meaning: str) -> str:
-        """Read a variable that must be there."""
+        """Read a variable that is required."""
 
         def parse(value: str) -> str:
             if not value.strip():
@@ -236,11 +236,11 @@ class _Reader:
 def api_key(value: str) -> str:
     """Check an API key, wherever it comes from: it must fit into a header.
 
-    JSON writes quotes and backslashes in another way, in which a key that sync. says back would
-    not be found and masked.
+    JSON escapes quotes and backslashes, so a key with one could not be found and masked in a
+    response that repeats it.
     """
     if not value or not value.isascii() or not value.isprintable() or set(value) & set(' "\\'):
-        raise ValueError("sync.'s API key, in ASCII without spaces, quotes and backslashes")
+        raise ValueError("Sync's API key, in ASCII without spaces, quotes and backslashes")
     return value
 
 
@@ -271,7 +271,7 @@ def _exact(value: str) -> str:
 
 def _audiences(value: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(urls.items(value)))
-    # Nothing but commas would mean tokens without an audience.
+    # A value of commas alone would mean tokens without an audience.
     if not value.isprintable() or (value and not found):
         raise ValueError("a comma list of audiences, such as https://app.example.com")
     return found

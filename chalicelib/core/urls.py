@@ -1,23 +1,21 @@
-"""Addresses: URLs, hosts, and origins as browsers write them. Pure.
+"""URLs, hosts, and origins as browsers write them. Pure.
 
-Each function checks one setting's text and raises ValueError with what would be right; only
-`canonical` is for URLs of any origin.
+Each function but `normalized` checks the text of one setting. It raises ValueError with what would
+be right.
 """
 
 import ipaddress
 import re
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 _PORTS = {"https": 443, "http": 80}  # which browsers leave out
-_ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
-_NO_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
 
 
 def items(value: str) -> tuple[str, ...]:
-    """Split a comma list, without what is empty."""
+    """Split a comma list, without empty items."""
     return tuple(item.strip() for item in value.split(",") if item.strip())
 
 
@@ -27,7 +25,7 @@ def url(value: str, forbidden: str = "#", words: str = "credentials and fragment
     Args:
         value: The URL.
         forbidden: The characters that it may not hold.
-        words: What they would begin, for people.
+        words: The parts of a URL that they begin, for the error's text.
     """
     try:
         parts = urlsplit(value)
@@ -48,7 +46,7 @@ def url(value: str, forbidden: str = "#", words: str = "credentials and fragment
 
 
 def base_url(value: str) -> str:
-    """Check a URL that paths are put behind."""
+    """Check a URL to which paths are appended."""
     return url(value, "?#", "credentials, query and fragment").rstrip("/")
 
 
@@ -108,11 +106,10 @@ def _is_origin(text: str) -> bool:
     return is_fine and _ORIGIN.fullmatch(text) is not None
 
 
-def canonical(text: str) -> str:
-    """Write a URL as RFC 3986 (6.2.2, 6.2.3) does, so that two spellings of one are equal.
+def normalized(text: str) -> str:
+    """Return a URL as browsers write it: its host in lower case, no usual port, and a path.
 
-    Whoever parses a URL and writes it again, as sync. may, changes no more than this. What is no
-    URL stays as it is.
+    A text that is not a URL stays as it is.
     """
     try:
         parts = urlsplit(text)
@@ -123,24 +120,5 @@ def canonical(text: str) -> str:
         return text
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port in {None, _PORTS.get(parts.scheme)} else f"{host}:{port}"
-    query = f"?{_escaped(parts.query)}" if parts.query else ""
-    return f"{parts.scheme}://{netloc}{_without_dots(_escaped(parts.path))}{query}"
-
-
-def _escaped(text: str) -> str:
-    """Escape what must be, in upper case, and nothing that need not be."""
-    whole = _NO_ESCAPE.sub("%25", text)
-    kept = _ESCAPES.sub(lambda found: quote(unquote(found[0], "latin-1"), "", "latin-1"), whole)
-    return quote(kept, "%/:@!$&'()*+,;=?")
-
-
-def _without_dots(path: str) -> str:
-    found: list[str] = []
-    steps = path.split("/")[1:]
-    for step in steps:
-        if step == "..":
-            found = found[:-1]
-        elif step != ".":
-            found.append(step)
-    is_folder = bool(steps) and steps[-1] in {".", ".."}
-    return "/" + "/".join([*found, ""] if is_folder else found)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{parts.path or '/'}{query}"

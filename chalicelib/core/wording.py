@@ -1,11 +1,11 @@
-"""Sizes, waits and kinds of files in the words of end users. Pure."""
+"""Sizes, waits and kinds of files in words for end users. Pure."""
 
 import math
 import re
 from collections.abc import Sequence
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
-_LARGEST = 10**17  # bytes; no file is as large, and the number would say nothing
+_LARGEST = 10**17  # bytes; no file is as large, and the number would not help
 _KINDS = {
     "audio/3gpp": "3GP audio",
     "audio/mp4": "M4A audio",
@@ -32,7 +32,7 @@ _AN = re.compile(r"[aeioAEIO]|M[0-9KOPX]|S[A-Z]")  # words and letters spoken wi
 
 
 def quoted(name: str | None, otherwise: str = "The file") -> str:
-    """Return a name as the subject of a sentence, or another subject where there is none."""
+    """Return a name as the subject of a sentence, or another subject if it is empty."""
     return f'"{name}"' if name else otherwise
 
 
@@ -47,12 +47,12 @@ def size(amount: float) -> str:
 
 
 def empty(name: str) -> str:
-    """Return why a file without a byte is refused."""
+    """Return why an empty file is refused."""
     return f"{name} is empty."
 
 
 def arrived_empty(name: str) -> str:
-    """Return why a file of which nothing was stored is refused: its uploader's may be whole."""
+    """Return why a file that arrived empty is refused; the original may be complete."""
     return f"{name} arrived empty. Upload it again."
 
 
@@ -75,7 +75,7 @@ def wait(seconds: float) -> str:
 
 
 def choose(content_types: Sequence[str]) -> str:
-    """Return what to do where a file of another kind was chosen; nothing where none is allowed."""
+    """Return what to do if a file of another kind was chosen; nothing if no kind is allowed."""
     if "*/*" in content_types:
         content_types = ("video/*", "audio/*", "image/*")
     kinds = list(dict.fromkeys(_kind(one) for one in content_types))
@@ -91,7 +91,7 @@ def article(kind: str) -> str:
 
 
 def said(reason: str) -> str:
-    """Return the words in which Sync refused something as a sentence, or nothing."""
+    """Return Sync's reason for a refusal as a sentence, or nothing."""
     reason = reason.strip()
     return (
         f" Sync says: {reason}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""

@@ -1,1 +1,1 @@
-"""Work that no request waits for."""
+"""Work that runs outside of requests."""

@@ -24,7 +24,7 @@ CHUNK = 40  # items that are read before the first of them is worked on
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one run did.
+    """The result of one run.
 
     Attributes:
         found: Items that were due.

@@ -1,1 +1,1 @@
-"""What each caller may use, and has used."""
+"""Quotas: the limits of each caller, and their usage."""

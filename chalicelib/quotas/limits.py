@@ -1,4 +1,4 @@
-"""Who asks, and what they may do. Pure values."""
+"""The limits of a caller. Pure."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +12,7 @@ _MOST = 10**18  # DynamoDB's numbers have 38 digits; no limit is as large as thi
 
 @dataclass(frozen=True)
 class Limits:
-    """What one caller may upload.
+    """The limits of one caller's uploads.
 
     Attributes:
         max_upload_bytes: Largest file, in bytes.
@@ -35,28 +35,28 @@ class Limits:
         return any(_covers(accepted, content_type) for accepted in self.content_types)
 
     def accepts_some(self, family: str) -> bool:
-        """Say whether any content type of a family, such as video, is accepted."""
+        """Whether any content type of a family, such as video, is accepted."""
         return any(accepted.partition("/")[0] in {family, "*"} for accepted in self.content_types)
 
     def narrowed(self, claim: object) -> "Limits":
-        """Apply what the app's backend says of one caller; nothing becomes wider by it.
+        """Return the limits, narrowed by a claim of the caller's token.
 
-        Projects are the exception: the claim is the only place that knows a caller's own, so it
-        names them whether or not the settings do, and then these are all.
+        A claim can't widen a limit. Projects are the exception: only the claim knows a caller's
+        own projects, so it replaces those of the settings.
 
         Args:
             claim: The claim as it was decoded from the token.
 
         Raises:
-            ValueError: It can't be read as limits; the text says what would be right. A member
-                that is not known is refused too: it may be a limit with a typing error.
+            ValueError: The claim is malformed; the text names what would be right. An unknown field
+                is refused too: it may be a limit with a typing error.
         """
         if not isinstance(claim, Mapping):
             raise ValueError("it must be an object")  # noqa: TRY004 - what is wrong is the data
-        unknown = set(claim) - set(_MEMBERS)
+        unknown = set(claim) - set(_FIELDS)
         if unknown:
-            raise ValueError("its members must be among " + ", ".join(_MEMBERS))
-        read = {name: _MEMBERS[name](name, value) for name, value in claim.items()}
+            raise ValueError("its fields must be among " + ", ".join(_FIELDS))
+        read = {name: _FIELDS[name](name, value) for name, value in claim.items()}
         per_day = (self.bytes_per_day, read.get("bytesPerDay"))
         return replace(
             self,
@@ -72,13 +72,13 @@ class Limits:
 
 
 def _covers(wide: str, narrow: str) -> bool:
-    """Say whether every type that `narrow` means is one that `wide` means."""
+    """Whether `wide` includes every type that `narrow` includes."""
     family = narrow.partition("/")[0] + "/*"
     return wide in (narrow, family, "*/*")
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """List the types that both accept, and none that another one in the list means too."""
+    """Return the types that both include, without those that another one of them includes."""
     inner = [
         b if _covers(a, b) else a for a in one for b in other if _covers(a, b) or _covers(b, a)
     ]
@@ -107,7 +107,7 @@ def _projects(name: str, value: Any) -> frozenset[str]:
     return frozenset(ids)
 
 
-_MEMBERS: dict[str, Callable[[str, Any], Any]] = {
+_FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "maxBytes": _whole,
     "contentTypes": _types,
     "projectId": _projects,

@@ -22,13 +22,13 @@ class QuotaStore:
         self._clock = clock
 
     def reserve(self, caller_id: str, limits: Limits, upload_id: str, size: int) -> Usage:
-        """Take a place for an upload, by one atomic write.
+        """Reserve the quota of one upload, by one atomic write.
 
         Returns:
-            What the caller has used, this place included.
+            What the caller has used, including this reservation.
 
         Raises:
-            QuotaExceeded: There is no place.
+            QuotaExceeded: A limit is reached.
         """
         while True:
             now = self._clock.now()
@@ -39,14 +39,14 @@ class QuotaStore:
             if stale:
                 self.release(caller_id, *stale)
                 used = used.without_stale(now)
-            # boto3 repeats a write whose answer was lost; the repetition finds the first one.
+            # boto3 repeats a write whose response was lost, and the first one refuses the second.
             if written.granted or any(one.upload_id == upload_id for one in used.reservations):
                 return used
             if not stale:
                 raise refusal(used, limits, size, now)
 
     def release(self, caller_id: str, *reservations: Reservation) -> None:
-        """Undo reservations: no address was handed out for them."""
+        """Undo reservations of uploads that were not written."""
         for one in reservations:
             day = day_of(one.at)
             self._table.write(
@@ -60,22 +60,22 @@ class QuotaStore:
             )
 
     def read(self, caller_id: str) -> Usage:
-        """Read what a caller has used."""
+        """Return what a caller has used."""
         item, now = self._table.get(f"quota#{caller_id}"), self._clock.now()
         used = read_usage(codec.plain(item or {}), day_of(now))
         return used.without_stale(now)
 
     def allow(self, purpose: str, minute: int, wanted: int, most: int) -> int:
-        """Take a part of what may be done in a minute by all containers together.
+        """Take a part of a number that all containers share in each minute.
 
         Returns:
-            How much of `wanted` was given; nothing when another container was faster.
+            How much of `wanted` was granted; 0 if another container was faster.
         """
         pk = f"minute#{purpose}"
         item = self._table.get(pk)
         used = codec.plain(item) if item else {"minute": 0, "used": 0}
         if int(used["minute"]) == minute + 1:
-            minute += 1  # A clock that is ahead has begun it; it must not begin once more.
+            minute += 1  # A clock that is ahead has begun this minute; it must not begin twice.
         spent = int(used["used"]) if int(used["minute"]) == minute else 0
         given = max(0, min(wanted, most - spent))
         written = self._table.write(
@@ -91,10 +91,10 @@ class QuotaStore:
 
 def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now: int) -> Change:
     day = day_of(now)
-    # The most that may be there before this upload is added.
+    # The largest counts to which this upload may be added.
     values = {"open": limits.max_open_uploads - 1, "uploads": limits.uploads_per_day - 1}
     if limits.bytes_per_day is not None:
-        # The size of a public URL is not known yet, so one byte must be left for it.
+        # The size of a public URL is unknown, so one byte must be left for it.
         values["bytes"] = limits.bytes_per_day - max(size, 1)
     rules = ["attribute_not_exists(#place)", *(_at_most(*most) for most in values.items())]
     return Change(
@@ -112,7 +112,7 @@ def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now:
 
 
 def _at_most(name: str, most: int) -> str:
-    """Say that nothing was counted yet, or not too much; below 0 not even nothing will do."""
+    """Return the condition that a count is at most a number, or absent if the number allows it."""
     unused = f"attribute_not_exists(#{name}) OR " if most >= 0 else ""
     return f"({unused}#{name} <= :{name})"
 

@@ -1,7 +1,7 @@
-"""A caller's quotas: what is used, what is left, and how a request may be told. Pure.
+"""What a caller has used of the quotas, and the errors and headers that report it. Pure.
 
-One item for each caller counts what is open, and for each day (UTC) what was begun. A place is
-reserved by one atomic write, before anything is asked of sync.:
+One item for each caller counts the open uploads, and for each day (UTC) the uploads that began. An
+upload is reserved by one atomic write, before Sync is asked:
 
     open                    uploads that have not ended
     uploads#<day>           uploads begun on the day
@@ -9,8 +9,8 @@ reserved by one atomic write, before anything is asked of sync.:
     refunds#<day>           public URLs of the day that Sync refused and that cost nothing
     creating#<uploadId>     a reservation whose upload is not written yet
 
-Writing the upload removes its reservation in the same transaction. One that stays, because the
-process was killed, is given back by the caller's next request.
+Writing the upload removes its reservation in the same transaction. If the process is killed before,
+the caller's next request releases the reservation.
 """
 
 import math
@@ -30,11 +30,11 @@ MOST_REFUNDS = 10  # for one caller in a day
 
 @dataclass(frozen=True)
 class Reservation:
-    """A place that was taken for an upload which is not written yet.
+    """The quota of an upload that is not written yet.
 
     Attributes:
         upload_id: The upload.
-        at: When it was taken, in milliseconds since 1970.
+        at: When it was reserved, in milliseconds since 1970.
         size: The declared bytes.
     """
 
@@ -52,8 +52,8 @@ class Usage:
         uploads: Uploads begun today.
         bytes: Their bytes.
         reservations: Those that are not written yet.
-        outdated: Names of the attributes of days before yesterday. What was begun before midnight
-            may end after it, and a clock may be ahead: so a day's neighbours are left alone.
+        outdated: Names of the attributes of days before yesterday. Yesterday's stay, because an
+            upload that began before midnight may end after it, and a clock may be ahead.
     """
 
     open: int
@@ -63,11 +63,11 @@ class Usage:
     outdated: tuple[str, ...]
 
     def stale(self, now: int) -> tuple[Reservation, ...]:
-        """Name the reservations whose request is over, so that it must have been killed."""
+        """Return the reservations whose requests must have been killed, since they are over."""
         return tuple(one for one in self.reservations if now - one.at > STALE_MILLISECONDS)
 
     def without_stale(self, now: int) -> "Usage":
-        """Leave out what killed requests took: it is given back as soon as it is needed."""
+        """Return the usage without the reservations of killed requests."""
         stale = self.stale(now)
         today = [one for one in stale if day_of(one.at) == day_of(now)]
         return replace(
@@ -92,7 +92,7 @@ def seconds_left(now: int) -> int:
 
 
 def read_usage(plain: Mapping[str, object], day: str) -> Usage:
-    """Read a caller's item, which may be empty."""
+    """Return a caller's item, which may be empty, as usage."""
     yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
     places = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
@@ -116,11 +116,11 @@ def _is_text(name: str) -> bool:
 
 
 def refusal(used: Usage, limits: Limits, size: int, now: int) -> QuotaExceeded:
-    """Say which quota refuses an upload of a size."""
+    """Return the error for an upload of a size that was refused."""
     headers = rate_limit(used, limits, now)
     left = seconds_left(now)
     if 0 in {limits.max_open_uploads, limits.uploads_per_day, limits.bytes_per_day}:
-        # To finish an upload, or to wait, would not help.
+        # Finishing an upload, or waiting, would not help.
         return QuotaExceeded(
             "You can't upload anything here. Ask those who run this service.",
             retry_after=left,
@@ -154,7 +154,7 @@ def _uploads(number: int) -> str:
 
 
 def rate_limit(used: Usage, limits: Limits, now: int) -> dict[str, str]:
-    """Write what is left as headers (draft-ietf-httpapi-ratelimit-headers)."""
+    """Return what is left as headers (draft-ietf-httpapi-ratelimit-headers)."""
     left = seconds_left(now)
     policy = [
         f'"open";q={limits.max_open_uploads}',

@@ -179,16 +179,16 @@ class Line:
             raise errors.StoreUnavailable(_CROWDED, retry_after=1)
 
     def standing(self, caller_id: str) -> LineStanding:
-        """Say how long the line is, and what it means for a caller."""
+        """Return how long the line is, and what it means for a caller."""
         with _counted():
             seen = self._seen(self._table.get(PK) or {})
         return self._standing(seen.line, caller_number(caller_id))
 
     def slow_down(self, retry_after: float) -> None:
-        """Slow the line down for all containers, since sync. answered 429.
+        """Slow the line down for all containers, since Sync answered 429.
 
         Args:
-            retry_after: Seconds for which sync. wants to be left alone.
+            retry_after: Seconds for which Sync wants to be left alone.
         """
         item = self._table.get(PK) or {}
         line = self._seen(item).line
@@ -360,7 +360,7 @@ class Line:
         return at if is_good else policy.NO_TURN
 
     def _slowdown(self, item: codec.Item) -> Slowdown | None:
-        """Read what is left of a 429 of sync.; a pause from a clock that is far ahead is none."""
+        """Read what is left of a 429 of Sync; a pause from a clock that is far ahead is none."""
         if "slow" not in item:
             return None
         slowdown = Slowdown(**codec.plain(item["slow"]["M"]))

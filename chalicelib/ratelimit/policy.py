@@ -1,6 +1,6 @@
 """The line for presigns: who gets a place, who gets a turn, and who has to go. Pure.
 
-sync. allows a number of presigns in any minute, the budget, for all callers together. The line has
+Sync allows a number of presigns in any minute, the budget, for all callers together. The line has
 as many slots as the budget, and a slot is granted again only a window after its last grant: so no
 window, however it is laid, holds more grants than there are slots. That alone keeps the budget;
 everything else here decides who gets which slot.
@@ -15,7 +15,7 @@ It is fair in three ways. In any `BURST` one caller gets a third of the budget a
 promised up to the caller's share of a window: the budget, divided by the callers who wait and one
 more, who may come yet. And a wait beyond the limit is refused, and costs nobody a place.
 
-Times are milliseconds since 1970. The containers' clocks, together with the way to sync., may
+Times are milliseconds since 1970. The containers' clocks, together with the way to Sync, may
 differ by `MARGIN`, and a presign may leave up to `LAG` after the moment of its grant.
 """
 
@@ -98,7 +98,7 @@ class Turn:
 
     @property
     def comes_at(self) -> int:
-        """Say when the caller should be there."""
+        """Return when the caller should be there."""
         return self.at - LEAD
 
 
@@ -124,7 +124,7 @@ class Line:
         budget: What the operator set.
         slots: By their numbers; those that are missing were never used.
         now: The moment.
-        slowdown: Whether sync. said 429 lately.
+        slowdown: Whether Sync said 429 lately.
     """
 
     budget: Budget
@@ -164,11 +164,11 @@ class Line:
 
     @property
     def is_full(self) -> bool:
-        """Say whether not even a caller who has nothing yet could be promised a turn."""
+        """Whether not even a caller who has nothing yet could be promised a turn."""
         return isinstance(self.decide(_STRANGER, NO_TURN, 1), Full)
 
     def wait(self, caller: int) -> int:
-        """Say for how many milliseconds a presign would have to wait now."""
+        """Return for how many milliseconds a presign would have to wait now."""
         found = self._place(caller) or self._promise(caller, None, 1)
         return max(0, (found.opens_at if isinstance(found, Full) else found.at) - self.now)
 
@@ -200,7 +200,7 @@ class Line:
         return self.slots.get(number, UNUSED)
 
     def _is_open(self, number: int) -> bool:
-        """Say whether a slot is free, and promised to nobody who would find it taken."""
+        """Whether a slot is free, and promised to nobody who would find it taken."""
         if self._free_at[number] > self.now:
             return False
         turns = self._turns[number]
@@ -282,7 +282,7 @@ class Line:
         return Turn(self._choose.choice(fitting), at, before + 1, instead)
 
     def _tail(self, number: int) -> int:
-        """Say when a slot will be free behind all that is promised of it."""
+        """Return when a slot will be free behind all that is promised of it."""
         free_at = self._free_at[number]
         for turn in self._turns[number]:
             free_at = max(free_at, turn.at) + WINDOW + LATE
@@ -304,7 +304,7 @@ class Line:
         return frozenset(turn.caller for turn in self.waiting)
 
     def _share(self, caller: int, at: int) -> int:
-        """Say how many presigns of one caller may be promised in a window."""
+        """Return how many presigns of one caller may be promised in a window."""
         callers = len(self._callers | {caller})
         if at > self.now + WINDOW:
             callers = max(callers, STRANGERS)
@@ -336,10 +336,10 @@ class Line:
         return {turn[0]: replace(slot, turns=turns)}
 
     def slower(self, pause: int) -> Slowdown:
-        """Slow down, since sync. answered 429.
+        """Slow down, since Sync answered 429.
 
         Args:
-            pause: How long sync. wants to be left alone, in milliseconds.
+            pause: How long Sync wants to be left alone, in milliseconds.
         """
         until = self.now + min(pause, LONGEST_PAUSE)
         places, before = self.budget.places, self.slowdown

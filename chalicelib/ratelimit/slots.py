@@ -6,7 +6,7 @@ Times are milliseconds since 1970.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-RECOVERY = 60_000  # how long it takes to get back to the whole budget after sync. said 429
+RECOVERY = 60_000  # how long it takes to get back to the whole budget after Sync said 429
 _EVENT_BYTES = 10
 _NONCE_BYTES = 4
 NONCE_BITS = 8 * _NONCE_BYTES
@@ -58,10 +58,10 @@ UNUSED = Slot()
 
 @dataclass(frozen=True)
 class Slowdown:
-    """What is left of the budget after sync. answered 429, as long as it recovers.
+    """What is left of the budget after Sync answered 429, as long as it recovers.
 
     Attributes:
-        since: When sync. said so first.
+        since: When Sync said so first.
         until: Nobody is let through before.
         floor: How many slots are used from then on; the others come back one by one.
     """

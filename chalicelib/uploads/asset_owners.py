@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
 from chalicelib.core.clock import SECOND
-from chalicelib.core.urls import canonical
+from chalicelib.core.urls import normalized
 from chalicelib.syncapi.models import Asset
 from chalicelib.uploads.errors import TooManyUnknownUrls
 from chalicelib.uploads.models import Lease, Upload
@@ -152,5 +152,5 @@ def refusal() -> TooManyUnknownUrls:
 def _url_key(upload: Upload) -> str:
     """Return the key of the item for all uploads whose assets look alike."""
     # Without the name, since nobody documents that Sync keeps it.
-    same = json.dumps([canonical(upload.source_url or ""), upload.type, upload.project_id])
+    same = json.dumps([normalized(upload.source_url or ""), upload.type, upload.project_id])
     return f"url#{hashlib.sha256(same.encode()).hexdigest()}"

@@ -18,7 +18,7 @@ class FileNotUploaded(RequestError):
 
 
 class UploadBusy(RequestError):
-    """A registration is being tried in this moment; the upload may be pending again after it."""
+    """A registration is running; the upload may be pending again after it."""
 
     status = 409
     code = "upload_busy"
@@ -27,7 +27,7 @@ class UploadBusy(RequestError):
 
 
 class UploadNotPending(RequestError):
-    """The upload is past the state in which this can be done."""
+    """The upload is not pending any more."""
 
     status = 409
     code = "upload_not_pending"
@@ -43,7 +43,7 @@ class UploadCancelled(RequestError):
 
 
 class UploadExpired(RequestError):
-    """The upload's window ended without a file."""
+    """The upload's time ended without a file."""
 
     status = 410
     code = "upload_expired"
@@ -59,7 +59,7 @@ class FileTooLarge(RequestError):
 
 
 class FileEmpty(RequestError):
-    """The file has no byte: as it was declared, or as Sync counted it."""
+    """The file is empty: its declared size, or the size that Sync counted, is 0."""
 
     status = 422
     code = "file_empty"
@@ -91,7 +91,7 @@ class FileRejected(RequestError):
 
 
 class UrlTimeout(RequestError):
-    """Sync has not said in time, and more than once, what became of a public URL."""
+    """The outcome of registering a public URL stayed ambiguous twice."""
 
     status = 422
     code = "url_timeout"
@@ -99,7 +99,7 @@ class UrlTimeout(RequestError):
 
 
 class TooManyUnknownUrls(RequestError):
-    """Public URLs are being registered, or nobody knows yet what became of them."""
+    """Too many public URLs are being registered, or have an ambiguous outcome."""
 
     status = 429
     code = "too_many_unknown_urls"

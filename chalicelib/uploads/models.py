@@ -6,7 +6,7 @@ from enum import StrEnum
 from chalicelib.core import wording
 from chalicelib.core.clock import HOUR, MINUTE, SECOND
 from chalicelib.core.types import Json
-from chalicelib.core.urls import canonical
+from chalicelib.core.urls import normalized
 from chalicelib.syncapi.models import Asset, AssetType
 
 SLOWEST_BYTES_PER_SECOND = 64_000
@@ -113,7 +113,7 @@ class Upload:
         file_name: The file's name, or None for a public URL.
         content_type: The type that was decided and signed, or None for a public URL.
         size: The declared size in bytes, or None for a public URL.
-        name: A label for people, or None.
+        name: The label that its caller chose, or None.
         project_id: Sync's project, or None.
         source_url: The public URL, or None for a file.
         targets: The presigned URLs that were given to the browser, oldest first.
@@ -161,7 +161,7 @@ class Upload:
 
     @property
     def label(self) -> str:
-        """What to call it in a sentence: the file's name, or the label for people."""
+        """Its name in a sentence: the file's name, or the caller's label."""
         name = self.file_name or self.name
         return wording.quoted(name, "The file" if self.is_file else "The link")
 
@@ -174,7 +174,7 @@ class Upload:
 
     def is_at(self, url: str | None) -> bool:
         """Whether an asset's URL is one of its URLs, in any spelling."""
-        return url is not None and canonical(url) in {canonical(one) for one in self.urls}
+        return url is not None and normalized(url) in {normalized(one) for one in self.urls}
 
     @property
     def untried(self) -> tuple[int, ...]:
@@ -216,7 +216,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Page:
-    """Some uploads, newest first, and the cursor of the next page (None if there is none)."""
+    """Some uploads, newest first, and the cursor of the next page (None on the last page)."""
 
     items: tuple[Upload, ...]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Which public URLs may be registered. Names are not resolved: the fetch is sync.'s, not ours."""
+"""Which public URLs may be registered. Hosts are not resolved, since Sync fetches the URLs."""
 
 import ipaddress
 import re
@@ -12,10 +12,11 @@ _PRIVATE_SUFFIXES = frozenset(
     {"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private",
      "svc", "cluster", "test", "invalid", "arpa", "onion"}
 )  # fmt: skip
-# Addresses of hosts; what lies outside carries another address in it, or means one network alone.
+# The addresses of hosts. Other addresses contain a second address, or belong to one network.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-# What IANA's registries of special-purpose addresses list, and Python's `is_global` lets through in
-# some release: 3.11.2 most of 192.0.0.0/24 and all of 3fff::/20, later ones parts of 2001::/23.
+# Networks of IANA's registries of special-purpose addresses that `is_global` accepts in some
+# release of Python: most of 192.0.0.0/24 and all of 3fff::/20 in 3.11.2, parts of 2001::/23 in
+# later ones.
 _NOT_PUBLIC_IPV4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -45,7 +46,7 @@ _CREDENTIALS = "must not hold credentials"
 _ESCAPED = "must name its host plainly, without escapes"
 _NOT_PUBLIC = "must name a public host"
 _NO_URL = "must be a URL"
-# What people read of the same, who have pasted a link.
+# The same reasons for end users who have pasted a link.
 _IN_WORDS = {
     _IN_STORAGE: "points to a file that Sync keeps itself. Upload the file instead",
     _NOT_PLAIN: "has a space or a letter that links can't have. Copy it from the address bar",
@@ -61,17 +62,17 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
 def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str]) -> str | None:
-    """Say why a URL may not be registered.
+    """Return why a URL may not be registered.
 
     Args:
         url: What the browser sent.
-        storage_hosts: Hosts of sync.'s own storage, each with a port if it is not the usual one.
+        storage_hosts: Hosts of Sync's storage, each with a port if it is not the usual one.
         exceptions: Exact origins that may be plain http, or local.
 
     Returns:
-        What would be right, or None when the URL is fine.
+        What would be right, or None if the URL may be registered.
     """
-    # Browsers and servers differ in how they read these, so that one may see another host.
+    # Browsers and servers read these characters differently, so one may see another host.
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return _NOT_PLAIN
     try:
@@ -84,7 +85,7 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
     rules = (
         (not host, _NOT_ABSOLUTE),
         ("@" in parts.netloc, _CREDENTIALS),
-        # Parsers differ in what they make of an escape, and of text beside the brackets.
+        # Parsers differ about escapes, and about text beside the brackets.
         ("%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc), _ESCAPED),
         (_is_storage(host, port, parts.scheme, storage_hosts), _IN_STORAGE),
         (parts.scheme != "https" and not is_exception, "must be https"),
@@ -94,12 +95,12 @@ def refusal(url: str, storage_hosts: Collection[str], exceptions: Collection[str
 
 
 def in_words(reason: str) -> str:
-    """Return a refusal as a sentence for people."""
+    """Return a refusal as a sentence for end users."""
     return f"This link can't be added: it {_IN_WORDS.get(reason, reason)}."
 
 
 def storage_refusal(url: str, storage_hosts: Collection[str]) -> str | None:
-    """Say why a URL that `refusal` has passed may not be registered if it is in Sync's storage."""
+    """Return the refusal of a URL that is in Sync's storage; None for any other URL."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     return _IN_STORAGE if _is_storage(host, parts.port, parts.scheme, storage_hosts) else None
@@ -110,7 +111,7 @@ def _origin(parts: SplitResult) -> str:
 
 
 def _is_storage(host: str, port: int | None, scheme: str, storage_hosts: Collection[str]) -> bool:
-    """Compare with the storage's hosts: without a port, one stands for all of the host's ports."""
+    """Whether a host is one of the storage's. A storage host without a port includes all ports."""
     named = f"{host}:{port or (443 if scheme == 'https' else 80)}"
     return any(
         known.rstrip(".") == host or known in (named, f"[{host}]:{port}") for known in storage_hosts
@@ -118,14 +119,14 @@ def _is_storage(host: str, port: int | None, scheme: str, storage_hosts: Collect
 
 
 def _is_public(host: str) -> bool:
-    """Say whether a host is a public address or a name that may be one."""
+    """Whether a host is a public address, or a name that may have one."""
     try:
         return _is_public_address(ipaddress.ip_address(host))
     except ValueError:
         pass
     labels = host.split(".")
-    # WHATWG URL, "ends in a number": then every parser tries to read an IPv4 address, and
-    # accepts it as decimal, octal, hexadecimal or short. None of these spellings is needed.
+    # WHATWG URL, "ends in a number": every parser tries to read such a host as an IPv4 address in
+    # decimal, octal, hexadecimal or short form. Nobody needs these spellings.
     if _NUMBER.fullmatch(labels[-1]):
         return False
     if len(labels) < 2 or labels[-1] in _PRIVATE_SUFFIXES:  # noqa: PLR2004 - a name with a dot
@@ -134,7 +135,7 @@ def _is_public(host: str) -> bool:
 
 
 def _is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Say whether an address is one host's in the public network, and carries no other one."""
+    """Whether an address belongs to one host in the public network, and contains no other one."""
     if isinstance(address, ipaddress.IPv4Address):
         is_special = any(address in network for network in _NOT_PUBLIC_IPV4)
     else:

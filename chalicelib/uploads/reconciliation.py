@@ -115,7 +115,7 @@ class Reconciliation:
     Attributes:
         asset: The upload's asset, if it was found.
         is_undecided: Whether a person must decide which asset is the upload's.
-        may_come: Whether it is too early to conclude that there is none.
+        may_come: Whether it is too early to conclude that no asset was made.
         is_settled: Whether the whole list was read, and so late that no asset can come any more.
         continues_at: Where the next reconciliation continues, if the list was not read to its end.
     """

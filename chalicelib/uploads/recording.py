@@ -1,4 +1,4 @@
-"""What becomes of an asset that Sync has made for an upload: it is recorded, or deleted again."""
+"""Recording an asset that Sync has made for an upload, or deleting it again."""
 
 import logging
 from contextlib import suppress

@@ -1,9 +1,9 @@
-"""The door for API Gateway's events.
+"""API Gateway's events.
 
-Chalice takes an event at its word: a member that is missing, or of another type, raises before
-any route is asked, and where none is named it answers 500 in a shape of its own. API Gateway sends
-all of them, but the console's test button, an invocation by hand and other event sources do not,
-and no caller should see a stack trace for it.
+Chalice does not check an event: a field that is missing, or of another type, raises before any
+route is called, and an event without a route gets a 500 in another form. API Gateway sends all
+fields, but the console's test button and other event sources do not, and nobody should get a stack
+trace.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ class App(Chalice):
         self._host = host
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
-        """Answer one request."""
+        """Return the response to one event."""
         made = regular(event)
         asked = made["requestContext"]
         if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
@@ -41,10 +41,10 @@ class App(Chalice):
 
 
 def regular(event: Any) -> Json:
-    """Write an event as API Gateway documents it for a REST API's Lambda proxy.
+    """Return an event as API Gateway documents it for a REST API's Lambda proxy.
 
-    A header that came several times is one with commas (RFC 9110, section 5.3); API Gateway would
-    keep the last and hide the others, and whoever asks next might count the first.
+    A header that was sent several times becomes one with commas (RFC 9110, section 5.3). API
+    Gateway would pass only the last one, while another server may use the first.
     """
     given = _mapping(event)
     context = _mapping(given.get("requestContext"))
@@ -69,14 +69,14 @@ def regular(event: Any) -> Json:
 
 
 def _mapping(value: Any) -> Json:
-    """Keep what has names; all else is as if it were not there."""
+    """Return the entries of a mapping whose keys are texts; none of any other value."""
     if not isinstance(value, Mapping):
         return {}
     return {name: item for name, item in value.items() if isinstance(name, str)}
 
 
 def _folded(value: Any) -> Json:
-    """Put together what differs in its name's case only."""
+    """Return the entries with names in lower case; equal names share a list."""
     found: Json = {}
     for name, given in _mapping(value).items():
         found.setdefault(name.lower(), []).extend(given if isinstance(given, list) else [given])
@@ -84,7 +84,7 @@ def _folded(value: Any) -> Json:
 
 
 def _lists(value: Any) -> dict[str, list[str]]:
-    """Keep the texts of each name; a name without any is left out."""
+    """Return the texts of each name; a name without a text is left out."""
     given = {name: item for name, item in _mapping(value).items() if isinstance(item, list)}
     found = {name: [one for one in item if isinstance(one, str)] for name, item in given.items()}
     return {name: texts for name, texts in found.items() if texts}

@@ -1,4 +1,4 @@
-"""What a route gets and returns. Pure."""
+"""Requests and responses of the routes. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Request:
 
     Attributes:
         caller: Who sent it; a public route does not use it.
-        body: The raw body, empty if there is none.
+        body: The raw body; empty for a request without one.
         headers: By their names in lower case.
         query: The last value of each parameter.
         params: The path's parameters.

@@ -30,12 +30,12 @@ Handler = Callable[[Request, Broker], Response]
 
 @dataclass(frozen=True)
 class Host(Generic[Broker]):
-    """What serves the routes: a container's broker, and what is known without one.
+    """The container that serves the routes.
 
     Attributes:
-        broker: Returns the broker; raises Misconfigured if there is none.
-        allowed_origins: Returns the origins that a browser may call from, or only `*`; known
-            without a broker too, so that a browser can read that there is none.
+        broker: Returns the broker; raises Misconfigured if the settings are wrong.
+        allowed_origins: Returns the origins that a browser may call from, or only `*`. They are
+            known without a broker too, so that a browser can read that the settings are wrong.
         admit: Refuses a request by its headers, whatever its route.
         authenticate: Returns who sent a request; raises Unauthorized.
     """
@@ -167,7 +167,7 @@ def respond(
     Args:
         event: Chalice's request.
         allowed_origins: As those of `Host`.
-        route: The route's pattern; empty if there is none, since a path may be any text.
+        route: The route's pattern; empty for an unknown route, since a path may be any text.
         serve: Returns the operation's response, or raises.
     """
     record = log.RequestRecord(

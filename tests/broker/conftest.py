@@ -1,5 +1,6 @@
 """The broker with everything around it: a DynamoDB emulator, the upstream, the local gateway."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from chalicelib.uploads import items
 from ops import table
 from sandbox import environment
 from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.provider import Jose, KeyServer
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.running_ssm import RunningSsm
+from tests.support.scripted_sync import Reply, ScriptedSync
 from tests.support.upstream_process import ROOT, RunningUpstream
 
 TABLE = "uploads-of-the-tests"
@@ -93,6 +96,24 @@ def nothing_due(broker: RunningBroker) -> None:
         }
         for item in client.query(**query)["Items"]:
             client.delete_item(TableName=broker.table, Key={"pk": item["pk"]})
+
+
+@pytest.fixture
+def sync() -> Iterator[ScriptedSync]:
+    """A Sync without a script yet."""
+    running = ScriptedSync(lambda _: Reply(500))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def faulty_dynamodb(dynamodb: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDynamoDB]:  # noqa: ARG001 - its environment
+    """A proxy in front of the emulator, for brokers that are configured from now on."""
+    proxy = FaultyDynamoDB(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    yield proxy
+    proxy.heal()
+    proxy.refuse()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ answer = app(json.loads(sys.argv[1]), None)
 print(json.dumps([answer["statusCode"], sorted(sys.modules)]))
 """
 # For sync., for bodies, and for the keys of an identity provider.
-HEAVY = {"requests", "jsonschema", "chalicelib.jwks"}
+HEAVY = {"requests", "jsonschema", "chalicelib.auth.jwks"}
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 
 

@@ -13,8 +13,8 @@ HALF_A_LIFE = 1900  # seconds, and a little more
 
 
 def documented() -> dict[str, tuple[int, int]]:
-    """Read the table: calls to DynamoDB and to sync. by request."""
-    _, _, table = PAGE.partition("| call | DynamoDB calls | calls to sync. |\n")
+    """Return the table: calls to DynamoDB and to Sync by request."""
+    _, _, table = PAGE.partition("| call | DynamoDB calls | calls to Sync |\n")
     rows = re.findall(r"^\| (.+) \| (\d+) \| (\d+) \|$", table.partition("\n\n")[0], re.MULTILINE)
     return {name: (int(dynamodb), int(sync)) for name, dynamodb, sync in rows}
 
@@ -49,7 +49,7 @@ def test_counts(broker: RunningBroker, upstream: RunningUpstream) -> None:
         (reading, ask("GET", "/assets")),
         (reading, ask("GET", f"/assets/{again.json()['asset']['id']}")),
         (
-            "`renew`, with the old address still fresh",
+            "`renew`, with the old URL still fresh",
             ask("POST", f"/uploads/{pending['id']}/renew"),
         ),
         (reading, ask("DELETE", f"/uploads/{pending['id']}")),

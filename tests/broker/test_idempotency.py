@@ -1,7 +1,7 @@
 """A request that is sent again with its key gives the same upload."""
 
-import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -9,9 +9,12 @@ import requests
 from chalicelib import idempotency
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
+from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.idempotency import IdempotencyRecords, RequestKey
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker
+from tests.support.scripted_sync import PATIENT, Held, Reply, ScriptedSync, asset, presigned
 from tests.support.upstream_process import RunningUpstream
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
@@ -98,22 +101,35 @@ def test_refused(api: Api, upstream: RunningUpstream, key: str) -> None:
     assert begin(api, key, size=6).status_code == 201
 
 
-def test_running(api: Api, upstream: RunningUpstream, key: str) -> None:
+def test_running(
+    broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync, key: str
+) -> None:
     """While the first request runs, the second is told to wait; then both have one upload."""
-    upstream.order({"kind": "delay", "seconds": 0.6}, "POST", "/v2/assets/upload")
-    answers: list[requests.Response] = []
-    first = threading.Thread(target=lambda: answers.append(begin(api, key)))
-    first.start()
-    other = Api(api.broker)
+    held = Held(presigned())
+    sync.script = held
+    broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
+    api, other = Api(broker), Api(broker)
     other.token = api.token
-    while not upstream.journal():
-        assert first.is_alive()
-    waiting = begin(other, key)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(begin, api, key)
+        assert held.reached.wait(10)
+        waiting = begin(other, key)
+        held.released.set()
     assert waiting.status_code == 409
     assert waiting.json()["code"] == "request_in_progress"
     assert waiting.headers["Retry-After"] == "2"
-    first.join()
-    assert begin(other, key).json()["id"] == answers[0].json()["id"]
+    assert begin(other, key).json()["id"] == first.result().json()["id"]
+    assert len(sync.requests) == 1
+
+
+def test_repeated_write_of_key(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB, key: str
+) -> None:
+    """A request does not wait for itself: its own key, written twice by boto3, is its own."""
+    broker.configure(upstream)
+    lost = faulty_dynamodb.order("cut-after", "PutItem", "key#", lasting=False)
+    assert begin(Api(broker), key).status_code == 201
+    assert lost.carried_out
 
 
 def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
@@ -163,31 +179,30 @@ def test_url_refused(
     assert api.call("POST", "/assets", json=other, headers=headers).status_code == 201
 
 
-def test_url_running(broker: RunningBroker, upstream: RunningUpstream, key: str) -> None:
+def test_url_running(
+    broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync, key: str
+) -> None:
     """No id is told that the first request may yet take back."""
-    url = upstream.upload()
-    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    held = Held(Reply(429))
+    sync.script = held
+    broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
     api, other = Api(broker), Api(broker)
     other.token = api.token
-    body, headers = {"url": url, "type": "VIDEO"}, {"Idempotency-Key": key}
-    busy = {"kind": "answer", "status": 429}
-    upstream.order([{"kind": "delay", "seconds": 0.6}, busy], "POST", "/v2/assets")
-    before = len(upstream.journal())
-    first: list[requests.Response] = []
-    thread = threading.Thread(
-        target=lambda: first.append(api.call("POST", "/assets", json=body, headers=headers))
-    )
-    thread.start()
-    while len(upstream.journal()) == before:
-        assert thread.is_alive()
-    again = other.call("POST", "/assets", json=body, headers=headers)
+    body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
+    post = ("POST", "/assets")
+    headers = {"Idempotency-Key": key}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(api.call, *post, json=body, headers=headers)
+        assert held.reached.wait(10)
+        again = other.call(*post, json=body, headers=headers)
+        held.released.set()
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
     assert again.headers["Retry-After"] == "2"
-    thread.join()
-    assert first[0].status_code == 503
+    assert first.result().status_code == 503
     broker.clock.advance(10)
-    assert other.call("POST", "/assets", json=body, headers=headers).status_code == 201
-    assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
+    sync.script = lambda _: Reply(201, asset(url=body["url"]))
+    assert other.call(*post, json=body, headers=headers).status_code == 201
+    assert len(sync.requests) == 2
 
 
 def test_url_taken_back_just_now(
@@ -214,12 +229,45 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
     assert begin(api, key).json()["id"] != first
 
 
-def test_taken_over(broker: RunningBroker, key: str) -> None:
+@pytest.fixture
+def records(broker: RunningBroker) -> IdempotencyRecords:
+    """The records of keys, by themselves."""
+    return IdempotencyRecords(Table(clients.dynamodb(), broker.table, Clock()), broker.clock)
+
+
+def test_taken_over(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
     """A request that was so slow that another one took its key binds nothing any more."""
     table = Table(clients.dynamodb(), broker.table, Clock())
-    keys = IdempotencyRecords(table, broker.clock)
-    first = keys.begin("a caller", RequestKey(key, "a body"), "0" * 32)
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
-    second = keys.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    second = records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
     assert table.transact(idempotency.complete(first)) is not None
     assert table.transact(idempotency.complete(second)) is None
+
+
+@pytest.mark.parametrize("even_if_done", [True, False])
+def test_release_of_lost_key(
+    broker: RunningBroker,
+    records: IdempotencyRecords,
+    key: str,
+    even_if_done: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A request that lost its key to another one does not give that one's key back."""
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
+    broker.clock.advance(121)
+    records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    records.release(first, even_if_done=even_if_done)
+    with pytest.raises(errors.RequestInProgress):
+        records.begin("a caller", RequestKey(key, "a body"), "2" * 32)
+
+
+def test_release_of_bound_key(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
+    """A key whose upload is written stays bound, unless it is freed on purpose."""
+    table = Table(clients.dynamodb(), broker.table, Clock())
+    first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
+    assert table.transact(idempotency.complete(first)) is None
+    records.release(first)
+    found = records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
+    assert (found.upload_id, found.is_done) == ("0" * 32, True)
+    records.release(first, even_if_done=True)
+    assert not records.begin("a caller", RequestKey(key, "a body"), "1" * 32).is_done

@@ -142,4 +142,4 @@ def test_needs_a_person() -> None:
     ringing = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
     # Single lost answers, and what other alarms report, are no one's work.
     told_otherwise = {"outcome_unknown", "line_slower", "line_unavailable"}
-    assert values(QUERIES["What needs a person"]) == ringing - told_otherwise
+    assert values(QUERIES["Events that need a person"]) == ringing - told_otherwise

@@ -51,6 +51,8 @@ def test_page_has_counted_costs(tables: list[list[str]]) -> None:
     """The page has each figure: the counts exactly, and bytes and prices within 5 %."""
     part = PAGE.partition("## What it costs")[2].partition("\n## ")[0]
     shown = {row[0]: row[1:] for row in rows(part)}
+    counts = ["call", "POST /uploads", "first complete", "POST /assets", "sweep, nothing due"]
+    assert {name for name, *_ in tables} >= {*counts, "together", "the sweep, every minute"}
     for name, *counted in tables:
         for figure, on_page in zip(counted, shown[name], strict=True):
             if re.fullmatch(r"[\d,.]+", figure):

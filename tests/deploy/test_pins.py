@@ -108,6 +108,7 @@ def test_page_checks_all_hashes(tmp_path: Path) -> None:
 def test_requirements_match_constraints(file: str, sources: tuple[str, ...]) -> None:
     """Each requirement has the version that the constraints have."""
     for source in sources:
+        assert pins(source), source
         assert pins(source).items() <= pins(file).items(), source
 
 

@@ -52,6 +52,7 @@ def allowed(stage: str) -> set[tuple[str, str]]:
             assert re.fullmatch(r"[a-z]+:[A-Za-z]+", action), "the policy has a wildcard action"
             if action.partition(":")[0] not in OF_LAMBDA:
                 found |= {(action, resource.split(":", 5)[5]) for resource in resources}
+    assert found, "a policy allows something"
     return found
 
 

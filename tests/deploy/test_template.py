@@ -81,7 +81,7 @@ def test_counted_events_are_logged_and_documented() -> None:
     code = "".join(path.read_text() for path in (ROOT / "chalicelib").rglob("*.py"))
     written = set(re.findall(r"\b(?:event|failure)\(\s*\"(\w+)\"", code))
     assert set(metrics.GROUPS) <= written
-    page = (ROOT / "docs" / "architecture.md").read_text().partition("## What the log tells")[2]
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The log's events")[2]
     documented = set(re.findall(r"`(\w+)`", page.partition("## The table")[0]))
     assert written <= documented
 

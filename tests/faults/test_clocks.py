@@ -32,7 +32,7 @@ class Container:
         self.clock = MovableClock()
         self.clock.advance(ahead)
         self._broker = bootstrap.build(
-            stand.environment(stand.upstream), now=self.clock, timeouts=SHORT
+            stand.environment(stand.upstream), clock=self.clock, timeouts=SHORT
         )
 
     def complete(self, caller: Caller, upload: dict[str, str]) -> Outcome:

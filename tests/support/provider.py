@@ -71,11 +71,13 @@ class KeyServer:
         self.piece: int | None = None  # bytes that are sent at once; all unless set
         self.pause = 0.0  # seconds between two pieces
         self.requests: list[str] = []
+        self.authorizations: list[str | None] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests.append(self.path)
+                server.authorizations.append(self.headers.get("Authorization"))
                 time.sleep(server.delay)
                 try:
                     self.send_response(server.status)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,6 +308,20 @@ def test_all_withdrawn(server: KeyServer) -> None:
     server.serve({"keys": []})
     clock.advance(KEEP_SECONDS + 1)
     assert keys.keys({"kid": "rsa-1"}) == []
+
+
+def test_environment_has_no_part(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither the proxies of the machine nor its .netrc have a part in the request for keys."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert len(Jwks(server.url, Clock()).keys({"kid": "rsa-1"})) == 1
+    assert server.authorizations == [None]
 
 
 def down(server: KeyServer) -> None:

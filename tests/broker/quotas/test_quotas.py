@@ -16,6 +16,7 @@ from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import Usage
 from chalicelib.uploads.models import Status, Upload
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
@@ -162,6 +163,30 @@ def test_killed(narrow: Api, broker: RunningBroker) -> None:
     assert left(narrow) == (2, 4)
 
 
+def test_release_counts_once(narrow: Api) -> None:
+    """A reservation that is released twice is given back once."""
+    quotas = narrow.broker.wired().quotas
+    caller = narrow.broker.wired().authenticator.caller(f"Bearer {narrow.token}")
+    kill(narrow, 1)
+    used = quotas.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
+    for _ in range(2):
+        quotas.release(caller.id, used.reservations[-1])
+    assert left(narrow) == (2, 4)
+    assert counted(narrow, caller.id)["open"] == 1
+
+
+def test_repeated_reservation_counts_once(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """A reservation whose response was lost, and that boto3 sends again, is one reservation."""
+    broker.configure(upstream, MAX_OPEN_UPLOADS="3", UPLOADS_PER_DAY="5")
+    api = Api(broker)
+    lost = faulty_dynamodb.order("cut-after", "UpdateItem", "not_exists(#place)", lasting=False)
+    assert begin(api).status_code == 201
+    assert lost.carried_out
+    assert left(api) == (2, 4)
+
+
 @pytest.fixture
 def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
     """A caller with a quota of bytes, at noon (UTC), so that no day ends by itself."""
@@ -223,6 +248,18 @@ def test_outdated() -> None:
     assert usage.read_usage({"bytes#2026-12-31": 1}, "2027-01-01").outdated == ()
 
 
+def test_outdated_days_are_removed(at_noon: Api) -> None:
+    """A new upload takes the counts of the days before yesterday out of the record."""
+    caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}").id
+    days = []
+    for _ in range(4):
+        days.append(usage.day_of(at_noon.broker.clock.now()))
+        at_noon.begin()
+        at_noon.broker.clock.advance(86_400)
+    kept = {f"{name}#{day}" for name in ("uploads", "bytes") for day in days[2:]}
+    assert set(counted(at_noon, caller)) == {"open", *kept}
+
+
 def test_real_bytes_of_its_day(at_noon: Api) -> None:
     """The real bytes are charged to the day on which the upload was begun, not registered."""
     upload = at_noon.begin(b"x" * 10)
@@ -265,7 +302,7 @@ def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert api.complete(upload).status_code == 200
     assert api.call("GET", "/limits").json()["bytesPerDay"]["left"] == 80
     whole = api.call("POST", "/uploads", json={**FILE, "size": 101})
-    assert whole.status_code in {413, 429}
+    assert (whole.status_code, whole.json()["code"]) == (429, "quota_exceeded")
 
 
 @pytest.fixture
