@@ -1,4 +1,4 @@
-// Takes the README's picture of the demo page, from the running system:
+// Takes the README's picture of the demo page, in a system that it starts:
 // node scripts/take_picture.js [file.png] [width in pixels] [light or dark]
 import { copyFile, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const folder = await mkdtemp(join(tmpdir(), "picture-"));
 const system = await startSystem();
 const browser = await launchBrowser();
 
-/** Makes a file: a copy of a sample, or one of so many bytes. */
+/** Create a file and return its path. `content` is the name of a sample, or a number of bytes. */
 async function file(name, content) {
   const path = join(folder, name);
   if (typeof content === "string") await copyFile(join(ROOT, "sandbox/samples", content), path);
@@ -30,7 +30,7 @@ try {
   await system.injectFault({ match: { method: "PUT" }, do: slow });
   await page.choose(await file("Whole day, uncut.mp4", 240_000_000));
   await page.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
-  // What a reload leaves unfinished.
+  // After a reload, the page lists the upload as unfinished.
   page.page.once("dialog", (dialog) => dialog.accept());
   await page.visit(system.demo);
   await page.rowIn("unfinished", "Whole day, uncut.mp4");
