@@ -298,7 +298,7 @@ class Run:
             if upload.id in self.must_finish:
                 ends = {Status.REGISTERED, Status.FAILED, Status.CANCELLED}
                 if self.odd_refusals > 1:
-                    # Two of these after the upload's end can't be told from "not uploaded".
+                    # Two of these after the upload's end look like "not uploaded".
                     ends.add(Status.EXPIRED)
                 assert upload.status in ends, f"lost: {upload}"
             if upload.id not in self.landed:

@@ -60,7 +60,7 @@ interruptions = st.one_of(
     ),
 )
 holds = st.builds(Interruption, kind=st.just("hold"), nth=_calls, after=st.booleans())
-# What others do while an operation is held.
+# The actions of others while an operation is held.
 meanwhile = st.lists(
     st.sampled_from(("complete", "complete", "cancel", "renew", "sweep", "put", "wait")),
     min_size=1,

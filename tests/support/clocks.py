@@ -7,7 +7,7 @@ from chalicelib.core.clock import Clock
 
 
 class MovableClock(Clock):
-    """The real time, moved by whole seconds when a test says so."""
+    """The real time, plus an offset that tests change."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -18,7 +18,7 @@ class MovableClock(Clock):
         return int((self._time() + self.ahead) * 1000)
 
     def tick(self) -> None:
-        """Advance by a millisecond at each reading, and by `advance`, however slow the machine."""
+        """Advance by a millisecond at each reading, on slow machines too, and by `advance`."""
         moments = itertools.count(int(time.time() * 1000))
         self._time = lambda: next(moments) / 1000
 
@@ -32,7 +32,7 @@ class MovableClock(Clock):
 
 
 class PacedClock(MovableClock):
-    """A clock that advances by some seconds at each reading: long waits become short tests."""
+    """A clock that advances at each reading, so that long waits become short tests."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class PacedClock(MovableClock):
 
 
 class ManualClock(Clock):
-    """A clock that stands still until a test, or a sleep, moves it.
+    """A clock that only a test, or a sleep, advances.
 
     Args:
         milliseconds: The time since 1970 at the start.
@@ -75,7 +75,7 @@ class ShiftedClock(Clock):
     """The clock of another container.
 
     Args:
-        other: The clock that it differs from.
+        other: The clock of the first container.
         milliseconds: How far it is ahead.
     """
 

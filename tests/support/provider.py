@@ -1,4 +1,4 @@
-"""An identity provider over real HTTP; its tokens are made by jose, not by the broker's library."""
+"""An identity provider over real HTTP; jose makes its tokens, not the broker's own library."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ AUDIENCE = "uploads"
 
 
 class Jose:
-    """A Node process that signs whatever it is told to."""
+    """A Node process that signs any content."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -27,7 +27,7 @@ class Jose:
         )
 
     def ask(self, **request: Any) -> Any:
-        """Send a request and read its answer."""
+        """Send a request and return its response."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -37,12 +37,12 @@ class Jose:
     def token(
         self, key: str, header: dict[str, Any] | None = None, alg: str | None = None, **claims: Any
     ) -> str:
-        """Sign what a good token says, changed by `claims`; None takes one away."""
+        """Sign a valid token's content, changed by `claims`; None removes a claim."""
         good = {"iss": ISSUER, "aud": AUDIENCE, "sub": uuid.uuid4().hex, "exp": time.time() + 600}
-        said = {name: v for name, v in {**good, **claims}.items() if v is not None}
+        content = {name: v for name, v in {**good, **claims}.items() if v is not None}
         named = {"kid": key} if header is None else header
         alg = alg or {"r": "RS256", "e": "ES256", "p": "ES384", "s": "HS256", "o": "EdDSA"}[key[0]]
-        made: str = self.ask(sign=said, alg=alg, key=key, header=named)
+        made: str = self.ask(sign=content, alg=alg, key=key, header=named)
         return made
 
     def raw(self, key: str, payload: str, **header: Any) -> str:
@@ -50,9 +50,9 @@ class Jose:
         made: str = self.ask(raw=payload, key=key, header=header)
         return made
 
-    def keys(self, *names: str, **members: Any) -> dict[str, Any]:
-        """Give a set of public keys, each changed by `members`."""
-        made: dict[str, Any] = self.ask(set=list(names), **{"with": members})
+    def keys(self, *names: str, **fields: Any) -> dict[str, Any]:
+        """Return a set of public keys, each changed by `members`."""
+        made: dict[str, Any] = self.ask(set=list(names), **{"with": fields})
         return made
 
     def stop(self) -> None:
@@ -61,14 +61,14 @@ class Jose:
 
 
 class KeyServer:
-    """Serves a key set on loopback, and does what it should not when a test says so."""
+    """Serves a key set on loopback, with faults that a test sets."""
 
     def __init__(self) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.content = b""
         self.delay = 0.0
-        self.piece: int | None = None  # bytes that are sent at once; all unless set
+        self.piece: int | None = None  # bytes of each write; None writes everything at once
         self.pause = 0.0  # seconds between two pieces
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
@@ -89,7 +89,7 @@ class KeyServer:
                         self.wfile.write(server.content[start : start + size])
                         time.sleep(server.pause)
                 except OSError:
-                    self.close_connection = True  # The broker has had enough.
+                    self.close_connection = True  # The broker has closed the connection.
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -103,12 +103,12 @@ class KeyServer:
         self._thread.start()
 
     def serve(self, document: Any) -> None:
-        """Answer with a JSON document from now on, as one should."""
+        """Serve a JSON document from now on, without faults."""
         self.status, self.headers, self.delay, self.piece = 200, {}, 0.0, None
         self.content = json.dumps(document).encode()
 
     def stop(self) -> None:
-        """Be down: nobody listens on the port any more."""
+        """Stop: nothing listens on the port any more."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

@@ -155,7 +155,7 @@ def respond_with_size(upstream: RunningUpstream, url: str, size: object) -> None
 def test_unreadable_size_is_read_again(
     small: Api, broker: RunningBroker, upstream: RunningUpstream, size: object
 ) -> None:
-    """A size in digits is parsed; if there is none, the broker reads the asset once more."""
+    """A size in digits is parsed; without one, the broker reads the asset once more."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
     record = broker.wired().uploads.get(caller(small), upload["id"])
