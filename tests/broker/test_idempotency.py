@@ -240,7 +240,7 @@ def records(broker: RunningBroker) -> IdempotencyRecords:
 def test_taken_over_request_completes_nothing(
     broker: RunningBroker, records: IdempotencyRecords, key: str
 ) -> None:
-    """A slow request whose key another request has taken over writes nothing any more."""
+    """A slow request whose key another request has taken over writes nothing."""
     table = Table(clients.dynamodb(), broker.table, Clock())
     first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)

@@ -71,7 +71,7 @@ def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any
 
 
 def make_every_event(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Let every event of uploads happen once."""
+    """Make every event of uploads happen once."""
     api = Api(broker)
     done = api.registered()
     too_large = {"message": "no", "errorCode": "file_size_exceeds_plan_limit"}
@@ -108,7 +108,7 @@ def order_response(upstream: RunningUpstream, path: str, status: int, body: dict
 
 
 def _poison(broker: RunningBroker) -> None:
-    """Write a record that can't be read where the sweep finds it."""
+    """Write an unreadable record that the sweep finds."""
     item = {
         "pk": "upload#poisoned",
         "id": "poisoned",

@@ -194,7 +194,7 @@ def new_cell(broker: FaultyBroker, name: str) -> Cell:
     return Cell(caller, owner, name)
 
 
-def strike(broker: FaultyBroker, step: Step, cell: Cell, fault: str, *, once: bool) -> None:
+def order_fault(broker: FaultyBroker, step: Step, cell: Cell, fault: str, *, once: bool) -> None:
     """Order a fault at a step of one cell, and send the request."""
     marks = {"owner": cell.owner, "id": cell.upload.get("id", ""), "asset": cell.asset}
     contains = tuple(part.format(**marks) for part in step.contains)
@@ -240,7 +240,7 @@ def matrix(module_broker: FaultyBroker) -> Matrix:
         chosen = [key for key in CELLS if key[1:] == kind]
         with ThreadPoolExecutor(len(chosen)) as pool:
             futures = [
-                pool.submit(strike, broker, STEPS[key[0]], cells[key], key[1], once=key[2])
+                pool.submit(order_fault, broker, STEPS[key[0]], cells[key], key[1], once=key[2])
                 for key in chosen
             ]
         for future in futures:
@@ -288,7 +288,7 @@ def test_unreachable_dynamodb_loses_nothing(broker: FaultyBroker, name: str) -> 
     """If a table can't be reached from some step on, the response is 503, and nothing is lost."""
     cell = new_cell(broker, "unreachable")
     STEPS[name].prepare(broker, cell)
-    strike(broker, STEPS[name], cell, "unreachable", once=False)
+    order_fault(broker, STEPS[name], cell, "unreachable", once=False)
     assert cell.response is not None
     assert cell.response.status_code == STEPS[name].failing
     broker.heal()

@@ -90,7 +90,7 @@ def process(broker: FaultyBroker, tmp_path: Path) -> Iterator[BrokerProcess]:
 
 @dataclass(frozen=True)
 class KillPoint:
-    """The moment at which the process is killed.
+    """The point at which the process is killed.
 
     Attributes:
         route: The request: `begin`, `complete`, `url` or `renew`; `sweep` for no request.

@@ -48,7 +48,7 @@ _orders += [
 orders = st.sampled_from(_orders)
 registering = st.one_of(st.none(), st.sampled_from(_registering))
 
-# A complete makes three calls, and a few more where it reconciles.
+# A `complete` makes three calls, and a few more if it reconciles.
 _calls = st.sampled_from((1, 2, 2, 2, 3, 3, 4, 5))
 interruptions = st.one_of(
     st.none(),

@@ -51,7 +51,7 @@ class Jose:
         return made
 
     def keys(self, *names: str, **fields: Any) -> dict[str, Any]:
-        """Return a set of public keys, each changed by `members`."""
+        """Return a set of public keys, each changed by `fields`."""
         made: dict[str, Any] = self.ask(set=list(names), **{"with": fields})
         return made
 

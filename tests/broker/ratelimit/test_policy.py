@@ -37,7 +37,7 @@ def test_budget_holds_in_any_minute(
     knows: bool,  # noqa: FBT001
     seed: int,
 ) -> None:
-    """In no 60 seconds does Sync get more requests than the budget, whoever comes when."""
+    """Sync gets at most the budget in any 60 seconds, whenever callers come."""
     budget = Budget(places, max_wait=120_000)
     crowd = Crowd(budget, lost=lost, knows_tickets=knows, seed=seed)
     crowd.run(visits, 400)

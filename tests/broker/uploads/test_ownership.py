@@ -1,4 +1,4 @@
-"""Another caller's upload looks like one that does not exist, in every state, and is unchanged."""
+"""Another caller's upload looks, in every state, like one that does not exist, and is unchanged."""
 
 import pytest
 
