@@ -43,7 +43,7 @@ class FaultyBroker(RunningBroker):
         self.log = io.StringIO()
         # Due work of an earlier test must not be found here.
         FaultyBroker._tables += 1
-        self.table = f"uploads-in-trouble-{FaultyBroker._tables}"
+        self.table = f"uploads-with-faults-{FaultyBroker._tables}"
         if self._client is None:
             self._client = clients.dynamodb()
         table.create(self._client, self.table)

@@ -52,10 +52,10 @@ def test_container_starts_without_table(
 
 def test_invalid_token_reads_no_secret(broker: FaultyBroker, dynamodb: FaultyDynamoDB) -> None:
     """A request with an invalid token makes a new container read nothing."""
-    stranger = Api(broker)
-    stranger.token = stranger.token[:-4] + "AAAA"
+    api = Api(broker)
+    api.token = api.token[:-4] + "AAAA"
     dynamodb.calls.clear()
-    assert stranger.call("GET", "/uploads").status_code == 401
+    assert api.call("GET", "/uploads").status_code == 401
     assert dynamodb.calls == []
     assert Api(broker).call("GET", "/uploads").status_code == 200
     assert dynamodb.calls == ["GetItem", "UpdateItem", "Query"]

@@ -23,7 +23,7 @@ def reachable(state: Status) -> set[Status]:
     return found
 
 
-def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
+def assert_one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
     """Rule 1: an upload makes at most one asset, and none in a state without one."""
     for upload in seen.uploads.values():
         if not upload.is_file:
@@ -44,7 +44,7 @@ def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
         assert len(made) <= times, f"{len(made)} assets of {times} uploads of {url}"
 
 
-def own_assets(seen: Snapshot, *, shared: bool) -> None:
+def assert_recorded_assets_kept(seen: Snapshot, *, shared: bool) -> None:
     """Rule 1, for public URLs: no recorded asset is deleted, or recorded for a second upload."""
     recorded = Counter(
         upload.asset.id for upload in seen.uploads.values() if upload.asset is not None
@@ -53,7 +53,7 @@ def own_assets(seen: Snapshot, *, shared: bool) -> None:
     assert shared or not recorded or max(recorded.values()) == 1, "two uploads share an asset"
 
 
-def final_stays(before: Snapshot, after: Snapshot) -> None:
+def assert_legal_changes(before: Snapshot, after: Snapshot) -> None:
     """Rule 2: only legal transitions are made; a final state and an asset id never change."""
     for upload_id, old in before.uploads.items():
         new = after.uploads.get(upload_id)
@@ -71,7 +71,7 @@ def _final_fields(upload: Upload) -> tuple[object, ...]:
     return upload.status, asset, upload.error and upload.error["code"], upload.targets
 
 
-def nothing_lost(seen: Snapshot, now: int) -> None:
+def assert_unfinished_are_due(seen: Snapshot, now: int) -> None:
     """Rule 3: an unfinished upload is in the sweep's index, and is due soon."""
     for upload in seen.uploads.values():
         item = seen.items[f"upload#{upload.id}"]
@@ -85,7 +85,7 @@ def nothing_lost(seen: Snapshot, now: int) -> None:
             assert "dueShard" not in item
 
 
-def records_agree(seen: Snapshot) -> None:
+def assert_records_agree(seen: Snapshot) -> None:
     """Rule 4: a registered upload has its asset, copy and owner; quotas count unfinished ones."""
     for upload in seen.uploads.values():
         assert (upload.attempt is not None) == (upload.status is Status.REGISTERING)
@@ -103,7 +103,7 @@ def records_agree(seen: Snapshot) -> None:
             assert item["open"] == unfinished[owner] + reserved, f"{item} and {unfinished[owner]}"
 
 
-def key_kept(seen: Snapshot, log: str) -> None:
+def assert_key_is_secret(seen: Snapshot, log: str) -> None:
     """Rule 5: the key is in no item and no log line."""
     assert KEY not in json.dumps(seen.items, default=str)
     for word in NEVER_LOGGED:

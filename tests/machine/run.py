@@ -257,12 +257,12 @@ class Run:
     def check_invariants(self) -> None:
         """Check the five rules against a new snapshot."""
         now = self.system.snapshot()
-        invariants.one_asset(now, self.url_uses)
-        invariants.own_assets(now, shared=self.is_shared)
-        invariants.final_stays(self.seen, now)
-        invariants.nothing_lost(now, self.system.now())
-        invariants.records_agree(now)
-        invariants.key_kept(now, self.system.log.getvalue())
+        invariants.assert_one_asset(now, self.url_uses)
+        invariants.assert_recorded_assets_kept(now, shared=self.is_shared)
+        invariants.assert_legal_changes(self.seen, now)
+        invariants.assert_unfinished_are_due(now, self.system.now())
+        invariants.assert_records_agree(now)
+        invariants.assert_key_is_secret(now, self.system.log.getvalue())
         self.seen = now
 
     def heal(self) -> None:

@@ -132,13 +132,13 @@ def test_skewed_containers_share_cap(system: System) -> None:
 def test_cap_is_not_granted_twice(system: System) -> None:
     """A cap that another container uses between a read and a write is not granted twice."""
 
-    class Outrun(Table):
+    class OvertakenTable(Table):
         def get(self, pk: str) -> codec.Item | None:
             found = super().get(pk)
             system.admin.quotas.allow("sweep", 100, 2, 3)
             return found
 
     clock = ManualClock(system.now())
-    quotas = QuotaStore(Outrun(system.services.client, system.table, clock), clock)
+    quotas = QuotaStore(OvertakenTable(system.services.client, system.table, clock), clock)
     system.admin.quotas.allow("sweep", 100, 0, 3)
     assert quotas.allow("sweep", 100, 2, 3) == 0

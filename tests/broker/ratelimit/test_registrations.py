@@ -279,13 +279,13 @@ def test_storage_hosts_reach_all_containers(
     broker.configure_again(**settings)
     other = broker.wired()
     bootstrap.use(first)
-    stolen = owner.landed()
+    upload = owner.landed()
     assert broker.lines("storage_host_unknown")
     bootstrap.use(other)
     url = next(
         target["M"]["url"]["S"]
         for target in (
-            Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{stolen['id']}") or {}
+            Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{upload['id']}") or {}
         )["targets"]["L"]
     )
     response = other.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
