@@ -274,7 +274,7 @@ def test_storage_hosts_reach_all_containers(
     """A storage host in one container's presign is known to another container at once."""
     settings = {"SYNC_STORAGE_HOSTS": "a.example", "PUBLIC_URL_EXCEPTIONS": upstream.url}
     broker.configure(upstream, **settings)
-    owner, other = Api(broker), Api(broker)
+    owner, stranger = Api(broker), Api(broker)
     first = broker.wired()
     broker.configure_again(**settings)
     other = broker.wired()
@@ -288,8 +288,8 @@ def test_storage_hosts_reach_all_containers(
             Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{upload['id']}") or {}
         )["targets"]["L"]
     )
-    response = other.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    response = stranger.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/url"
     assert count_posts(upstream) == 0
-    assert other.call("GET", "/limits").json()["uploadsPerDay"]["left"] == 10_000
+    assert stranger.call("GET", "/limits").json()["uploadsPerDay"]["left"] == 10_000
