@@ -264,7 +264,9 @@ def test_unknown_log_level_is_reported(
     for _ in range(2):
         response = requests.get(broker.url + "/health", timeout=9)
         assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
-    [logged] = [line for line in capsys.readouterr().out.splitlines() if "misconfigured" in line][:1]
+    [logged] = [line for line in capsys.readouterr().out.splitlines() if "misconfigured" in line][
+        :1
+    ]
     assert "LOG_LEVEL is not valid: it must be one of INFO, DEBUG, WARNING, ERROR" in logged
     assert "MAX_UPLOAD_BYTES is not valid" in logged
 
