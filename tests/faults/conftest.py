@@ -57,5 +57,5 @@ def module_broker(
 @pytest.fixture
 def broker(module_broker: FaultyBroker) -> FaultyBroker:
     """A broker on the real time, with no due work, and a Sync that is empty and works."""
-    module_broker.renew()
+    module_broker.reset()
     return module_broker
