@@ -118,8 +118,7 @@ def complete(record: IdempotencyRecord) -> Change:
 
 def delete(record: IdempotencyRecord) -> Change:
     """Return the change that deletes a record, for the transaction that deletes the upload."""
-    condition, values = _of_upload(record)
-    return Change(pk=record.pk, condition=condition, values=values, delete=True)
+    return Change(pk=record.pk, delete=True)
 
 
 def _of_upload(record: IdempotencyRecord) -> tuple[str, dict[str, str | bool]]:

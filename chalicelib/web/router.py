@@ -226,7 +226,7 @@ def _request(
 
 
 def _headers(event: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in (event.headers or {}).items()}
+    return {name.lower(): value for name, value in event.headers.items()}
 
 
 def _request_id(given: object) -> str:
@@ -239,7 +239,7 @@ def _request_id(given: object) -> str:
 def _body(event: Any) -> bytes:
     try:
         return bytes(event.raw_body)
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise errors.InvalidJson("The body can't be decoded.") from error
 
 

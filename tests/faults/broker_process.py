@@ -21,7 +21,7 @@ from chalicelib.core.clock import Clock  # noqa: E402 - as above
 from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
-TIMEOUTS = Timeouts(presign=2.0, register=1.5, look=1.5)
+TIMEOUTS = Timeouts(presign=2.0, register=1.5, lookup=1.5)
 
 
 class FileClock(Clock):

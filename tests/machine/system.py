@@ -40,7 +40,7 @@ from ops import table
 from tests.support.dynamodb_process import RunningDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream
 
-SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
+SHORT = Timeouts(presign=1.5, register=1.5, lookup=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
 PRESIGNS = 3000  # a minute: more than any run makes

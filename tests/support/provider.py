@@ -1,4 +1,4 @@
-"""An identity provider over real HTTP; jose makes its tokens, not the broker's own library."""
+"""An identity provider over real HTTP. Its tokens are made by jose, not by the broker's library."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ AUDIENCE = "uploads"
 
 
 class Jose:
-    """A Node process that signs any content."""
+    """A Node process that makes keys and signs tokens."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -37,21 +37,21 @@ class Jose:
     def token(
         self, key: str, header: dict[str, Any] | None = None, alg: str | None = None, **claims: Any
     ) -> str:
-        """Sign a valid token's content, changed by `claims`; None removes a claim."""
+        """Return a token with good claims, changed by `claims`; None removes one."""
         good = {"iss": ISSUER, "aud": AUDIENCE, "sub": uuid.uuid4().hex, "exp": time.time() + 600}
-        content = {name: v for name, v in {**good, **claims}.items() if v is not None}
+        kept = {name: v for name, v in {**good, **claims}.items() if v is not None}
         named = {"kid": key} if header is None else header
         alg = alg or {"r": "RS256", "e": "ES256", "p": "ES384", "s": "HS256", "o": "EdDSA"}[key[0]]
-        made: str = self.ask(sign=content, alg=alg, key=key, header=named)
+        made: str = self.ask(sign=kept, alg=alg, key=key, header=named)
         return made
 
     def raw(self, key: str, payload: str, **header: Any) -> str:
-        """Sign any bytes under any header."""
+        """Return a token with any payload and any header."""
         made: str = self.ask(raw=payload, key=key, header=header)
         return made
 
     def keys(self, *names: str, **fields: Any) -> dict[str, Any]:
-        """Return a set of public keys, each changed by `fields`."""
+        """Return a set of public keys, each with other values of some fields."""
         made: dict[str, Any] = self.ask(set=list(names), **{"with": fields})
         return made
 
@@ -61,15 +61,15 @@ class Jose:
 
 
 class KeyServer:
-    """Serves a key set on loopback, with faults that a test sets."""
+    """Serves a key set on loopback, with the faults that a test sets."""
 
     def __init__(self) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.content = b""
         self.delay = 0.0
-        self.piece: int | None = None  # bytes of each write; None writes everything at once
-        self.pause = 0.0  # seconds between two pieces
+        self.piece: int | None = None  # bytes in each write; all bytes unless set
+        self.pause = 0.0  # seconds after each write
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
         server = self
@@ -89,7 +89,7 @@ class KeyServer:
                         self.wfile.write(server.content[start : start + size])
                         time.sleep(server.pause)
                 except OSError:
-                    self.close_connection = True  # The broker has closed the connection.
+                    self.close_connection = True  # The broker stopped reading.
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -108,7 +108,7 @@ class KeyServer:
         self.content = json.dumps(document).encode()
 
     def stop(self) -> None:
-        """Stop: nothing listens on the port any more."""
+        """Stop the server and close its port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

@@ -29,7 +29,7 @@ ORIGIN = "https://app.example.com"
 # The items that all tests share: the limiters', and that of the public URLs in work.
 SHARED = ("line#presign", "limit#registration", "urls#registering")
 LINE = {"pk": {"S": SHARED[0]}}
-SHORT = Timeouts(presign=1.5, register=1.0, look=1.5)
+SHORT = Timeouts(presign=1.5, register=1.0, lookup=1.5)
 TOKEN_SECONDS = 10**8  # tests move the clock by days
 DAY = 86_400  # seconds; the longest `Retry-After`
 

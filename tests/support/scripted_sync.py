@@ -13,7 +13,7 @@ from chalicelib.syncapi.client import Timeouts
 from tests.support.faulty_dynamodb import reset
 
 STORAGE = "https://storage.example"
-PATIENT = Timeouts(presign=40, register=40, look=40)  # seconds; a held request does not time out
+PATIENT = Timeouts(presign=40, register=40, lookup=40)  # seconds; a held request is not given up
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -393,3 +394,31 @@ def test_quota_refusal_names_reset(opened: int, begun: int, size: int, now: int)
     assert 0 < error.retry_after <= 86_400
     assert usage.day_of(now + usage.seconds_left(now) * 1000) > usage.day_of(now)
     assert set(error.headers) == {"RateLimit", "RateLimit-Policy"}
+
+
+def test_allowance_of_a_minute(broker: RunningBroker) -> None:
+    """All containers together get what a minute allows, also where one clock is ahead."""
+    quotas, purpose = broker.wired().quotas, uuid.uuid4().hex
+    assert [quotas.allow(purpose, 10, wanted, 5) for wanted in (3, 3, 3)] == [3, 2, 0]
+    assert quotas.allow(purpose, 10, 3, 4) == 0, "less than what is used"
+    assert quotas.allow(purpose, 9, 3, 5) == 0, "a clock that is behind"
+    assert quotas.allow(purpose, 11, 1, 5) == 1
+    assert quotas.allow(purpose, 10, 9, 5) == 4, "the next minute has begun elsewhere"
+    assert quotas.allow(purpose, 13, 9, 5) == 5
+
+
+def test_allowance_of_two_at_once(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """A container that was overtaken between its read and its write gets nothing."""
+    broker.configure(upstream)
+    quotas, purpose = broker.wired().quotas, uuid.uuid4().hex
+    assert quotas.allow(purpose, 10, 1, 5) == 1
+    slow = faulty_dynamodb.order("slow-before", "UpdateItem", purpose, lasting=False, seconds=1.5)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(quotas.allow, purpose, 10, 2, 5)
+        assert slow.reached.wait(10)
+        assert quotas.allow(purpose, 10, 2, 5) == 2
+        slow.released.set()
+    assert late.result() == 0
+    assert quotas.allow(purpose, 10, 9, 5) == 2

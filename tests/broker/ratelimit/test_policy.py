@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from crowd import EPOCH, Crowd, jain, most_in_a_minute, steady, used
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.crowd import EPOCH, Crowd, jain, most_in_a_minute, steady, used
 from chalicelib.ratelimit import policy
 from chalicelib.ratelimit.policy import NO_TURN, Budget, Full, Line, Place, Turn
 from chalicelib.ratelimit.slots import Event, Slot, Slowdown

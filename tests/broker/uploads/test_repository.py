@@ -1,12 +1,32 @@
 """The fields of upload records, and how long the records are kept."""
 
+from typing import Any
+
 import pytest
 
 from chalicelib.aws import clients, codec
+from chalicelib.core.errors import NotFound
+from chalicelib.uploads import items
 from tests.support.running_broker import Api, RunningBroker
+from tests.support.scripted_sync import Received, Reply, ScriptedSync, presigned
 from tests.support.upstream_process import RunningUpstream
 
+MINUTE = 60_000  # milliseconds
+SETTLED = 200  # seconds after which Sync can't carry out an ambiguous registration any more
+
 pytestmark = pytest.mark.usefixtures("nothing_due")
+
+
+def record_of(broker: RunningBroker, upload: dict[str, Any]) -> dict[str, Any]:
+    """Read an upload's record past the broker."""
+    key = {"pk": {"S": f"upload#{upload['id']}"}}
+    return codec.plain(clients.dynamodb().get_item(TableName=broker.table, Key=key)["Item"])
+
+
+def owner_of(api: Api) -> str:
+    """Return a caller's id."""
+    caller_id: str = api.broker.wired().authenticator.caller(f"Bearer {api.token}").id
+    return caller_id
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed", "expired", "pending", "registered"])
@@ -25,11 +45,125 @@ def test_ended_record_expires(broker: RunningBroker, upstream: RunningUpstream, 
         for _ in range(2):
             broker.clock.advance(20_000)
             broker.sweep()
-    key = {"pk": {"S": f"upload#{upload['id']}"}}
-    found = clients.dynamodb().get_item(TableName=broker.table, Key=key)["Item"]
-    record = codec.plain(found)
+    record = record_of(broker, upload)
     assert record["status"] == end
     if end in {"pending", "registered"}:
         assert "ttl" not in record
     else:
         assert record["ttl"] == record["updatedAt"] // 1000 + 30 * 86_400
+
+
+def test_due_while_a_lease_is_held(
+    broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
+) -> None:
+    """Should a request be killed at Sync, the upload is due when its lease is over."""
+    sync.script = lambda _: presigned()
+    broker.configure(upstream, SYNC_BASE_URL=sync.url)
+    api = Api(broker)
+    upload = api.begin()
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def script(one: Received) -> Reply:
+        seen.append((one.method, record_of(broker, upload)))
+        return Reply(504) if one.method == "POST" else Reply(200, {"items": []})
+
+    sync.script = script
+    for _ in range(2):
+        assert api.complete(upload).status_code == 202
+        broker.clock.advance(SETTLED)
+    assert [method for method, _ in seen] == ["POST", "GET", "GET", "POST", "GET"]
+    for _, record in seen:
+        assert record["status"] == "registering"
+        assert record["dueAt"] == record["attempt"]["lease_until"]
+    posts = [record["attempt"] for method, record in seen if method == "POST"]
+    assert [attempt["posts"] for attempt in posts] == [1, 2]
+    assert posts[0]["id"] != posts[1]["id"]
+    assert posts[1]["settle_at"] - posts[0]["settle_at"] >= SETTLED * 1000
+    assert seen[0][1]["dueShard"] in items.FILE_SHARDS
+
+
+def test_due_after_each_change(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """An upload that is not finished is due again, a young one within a minute or so."""
+    upload = api.begin()
+    record = record_of(broker, upload)
+    assert record["dueAt"] == record["createdAt"] + MINUTE
+    broker.clock.advance(30)
+    assert api.complete(upload).status_code == 409
+    record = record_of(broker, upload)
+    assert (record["status"], record["attempt"]) == ("pending", None)
+    assert record["dueAt"] == record["updatedAt"] + MINUTE
+    assert record["nextTryAt"] == record["updatedAt"] + 1000
+    broker.clock.advance(2000)
+    assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
+    record = record_of(broker, upload)
+    pause = (record["updatedAt"] - record["createdAt"]) // 2
+    assert record["dueAt"] == record["updatedAt"] + pause
+    assert record["nextTryAt"] == 0
+    upstream.order({"kind": "cut"}, "POST", "/v2/assets")
+    assert api.complete(upload).status_code == 202
+    record = record_of(broker, upload)
+    assert record["attempt"]["lease_until"] == 0
+    assert record["dueAt"] > record["updatedAt"] + pause
+    broker.clock.advance(SETTLED)
+    done = api.complete(upload)
+    assert done.json()["code"] == "file_not_uploaded"
+    assert api.put(upload).status_code == 200
+    broker.clock.advance(2)
+    assert api.complete(upload).status_code == 200
+    record = record_of(broker, upload)
+    assert not {"dueAt", "dueShard"} & set(record)
+    assert record["attempt"] is None
+
+
+def test_lists(api: Api, broker: RunningBroker) -> None:
+    """Each list has pages without gaps, and ends without a cursor."""
+    made = [api.registered()["id"] for _ in range(3)]
+    repository = broker.wired().repository
+    for read in (repository.list_uploads, repository.list_assets):
+        first = read(owner_of(api), 2, None)
+        second = read(owner_of(api), 2, first.next_cursor)
+        assert [one.id for one in (*first.items, *second.items)] == made[::-1]
+        assert second.next_cursor is None
+
+
+def test_renewals_at_once(api: Api, broker: RunningBroker) -> None:
+    """Of two renewals of one upload at once, one is recorded, and both return it."""
+    upload = api.begin()
+    repository = broker.wired().repository
+    found = repository.get(upload["id"], owner_of(api))
+    target = found.targets[0]
+    first = repository.renew(found, target, broker.clock.now())
+    broker.clock.advance(1)
+    assert repository.renew(found, target, broker.clock.now()) == first
+    assert len(first.targets) == len(record_of(broker, upload)["targets"]) == 2
+
+
+def test_renewal_outlives_an_expiry(api: Api, broker: RunningBroker) -> None:
+    """An upload that is renewed in the moment in which it expires does not expire."""
+    upload = api.begin()
+    for _ in range(2):
+        broker.clock.advance(20_000)
+        assert api.complete(upload).status_code == 409
+    repository = broker.wired().repository
+    old = repository.get(upload["id"], owner_of(api))
+    now = broker.clock.now()
+    fresh = repository.renew(old, old.targets[0], now)
+    assert not repository.expire(old, old.ends_at, now)
+    assert not repository.expire(fresh, now, now), "only one refusal came after this end"
+    assert repository.expire(fresh, old.ends_at, now)
+    assert record_of(broker, upload)["status"] == "expired"
+
+
+def test_stranger_changes_nothing(api: Api, broker: RunningBroker) -> None:
+    """To anybody but the owner an upload does not exist, whatever the call."""
+    upload = api.landed()
+    now = broker.clock.now()
+    repository = broker.wired().repository
+    attempt = broker.wired().registration.plan()
+    with pytest.raises(NotFound):
+        repository.lease_to_post(upload["id"], "somebody", attempt, now)
+    with pytest.raises(NotFound):
+        repository.cancel(upload["id"], "somebody", now)
+    with pytest.raises(NotFound):
+        repository.get(upload["id"], "somebody")
+    assert record_of(broker, upload)["status"] == "pending"
