@@ -264,9 +264,8 @@ def test_unknown_log_level_is_reported(
     for _ in range(2):
         response = requests.get(broker.url + "/health", timeout=9)
         assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
-    [logged] = [line for line in capsys.readouterr().out.splitlines() if "misconfigured" in line][
-        :1
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    logged = next(line for line in lines if "misconfigured" in line)
     assert "LOG_LEVEL is not valid: it must be one of INFO, DEBUG, WARNING, ERROR" in logged
     assert "MAX_UPLOAD_BYTES is not valid" in logged
 
