@@ -10,6 +10,7 @@ known route gets a complete 404.
 
 import base64
 import json
+import os
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
@@ -24,9 +25,10 @@ from tests.support.upstream_process import RunningUpstream
 
 ROUTES = sorted((method, path) for path, methods in app.routes.items() for method in methods)
 TOKEN = token("the-caller-of-all-events")
+EXAMPLES = int(os.environ.get("EVENT_EXAMPLES", "0"))  # `make soak` sets more
 BODY = json.dumps({"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5})
 RUN = settings(
-    max_examples=1000,
+    max_examples=EXAMPLES or 200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
