@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run test test-python test-node soak mutants lint mutants audit openapi hashes bytecode clean
+.PHONY: help setup setup-tests run test test-python test-node soak mutants lint audit openapi hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'

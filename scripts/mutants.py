@@ -92,7 +92,7 @@ class Mutant:
 
 
 def _is_prose(node: libcst.CSTNode) -> bool:
-    """Whether a literal is a message to a reader; conditions for DynamoDB name attributes by `#`."""
+    """Whether a literal is a message to a reader. Conditions for DynamoDB have a `#`."""
     return isinstance(node, libcst.SimpleString) and " " in node.value and "#" not in node.value
 
 
