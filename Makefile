@@ -1,23 +1,23 @@
-# Every job is one target, and CI runs the same ones.
+# Each job is a target. CI runs the same targets.
 PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run test test-python test-node lint mutants audit openapi hashes bytecode clean
+.PHONY: help setup setup-tests run test test-python test-node soak mutants lint audit openapi hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/.sandbox .venv-ministack/.installed ## Install what `make run` needs, into .venv and .venv-ministack
 
-run: setup ## Start the whole system on this machine: no account, no key
+run: setup ## Start the whole system on this machine, without an account or a key
 	@exec .venv/bin/python -m sandbox
 
-setup-tests: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Install what `make test` needs, browsers and nginx included
+setup-tests: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## Install what `make test` needs, with browsers and nginx
 	@scripts/browser
 	@scripts/nginx > /dev/null
 
-test: setup-tests ## Run every test, the browser's included
+test: setup-tests ## Run all tests, with those in browsers
 	@$(MAKE) --no-print-directory test-python test-node
 
 test-python:
@@ -26,7 +26,7 @@ test-python:
 test-node:
 	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')
 
-lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the templates
+lint: .venv/.dev node_modules/.installed ## Check the style, the types, the layers and the templates
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -35,22 +35,26 @@ lint: .venv/.dev node_modules/.installed ## Check style, types, layers and the t
 	node_modules/.bin/tsc --project tsconfig.json
 	@scripts/lint-template
 
+soak: setup-tests ## Look for rare faults: long random runs, and a thousand uploads among faults and kills
+	MACHINE_RUNS=500 EVENT_EXAMPLES=5000 .venv/bin/python -m pytest tests/machine tests/broker/core/test_events.py
+	.venv/bin/python -m benchmarks.soak
+
 mutants: .venv/.dev .venv-ministack/.dev node_modules/.installed ## Change guarded code, and see which changes the tests notice
 	@.venv/bin/python scripts/mutants.py
 
-audit: .venv/.dev node_modules/.installed ## Ask for known vulnerabilities in what is pinned
+audit: .venv/.dev node_modules/.installed ## Search the pinned packages for known vulnerabilities
 	@.venv/bin/python scripts/audit.py
 
-openapi: .venv/.sandbox ## Write the OpenAPI document, after a route or a schema was changed
+openapi: .venv/.sandbox ## Write the OpenAPI document after a change of a route or a schema
 	.venv/bin/python scripts/openapi.py
 
-hashes: .venv/.dev ## Write the hashes of what is deployed, after a version was changed
+hashes: .venv/.dev ## Write the hashes of the deployed packages after a change of their versions
 	.venv/bin/python scripts/hashes.py
 
-bytecode: .venv/.sandbox ## Compile what is deployed, so that a cold start takes less
+bytecode: .venv/.sandbox ## Compile the deployed code, for shorter cold starts
 	.venv/bin/python scripts/bytecode.py
 
-clean: ## Delete what setup installed and what the sandbox stored
+clean: ## Delete everything that setup installed and the sandbox stored
 	rm -rf .venv .venv-ministack .nginx vendor node_modules scripts/*/node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 
 .venv/bin/python:
@@ -58,7 +62,7 @@ clean: ## Delete what setup installed and what the sandbox stored
 	$(PYTHON) -m venv .venv
 
 .venv/.sandbox: .venv/bin/python requirements.txt sandbox/requirements.txt constraints.txt
-	@# Two calls: where one requirement has hashes, pip asks for those of all.
+	@# Two calls, because pip requires hashes for all requirements if one has hashes.
 	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement requirements.txt
 	.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --requirement sandbox/requirements.txt
 	@touch $@
@@ -77,6 +81,6 @@ clean: ## Delete what setup installed and what the sandbox stored
 	@touch $@
 
 node_modules/.installed: package-lock.json
-	@# Not `npm ci`: it refuses a lock file that leaves out what other platforms would need.
+	@# `npm ci` would refuse the lock file, which leaves out the packages of other platforms.
 	npm install --no-save --ignore-scripts --loglevel error
 	@touch $@

@@ -1,7 +1,7 @@
 // Measures the bytes that each client adds to an app: `node benchmarks/client_bytes.js`.
 //
-// An app imports only the uploading function of each client. The same esbuild bundles and minifies it for the same
-// browsers, and it is gzipped. React is left out if a client has hooks, since an app has React anyway.
+// The app imports only the upload function of a client. The same esbuild bundles and minifies each of them for the same
+// browsers, and gzip compresses the bundle. React is not counted for clients with hooks, since the app has it already.
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -37,7 +37,7 @@ const CLIENTS = [
   ],
 ];
 
-/** Return the bytes of a bundle, minified, and minified and gzipped. */
+/** Return the size of a bundle in bytes, minified, and minified and gzipped. */
 async function measure(contents) {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: ROOT },

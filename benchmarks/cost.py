@@ -1,8 +1,8 @@
-"""Count what the broker costs at AWS: `python benchmarks/cost.py` prints the runbook's tables.
+"""Count what the broker costs at AWS: `python -m benchmarks.cost` prints the runbook's tables.
 
-The real app answers real requests, with DynamoDB and sync. on this machine. What is counted:
-invocations, DynamoDB's calls and request units, bytes of log and of answers, bytes that stay in
-the table. What is assumed, since it can't be counted here, is named below.
+The app serves requests, with the emulator of DynamoDB and the stand-in for Sync. The benchmark
+counts invocations, DynamoDB calls and request units, bytes of logs and responses, and bytes that
+stay in the table. The assumptions below replace what it can't count.
 """
 
 import tempfile
@@ -15,17 +15,15 @@ from typing import Any
 
 import boto3
 import requests
-from parts import ROOT, RunningUpstream, running_dynamodb
-from request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
 
-# The import above lets these be found.
-from tests.support.running_broker import ORIGIN, Api, RunningBroker  # isort: skip
-from chalicelib.aws import clients  # isort: skip
-from chalicelib.aws import codec  # isort: skip
-from chalicelib.core import log  # isort: skip
-from chalicelib.ratelimit.slots import Event  # isort: skip
-from chalicelib.ratelimit.slots import Slot  # isort: skip
-from ops import table  # isort: skip
+from benchmarks.parts import running_dynamodb
+from benchmarks.request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
+from chalicelib.aws import clients, codec
+from chalicelib.core import log
+from chalicelib.ratelimit.slots import Event, Slot
+from ops import table
+from tests.support.running_broker import ORIGIN, Api, RunningBroker
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 MILLION = 1_000_000
 GB = 1024**3
@@ -45,33 +43,33 @@ PRICES = {
     "X-Ray, a million traces": 5.00,
     "a GB out to the internet": 0.09,
 }
-# Assumed. The name stands in both addresses: they are as long as they may be at sync.
+# Assumptions. Both URLs of a file contain its name, which makes them as long as at Sync.
 FILE_NAME = "holiday-in-the-mountains-second-day-the-long-way-down-to-the-valley-afternoon.mp4"
 BUDGET = 120  # presigns a minute
 MEMORY_GB = 0.5  # .chalice/config.json
-# What the handler takes at 512 MB, which is 0.29 of a CPU: three and a half times the CPU time that
-# benchmarks/warm.py finds. The answers' way is on top.
+# The handler's time at 512 MB, which is 0.29 of a CPU: three and a half times the CPU time that
+# benchmarks/warm.py measures. The time for the responses of DynamoDB and Sync is added.
 OWN_MS = 5
-DYNAMODB_MS = 16  # a call
-SYNC_MS = {"presign": 300, "register": 1000}  # nobody publishes them; the log's upstreamMs tells
+DYNAMODB_MS = 16  # for a call
+SYNC_MS = {"presign": 300, "register": 1000}  # not published; see upstreamMs in the log
 LAMBDA_LOG = 420  # bytes of START, END and REPORT
 LINE_OVERHEAD = 26  # bytes that CloudWatch adds to a line
-GATEWAY_HEADERS = 350  # bytes that the gateway adds to an answer
-TRACED = 0.05  # of the requests, by X-Ray's default rule, beside one in each second
-SECONDS = 30 * 86_400  # of a month
-METRICS = 40  # series that a month sees: those that are always written, and common codes
+GATEWAY_HEADERS = 350  # bytes that the gateway adds to a response
+TRACED = 0.05  # X-Ray's default rule: the part of the requests beyond one a second
+SECONDS = 30 * 86_400  # in a month
+METRICS = 40  # series in a month: those that are always written, and common codes
 
 
 @dataclass
 class Call:
-    """What one request costs.
+    """The costs of one request.
 
     Attributes:
         name: The request.
-        spent: At DynamoDB.
-        log: Bytes.
-        out: Bytes.
-        milliseconds: That Lambda charges.
+        spent: The calls and request units of DynamoDB.
+        log: The bytes of its log lines.
+        out: The bytes of its response.
+        milliseconds: The time that Lambda charges.
     """
 
     name: str
@@ -82,11 +80,11 @@ class Call:
 
     @property
     def dollars(self) -> dict[str, float]:
-        """What a million of them cost, by what is paid for."""
+        """The costs of a million such requests, by service."""
         price = PRICES
         lambdas = self.milliseconds / 1000 * MEMORY_GB * price["Lambda (arm64), a GB second"]
         return {
-            # The sweep answers nobody.
+            # The gateway does not call the sweep, which has no response.
             "API Gateway": price["API Gateway (REST), a million requests"] if self.out else 0,
             "Lambda": price["Lambda, a million invocations"] + MILLION * lambdas,
             "DynamoDB": self.spent.writes * price["DynamoDB on demand, a million writes"]
@@ -96,47 +94,47 @@ class Call:
         }
 
 
-def _line(budget: int) -> dict[str, Any]:
-    """Write the line's item as it is after an hour: every slot has been granted once."""
+def _rate_limiter_item(budget: int) -> dict[str, Any]:
+    """Return the rate limiter's item as it is after an hour: each slot was granted once."""
     used = Slot(Event(int(time.time() * 1000) - 3_600_000, 1), nonce=1).encode()
     slots = {f"s{number}": used for number in range(budget)}
     return codec.values({"pk": "line#presign", "secret": b"s" * 32, **slots})
 
 
-class Counting:
-    """A broker whose costs are counted, one request after the other.
+class Counter:
+    """Count the costs of a broker's requests.
 
     Args:
-        broker: It serves; its secrets and settings are the tests' own.
-        upstream: sync.
-        beside: A client of another session.
+        broker: The broker, with the secrets and settings of the tests.
+        upstream: The stand-in for Sync.
+        unmetered: A DynamoDB client of another session.
     """
 
-    def __init__(self, broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> None:
-        # The meter has to be there before the broker's client is made.
+    def __init__(self, broker: RunningBroker, upstream: RunningUpstream, unmetered: Any) -> None:
+        # The meter must be registered before the broker's client is created.
         clients.session.cache_clear()
-        self._meter = Meter(clients.session().events, beside, table.definition(broker.table))
+        self._meter = Meter(clients.session().events, unmetered, table.definition(broker.table))
         settings = {"PUBLIC_URL_EXCEPTIONS": f"http://localhost:{upstream.port}"}
         broker.configure(upstream, PRESIGNS_PER_MINUTE=str(BUDGET), **settings)
-        # A grant whose write takes long costs another one, which is not what is counted here.
+        # With a real clock, a slow write could need a second grant, which would be counted too.
         broker.clock.tick()
-        beside.put_item(TableName=broker.table, Item=_line(BUDGET))
+        unmetered.put_item(TableName=broker.table, Item=_rate_limiter_item(BUDGET))
         log.configure("INFO", broker.log, table="sync-upload-broker-prod")
         self._broker = broker
         self.api = Api(broker)
         self.calls: dict[str, Call] = {}
 
     def count(self, name: str, sync: str | None, send: Callable[[], requests.Response]) -> Any:
-        """Send one request, count it, and return the answer."""
+        """Send a request, count its costs, and return its response."""
         began = self._begin()
-        answer = send()
-        self.api.line(answer)
-        head = sum(len(f"{name}: {value}\r\n") for name, value in answer.headers.items())
-        self._end(name, began, sync, out=len(answer.content) + head + GATEWAY_HEADERS)
-        return answer
+        response = send()
+        self.api.line(response)
+        head = sum(len(f"{name}: {value}\r\n") for name, value in response.headers.items())
+        self._end(name, began, sync, out=len(response.content) + head + GATEWAY_HEADERS)
+        return response
 
     def sweep(self, name: str, sync: str | None) -> None:
-        """Run a sweep, and count it."""
+        """Run a sweep, and count its costs."""
         began = self._begin()
         self._broker.sweep()
         self._end(name, began, sync, out=0)
@@ -155,11 +153,11 @@ class Counting:
         )
 
 
-def count(broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> dict[str, Call]:
-    """Take one caller through all that callers do, and count each request."""
-    counting = Counting(broker, upstream, beside)
-    api = counting.api
-    # The very first request of a table and of a caller costs more.
+def count(broker: RunningBroker, upstream: RunningUpstream, unmetered: Any) -> dict[str, Call]:
+    """Send each kind of request as one caller, and return their costs."""
+    counter = Counter(broker, upstream, unmetered)
+    api = counter.api
+    # The first request of a table and of a caller costs more, so it is not counted.
     api.registered(fileName=FILE_NAME)
     body = {"fileName": FILE_NAME, "contentType": "video/mp4", "size": 5}
     preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
@@ -167,47 +165,47 @@ def count(broker: RunningBroker, upstream: RunningUpstream, beside: Any) -> dict
     def call(method: str, path: str, **more: Any) -> Callable[[], requests.Response]:
         return lambda: api.call(method, path, **more)
 
-    counting.count("preflight", None, call("OPTIONS", "/uploads", headers=preflight))
-    counting.count("GET /limits", None, call("GET", "/limits"))
+    counter.count("preflight", None, call("OPTIONS", "/uploads", headers=preflight))
+    counter.count("GET /limits", None, call("GET", "/limits"))
     key = {"Idempotency-Key": "0.1234567890123456"}  # as the browser client makes it
     keyed = call("POST", "/uploads", json=body, headers=key)
-    upload = counting.count("POST /uploads", "presign", keyed).json()
+    upload = counter.count("POST /uploads", "presign", keyed).json()
     api.put(upload)
     path = f"/uploads/{upload['id']}"
-    counting.count("first complete", "register", call("POST", f"{path}/complete"))
-    counting.count("repeated complete", None, call("POST", f"{path}/complete"))
-    counting.count("GET /uploads/{id}", None, call("GET", path))
-    counting.count("GET /uploads, of two", None, call("GET", "/uploads"))
+    counter.count("first complete", "register", call("POST", f"{path}/complete"))
+    counter.count("repeated complete", None, call("POST", f"{path}/complete"))
+    counter.count("GET /uploads/{id}", None, call("GET", path))
+    counter.count("GET /uploads, of two", None, call("GET", "/uploads"))
     public = {"url": upstream.upload().replace("127.0.0.1", "localhost"), "type": "VIDEO"}
-    counting.count("POST /assets", "register", call("POST", "/assets", json=public))
+    counter.count("POST /assets", "register", call("POST", "/assets", json=public))
     keyless = call("POST", "/uploads", json=body)
-    api.put(counting.count("POST /uploads, without a key", "presign", keyless).json())
+    api.put(counter.count("POST /uploads, without a key", "presign", keyless).json())
     broker.clock.advance(90)
-    counting.sweep("sweep, of one upload", "register")
-    counting.sweep("sweep, nothing due", None)
-    return counting.calls
+    counter.sweep("sweep, of one upload", "register")
+    counter.sweep("sweep, nothing due", None)
+    return counter.calls
 
 
-def stored(name: str, beside: Any) -> float:
-    """Weigh what stays of one registered upload, index entries included."""
-    among = indexes(table.definition(name))
+def stored(name: str, unmetered: Any) -> float:
+    """Return the bytes that a registered upload occupies, with its index entries."""
+    of_table = indexes(table.definition(name))
     size = uploads = 0
-    for item in beside.scan(TableName=name)["Items"]:
+    for item in unmetered.scan(TableName=name)["Items"]:
         kind = item["pk"]["S"].partition("#")[0]
         if kind in {"upload", "asset", "claim"}:
-            parts = [item, *(entry(index, item) for index in among)]
+            parts = [item, *(entry(index, item) for index in of_table)]
             size += sum(weigh(part) + ENTRY_OVERHEAD for part in parts if part)
             uploads += kind == "asset"
     return size / uploads
 
 
-# A page of its own for every upload, which is the dearest: the browser asks before each kind of
-# request, and the client reads the limits and sends a key.
+# The most expensive case is a page for each upload: the browser sends a preflight for each kind of
+# request, and the client reads the limits and sends an Idempotency-Key.
 UPLOAD = {"preflight": 3, "GET /limits": 1, "POST /uploads": 1, "first complete": 1}
 
 
 def rows_of_calls(calls: dict[str, Call]) -> list[tuple[str, ...]]:
-    """Say what each request takes, and a million of them cost."""
+    """Return the rows of the table of requests."""
     return [
         (
             one.name,
@@ -223,7 +221,7 @@ def rows_of_calls(calls: dict[str, Call]) -> list[tuple[str, ...]]:
 
 
 def rows_of_uploads(calls: dict[str, Call], kept: float) -> list[tuple[str, str]]:
-    """Say what a million uploads in a month cost, by what is paid for."""
+    """Return the costs of a million uploads in a month, by service."""
     sums: dict[str, float] = {}
     for name, number in UPLOAD.items():
         for service, dollars in calls[name].dollars.items():
@@ -244,7 +242,7 @@ def rows_of_uploads(calls: dict[str, Call], kept: float) -> list[tuple[str, str]
 
 
 def rows_of_months(calls: dict[str, Call], alarms: int) -> list[tuple[str, str]]:
-    """Say what a month costs although nobody uploads."""
+    """Return the costs of a month without uploads."""
     runs = SECONDS / 60
     idle = calls["sweep, nothing due"].dollars
     swept = sum(idle[name] for name in ("Lambda", "DynamoDB", "logs")) * runs / MILLION
@@ -259,13 +257,13 @@ def rows_of_months(calls: dict[str, Call], alarms: int) -> list[tuple[str, str]]
 
 
 def alarms() -> int:
-    """Count the stack's alarms."""
+    """Return the number of the stack's alarms."""
     template = (ROOT / ".chalice" / "template.yaml").read_text()
     return template.count("Type: AWS::CloudWatch::Alarm\n")
 
 
 def report(calls: dict[str, Call], kept: float) -> str:
-    """Write the tables as they stand in operations.md."""
+    """Return the tables of docs/operations.md."""
     heads = ("DynamoDB calls", "reads", "writes", "log bytes", "Lambda ms", "US$ a million")
     return "\n\n".join(
         [
@@ -283,18 +281,18 @@ def _table(head: tuple[str, ...], rows: Any) -> str:
 
 
 def main() -> None:
-    """Start DynamoDB's emulator and sync.'s stand-in, count, and stop them."""
+    """Start the emulator of DynamoDB and the stand-in for Sync, and print the costs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(running_dynamodb(folder))
         upstream = RunningUpstream(folder)
         stack.callback(upstream.stop)
-        beside = boto3.client("dynamodb")
+        unmetered = boto3.client("dynamodb")
         table.create(clients.dynamodb(), "cost")
         broker = RunningBroker("cost")
         stack.callback(broker.stop)
-        calls = count(broker, upstream, beside)
-        print(report(calls, stored("cost", beside)))
+        calls = count(broker, upstream, unmetered)
+        print(report(calls, stored("cost", unmetered)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Callers in front of the line, in a time of their own: what the tests and `line.py` measure.
+"""A simulation of many callers and the rate limiter, for its tests and for `line.py`.
 
-Each request reaches any container, whose clock is off by a part of a second. A caller who is sent
-away comes back when it was told, with its ticket, or never.
+Each request reaches a random container, whose clock is off by a fraction of a second. A refused
+caller returns with its ticket after `Retry-After`, or never.
 """
 
 import heapq
@@ -21,13 +21,13 @@ EPOCH = 1_800_000_000_000
 
 @dataclass(frozen=True)
 class Grant:
-    """A presign that was sent.
+    """A presign that was sent. All times are in milliseconds from the start.
 
     Attributes:
-        at: Its arrival at sync., in milliseconds from the start.
-        caller: Whose.
-        asked: When its caller came first.
-        held: For how long its request was held.
+        at: The time of its arrival at Sync.
+        caller: Its caller.
+        asked: The time of the caller's first request for it.
+        held: How long its request was held.
     """
 
     at: float
@@ -37,27 +37,27 @@ class Grant:
 
 
 class Limiter(Protocol):
-    """Decides about presigns, and keeps what all containers share."""
+    """Decides about presigns, with the state that all containers share."""
 
     def decide(
         self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
     ) -> Place | Turn | Full:
-        """Decide about one presign, by a container's clock, and remember it."""
+        """Decide about a presign by a container's clock, and record the decision."""
 
     def slow_down(self, clock: int, pause: float) -> None:
-        """Hear that sync. answered 429, and for how many milliseconds it wants to be left alone."""
+        """Slow down after a 429 of Sync, which asked for a pause of so many milliseconds."""
 
 
 @dataclass
 class SharedLine:
-    """The broker's own line, as its containers share it.
+    """The broker's rate limiter, which its containers share.
 
     Attributes:
-        budget: The line's.
-        slots: What lies in DynamoDB.
-        slowdown: As above.
-        known_full: What each container knows of a line that is full: since when, when it opens,
-            and who waits in it. Container -1 stands for containers that know nothing.
+        budget: The rate limiter's budget.
+        slots: The slots in DynamoDB.
+        slowdown: The slowdown in DynamoDB.
+        known_full: The refusal that each container has cached: its time, the refusal, and the
+            callers who wait. Container -1 caches nothing.
     """
 
     budget: Budget
@@ -68,7 +68,7 @@ class SharedLine:
     def decide(
         self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
     ) -> Place | Turn | Full:
-        """Decide as `line.py` does, without its network."""
+        """Decide as the rate limiter does, without its network."""
         known_at, full, waiting = self.known_full.get(container, (0, None, frozenset()))
         if full and not turn and 0 <= clock - known_at <= KNOWN_FULL and caller not in waiting:
             return full
@@ -89,7 +89,7 @@ class SharedLine:
 
 
 class _Visit(NamedTuple):
-    """A request on its way to a container, or its presign on the way to sync."""
+    """A request on its way to a container, or its presign on its way to Sync."""
 
     caller: int
     turn: int | None
@@ -99,22 +99,22 @@ class _Visit(NamedTuple):
 
 @dataclass
 class Crowd:
-    """A line and all who come to it.
+    """A rate limiter and its callers. All times are in milliseconds.
 
     Attributes:
-        budget: The line's.
-        skew: How far a container's clock may be off to either side, in milliseconds.
-        latency: How long a presign is on its way to sync. at most, in milliseconds.
-        lost: The part of those sent away who never come back.
-        knows_tickets: Whether they send their tickets back.
-        seed: Makes a run repeatable.
-        containers: How many there are; with 0 each request has a container of its own.
-        leavers: Callers who never come back when they are sent away.
-        limiter: What decides; the broker's own line, unless told otherwise.
-        upstream: What sync. makes of a presign that arrives: None, or for how many milliseconds it
-            refuses. Without it all are taken.
-        grants: The presigns that sync. took.
-        refused: When those arrived that it answered with 429.
+        budget: The rate limiter's budget.
+        skew: The maximum error of a container's clock.
+        latency: The maximum time that a presign takes to reach Sync.
+        lost: The fraction of refused callers who never return.
+        knows_tickets: Whether callers return with their tickets.
+        seed: The seed of the random numbers, so that a run is reproducible.
+        containers: The number of containers; with 0, each request has a new container.
+        leavers: Callers who never return after a refusal.
+        limiter: The rate limiter; by default the broker's.
+        upstream: Returns for the arrival of a presign None, or the pause that Sync demands. Without
+            it, Sync accepts all presigns.
+        grants: The presigns that Sync accepted.
+        refused: The arrival times of the presigns that Sync refused with 429.
     """
 
     budget: Budget
@@ -133,13 +133,13 @@ class Crowd:
     answers: Counter[str] = field(default_factory=Counter)
 
     def run(self, arrivals: Iterable[tuple[float, int]], seconds: float) -> None:
-        """Let callers come.
+        """Simulate the callers.
 
         Args:
-            arrivals: When, in milliseconds from the start, and who.
-            seconds: How long to look on.
+            arrivals: The time of each request, in milliseconds from the start, and its caller.
+            seconds: The duration of the simulation.
         """
-        chance = random.Random(self.seed)  # noqa: S311 - repeatable
+        chance = random.Random(self.seed)  # noqa: S311 - reproducible
         limiter = self.limiter or SharedLine(self.budget, self.slots)
         clocks = [chance.randint(-self.skew, self.skew) for _ in range(self.containers)]
         order = itertools.count()
@@ -161,7 +161,7 @@ class Crowd:
     def _no_ticket(self) -> int | None:
         return NO_TURN if self.knows_tickets else None
 
-    def _ask(  # noqa: PLR0913, PLR0917 - what a request is made of
+    def _ask(  # noqa: PLR0913, PLR0917 - the parts of a request
         self,
         limiter: Limiter,
         visit: _Visit,
@@ -170,11 +170,11 @@ class Crowd:
         container: int,
         chance: random.Random,
     ) -> tuple[float, _Visit] | None:
-        """Let a request be decided; return what follows."""
+        """Let the rate limiter decide about a request, and return the next event."""
         decision = limiter.decide(visit.caller, visit.turn, clock, container, chance)
         if isinstance(decision, Place):
             held = max(0, decision.at - clock)
-            # The extremes, at which a budget breaks first.
+            # Only the extreme delays, since those exceed a budget first.
             arrives = at + held + chance.choice((0, LAG)) + chance.choice((0, self.latency))
             grant = Grant(arrives, visit.caller, visit.asked, held)
             self.answers["turn" if visit.turn else "place"] += 1
@@ -197,7 +197,7 @@ class Crowd:
     def _arrive(
         self, limiter: Limiter, visit: _Visit, clock: int, chance: random.Random
     ) -> tuple[float, _Visit] | None:
-        """Let sync. take a presign or not; who is refused comes back when sync. said."""
+        """Let Sync accept or refuse a presign, and return the next event."""
         grant = visit.sent
         if grant is None or self.upstream is None:
             return None
@@ -214,12 +214,12 @@ class Crowd:
 
 
 def _after(at: float, milliseconds: int, chance: random.Random) -> float:
-    """Come back after `Retry-After`, whole seconds rounded up, and the way through the network."""
+    """Return the time of a retry: after `Retry-After` in whole seconds, and the network's delay."""
     return at + max(1, -(-milliseconds // 1000)) * 1000 + chance.uniform(20, 200)
 
 
 def most_in_a_minute(times: Iterable[float]) -> int:
-    """Count the most arrivals in any 60 seconds."""
+    """Return the maximum number of arrivals in any 60 seconds."""
     most, first = 0, 0
     ordered = sorted(times)
     for last, at in enumerate(ordered):
@@ -230,13 +230,13 @@ def most_in_a_minute(times: Iterable[float]) -> int:
 
 
 def used(crowd: Crowd, start: float, end: float) -> float:
-    """Return the used part of what the window's margin leaves of the budget, between seconds."""
+    """Return the used fraction of the budget between two seconds, less the window's margin."""
     found = sum(start * 1000 <= one.at < end * 1000 for one in crowd.grants)
     return found / (crowd.budget.places * (end - start) / 61)
 
 
 def jain(counts: Iterable[int]) -> float:
-    """Return Jain's index of fairness: 1 where all got the same."""
+    """Return Jain's index of fairness: 1 if all counts are equal."""
     values = list(counts)
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
@@ -245,8 +245,8 @@ def jain(counts: Iterable[int]) -> float:
 def steady(
     per_second: float, callers: int, seconds: float, seed: int = 7
 ) -> list[tuple[float, int]]:
-    """Let callers come at random, all alike, in a steady stream."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable
+    """Return the arrivals of a steady stream of random callers."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     arrivals, at = [], 0.0
     while at < seconds * 1000:
         at += chance.expovariate(per_second / 1000)

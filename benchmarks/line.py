@@ -1,10 +1,11 @@
-"""Simulate the line, in a time of its own: `python benchmarks/line.py [folder for the plots]`.
+"""Simulate the rate limiter: `python -m benchmarks.line [folder for the plots]`.
 
-Crowds of callers come to hundreds of containers: in a steady stream, all at once, beside one who
-is greedy, and with many who never come back. The broker's line stands beside three plain designs
-(no limiter, a token bucket, fixed windows), and each of them before a sync. that counts in fixed
-minutes and before one that counts in any 60 seconds, with the sandbox's own code. The table goes
-to the terminal, and the plots to `docs/images`. All of it takes two or three minutes on two cores.
+Crowds of callers send requests to hundreds of containers: in a steady stream, all at once, together
+with one greedy caller, and with many who never return. The simulation compares the broker's rate
+limiter with three simple designs: no limiter, a token bucket, and fixed windows. Each design runs
+against a Sync that counts presigns in fixed minutes, and one that counts them in any 60 seconds,
+with the sandbox's code. The simulation prints a table, and writes plots to `docs/images`. It takes
+two or three minutes on two cores.
 """
 
 import os
@@ -17,41 +18,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import quantiles
 
+from benchmarks.crowd import Crowd, Grant, Limiter, SharedLine, jain, steady
+from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
+from sandbox.upstream.ratelimit import RateLimit
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from crowd import Crowd, Grant, Limiter, SharedLine, jain, steady  # noqa: E402 - it needs the path
-
-from chalicelib.ratelimit.policy import Budget, Full, Place, Turn  # noqa: E402 - as above
-from sandbox.upstream.ratelimit import RateLimit  # noqa: E402 - as above
-
 BUDGET = Budget(places=120, max_wait=300_000)
 CONTAINERS = 300
-SECONDS = 600  # how long each crowd is looked on
-WARM_UP = 120  # seconds that are not counted for the use of the budget: the first burst is in them
-COUNTED = 7 * 61  # seconds after them that are: whole rounds of the line's slots
+SECONDS = 600  # the duration of each simulation
+WARM_UP = 120  # seconds with the first burst, which do not count for the use of the budget
+COUNTED = 7 * 61  # seconds after the warm-up that count: whole rounds of the slots
 GREEDY = 1
 MINUTE = 60_000
 
 
 class NoLimiter:
-    """Lets everybody through; only sync. refuses."""
+    """Grants every presign; only Sync refuses."""
 
     def decide(
         self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
     ) -> Place | Turn | Full:
-        """Let a request through."""
+        """Grant a presign."""
         del self, caller, turn, container, chance
         return Place(0, clock)
 
     def slow_down(self, clock: int, pause: float) -> None:
-        """Go on as before."""
+        """Change nothing."""
 
 
 class TokenBucket(NoLimiter):
-    """Holds as many tokens as the budget, and gets two of them back in a second."""
+    """Holds as many tokens as the budget, and gains two tokens a second."""
 
-    again = 20_000  # a bucket does not know when there will be one for this caller
+    retry_after = 20_000  # a bucket does not know when it will have a token for this caller
 
     def __init__(self) -> None:
         self._tokens = float(BUDGET.places)
@@ -60,19 +58,19 @@ class TokenBucket(NoLimiter):
     def decide(
         self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
     ) -> Place | Turn | Full:
-        """Take a token, or refuse."""
+        """Grant a presign if there is a token."""
         del caller, turn, container, chance
         since = max(0, clock - self._filled_at) if self._filled_at else 0
         self._filled_at = max(clock, self._filled_at)
         self._tokens = min(BUDGET.places, self._tokens + since * BUDGET.places / MINUTE)
         if self._tokens < 1:
-            return Full(clock + self.again)
+            return Full(clock + self.retry_after)
         self._tokens -= 1
         return Place(0, clock)
 
 
 class FixedWindows(NoLimiter):
-    """Counts what was let through in each minute of the clock."""
+    """Counts the presigns in each minute of the clock."""
 
     def __init__(self) -> None:
         self._used: Counter[int] = Counter()
@@ -80,7 +78,7 @@ class FixedWindows(NoLimiter):
     def decide(
         self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
     ) -> Place | Turn | Full:
-        """Let a request through while its minute has room."""
+        """Grant a presign if its minute has budget left."""
         del caller, turn, container, chance
         minute = clock // MINUTE
         if self._used[minute] >= BUDGET.places:
@@ -100,12 +98,12 @@ WINDOWS = ("sliding", "fixed")
 
 @dataclass(frozen=True)
 class Pattern:
-    """How callers come.
+    """The arrivals of a crowd.
 
     Attributes:
-        arrivals: When, in milliseconds, and who.
-        leavers: Those who never come back when they are sent away.
-        equals: Those who ask for the same, whose shares are compared.
+        arrivals: The time of each request, in milliseconds, and its caller.
+        leavers: Callers who never return after a refusal.
+        equals: Callers with equal demand, whose shares are compared.
     """
 
     arrivals: list[tuple[float, int]]
@@ -114,9 +112,9 @@ class Pattern:
 
 
 def patterns() -> dict[str, Pattern]:
-    """Make the crowds."""
-    chance = random.Random(3)  # noqa: S311 - repeatable
-    # Half more than the budget: 100 callers with 18 files each.
+    """Return the crowds by their names."""
+    chance = random.Random(3)  # noqa: S311 - reproducible
+    # 150 % of the budget: 100 callers with 18 files each.
     even = [
         (second * 1000 + chance.uniform(0, 33_000), caller)
         for caller in range(1, 101)
@@ -125,9 +123,9 @@ def patterns() -> dict[str, Pattern]:
     flash = [(chance.uniform(0, 10_000), caller) for caller in range(1, 20_001)]
     modest = [(chance.uniform(50, 10_000), caller) for caller in range(2, 32) for _ in range(2)]
     later = steady(1, 1500, SECONDS - 60, seed=5)
-    beside = [(at, caller + 31) for at, caller in later if at > 10_000]  # noqa: PLR2004 - as above
+    beside = [(at, caller + 31) for at, caller in later if at > 10_000]  # noqa: PLR2004 - after the modest ones
     greedy = [*[(0.0, GREEDY)] * 1000, *modest, *beside]
-    # Twice the budget, by callers who come once; each third one leaves for good when it must wait.
+    # 200 % of the budget, by callers with one file; every third one leaves if it has to wait.
     lost = [(at, number) for number, (at, _) in enumerate(steady(4, 1, SECONDS), 1)]
     return {
         "steady": Pattern(even, equals=frozenset(range(1, 101))),
@@ -139,15 +137,15 @@ def patterns() -> dict[str, Pattern]:
 
 @dataclass
 class Outcome:
-    """What came of one crowd before one design and one kind of window.
+    """The result for one crowd, one design and one kind of window.
 
     Attributes:
-        asked: How many requests for a presign there were.
-        grants: The presigns that sync. took.
-        refused: When those came that it answered with 429.
-        full: How often the design refused by itself, without a turn.
-        fairness: Jain's index of what those got who asked for the same; None if once each.
-        sent: When presigns came to sync., taken or not.
+        asked: The number of presigns that the callers wanted.
+        grants: The presigns that Sync accepted.
+        refused: The arrival times of the presigns that Sync refused with 429.
+        full: The number of refusals by the design, without a queue position.
+        fairness: Jain's index of the shares of callers with equal demand; None for one file each.
+        sent: The arrival times of all presigns at Sync.
     """
 
     asked: int
@@ -159,30 +157,30 @@ class Outcome:
 
     @property
     def use(self) -> float:
-        """Return the used part of the budget."""
+        """The used fraction of the budget."""
         counted = sum(0 <= one.at / 1000 - WARM_UP < COUNTED for one in self.grants)
         return counted / (BUDGET.places * COUNTED / 60)
 
     @property
     def waits(self) -> list[float]:
-        """Return the seconds that each presign's caller waited."""
+        """The seconds that the caller of each presign waited."""
         return [(one.at - one.asked) / 1000 for one in self.grants]
 
 
 def replay(one: Outcome, window: str) -> Outcome:
-    """Show what was sent to a sync. with the other windows: it refuses nothing, or it is told."""
+    """Return the outcome with the refusals of a Sync that has the other kind of window."""
     limit = RateLimit()
-    refused = [at for at in one.sent if limit.admit(at / 1000, BUDGET.places, window) is not None]
+    refused = [at for at in one.sent if limit.acquire(at / 1000, BUDGET.places, window) is not None]
     return replace(one, refused=refused)
 
 
 def simulate(name: str, design: str, window: str) -> Outcome:
-    """Let one crowd come to one design before one kind of window."""
+    """Simulate one crowd with one design and one kind of window."""
     pattern = patterns()[name]
     limit = RateLimit()
 
     def upstream(at: float) -> float | None:
-        pause = limit.admit(at / 1000, BUDGET.places, window)
+        pause = limit.acquire(at / 1000, BUDGET.places, window)
         return None if pause is None else pause * 1000
 
     crowd = Crowd(
@@ -202,7 +200,7 @@ def simulate(name: str, design: str, window: str) -> Outcome:
 
 
 def print_table(found: dict[tuple[str, str, str], Outcome]) -> None:
-    """Print one line for each crowd and design, before a sync. of sliding windows."""
+    """Print a line for each crowd and design, with sliding windows at Sync."""
     print(
         "crowd        design         asked  presigned  429 sliding  429 fixed   use   Jain"
         "   wait median    95 %     max  refused"
@@ -220,7 +218,7 @@ def print_table(found: dict[tuple[str, str, str], Outcome]) -> None:
 
 
 def main() -> None:
-    """Simulate, print and draw."""
+    """Simulate the crowds, print the table, and draw the plots."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     jobs = [
         (name, design, window)
@@ -229,18 +227,18 @@ def main() -> None:
         for window in WINDOWS
         if (design, window) != ("the line", "fixed")
     ]
-    # The longest ones first.
+    # The longest simulations come first, so that both cores are busy to the end.
     jobs.sort(key=lambda one: (one[1] != "the line", one[0] != "flash crowd"))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(jobs, pool.map(simulate, *zip(*jobs, strict=True)), strict=True))
     for name in patterns():
-        # It costs most, and is the same before both: sync. had nothing to refuse.
+        # This simulation takes longest, and is the same for both windows, as Sync refuses nothing.
         line = found[name, "the line", "sliding"]
         found[name, "the line", "fixed"] = replay(line, "fixed")
     callers = sum(len({who for _, who in one.arrivals}) for one in patterns().values())
     print(f"{callers} callers, {CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.places}")
     print_table(found)
-    import line_plots  # noqa: PLC0415 - matplotlib takes a second, and each process would load it
+    from benchmarks import line_plots  # noqa: PLC0415 - each process would load matplotlib
 
     line_plots.draw(folder, found)
 

@@ -1,4 +1,4 @@
-"""Draws what `line.py` found: admissions against the budget, waiting time by caller, fairness."""
+"""Draw the results of `line.py`: presigns and budget, waiting times, fairness."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -16,7 +16,7 @@ BUDGET = 120
 GREEDY = 1
 MODEST = range(2, 32)
 SECONDS = 600
-HIGHEST = 400  # presigns in a minute; where there were more, the curve is cut off
+HIGHEST = 400  # presigns in a minute at the top of the plot
 COLOURS = {
     "the line": "#0b6e4f",
     "no limiter": "#b23a48",
@@ -31,8 +31,8 @@ def draw(folder: Path, found: Found) -> None:
     """Write the three plots.
 
     Args:
-        folder: Where to.
-        found: Outcomes by crowd, design and window.
+        folder: The folder for the plots.
+        found: The outcomes by crowd, design and window.
     """
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     names = list(dict.fromkeys(name for name, _, _ in found))
@@ -46,7 +46,7 @@ def draw(folder: Path, found: Found) -> None:
 
 
 def _in_last_minute(sent: Sequence[float]) -> list[int]:
-    """Count, at each second, what came in the 60 seconds before."""
+    """Return for each second the number of presigns in the 60 seconds before."""
     return [
         bisect_right(sent, at * 1000) - bisect_left(sent, at * 1000 - 60_000)
         for at in range(SECONDS + 1)
@@ -74,7 +74,7 @@ def _admissions(found: Found, names: Sequence[str]) -> Any:
         axes.set_ylabel("presigns sent in the last 60 s")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="lower center", ncols=4, frameon=False)
-    figure.suptitle(f"Presigns that reach sync., and its budget of {BUDGET} in any 60 s (dashed)")
+    figure.suptitle(f"Presigns that reach Sync, and its budget of {BUDGET} in any 60 s (dashed)")
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     return figure
 
@@ -84,8 +84,8 @@ def _waiting(found: Found) -> Any:
     for axes, design in zip(grid.flat, COLOURS, strict=True):
         one = found["one greedy", design, "sliding"]
         groups = (
-            ("the greedy one, 1,000 files at once", "#b23a48", lambda who: who == GREEDY),
-            ("callers who come later, one file", "#9aa5b1", lambda who: who > MODEST[-1]),
+            ("the greedy caller, 1,000 files at once", "#b23a48", lambda who: who == GREEDY),
+            ("later callers, one file", "#9aa5b1", lambda who: who > MODEST[-1]),
             ("30 callers, 2 files in the first 10 s", "#0b6e4f", lambda who: who in MODEST),
         )
         for label, colour, belongs in groups:
@@ -102,12 +102,12 @@ def _waiting(found: Found) -> Any:
         axes.set_title(design, loc="left", fontweight="bold")
         axes.set_title(f"{served} of the 30 callers' 60 by {last:.0f} s", loc="right", fontsize=9)
     for axes in grid[1]:
-        axes.set_xlabel("minute of the address")
+        axes.set_xlabel("minute of the upload URL")
     for axes in grid[:, 0]:
         axes.set_ylabel("seconds waited")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, markerscale=2)
-    figure.suptitle("Waiting time by caller, beside one who wants 1,000 (each dot is an address)")
+    figure.suptitle("Waiting time by caller, beside one with 1,000 files (a dot is an upload URL)")
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     return figure
 
@@ -130,9 +130,9 @@ def _fairness(found: Found) -> Any:
     left.set_xticks(range(len(crowds)), list(crowds.values()))
     left.set_title("Jain's index (dashed: 0.95)", loc="left", fontweight="bold")
     right.set_ylim(bottom=0)
-    right.set_xlabel("callers, those who got least first")
-    right.set_ylabel("addresses in ten minutes")
-    right.set_title("What 100 callers with equal demand got", loc="left", fontweight="bold")
+    right.set_xlabel("callers, sorted by their share")
+    right.set_ylabel("upload URLs in ten minutes")
+    right.set_title("Shares of 100 callers with equal demand", loc="left", fontweight="bold")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
     figure.tight_layout(rect=(0, 0.06, 1, 1))

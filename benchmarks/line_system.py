@@ -1,10 +1,10 @@
-"""Overload real brokers: `python benchmarks/line_system.py [seconds] [sliding|fixed] [wait]`.
+"""Overload broker processes: `python -m benchmarks.line_system [seconds] [sliding|fixed] [wait]`.
 
-Several broker processes share the DynamoDB emulator and a sync. that holds its documented limit,
-120 presigns a minute. For three minutes unless told otherwise, callers begin more uploads than
-that, each with several requests at once; they come back when `Retry-After` says, with their
-ticket. sync. must answer 429 to none of the presigns. With a longest wait of 20 seconds in place of
-300, a part of them is refused instead of promised a turn.
+Several broker processes share the emulator of DynamoDB and a stand-in for Sync that enforces its
+documented limit of 120 presigns a minute. For three minutes by default, callers begin more uploads
+than that, each with several requests at once. They retry after `Retry-After`, with their tickets.
+Sync must refuse no presign with 429. With a maximum wait of 20 seconds instead of 300, the brokers
+refuse some callers without a queue position.
 """
 
 import json
@@ -20,42 +20,34 @@ from typing import Any
 
 import jwt
 import requests
-from parts import (
-    HOST,
-    SECRET,
-    RunningUpstream,
-    end_broker,
-    free_port,
-    running_dynamodb,
-    start_broker,
-)
 
-# The import above lets these be found.
-from crowd import jain, most_in_a_minute  # isort: skip
-from chalicelib.aws import clients  # isort: skip
-from chalicelib.ratelimit.policy import WINDOW  # isort: skip
-from ops import table  # isort: skip
+from benchmarks.crowd import jain, most_in_a_minute
+from benchmarks.parts import HOST, SECRET, end_broker, running_dynamodb, start_broker
+from chalicelib.aws import clients
+from chalicelib.ratelimit.policy import WINDOW
+from ops import table
+from tests.support.upstream_process import RunningUpstream, free_port
 
 TABLE = "line"
 BROKERS = 4
-CALLERS, AT_ONCE = 24, 3  # callers, and requests that each of them has under way
+CALLERS, AT_ONCE = 24, 3  # callers, and concurrent requests of each caller
 PER_MINUTE = 120  # the documented limit
-START = 12  # seconds in which all of the callers come
+START = 12  # seconds until all callers have started
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 
 
 @dataclass
 class Overload:
-    """What the callers do, and what they saw.
+    """The callers and their results. Times are those of the monotonic clock.
 
     Attributes:
-        ports: The brokers'.
-        ends: When to stop, by the monotonic clock.
-        statuses: How many answers there were, by status and code.
-        got: How many addresses each caller got.
-        later: How many of them after the first window, whose burst is for whoever comes first.
-        began: When the first of them came, by the same clock.
-        waits: How long each upload waited for its address, in seconds.
+        ports: The brokers' ports.
+        ends: The time to stop.
+        statuses: The number of responses by status and code.
+        got: The number of upload URLs for each caller.
+        later: The same after the first window, in which the first callers use up the burst.
+        began: The time of the start.
+        waits: How long each upload waited for its upload URL, in seconds.
     """
 
     ports: list[int]
@@ -68,7 +60,7 @@ class Overload:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def demand(self, caller: int, number: int) -> None:
-        """Begin one upload after the other, as a client that obeys does."""
+        """Begin one upload after the other, and obey `Retry-After`."""
         claims = {"sub": f"caller {caller}", "exp": int(time.time()) + 10**6}
         token = jwt.encode(claims, SECRET)
         url = f"http://{HOST}:{self.ports[number % len(self.ports)]}/uploads"
@@ -82,25 +74,26 @@ class Overload:
         asked, ticket = time.monotonic(), ""
         while time.monotonic() < self.ends:
             headers = {"Upload-Ticket": ticket}
-            answer = session.post(url, json=FILE, headers=headers, timeout=60)
-            body = answer.json()
-            code = body.get("code", "") if answer.status_code >= requests.codes.bad_request else ""
+            response = session.post(url, json=FILE, headers=headers, timeout=60)
+            body = response.json()
+            is_refused = response.status_code >= requests.codes.bad_request
+            code = body.get("code", "") if is_refused else ""
             with self._lock:
                 detail = f": {body['detail']}" if code == "store_unavailable" else ""
-                self.statuses[f"{answer.status_code} {code}{detail}".strip()] += 1
-                if answer.ok:
+                self.statuses[f"{response.status_code} {code}{detail}".strip()] += 1
+                if response.ok:
                     self.got[caller] += 1
                     self.later[caller] += time.monotonic() > self.began + WINDOW / 1000
                     self.waits.append(time.monotonic() - asked)
-            if answer.ok:
+            if response.ok:
                 return
             ticket = body.get("ticket", "")
-            pause = float(answer.headers.get("Retry-After", "1"))
+            pause = float(response.headers.get("Retry-After", "1"))
             time.sleep(max(0, min(pause, self.ends - time.monotonic())))
 
 
-def answers(port: int) -> bool:
-    """Say whether a broker answers."""
+def is_healthy(port: int) -> bool:
+    """Whether a broker is healthy."""
     try:
         return requests.get(f"http://{HOST}:{port}/health", timeout=5).ok
     except requests.RequestException:
@@ -108,16 +101,16 @@ def answers(port: int) -> bool:
 
 
 def requests_logged(folder: Path) -> list[dict[str, Any]]:
-    """Read what the brokers wrote of each `POST /uploads`, and how often DynamoDB was away."""
+    """Return the log lines of `POST /uploads`, and print the numbers of two other events."""
     lines = [
         json.loads(line)
         for path in sorted(folder.glob("broker-*.log"))
         for line in path.read_text().splitlines()
         if line.startswith('{"')
     ]
-    away = sum(line.get("event") == "line_unavailable" for line in lines)
+    unavailable = sum(line.get("event") == "line_unavailable" for line in lines)
     slower = sum(line.get("event") == "line_slower" for line in lines)
-    print(f"line_unavailable {away}, line_slower {slower}")
+    print(f"line_unavailable {unavailable}, line_slower {slower}")
     return [
         line
         for line in lines
@@ -127,7 +120,11 @@ def requests_logged(folder: Path) -> list[dict[str, Any]]:
 
 
 def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
-    """Print what happened, and say whether sync. answered 429 to nothing."""
+    """Print the results.
+
+    Returns:
+        Whether Sync refused no presign with 429.
+    """
     presigns = [
         one
         for one in upstream.journal()
@@ -135,24 +132,25 @@ def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
     ]
     refused = sum(one["status"] == requests.codes.too_many_requests for one in presigns)
     times = sorted(one["time"] for one in presigns)
-    print("answers:", dict(overload.statuses.most_common()))
-    print(f"presigns at sync. {len(presigns)}, of them 429: {refused}")
+    print("responses:", dict(overload.statuses.most_common()))
+    print(f"presigns at Sync: {len(presigns)}, refused with 429: {refused}")
     most = most_in_a_minute(one * 1000 for one in times)
-    print(f"most in any 60 s: {most} of {PER_MINUTE}")
+    print(f"maximum in any 60 s: {most} of {PER_MINUTE}")
     took = times[-1] - times[0]
-    could = PER_MINUTE * (1 + int(took * 1000 / WINDOW))
-    print(f"use: {len(times)} of {could}, the most that the line grants in {took:.0f} s")
+    possible = PER_MINUTE * (1 + int(took * 1000 / WINDOW))
+    print(f"use: {len(times)} of {possible} presigns that are possible in {took:.0f} s")
     for when, got in (("", overload.got), (" after the first window", overload.later)):
         shares = [got[caller] for caller in range(CALLERS)]
-        told = f"each caller got {min(shares)} to {max(shares)}"
-        print(f"Jain's index{when} {jain(shares):.3f}; {told}")
+        print(f"Jain's index{when} {jain(shares):.3f}; shares {min(shares)} to {max(shares)}")
     waits = sorted(overload.waits)
     at = [waits[int(part * (len(waits) - 1))] for part in (0.5, 0.95, 1)]
-    print(f"wait for an address: median {at[0]:.1f} s, 95 % {at[1]:.1f} s, longest {at[2]:.1f} s")
+    print(
+        f"wait for an upload URL: median {at[0]:.1f} s, 95 % {at[1]:.1f} s, longest {at[2]:.1f} s"
+    )
     calls: dict[str, list[int]] = defaultdict(list)
     for line in requests_logged(folder):
         calls[f"{line['status']} {line.get('code', '')}".strip()].append(line["dynamodbCalls"])
-    print("DynamoDB calls by answer (201: one more for the quota, one for the upload's record):")
+    print("DynamoDB calls by response (a 201 has two more, for the quota and the upload):")
     for kind, found in sorted(calls.items()):
         mean = sum(found) / len(found)
         print(f"  {kind:22} mean {mean:.2f}   {dict(sorted(Counter(found).items()))}")
@@ -160,7 +158,7 @@ def report(folder: Path, overload: Overload, upstream: RunningUpstream) -> bool:
 
 
 def run(folder: Path, upstream: RunningUpstream, seconds: float, wait: str) -> bool:
-    """Start the brokers, overload them, and look at what came of it."""
+    """Start the brokers, overload them, and report the results."""
     ports = [free_port() for _ in range(BROKERS)]
     with ExitStack() as stack:
         for number, port in enumerate(ports):
@@ -174,7 +172,7 @@ def run(folder: Path, upstream: RunningUpstream, seconds: float, wait: str) -> b
                 MAX_WAIT_SECONDS=wait,
             )
             stack.callback(end_broker, broker)
-        while not all(map(answers, ports)):
+        while not all(map(is_healthy, ports)):
             time.sleep(0.2)
         overload = Overload(ports, time.monotonic() + seconds)
         threads = [
@@ -190,7 +188,7 @@ def run(folder: Path, upstream: RunningUpstream, seconds: float, wait: str) -> b
 
 
 def main() -> None:
-    """Start everything, overload it, and stop it."""
+    """Start all processes, overload the brokers, and stop the processes."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 180
     window = sys.argv[2] if len(sys.argv) > 2 else "sliding"  # noqa: PLR2004 - the second argument
     wait = sys.argv[3] if len(sys.argv) > 3 else "300"  # noqa: PLR2004 - the third argument
@@ -202,9 +200,9 @@ def main() -> None:
         upstream = RunningUpstream(folder / "upstream")
         stack.callback(upstream.stop)
         upstream.behave(presignsPerMinute=PER_MINUTE, rateWindow=window)
-        print(f"{seconds:.0f} s, {window} window, longest wait {wait} s")
-        fine = run(folder, upstream, seconds, wait)
-    sys.exit(0 if fine else 1)
+        print(f"{seconds:.0f} s, {window} window, maximum wait {wait} s")
+        is_successful = run(folder, upstream, seconds, wait)
+    sys.exit(0 if is_successful else 1)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What more than one benchmark starts: the DynamoDB emulator, and brokers of their own processes.
-
-Its import makes the project's packages and the tests' helpers importable.
-"""
+"""Processes that more than one benchmark starts: the emulator of DynamoDB, and brokers."""
 
 import os
 import socket
@@ -11,32 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from sandbox import environment  # noqa: E402 - as above
-from sandbox.ports import Ports  # noqa: E402 - as above
-from tests.support.dynamodb_process import RunningDynamoDB  # noqa: E402 - it needs the path above
-from tests.support.upstream_process import KEY, RunningUpstream, free_port  # noqa: E402, F401 - and for others
+from sandbox import environment
+from sandbox.ports import Ports
+from tests.support.dynamodb_process import RunningDynamoDB
+from tests.support.upstream_process import KEY, ROOT, RunningUpstream
 
 HOST = "127.0.0.1"
-SECRET = "a-secret-of-the-benchmarks-that-is-long-enough"  # noqa: S105 - it guards nothing
+SECRET = "a-secret-of-the-benchmarks-that-is-long-enough"  # noqa: S105 - it protects nothing
 
 
 def listens(port: int) -> bool:
-    """Say whether somebody listens on a port."""
+    """Whether a process listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
 
 @contextmanager
 def running_dynamodb(folder: Path) -> Iterator[int]:
-    """Start the emulator, let this process and its children use it, and stop it at the end.
+    """Start the emulator for this process and its children, and stop it at the end.
 
     Args:
-        folder: Where it keeps its files.
+        folder: The folder for its files.
 
-    Returns:
+    Yields:
         Its port.
     """
     emulator = RunningDynamoDB(folder)
@@ -48,7 +42,7 @@ def running_dynamodb(folder: Path) -> Iterator[int]:
 
 
 def use_dynamodb(port: int, folder: Path) -> None:
-    """Let boto3 in this process and its children reach a port of this machine, and nothing else."""
+    """Set the environment so that boto3 calls only a port of this machine."""
     ports = Ports(broker=0, upstream=0, dynamodb=port, demo=0)
     parts = environment.for_parts({}, ports, folder)
     os.environ.update(
@@ -59,17 +53,17 @@ def use_dynamodb(port: int, folder: Path) -> None:
 def start_broker(
     folder: Path, number: int, port: int, upstream: RunningUpstream, **settings: str
 ) -> "subprocess.Popen[bytes]":
-    """Start a broker, which writes its log into the folder, and reads its clock's lead from there.
+    """Start a broker.
 
     Args:
-        folder: Holds the file `clock`.
-        number: Which broker: it names the log.
-        port: Where it listens.
-        upstream: sync., to it.
+        folder: The folder for its log; its file `clock` holds the seconds to add to the time.
+        number: The broker's number, for the name of its log.
+        port: Its port.
+        upstream: The stand-in for Sync.
         settings: Further settings, as environment variables.
     """
     with (folder / f"broker-{number}.log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own program
+        return subprocess.Popen(  # noqa: S603 - the project's own program
             [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
             cwd=ROOT,
             env={
@@ -90,7 +84,7 @@ def start_broker(
 
 
 def end_broker(broker: "subprocess.Popen[bytes]") -> None:
-    """End a broker at once, as a crash does."""
+    """Kill a broker, as a crash does."""
     broker.kill()
     broker.wait()
     if broker.stdin is not None:

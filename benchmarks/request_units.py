@@ -1,11 +1,11 @@
 """Count the request units that DynamoDB charges, by the rules of its documentation.
 
-A write costs a unit for each KB of the larger of the item before and after, a refused one too, and
-twice as much in a transaction. Each index costs a unit for each KB of an entry that is put,
-changed or deleted, and both if its key changes. A consistent read costs a unit for each 4 KB, a
-read of an index half of it.
+A write costs a unit for each KB of the larger of the old and the new item, also if it is refused,
+and twice as much in a transaction. In each index, a changed entry costs a unit for each KB; if its
+key changes, the old and the new entry cost units. A consistent read costs a unit for each 4 KB, and
+a read of an index half of that.
 
-The emulator's own count leaves out the indexes, so the items are weighed here.
+This module computes the units because the emulator does not count those of the indexes.
 """
 
 import math
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 KB = 1024
-ENTRY_OVERHEAD = 100  # bytes that AWS charges the storage of each item and index entry for
+ENTRY_OVERHEAD = 100  # bytes that AWS adds to the storage of each item and index entry
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index: its keys, and what it holds beside them and the table's key (None: everything)."""
+    """An index: its keys, and its other attributes (None for all) besides the table's key."""
 
     keys: tuple[str, ...]
     holds: tuple[str, ...] | None
@@ -31,7 +31,7 @@ class Index:
 
 @dataclass
 class Spent:
-    """What calls have cost."""
+    """The number of calls, and their request units."""
 
     calls: int = 0
     reads: float = 0
@@ -39,7 +39,7 @@ class Spent:
 
 
 def weigh(item: Item) -> int:
-    """Give an item's size in bytes."""
+    """Return the size of an item in bytes."""
     return sum(len(name.encode()) + _weigh(value) for name, value in item.items())
 
 
@@ -60,7 +60,7 @@ def _weigh(value: Item) -> int:
 
 
 def indexes(definition: Any) -> list[Index]:
-    """Read the indexes out of a table's definition."""
+    """Return the indexes of a table's definition."""
     found = []
     for one in definition["GlobalSecondaryIndexes"]:
         keys = tuple(key["AttributeName"] for key in one["KeySchema"])
@@ -70,7 +70,7 @@ def indexes(definition: Any) -> list[Index]:
 
 
 def entry(index: Index, item: Item | None) -> Item | None:
-    """Give an item's entry in an index, if it has one."""
+    """Return an item's entry in an index; None if it has none."""
     if item is None or not all(key in item for key in index.keys):
         return None
     if index.holds is None:
@@ -78,15 +78,15 @@ def entry(index: Index, item: Item | None) -> Item | None:
     return {name: item[name] for name in ("pk", *index.keys, *index.holds) if name in item}
 
 
-def write_units(before: Item | None, after: Item | None, among: list[Index], factor: int) -> int:
-    """Count a write's units; `factor` is 2 in a transaction, which the indexes are not part of."""
+def write_units(before: Item | None, after: Item | None, of_table: list[Index], factor: int) -> int:
+    """Return the units of a write; `factor` is 2 in a transaction, and not for its indexes."""
     units = factor * _kilobytes(before, after)
-    for index in among:
+    for index in of_table:
         old, new = entry(index, before), entry(index, after)
         if old == new:
             continue
-        is_moved = old and new and any(old[key] != new[key] for key in index.keys)
-        units += _kilobytes(old) + _kilobytes(new) if is_moved else _kilobytes(old, new)
+        is_new_key = old and new and any(old[key] != new[key] for key in index.keys)
+        units += _kilobytes(old) + _kilobytes(new) if is_new_key else _kilobytes(old, new)
     return units
 
 
@@ -95,41 +95,41 @@ def _kilobytes(*items: Item | None) -> int:
 
 
 def read_units(size: int, *, is_consistent: bool) -> float:
-    """Count the units of reading so many bytes."""
+    """Return the units of reading a number of bytes."""
     return max(1, math.ceil(size / KB / 4)) * (1 if is_consistent else 0.5)
 
 
 class Meter:
-    """Counts what the clients of a session spend, one call after the other.
+    """Counts the request units of a session's clients.
 
     Args:
-        events: The session's events, before the clients are made.
-        beside: A client of another session, which looks at items before and after they are written.
-        definition: The table's.
+        events: The session's events, before it has created clients.
+        unmetered: A client of another session, which reads items before and after each write.
+        definition: The table's definition.
     """
 
-    def __init__(self, events: Any, beside: "DynamoDBClient", definition: Any) -> None:
-        self._beside = beside
+    def __init__(self, events: Any, unmetered: "DynamoDBClient", definition: Any) -> None:
+        self._unmetered = unmetered
         self._indexes = indexes(definition)
         self.spent = Spent()
         events.register("provide-client-params.dynamodb.*", self._before)
         events.register("after-call.dynamodb.*", self._after)
 
     def take(self) -> Spent:
-        """Give what was spent since the last time."""
+        """Return the units since the last call, and reset them."""
         spent, self.spent = self.spent, Spent()
         return spent
 
     def _before(self, params: Any, model: Any, context: Any, **_: Any) -> None:
         keys = list(_written(model.name, params))
-        context["metered"] = [(table, key, self._look(table, key)) for table, key in keys]
+        context["metered"] = [(table, key, self._read(table, key)) for table, key in keys]
         context["index"] = params.get("IndexName")
 
     def _after(self, parsed: Any, model: Any, context: Any, **_: Any) -> None:
         self.spent.calls += 1
         factor = 2 if model.name == "TransactWriteItems" else 1
         for table, key, before in context["metered"]:
-            after = self._look(table, key)
+            after = self._read(table, key)
             self.spent.writes += write_units(before, after, self._indexes, factor)
         if model.name == "GetItem":
             self.spent.reads += read_units(weigh(parsed.get("Item", {})), is_consistent=True)
@@ -140,12 +140,12 @@ class Meter:
             size = sum(map(weigh, parsed["Items"]))
             self.spent.reads += read_units(size, is_consistent=context["index"] is None)
 
-    def _look(self, table: str, key: Item) -> Item | None:
-        return self._beside.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    def _read(self, table: str, key: Item) -> Item | None:
+        return self._unmetered.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
 
 
 def _written(operation: str, params: Any) -> Iterator[tuple[str, Item]]:
-    """Name the items that a call writes."""
+    """Yield the table and the key of each item that a call writes."""
     if operation == "TransactWriteItems":
         for change in params["TransactItems"]:
             for one in change.values():

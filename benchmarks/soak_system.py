@@ -1,4 +1,4 @@
-"""What is soaked: brokers of their own processes, browsers, and the trouble between them."""
+"""The parts of the soak test: broker processes, browsers, and faults."""
 
 import random
 import subprocess
@@ -10,21 +10,20 @@ from typing import Any
 
 import jwt
 import requests
-from parts import HOST, SECRET, end_broker, free_port, listens, start_broker
 
-# The import above lets these be found.
-from tests.support.faulty_dynamodb import FaultyDynamoDB  # isort: skip - the tests' own proxy
-from tests.support.upstream_process import RunningUpstream  # isort: skip
+from benchmarks.parts import HOST, SECRET, end_broker, listens, start_broker
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.upstream_process import RunningUpstream, free_port
 
 BROKERS, BROWSERS = 3, 12
-SPEED = 10  # seconds of the brokers' clocks in one of ours
+SPEED = 10  # how many times faster than real time the brokers' clocks run
 KILL_SECONDS = 3.0
-FAULT_CHANCE = 0.15  # each twentieth of a second, for sync. and for DynamoDB
-MOST_WAITING = 6
+FAULT_CHANCE = 0.15  # in each twentieth of a second, for Sync and for DynamoDB
+MAX_PENDING_FAULTS = 6
 LONGEST_DELAY = 3.0  # seconds
-CLOSED, NEVER_PUT = 0.25, 0.08  # parts of the uploads
-PUBLIC, RENEWED = 0.15, 0.05  # as above; the rest are files with one address
-URL_LIFE = 120  # seconds of the brokers' clocks that an address lives, so that renewals are made
+CLOSED, NEVER_PUT = 0.25, 0.08  # fractions of the uploads
+PUBLIC, RENEWED = 0.15, 0.05  # fractions of the uploads
+URL_LIFE = 120  # seconds that an upload URL is valid; a short time, so that browsers renew it
 UPSTREAM_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "cut"},
     {"kind": "cut", "when": "after"},
@@ -53,11 +52,11 @@ class File:
     """One file that a browser wants to upload.
 
     Attributes:
-        name: Its own.
-        id: Of its upload.
+        name: Its unique name.
+        id: The id of its upload.
         landed: Whether its bytes are in storage.
-        closed: When its tab was closed, by the brokers' clocks; None if it was not.
-        url: Its public URL, if it is none of the browser's files.
+        closed: When its tab was closed, by the brokers' clocks; None if it was not closed.
+        url: The public URL to register instead of a file.
     """
 
     name: str
@@ -69,7 +68,7 @@ class File:
 
 @dataclass
 class System:
-    """Everything that runs."""
+    """All processes of the soak test."""
 
     folder: Path
     dynamodb: FaultyDynamoDB
@@ -81,22 +80,22 @@ class System:
     faults: int = 0
 
     def now(self) -> float:
-        """Read the brokers' clocks, in seconds."""
+        """Return the time of the brokers' clocks, in seconds."""
         ahead = float((self.folder / "clock").read_text())
         return self.zero + (time.time() - self.zero) * SPEED + ahead
 
     def advance(self, seconds: float) -> None:
-        """Let the brokers' clocks jump; the file is replaced, for it may be read just now."""
+        """Advance the brokers' clocks; replacing the file is atomic for its readers."""
         ahead = float((self.folder / "clock").read_text()) + seconds
         (self.folder / "clock.new").write_text(str(ahead))
         (self.folder / "clock.new").replace(self.folder / "clock")
 
     def set_upstream(self) -> None:
-        """Let sync.'s clock show what the brokers' clocks show."""
+        """Set Sync's clock to the time of the brokers' clocks."""
         self.upstream.behave(clockSkewSeconds=self.now() - time.time())
 
     def keep_time(self, ended: threading.Event) -> None:
-        """Let sync.'s clock run as fast as the brokers' ones."""
+        """Keep Sync's clock at the time of the brokers' clocks."""
         while not ended.wait(1):
             self.set_upstream()
 
@@ -110,7 +109,7 @@ class System:
             UPLOADS_TABLE="soak",
             SWEEP_REGISTERS_PER_MINUTE="600",
             PRESIGNS_PER_MINUTE="600",
-            # Under another name, since what lies in sync.'s storage is no public URL.
+            # The broker refuses URLs on Sync's storage host, but not under this host name.
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             CLOCK_SPEED=str(SPEED),
             CLOCK_ZERO=str(self.zero),
@@ -125,47 +124,47 @@ class System:
 
 
 def _open_faults(system: System) -> int:
-    """Count what sync. has not met yet."""
-    answer = system.upstream.call("GET", "/_sandbox/faults").json()
-    return len(answer if isinstance(answer, list) else answer["faults"])
+    """Return the number of Sync's faults that no request has triggered yet."""
+    response = system.upstream.call("GET", "/_sandbox/faults").json()
+    return len(response if isinstance(response, list) else response["faults"])
 
 
-def trouble(system: System, seed: int, ended: threading.Event) -> None:
-    """Make trouble until told to stop."""
-    chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
+def inject_faults(system: System, seed: int, ended: threading.Event) -> None:
+    """Inject faults and kill brokers until the event is set."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     last_kill = time.monotonic()
     while not ended.wait(0.05):
-        # What nothing has met yet must not pile up with its like, or nothing is done in peace.
-        if chance.random() < FAULT_CHANCE and _open_faults(system) < MOST_WAITING:
+        # The number of pending faults is limited, so that some requests succeed.
+        if chance.random() < FAULT_CHANCE and _open_faults(system) < MAX_PENDING_FAULTS:
             step, action = chance.choice(UPSTREAM_STEPS), chance.choice(UPSTREAM_FAULTS)
             order = {"match": {"method": step[0], "path": step[1]}, "do": action}
             system.upstream.call("POST", "/_sandbox/faults", json=order)
             system.faults += 1
-        waiting = sum(not rule.reached.is_set() for rule in list(system.dynamodb.rules))
-        if chance.random() < FAULT_CHANCE and waiting < MOST_WAITING:
+        pending = sum(not rule.reached.is_set() for rule in list(system.dynamodb.rules))
+        if chance.random() < FAULT_CHANCE and pending < MAX_PENDING_FAULTS:
             step_of_table, kind = chance.choice(DYNAMODB_STEPS), chance.choice(DYNAMODB_FAULTS)
             system.dynamodb.order(kind, step_of_table, lasting=False)
             system.faults += 1
-        # On a busy machine a broker takes a while to come up; some must be there to be in trouble.
+        # On a busy machine a broker starts slowly, and killing more of them would leave none.
         if time.monotonic() - last_kill > KILL_SECONDS and all(map(listens, system.ports)):
             system.kill(chance.randrange(BROKERS))
             last_kill = time.monotonic()
 
 
 class Browser:
-    """Uploads files one after the other, and comes back as the client would."""
+    """Uploads files one after the other, and retries as the client does."""
 
     def __init__(self, system: System, number: int, seed: int) -> None:
         self._system = system
-        self._chance = random.Random(seed * 1000 + number)  # noqa: S311 - repeatable
+        self._chance = random.Random(seed * 1000 + number)  # noqa: S311 - reproducible
         self._session = requests.Session()
         claims = {"sub": f"browser {number}", "exp": int(time.time()) + 10**6}
         self.headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
-        self.told: dict[str, str] = {}
+        self.acknowledged: dict[str, str] = {}  # asset ids by the names of files
         self.renewed = 0
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response | None:
-        """Send a request to any broker; None if it broke off."""
+        """Send a request to a random broker, and return its response; None if it failed."""
         port = self._chance.choice(self._system.ports)
         url = f"http://{HOST}:{port}{path}"
         headers = self.headers | arguments.pop("headers", {})
@@ -176,19 +175,19 @@ class Browser:
             return None
 
     def upload(self, file: File) -> None:
-        """Take a file as far as its tab lives."""
+        """Upload a file, unless its tab closes first."""
         if file.url:
             self._register_url(file)
             return
         body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": file.name}
         for _ in range(30):
-            answer = self.call("POST", "/uploads", json=body)
-            if answer is not None and answer.status_code == requests.codes.created:
+            response = self.call("POST", "/uploads", json=body)
+            if response is not None and response.status_code == requests.codes.created:
                 break
             time.sleep(0.1)
         else:
             return
-        upload = answer.json()
+        upload = response.json()
         file.id = upload["id"]
         if self._chance.random() < NEVER_PUT:
             return
@@ -203,36 +202,36 @@ class Browser:
 
     def _complete(self, file: File) -> None:
         for _ in range(6):
-            answer = self.call("POST", f"/uploads/{file.id}/complete")
-            if answer is not None and answer.status_code == requests.codes.ok:
-                # What was acknowledged once must be true for ever.
-                self.told[file.name] = answer.json()["asset"]["id"]
+            response = self.call("POST", f"/uploads/{file.id}/complete")
+            if response is not None and response.status_code == requests.codes.ok:
+                # An acknowledged asset must never change.
+                self.acknowledged[file.name] = response.json()["asset"]["id"]
                 return
             time.sleep(0.3)
         file.closed = self._system.now()
 
     def _renew(self, upload: dict[str, Any]) -> dict[str, Any]:
-        """Wait until half of the address's life is over, and PUT to a fresh one."""
+        """Wait for half of the upload URL's lifetime, renew the upload, and return it."""
         time.sleep(URL_LIFE / 2 / SPEED + 0.5)
         for _ in range(30):
-            answer = self.call("POST", f"/uploads/{upload['id']}/renew")
-            if answer is not None and answer.status_code == requests.codes.ok:
-                self.renewed += answer.json()["uploadUrl"] != upload["uploadUrl"]
-                fresh: dict[str, Any] = answer.json()
+            response = self.call("POST", f"/uploads/{upload['id']}/renew")
+            if response is not None and response.status_code == requests.codes.ok:
+                self.renewed += response.json()["uploadUrl"] != upload["uploadUrl"]
+                fresh: dict[str, Any] = response.json()
                 return fresh
             time.sleep(0.1)
         return upload
 
     def _register_url(self, file: File) -> None:
-        """Register a public URL; the key makes all repetitions one."""
+        """Register a public URL; the Idempotency-Key makes retries safe."""
         body = {"url": file.url, "type": "VIDEO", "name": file.name}
         key = {"Idempotency-Key": file.name.replace(" ", "-")}
         for _ in range(60):
-            answer = self.call("POST", "/assets", json=body, headers=key)
-            if answer is not None and answer.status_code in {201, 202}:
-                file.id, file.landed = answer.json()["id"], True
-                if answer.status_code == requests.codes.created:
-                    self.told[file.name] = answer.json()["asset"]["id"]
+            response = self.call("POST", "/assets", json=body, headers=key)
+            if response is not None and response.status_code in {201, 202}:
+                file.id, file.landed = response.json()["id"], True
+                if response.status_code == requests.codes.created:
+                    self.acknowledged[file.name] = response.json()["asset"]["id"]
                 elif self._chance.random() < CLOSED:
                     file.closed = self._system.now()
                 else:
@@ -241,15 +240,15 @@ class Browser:
             time.sleep(0.2)
 
     def records(self) -> list[dict[str, Any]]:
-        """Read all uploads at the end, when everything has healed."""
+        """Return all uploads, after the faults have ended."""
         found: list[dict[str, Any]] = []
         path = "/uploads?limit=100"
         while True:
-            answer = self.call("GET", path)
-            if answer is None:
+            response = self.call("GET", path)
+            if response is None:
                 continue
-            answer.raise_for_status()
-            found += answer.json()["items"]
-            if "nextCursor" not in answer.json():
+            response.raise_for_status()
+            found += response.json()["items"]
+            if "nextCursor" not in response.json():
                 return found
-            path = f"/uploads?limit=100&cursor={answer.json()['nextCursor']}"
+            path = f"/uploads?limit=100&cursor={response.json()['nextCursor']}"

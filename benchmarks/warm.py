@@ -1,10 +1,10 @@
-"""Measure a warm container: `python benchmarks/warm.py [rounds]`.
+"""Measure a warm container: `python -m benchmarks.warm [rounds]`.
 
-The real app is called as Lambda calls it, with API Gateway's events, in one process and one thread,
-as in a container; DynamoDB and sync. are on this machine, in processes of their own. The routes
-take turns. From the whole time of each call its waiting for sync. is taken out, and in the second
-pair of columns its calls of DynamoDB too: what is left is the handler's own. The third pair is the
-CPU time of the whole call, which is the truer one on a busy machine.
+The benchmark calls the app as Lambda does: with events of API Gateway, in one process and one
+thread. The emulator of DynamoDB and the stand-in for Sync run in other processes on this machine.
+The routes take turns. The first pair of columns is the time of a call without the calls of Sync,
+the second pair also without those of DynamoDB: the handler's own time. The third pair is the CPU
+time of the whole call, which is more reliable on a busy machine.
 """
 
 import io
@@ -18,26 +18,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jwt
 import requests
-from parts import HOST, KEY, SECRET, RunningUpstream, running_dynamodb
 
-# The import above lets these be found.
-import jwt  # isort: skip
-from app import app  # isort: skip
-from chalicelib.core.clock import Clock  # isort: skip
-from chalicelib.core import log  # isort: skip
-from chalicelib import bootstrap  # isort: skip
-from chalicelib.aws import clients  # isort: skip
-from ops import table  # isort: skip
+from app import app
+from benchmarks.parts import HOST, SECRET, running_dynamodb
+from chalicelib import bootstrap
+from chalicelib.aws import clients
+from chalicelib.core import log
+from chalicelib.core.clock import Clock
+from ops import table
+from tests.support.upstream_process import KEY, RunningUpstream
 
 TABLE = "warm"
-UNCOUNTED = 20  # rounds, until connections are open and everything is loaded
-PAUSE = 600  # milliseconds between two presigns, of which there are 120 a minute
+UNCOUNTED = 20  # rounds until connections are open and all modules are loaded
+PAUSE = 600  # milliseconds between two presigns: 100 a minute, of 120 allowed
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 
 
 def event(token: str, method: str, route: str, body: Any = None, **params: str) -> dict[str, Any]:
-    """Make what API Gateway sends."""
+    """Return an event of API Gateway."""
     path = route.format(**params)
     headers = {"authorization": f"Bearer {token}", "origin": "https://app.example.com"}
     return {
@@ -59,7 +59,7 @@ def event(token: str, method: str, route: str, body: Any = None, **params: str) 
 
 
 class SkippingClock(Clock):
-    """The real time, and what the benchmark does not wait for."""
+    """The real time, plus the pauses that the benchmark skips."""
 
     def __init__(self) -> None:
         self.ahead = 0
@@ -70,59 +70,59 @@ class SkippingClock(Clock):
 
 
 class Container:
-    """A container that is asked, and what it took by route, in milliseconds."""
+    """A container, with the times of its calls by route, in milliseconds."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[tuple[float, float, float]]] = {}
         self._log = io.StringIO()
         log.configure("INFO", self._log, table=TABLE)
 
-    def ask(self, name: str, sent: dict[str, Any], status: int) -> Any:
-        """Call the handler, and keep what it took."""
+    def call(self, name: str, sent: dict[str, Any], status: int) -> Any:
+        """Call the handler, record its time, and return the body of its response."""
         self._log.seek(0)
         self._log.truncate()
         started, worked = time.perf_counter(), time.thread_time()
-        answer = app(sent, None)
+        response = app(sent, None)
         took = (time.perf_counter() - started) * 1000
         cpu = (time.thread_time() - worked) * 1000
-        if answer["statusCode"] != status:
-            sys.exit(f"{name} answered {answer['statusCode']}: {answer['body']}")
+        if response["statusCode"] != status:
+            sys.exit(f"{name} returned {response['statusCode']}: {response['body']}")
         (line,) = (
             one for one in map(json.loads, self._log.getvalue().splitlines()) if "route" in one
         )
         without_sync = took - line["upstreamMs"]
         times = (without_sync, without_sync - line["dynamodbMs"], cpu)
         self.times.setdefault(name, []).append(times)
-        return json.loads(answer["body"] or "null")
+        return json.loads(response["body"] or "null")
 
 
 def one_round(container: Container, public: str) -> None:
-    """Ask for every route once, as somebody new."""
+    """Call each route once, as a new caller."""
     now = int(time.time())
     token = jwt.encode({"sub": uuid.uuid4().hex, "exp": now + 600}, SECRET, "HS256")
     url = {"url": public, "type": "VIDEO"}
-    upload = container.ask("POST /uploads", event(token, "POST", "/uploads", FILE), 201)
+    upload = container.call("POST /uploads", event(token, "POST", "/uploads", FILE), 201)
     with requests.put(
         upload["uploadUrl"], data=b"hello", headers=upload["headers"], timeout=9
     ) as put:
         put.raise_for_status()
     one, here = "/uploads/{upload_id}", {"upload_id": upload["id"]}
     preflight = event(token, "OPTIONS", f"{one}/complete", **here)
-    container.ask("preflight", preflight, 204)
+    container.call("preflight", preflight, 204)
     renew = event(token, "POST", f"{one}/renew", **here)
-    container.ask("POST renew, still fresh", renew, 200)
+    container.call("POST renew, still fresh", renew, 200)
     complete = event(token, "POST", f"{one}/complete", **here)
-    container.ask("POST complete, first", complete, 200)
-    container.ask("POST complete, repeated", complete, 200)
-    container.ask("GET /uploads/{id}", event(token, "GET", one, **here), 200)
-    container.ask("GET /uploads", event(token, "GET", "/uploads"), 200)
-    container.ask("GET /limits", event(token, "GET", "/limits"), 200)
-    container.ask("POST /assets", event(token, "POST", "/assets", url), 201)
-    container.ask("GET /health", event(token, "GET", "/health"), 200)
+    container.call("POST complete, first", complete, 200)
+    container.call("POST complete, repeated", complete, 200)
+    container.call("GET /uploads/{id}", event(token, "GET", one, **here), 200)
+    container.call("GET /uploads", event(token, "GET", "/uploads"), 200)
+    container.call("GET /limits", event(token, "GET", "/limits"), 200)
+    container.call("POST /assets", event(token, "POST", "/assets", url), 201)
+    container.call("GET /health", event(token, "GET", "/health"), 200)
 
 
 def measure(upstream: RunningUpstream, rounds: int) -> None:
-    """Ask in rounds, and print the table."""
+    """Run the rounds, and print the table."""
     upstream.behave(presignsPerMinute=1_000_000)
     clock = SkippingClock()
     bootstrap.use(
@@ -149,7 +149,7 @@ def measure(upstream: RunningUpstream, rounds: int) -> None:
     for _ in range(rounds):
         one_round(container, public)
         clock.ahead += PAUSE
-    heads = ("without sync.", "and DynamoDB", "CPU")
+    heads = ("without Sync", "and DynamoDB", "CPU")
     print(f"\nms, of {rounds:<19}" + "".join(f"{head:>16}" for head in heads))
     print(" " * 26 + f"{'p50':>8}{'p99':>8}" * len(heads))
     for name, times in container.times.items():
@@ -158,7 +158,7 @@ def measure(upstream: RunningUpstream, rounds: int) -> None:
 
 
 def main() -> None:
-    """Start DynamoDB's emulator and sync.'s stand-in, measure, and stop them."""
+    """Start the emulator of DynamoDB and the stand-in for Sync, and measure."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,1 +1,1 @@
-"""For operators: never deployed."""
+"""The operator's commands. They are never deployed."""

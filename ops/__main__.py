@@ -1,4 +1,4 @@
-"""`python -m ops`: what an operator does before, after and beside `chalice deploy`."""
+"""`python -m ops`: set up, check and remove a stage, and settle an upload."""
 
 import argparse
 import io
@@ -16,28 +16,28 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import Clock
-from ops import asking, deployment, destroy, doctor, provision, settle
+from ops import deployment, destroy, doctor, provision, secret_input, settle
 from ops import stage as stages
 from ops.account import Account, explain
-from ops.checks.findings import Patient
+from ops.checks.findings import Target
 from ops.stage import Stage
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem, Terminal
 
 _CODES = """exit codes:
-  0  fine
+  0  success
   1  something is wrong
-  2  usage: an argument, the configuration, or what was typed
-  3  AWS or Sync can't be reached or denies access: nothing was found wrong, but not
-     everything was done or checked
+  2  usage: an argument, the configuration or the input is not valid
+  3  AWS or Sync can't be reached or denies access: nothing wrong was found, but the command
+     could not do or check everything
   130  interrupted by Ctrl-C
 """
-_INTERRUPTED = 130  # as shells say it
+_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 Commands: TypeAlias = Any  # argparse gives the class no public name
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a command gets."""
+    """The arguments of a command, and what it works with."""
 
     arguments: argparse.Namespace
     stage: Stage
@@ -48,39 +48,39 @@ class Call:
 
 def _provision(call: Call) -> int:
     given = call.arguments
-    orders = provision.Orders(
+    options = provision.Options(
         is_dry=given.dry_run,
         replaces_secrets=given.replace_secrets,
         leaves_table=given.secrets_only,
     )
-    how = asking.in_pipe if given.secrets_from_stdin else asking.at_terminal
+    how = secret_input.from_pipe if given.secrets_from_stdin else secret_input.from_terminal
     ask = partial(how, call.terminal, may_keep=given.replace_secrets, stdin=call.stdin)
-    steps = provision.run(call.stage, call.account, call.terminal, orders, ask)
-    document = provision.document("provision", call.stage, steps, is_dry=given.dry_run)
-    call.terminal.result(provision.told(steps), document)
+    steps = provision.run(call.stage, call.account, call.terminal, options, ask)
+    document = provision.to_document("provision", call.stage, steps, is_dry=given.dry_run)
+    call.terminal.result(provision.to_lines(steps), document)
     return FINE
 
 
 def _doctor(call: Call) -> int:
     given = call.arguments
-    patient = Patient(call.stage, call.account, call.terminal, url=given.url)
-    found = doctor.run(patient, given.stack, may_presign=not given.no_presign)
-    call.terminal.result(doctor.told(found), doctor.document(patient, found))
+    target = Target(call.stage, call.account, call.terminal, url=given.url)
+    found = doctor.run(target, given.stack, may_presign=not given.no_presign)
+    call.terminal.result(doctor.to_lines(found), doctor.to_document(target, found))
     return doctor.exit_code(found)
 
 
 def _destroy(call: Call) -> int:
     given = call.arguments
-    orders = destroy.Orders(
+    options = destroy.Options(
         is_dry=given.dry_run,
         table=given.table,
         deletes_table=given.delete_table,
         confirmed=given.yes_delete_the_table,
         stack=given.stack,
     )
-    steps = destroy.run(call.stage, call.account, call.terminal, orders, call.stdin)
-    document = provision.document("destroy", call.stage, steps, is_dry=given.dry_run)
-    call.terminal.result(provision.told(steps), document)
+    steps = destroy.run(call.stage, call.account, call.terminal, options, call.stdin)
+    document = provision.to_document("destroy", call.stage, steps, is_dry=given.dry_run)
+    call.terminal.result(provision.to_lines(steps), document)
     return FINE
 
 
@@ -88,7 +88,7 @@ def _settle(call: Call) -> int:
     given = call.arguments
     environment = call.stage.environment
     if given.stack:
-        environment = deployment.stack(call.stage, call.account, given.stack).environment
+        environment = deployment.from_stack(call.stage, call.account, given.stack).environment
     one = settle.settler(environment, call.account, call.terminal, Clock())
     upload = one.read(given.upload_id)
     outcome, found = None, []
@@ -99,19 +99,19 @@ def _settle(call: Call) -> int:
         one.fail(upload)
         outcome = "failed"
     else:
-        call.terminal.progress("Looking through sync.'s assets ...")
+        call.terminal.progress("Searching Sync's assets ...")
         found = one.candidates(upload)
     call.terminal.result(
-        settle.told(upload, found, outcome), settle.document(upload, found, outcome)
+        settle.to_lines(upload, found, outcome), settle.to_document(upload, found, outcome)
     )
     return FINE
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the command line; `docs/deploy.md` says when to use what."""
+    """Return the parser of the command line, which docs/deploy.md describes."""
     made = argparse.ArgumentParser(
         prog="python -m ops",
-        description="Sets a stage up, checks it, and removes it.",
+        description="Set up, check and remove a stage, and settle an upload.",
         epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -126,21 +126,25 @@ def _add_provision(commands: Commands) -> None:
         commands,
         "provision",
         "create or update a stage's table and secrets",
-        "Stores the secrets in SSM, and creates or updates the table, by a CloudFormation stack of"
-        " its own. The command is idempotent: it fixes what it can and reports the rest. Repeat it"
-        " after it was interrupted.",
+        "Stores the secrets in SSM, and creates or updates the table with a separate CloudFormation"
+        " stack. The command is idempotent: it fixes what it can and reports the rest. Repeat it"
+        " after an interruption.",
     )
-    one.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
     one.add_argument(
-        "--replace-secrets", action="store_true", help="ask for stored secrets again, to rotate"
+        "--dry-run", action="store_true", help="report what would change; change nothing"
+    )
+    one.add_argument(
+        "--replace-secrets",
+        action="store_true",
+        help="ask for stored secrets again, to rotate them",
     )
     one.add_argument(
         "--secrets-from-stdin",
         action="store_true",
-        help="read them from a pipe, as SYNC_API_KEY=... and JWT_SECRET=..., each on a line",
+        help="read SYNC_API_KEY=... and JWT_SECRET=... from a pipe, one on each line",
     )
     one.add_argument(
-        "--secrets-only", action="store_true", help="store the secrets, and leave the table alone"
+        "--secrets-only", action="store_true", help="store the secrets; do not change the table"
     )
 
 
@@ -148,18 +152,19 @@ def _add_doctor(commands: Commands) -> None:
     one = _command(
         commands,
         "doctor",
-        "check everything, and say what to do about what is wrong",
-        "Checks settings, account, clocks, table, secrets, roles, functions, API, sync. and its"
-        " storage. Changes nothing but the line for presigns, of which it makes one.",
+        "check a stage, and advise how to fix it",
+        "Checks the settings, account, clocks, table, secrets, roles, functions and API, Sync and"
+        " its storage. It makes one presign, which counts against the rate limit, and changes"
+        " nothing else.",
     )
-    one.add_argument("--stack", metavar="NAME", help="it was deployed as this CloudFormation stack")
     one.add_argument(
-        "--url", type=_address, help="where the API is, if not where AWS says: your own domain"
+        "--stack", metavar="NAME", help="the CloudFormation stack, if it was deployed as one"
     )
-    one.add_argument("--no-presign", action="store_true", help="leave storage unchecked")
+    one.add_argument("--url", type=_url, help="the API's URL, if it has your own domain")
+    one.add_argument("--no-presign", action="store_true", help="do not check storage")
 
 
-def _address(given: str) -> str:
+def _url(given: str) -> str:
     if not given.startswith(("https://", "http://")):
         raise argparse.ArgumentTypeError(f"{given!r} does not begin with https://")
     return given.rstrip("/")
@@ -169,30 +174,44 @@ def _add_destroy(commands: Commands) -> None:
     one = _command(
         commands,
         "destroy",
-        "remove a stage's secrets, and its table if told twice",
-        "Run `chalice delete` first. The table, which alone knows which asset is whose, stays"
-        " unless told twice: by --delete-table and its name, typed, or by --yes-delete-the-table.",
+        "remove a stage's secrets, and its table if you confirm it",
+        "Run `chalice delete` first. Only the table records who owns which asset. It is deleted"
+        " only if you confirm it: with --delete-table, which asks for its name, or with"
+        " --yes-delete-the-table.",
     )
-    one.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
-    one.add_argument("--delete-table", action="store_true", help="the table too; asks for its name")
-    one.add_argument("--yes-delete-the-table", metavar="NAME", help="the table too, without asking")
-    one.add_argument("--table", metavar="NAME", help="the table, if not UPLOADS_TABLE")
-    one.add_argument("--stack", metavar="NAME", help="the CloudFormation stack that must be gone")
+    one.add_argument(
+        "--dry-run", action="store_true", help="report what would change; change nothing"
+    )
+    one.add_argument(
+        "--delete-table", action="store_true", help="also delete the table, after asking"
+    )
+    one.add_argument(
+        "--yes-delete-the-table", metavar="NAME", help="also delete this table, without asking"
+    )
+    one.add_argument("--table", metavar="NAME", help="the table, if it is not UPLOADS_TABLE")
+    one.add_argument(
+        "--stack", metavar="NAME", help="a CloudFormation stack that must be deleted already"
+    )
 
 
 def _add_settle(commands: Commands) -> None:
     one = _command(
         commands,
         "settle",
-        "decide about an upload whose outcome is unknown",
-        "Shows what is known of an upload that is `outcome_undecided` (docs/architecture.md), and"
-        " which assets at sync. may be its own. Then decides, by the broker's own writes.",
+        "settle an upload whose outcome is unknown",
+        "Shows an upload that the log reports as `outcome_undecided` (docs/architecture.md), and"
+        " the assets at Sync that may belong to it. With --asset or --failed it settles the upload,"
+        " with the same writes as the broker.",
     )
     one.add_argument("upload_id", metavar="UPLOAD_ID")
     ends = one.add_mutually_exclusive_group()
-    ends.add_argument("--asset", metavar="ID", help="this asset at sync. is the upload's")
-    ends.add_argument("--failed", action="store_true", help="there is none; the upload has failed")
-    one.add_argument("--stack", metavar="NAME", help="it was deployed as this CloudFormation stack")
+    ends.add_argument("--asset", metavar="ID", help="this asset at Sync belongs to the upload")
+    ends.add_argument(
+        "--failed", action="store_true", help="the upload has no asset, so it has failed"
+    )
+    one.add_argument(
+        "--stack", metavar="NAME", help="the CloudFormation stack, if it was deployed as one"
+    )
 
 
 def _command(commands: Commands, name: str, words: str, more: str) -> argparse.ArgumentParser:
@@ -203,10 +222,10 @@ def _command(commands: Commands, name: str, words: str, more: str) -> argparse.A
         epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    one.add_argument("--stage", required=True, help="the stage of .chalice/config.json")
+    one.add_argument("--stage", required=True, help="a stage in .chalice/config.json")
     one.add_argument("--project-dir", default=".", type=Path, help="the project's folder")
-    one.add_argument("--profile", help="a profile of AWS's own configuration")
-    one.add_argument("--json", action="store_true", help="JSON on standard output, nothing else")
+    one.add_argument("--profile", help="a profile in your AWS configuration")
+    one.add_argument("--json", action="store_true", help="write only JSON to standard output")
     return one
 
 
@@ -228,7 +247,7 @@ def main(
     """Run a command, and return its exit code."""
     given = parser().parse_args(arguments)
     terminal = Terminal(out, err, as_json=given.json)
-    log.configure("CRITICAL")  # the broker's own lines are for CloudWatch
+    log.configure("CRITICAL")  # the broker's log lines are meant for CloudWatch
     try:
         stage = stages.read(given.project_dir, given.stage)
         call = Call(given, stage, account(given.profile), terminal, stdin)
@@ -242,22 +261,25 @@ def main(
         code = UNREACHABLE if error.retryable else WRONG
         found = Problem(f"{error.title}: {error.detail or error.code}", advice, code)
     except (KeyboardInterrupt, EOFError):
-        terminal.progress("")  # behind a question
-        found = Problem("Interrupted.", "Run it again: it goes on where it is.", _INTERRUPTED)
-    except BrokenPipeError:  # whoever read the result has gone, so nobody can be told more
+        terminal.progress("")  # end the line of an open question
+        found = Problem("Interrupted.", "Run it again: it resumes where it stopped.", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of the result has gone, so nobody would read a message
         return WRONG
-    except Exception as error:  # noqa: BLE001 - Python would show its text, which may hold a secret
+    except Exception as error:  # noqa: BLE001 - Python would print its text, unmasked
         terminal.progress(traceback.format_exc())
-        found = Problem(f"A defect: {type(error).__name__}.", "Please report the lines above.")
+        found = Problem(
+            f"Internal error: {type(error).__name__}.", "Please report the lines above."
+        )
     terminal.failed(given.command, found)
     return found.code
 
 
 if __name__ == "__main__":
-    # A shell may have closed standard input; a result that nobody reads is dropped at the end too.
-    ended = main(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin or io.StringIO())
+    # Standard input is None if the shell has closed it.
+    exit_code = main(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin or io.StringIO())
     try:
         sys.stdout.flush()
     except BrokenPipeError:
+        # Python flushes again at its end, and would report the same error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(ended)
+    sys.exit(exit_code)

@@ -1,4 +1,4 @@
-"""AWS as the operator's shell is set up for it, and what its refusals mean."""
+"""Clients of the operator's AWS account, and explanations of AWS's errors."""
 
 from functools import cache
 from typing import Any
@@ -20,26 +20,27 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from ops.terminal import UNREACHABLE, USAGE, WRONG, Problem
 
-_SIGN_IN = "Sign in: `aws configure`, `aws sso login`, or AWS_PROFILE."
-_WHO = {
+_SIGN_IN = "Sign in with `aws configure` or `aws sso login`, or set AWS_PROFILE."
+_BAD_SIGNATURE = "AWS rejects the signature: the secret key or this machine's clock is wrong."
+_CREDENTIAL_ERRORS = {
     "ExpiredToken": "The credentials have expired.",
     "ExpiredTokenException": "The credentials have expired.",
     "InvalidClientTokenId": "AWS does not know these credentials.",
-    "InvalidSignatureException": "AWS does not take the signature: a wrong secret key, or clock.",
-    "SignatureDoesNotMatch": "AWS does not take the signature: a wrong secret key, or clock.",
+    "InvalidSignatureException": _BAD_SIGNATURE,
+    "SignatureDoesNotMatch": _BAD_SIGNATURE,
     "UnrecognizedClientException": "AWS does not know these credentials.",
 }
 _SERVER_ERROR = 500
 _BUSY = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"}
-_BUSY |= {"ContinuousBackupsUnavailableException"}  # of a table that was restored just now
-REGION_ADVICE = "Set AWS_DEFAULT_REGION, which Chalice reads too, such as us-east-1."
+_BUSY |= {"ContinuousBackupsUnavailableException"}  # a table that was restored a moment ago
+REGION_ADVICE = "Set AWS_DEFAULT_REGION, for example to us-east-1. Chalice reads it too."
 
 
 class Account:
-    """Clients of one account in one region, chosen as Chalice chooses them.
+    """Clients of one account in one region, which are chosen in the same way as Chalice's.
 
     Args:
-        profile: A profile of AWS's own configuration; None for what the shell is set to.
+        profile: A profile in the AWS configuration; None for the shell's settings.
 
     Raises:
         Problem: There is no such profile.
@@ -53,12 +54,12 @@ class Account:
 
     @property
     def region(self) -> str:
-        """The region, or nothing where none is set."""
+        """The region, or an empty string if no region is set."""
         return self._session.region_name or ""
 
-    @cache  # noqa: B019 - one account for each run
+    @cache  # noqa: B019 - a run has one account
     def client(self, service: str) -> Any:
-        """Make a client of a service.
+        """Return a client of a service.
 
         Raises:
             Problem: No region is set.
@@ -75,7 +76,7 @@ class Account:
 
 
 def explain(error: ClientError | BotoCoreError) -> Problem:
-    """Say what a failed call means for the operator."""
+    """Return a failed call as a problem that an operator understands."""
     if isinstance(error, ClientError):
         return _refusal(error)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
@@ -84,29 +85,29 @@ def explain(error: ClientError | BotoCoreError) -> Problem:
         return Problem(f"The credentials can't be read: {error}", _SIGN_IN, UNREACHABLE)
     if isinstance(error, NoRegionError):
         return Problem("No region is set.", REGION_ADVICE, USAGE)
-    if isinstance(error, HTTPClientError | NoConnectionError):  # what never got an answer
-        return Problem(f"AWS can't be reached: {error}", "Look at the network.", UNREACHABLE)
-    return Problem(f"AWS's own settings or the call are not valid: {error}", _SIGN_IN)
+    if isinstance(error, HTTPClientError | NoConnectionError):  # there was no response
+        return Problem(f"AWS can't be reached: {error}", "Check the network.", UNREACHABLE)
+    return Problem(f"The AWS configuration or the call is not valid: {error}", _SIGN_IN)
 
 
 def _refusal(error: ClientError) -> Problem:
-    said: Any = error.response.get("Error", {})
-    code = said.get("Code", "")
-    if code in _WHO:
-        return Problem(_WHO[code], _SIGN_IN, UNREACHABLE)
+    details: Any = error.response.get("Error", {})
+    code = details.get("Code", "")
+    if code in _CREDENTIAL_ERRORS:
+        return Problem(_CREDENTIAL_ERRORS[code], _SIGN_IN, UNREACHABLE)
     if "AccessDenied" in code or code in {"UnauthorizedOperation", "AuthorizationError"}:
         return Problem(
-            f"AWS does not let you call {error.operation_name}: {said.get('Message', '')}",
-            "docs/deploy.md lists what your identity needs.",
+            f"AWS does not let you call {error.operation_name}: {details.get('Message', '')}",
+            "docs/deploy.md lists the permissions that you need.",
             UNREACHABLE,
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_passing = code in _BUSY or status >= _SERVER_ERROR
-    advice = "Try again in a minute." if is_passing else ""
-    message = f"AWS answered {code} to {error.operation_name}: {said.get('Message', '')}"
-    return Problem(message, advice, UNREACHABLE if is_passing else WRONG)
+    is_temporary = code in _BUSY or status >= _SERVER_ERROR
+    advice = "Try again in a minute." if is_temporary else ""
+    message = f"AWS returned {code} for {error.operation_name}: {details.get('Message', '')}"
+    return Problem(message, advice, UNREACHABLE if is_temporary else WRONG)
 
 
 def code_of(error: ClientError) -> str:
-    """Return AWS's own name of an error."""
+    """Return AWS's code of an error."""
     return error.response["Error"]["Code"]

@@ -1,7 +1,7 @@
-"""What a stage was deployed as: by `chalice deploy`, or as a CloudFormation stack.
+"""A stage's deployment: by `chalice deploy`, by Terraform, or as a CloudFormation stack.
 
-Both come to the same, functions behind an API, under names that differ: here they are told apart
-once, so that no check has to.
+The resources are the same, but their names differ. This module finds the names, so that no check
+has to distinguish the ways to deploy.
 """
 
 import json
@@ -15,7 +15,7 @@ from ops.account import Account, code_of
 from ops.stage import API, SWEEP, Stage
 from ops.terminal import Problem
 
-# The stack's parameters: the setting that each of them is.
+# The setting that each parameter of the stack replaces.
 PARAMETERS = {
     "Table": "UPLOADS_TABLE",
     "AllowedOrigins": "ALLOWED_ORIGINS",
@@ -28,17 +28,17 @@ _LOGS = {API: "APILogs", SWEEP: "SweepLogs"}
 
 @dataclass(frozen=True)
 class Deployment:
-    """What was deployed.
+    """The resources of a deployed stage.
 
     Attributes:
         environment: The settings that the functions must have.
-        functions: Lambda's names by Chalice's.
-        log_groups: Where the functions write, by Chalice's names.
-        url: Where AWS says that the API is, without a slash at the end.
-        region: Where it was deployed to.
+        functions: The names of the functions at AWS, by Chalice's names.
+        log_groups: The functions' log groups, by Chalice's names.
+        url: The API's URL according to AWS, without a slash at the end.
+        region: The region.
         is_stack: Whether it is a CloudFormation stack.
-        again: The command that deploys it anew.
-        status: How the stack's last change ended, in CloudFormation's word; nothing for others.
+        deploy_command: The command that deploys the stage again.
+        status: CloudFormation's status of the stack; empty if it is not a stack.
     """
 
     environment: Mapping[str, str]
@@ -47,12 +47,12 @@ class Deployment:
     url: str
     region: str
     is_stack: bool
-    again: str
+    deploy_command: str
     status: str = ""
 
 
-def plain_resources(stage: Stage) -> dict[str, dict[str, str]]:
-    """Read what `chalice deploy` made, by Chalice's names; nothing where it made nothing."""
+def recorded_resources(stage: Stage) -> dict[str, dict[str, str]]:
+    """Return the resources that `chalice deploy` created, by Chalice's names."""
     try:
         content = json.loads(stage.record.read_text())
     except FileNotFoundError:
@@ -67,35 +67,37 @@ def plain_resources(stage: Stage) -> dict[str, dict[str, str]]:
 
 def _broken(stage: Stage, error: Exception) -> Problem:
     message = f"{stage.record} can't be read as Chalice's record ({type(error).__name__})."
-    return Problem(message, "Put it back from a copy; Chalice knows by it what it deployed.")
+    return Problem(
+        message, "Restore it from a copy: Chalice needs it to update or delete the stage."
+    )
 
 
 def recorded_region(stage: Stage) -> str | None:
-    """Read which region `chalice deploy` went to; None where it was not run in this folder.
+    """Return the region that `chalice deploy` used; None if it was not run in this folder.
 
     Raises:
-        Problem: Its record can't be read.
+        Problem: Chalice's record can't be read.
     """
-    arn = plain_resources(stage).get(API, {}).get("lambda_arn", "")
-    return arn.split(":")[3] if arn.count(":") > 3 else None  # noqa: PLR2004 - where it stands
+    arn = recorded_resources(stage).get(API, {}).get("lambda_arn", "")
+    return arn.split(":")[3] if arn.count(":") > 3 else None  # noqa: PLR2004 - the ARN's region
 
 
-def plain(stage: Stage) -> Deployment:
-    """Read what `chalice deploy` made.
+def from_record(stage: Stage) -> Deployment:
+    """Return what `chalice deploy` deployed from this folder.
 
     Raises:
         Problem: It was not run in this folder, or `chalice delete` was run since.
     """
     command = f"chalice deploy --stage {stage.name}"
-    found = plain_resources(stage)
+    found = recorded_resources(stage)
     try:
         arns = {one: found[one]["lambda_arn"] for one in (API, SWEEP)}
         url = found["rest_api"]["rest_api_url"].rstrip("/")
     except KeyError as error:
         message = f"The stage {stage.name} was not deployed from this folder."
         advice = (
-            f"Run `{command}`. If it was deployed elsewhere, or by Terraform, say --url URL;"
-            " if as a CloudFormation stack, --stack NAME."
+            f"Run `{command}`. If it was deployed from another folder or by Terraform, add"
+            " --url URL. If it was deployed as a CloudFormation stack, add --stack NAME."
         )
         raise Problem(message, advice) from error
     functions = {one: arn.rpartition(":")[2] for one, arn in arns.items()}
@@ -106,12 +108,12 @@ def plain(stage: Stage) -> Deployment:
         url=url,
         region=arns[API].split(":")[3],
         is_stack=False,
-        again=command,
+        deploy_command=command,
     )
 
 
-def elsewhere(stage: Stage, region: str, url: str) -> Deployment:
-    """Assume what `chalice deploy` made from another folder, or Terraform, by Chalice's names."""
+def from_names(stage: Stage, region: str, url: str) -> Deployment:
+    """Return what `chalice deploy`, in another folder, or Terraform deploys by Chalice's names."""
     name = f"{stage.app}-{stage.name}"
     functions = {API: name, SWEEP: f"{name}-{SWEEP}"}
     return Deployment(
@@ -121,22 +123,22 @@ def elsewhere(stage: Stage, region: str, url: str) -> Deployment:
         url=url,
         region=region,
         is_stack=False,
-        again=f"chalice deploy --stage {stage.name}, or Terraform",
+        deploy_command=f"chalice deploy --stage {stage.name}, or Terraform",
     )
 
 
-def stack(stage: Stage, account: Account, name: str) -> Deployment:
-    """Read what a stack made.
+def from_stack(stage: Stage, account: Account, name: str) -> Deployment:
+    """Return what a CloudFormation stack deployed.
 
     Raises:
-        Problem: There is no such stack of the broker.
+        Problem: There is no such stack, or it is not the broker's.
     """
     client = account.client("cloudformation")
     advice = "`aws cloudformation describe-stacks` lists the stacks of this region."
     try:
         description: Any = client.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
-        if code_of(error) == "ValidationError":  # CloudFormation's word for "there is none"
+        if code_of(error) == "ValidationError":  # CloudFormation's code for an unknown name
             raise Problem(f"There is no stack {name} in {account.region}.", advice) from error
         raise
     pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
@@ -155,7 +157,7 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
         log_groups = {one: made[logical] for one, logical in _LOGS.items()}
         url = outputs["EndpointURL"].rstrip("/")
     except KeyError as error:
-        message = f"The stack {name} is not the broker's, or not finished: no {error}."
+        message = f"The stack {name} is not the broker's, or is incomplete: it has no {error}."
         raise Problem(message, advice) from error
     overrides = {setting: given[one] for one, setting in PARAMETERS.items() if one in given}
     return Deployment(
@@ -165,14 +167,14 @@ def stack(stage: Stage, account: Account, name: str) -> Deployment:
         url=url,
         region=account.region,
         is_stack=True,
-        again="your pipeline, or the commands of docs/deploy.md",
+        deploy_command="your pipeline, or the commands of docs/deploy.md",
         status=description["StackStatus"],
     )
 
 
-def is_there(stage: Stage, account: Account) -> bool:
-    """Say whether functions of the stage's name are deployed, from wherever that was done."""
-    if plain_resources(stage):
+def is_deployed(stage: Stage, account: Account) -> bool:
+    """Whether functions with the stage's name exist, whatever deployed them."""
+    if recorded_resources(stage):
         return True
     name = f"{stage.app}-{stage.name}"
     try:
@@ -184,8 +186,8 @@ def is_there(stage: Stage, account: Account) -> bool:
     return True
 
 
-def users(account: Account, names: Collection[str]) -> list[str]:
-    """Name the functions whose settings name a table or parameter, whatever deployed them."""
+def functions_using(account: Account, names: Collection[str]) -> list[str]:
+    """Return the functions whose settings contain one of the names, whatever deployed them."""
     pages = account.client("lambda").get_paginator("list_functions").paginate()
     return [
         one["FunctionName"]
@@ -195,8 +197,8 @@ def users(account: Account, names: Collection[str]) -> list[str]:
     ]
 
 
-def stack_is_there(account: Account, name: str) -> bool:
-    """Say whether a stack has not been deleted yet."""
+def stack_exists(account: Account, name: str) -> bool:
+    """Whether a stack exists."""
     try:
         found = account.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Removes what `provision` made: the secrets, and the table only if that is confirmed twice."""
+"""Remove what `provision` created: the secrets, and the table only with a confirmation."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TextIO
 
 from ops import parameters, table
 from ops.account import Account
-from ops.deployment import is_there, stack_is_there, users
+from ops.deployment import functions_using, is_deployed, stack_exists
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
@@ -18,15 +18,15 @@ WAIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Orders:
-    """What the operator chose.
+class Options:
+    """The operator's options.
 
     Attributes:
-        is_dry: Whether nothing may be written.
+        is_dry: Whether the command only reports what it would change.
         table: The table, if it is not the stage's own.
-        deletes_table: Whether the table shall go; its name must then be typed.
-        confirmed: The table's name, said at once.
-        stack: The CloudFormation stack that must be gone before.
+        deletes_table: Whether to delete the table after the operator has typed its name.
+        confirmed: The name of the table to delete without asking.
+        stack: A CloudFormation stack that must be deleted already.
     """
 
     is_dry: bool = False
@@ -36,112 +36,111 @@ class Orders:
     stack: str | None = None
 
 
-def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
+def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     stage: Stage,
     account: Account,
     terminal: Terminal,
-    orders: Orders,
+    options: Options,
     stdin: TextIO,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Step]:
-    """Remove the stage's secrets, and its table if that was said twice.
+    """Remove the stage's secrets, and its table if the operator confirms that.
 
     Args:
         stage: The stage.
-        account: Where.
-        terminal: Hears of progress.
-        orders: What the operator chose.
-        stdin: Where the table's name is typed.
+        account: The AWS account.
+        terminal: Shows progress.
+        options: The operator's options.
+        stdin: The operator's input.
         sleep: Waits for a number of seconds.
 
     Raises:
-        Problem: The stage is still deployed, or the second word was another one; nothing was
-            removed then.
+        Problem: The stage is still deployed, or the operator did not confirm the table's name. In
+            both cases nothing was removed.
     """
-    name = orders.table or stage.table
-    _refuse_in_use(stage, account, orders, name)
+    name = options.table or stage.table
+    _refuse_in_use(stage, account, options, name)
     client, ssm = account.client("dynamodb"), account.client("ssm")
     found = table.describe(client, name)
-    wants_table = orders.deletes_table or orders.confirmed is not None
+    wants_table = options.deletes_table or options.confirmed is not None
     if wants_table and found is not None:
-        _confirm(name, found.get("ItemCount", 0), terminal, orders, stdin)
+        _confirm(name, found.get("ItemCount", 0), terminal, options, stdin)
     steps = []
     for one in parameters.of(stage.environment):
         if parameters.read(ssm, one).state is State.MISSING:
-            steps.append(Step(one.name, "kept", "there is none"))
-        elif orders.is_dry:
+            steps.append(Step(one.name, "kept", "there is no such parameter"))
+        elif options.is_dry:
             steps.append(Step(one.name, "planned", f"delete {one.title}"))
         else:
             terminal.progress(f"Deleting {one.name} ...")
             parameters.delete(ssm, one)
             steps.append(Step(one.name, "done", f"{one.title} was deleted"))
     stack = TableStack(account, name, terminal, sleep)
-    if wants_table and not orders.is_dry and stack.delete():
-        # First, since it leaves the table: so a run that was interrupted can be repeated.
+    if wants_table and not options.is_dry and stack.delete():
+        # The stack goes first, since its deletion leaves the table: an interrupted run can be
+        # repeated.
         steps.append(Step(name, "done", f"its stack {stack.name} was deleted"))
     if found is None:
         return [*steps, Step(name, "kept", "there is no such table")]
-    is_going = table.is_being_deleted(found)
-    if is_going and (orders.is_dry or not wants_table):
+    is_deleting = table.is_being_deleted(found)
+    if is_deleting and (options.is_dry or not wants_table):
         return [*steps, Step(name, "kept", "the table is being deleted already")]
     if not wants_table:
-        kept = "the table stays: it alone knows which asset is whose (--delete-table)"
+        kept = "only the table records who owns which asset; delete it with --delete-table"
         return [*steps, Step(name, "kept", kept)]
-    if orders.is_dry:
-        return [
-            *steps,
-            Step(name, "planned", "delete the table with all that is in it, and its stack"),
-        ]
-    _delete(account, name, terminal, sleep, is_ordered=is_going)
+    if options.is_dry:
+        return [*steps, Step(name, "planned", "delete the table, its content and its stack")]
+    _delete(account, name, terminal, sleep, is_deleting=is_deleting)
     return [*steps, Step(name, "done", "the table was deleted")]
 
 
-def _refuse_in_use(stage: Stage, account: Account, orders: Orders, table: str) -> None:
-    """Look whether anything still runs on the table or the secrets.
+def _refuse_in_use(stage: Stage, account: Account, options: Options, table: str) -> None:
+    """Refuse to remove what a deployed function still uses.
 
     Raises:
-        Problem: It does.
+        Problem: A function still uses the table or a secret.
     """
-    if is_there(stage, account):
+    if is_deployed(stage, account):
         raise Problem(
             f"The stage {stage.name} is still deployed.",
-            f"Run `chalice delete --stage {stage.name}` first, which removes functions and API,"
-            " in the folder that it was deployed from.",
+            f"First run `chalice delete --stage {stage.name}`, which removes the functions and the"
+            " API, in the folder that it was deployed from.",
         )
-    if orders.stack is not None and stack_is_there(account, orders.stack):
-        advice = f"Run `aws cloudformation delete-stack --stack-name {orders.stack}` first."
-        raise Problem(f"The stack {orders.stack} is still there.", advice)
-    # A deleted stack is as unknown by its name as one that never was, and nobody has to name one.
-    found = users(account, {table, *(one.name for one in parameters.of(stage.environment))})
+    if options.stack is not None and stack_exists(account, options.stack):
+        advice = f"First run `aws cloudformation delete-stack --stack-name {options.stack}`."
+        raise Problem(f"The stack {options.stack} still exists.", advice)
+    # --stack is optional, and a mistyped name looks like a deleted stack.
+    names = {table, *(one.name for one in parameters.of(stage.environment))}
+    found = functions_using(account, names)
     if found:
         raise Problem(
             f"These functions still use the stage's table or secrets: {', '.join(found)}.",
-            "Remove them first: a stack by `aws cloudformation delete-stack`.",
+            "Remove them first. For a stack, run `aws cloudformation delete-stack`.",
         )
 
 
-def _confirm(name: str, count: int, terminal: Terminal, orders: Orders, stdin: TextIO) -> None:
-    """Hear the second word.
+def _confirm(name: str, count: int, terminal: Terminal, options: Options, stdin: TextIO) -> None:
+    """Let the operator confirm the table's name.
 
     Raises:
-        Problem: It is not the table's name.
+        Problem: The operator gave another name, or can't be asked.
     """
-    word = orders.confirmed
-    if word is None and orders.is_dry:
+    given = options.confirmed
+    if given is None and options.is_dry:
         return
-    if word is None:
+    if given is None:
         if not stdin.isatty():
             raise Problem(
-                "The table's name must be typed at a terminal, and standard input is none.",
-                "Say --yes-delete-the-table NAME instead.",
+                "Standard input is not a terminal, so the command can't ask for the table's name.",
+                "Use --yes-delete-the-table NAME instead.",
                 USAGE,
             )
-        terminal.progress(f"The table {name} holds about {count} items: who uploaded which asset.")
-        terminal.progress("Only AWS's own backup will be left, for 35 days.")
+        terminal.progress(f"The table {name} holds about {count} items: who owns which asset.")
+        terminal.progress("AWS keeps a backup for 35 days. Nothing else will be left.")
         terminal.progress("Type the table's name to delete it:")
-        word = stdin.readline().strip()
-    if word != name:
-        message = f"The table is called {name}, and that is not what was said."
+        given = stdin.readline().strip()
+    if given != name:
+        message = f"The table is called {name}, not {given!r}."
         raise Problem(message, "Nothing was removed.", USAGE)
 
 
@@ -151,10 +150,10 @@ def _delete(
     terminal: Terminal,
     sleep: Callable[[float], None],
     *,
-    is_ordered: bool,
+    is_deleting: bool,
 ) -> None:
     client = account.client("dynamodb")
-    if not is_ordered:
+    if not is_deleting:
         terminal.progress(f"Turning the deletion protection of {name} off ...")
         client.update_table(TableName=name, DeletionProtectionEnabled=False)
         table.wait(client, name)

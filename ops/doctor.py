@@ -1,4 +1,4 @@
-"""Checks everything that a stage needs, and says what to do about each thing that is wrong."""
+"""Check everything that a stage needs, and advise how to fix it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -8,140 +8,142 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ops import deployment
 from ops.account import code_of, explain
 from ops.checks import api, functions, identity, storage, upstream
-from ops.checks.findings import Finding, Patient, State, judged
+from ops.checks.findings import Finding, State, Target, make_finding
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem
 
-Check = Callable[[Patient], Iterator[Finding]]
-_BROKEN = (OSError, ValueError, LookupError, AttributeError, TypeError)
-_LOOK = "Look at what it names: a file of .chalice is missing or broken, or something at AWS."
+CheckFunction = Callable[[Target], Iterator[Finding]]
+_MALFORMED = (OSError, ValueError, LookupError, AttributeError, TypeError)
+_CHECK_NAMED = "Check what the message names: a file in .chalice or a resource at AWS."
 
 
 @dataclass(frozen=True)
-class Round:
+class Check:
     """One check.
 
     Attributes:
-        name: What its findings are called.
-        run: What it does.
-        needs_aws: Whether it makes no sense without credentials.
-        needs_deployment: Whether it makes no sense before the stage is deployed.
+        name: The name of its findings.
+        run: Makes the check.
+        needs_aws: Whether it needs credentials.
+        needs_deployment: Whether it needs a deployed stage.
     """
 
     name: str
-    run: Check
+    run: CheckFunction
     needs_aws: bool = True
     needs_deployment: bool = False
 
 
-ROUNDS = (
-    Round("settings", identity.settings, needs_aws=False),
-    Round("table", storage.table),
-    Round("parameters", storage.secrets),
-    Round("functions", functions.configuration, needs_deployment=True),
-    Round("schedule", functions.schedule, needs_deployment=True),
-    Round("policy", functions.policy, needs_deployment=True),
-    Round("api", api.answers, needs_aws=False),
-    Round("sync.", upstream.key),
-    Round("storage", upstream.storage),
+CHECKS = (
+    Check("settings", identity.settings, needs_aws=False),
+    Check("table", storage.table),
+    Check("parameters", storage.secrets),
+    Check("functions", functions.configuration, needs_deployment=True),
+    Check("schedule", functions.schedule, needs_deployment=True),
+    Check("policy", functions.policy, needs_deployment=True),
+    Check("api", api.responses, needs_aws=False),
+    Check("Sync", upstream.key),
+    Check("storage", upstream.storage),
 )
 
 
-def run(patient: Patient, stack: str | None, *, may_presign: bool) -> list[Finding]:
-    """Run all checks.
+def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding]:
+    """Run all checks, and return their findings.
 
     Args:
-        patient: The stage; what it was deployed as is filled in here.
+        target: The stage. This function sets its deployment.
         stack: The CloudFormation stack; None for `chalice deploy`.
-        may_presign: Whether the one presign may be made.
+        may_presign: Whether a check may make a presign.
     """
-    found = _one(patient, "deployment", lambda one: _deployment(one, stack))
-    account = _one(patient, "account", identity.account)
+    found = _findings(target, "deployment", lambda one: _deployment(one, stack))
+    account = _findings(target, "account", identity.account)
     has_aws = any(one.subject == "credentials" and one.state is State.OK for one in account)
     reason = "AWS does not know you"
     if any(one.subject == "region" and one.state is State.WRONG for one in account):
-        # Elsewhere everything is missing, and advice to make it would lead to a second stage.
+        # In another region everything is missing, and advice to create it would be harmful.
         has_aws, reason = False, "the region is wrong"
     found = account + found
-    for one in ROUNDS:
+    for one in CHECKS:
         if one.run is upstream.storage and not may_presign:
             found.append(Finding("storage", "preflight", State.SKIPPED, "by --no-presign"))
         elif one.needs_aws and not has_aws:
-            found.append(_later(one, reason, "Put the account right first."))
-        elif one.needs_deployment and patient.deployment is None:
-            found.append(_later(one, "it is not deployed", "Deploy the stage first."))
-        elif one.run is api.answers and patient.api is None:
-            found.append(_later(one, "nobody knows where it is", "Deploy first, or say --url."))
+            found.append(_not_checked(one, reason, "Fix the account first."))
+        elif one.needs_deployment and target.deployment is None:
+            found.append(_not_checked(one, "it is not deployed", "Deploy the stage first."))
+        elif one.run is api.responses and target.api_url is None:
+            found.append(_not_checked(one, "its URL is unknown", "Deploy first, or add --url."))
         else:
-            found += _one(patient, one.name, one.run)
+            found += _findings(target, one.name, one.run)
     return found
 
 
-def _later(one: Round, reason: str, advice: str) -> Finding:
+def _not_checked(one: Check, reason: str, advice: str) -> Finding:
     return Finding(one.name, "all", State.UNKNOWN, f"not checked: {reason}", advice)
 
 
-def _deployment(patient: Patient, stack: str | None) -> Iterator[Finding]:
-    stage, account, kind = patient.stage, patient.account, "chalice deploy"
+def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
+    stage, account, kind = target.stage, target.account, "chalice deploy"
     if stack is not None:
         kind = f"the stack {stack}"
-        patient.deployment = deployment.stack(stage, account, stack)
-    elif patient.url is not None and not stage.record.exists():
-        kind = "from elsewhere"
-        patient.deployment = deployment.elsewhere(stage, account.region, patient.url)
+        target.deployment = deployment.from_stack(stage, account, stack)
+    elif target.url is not None and not stage.record.exists():
+        kind = "from another folder"
+        target.deployment = deployment.from_names(stage, account.region, target.url)
     else:
-        patient.deployment = deployment.plain(stage)
-    yield Finding("deployment", kind, State.OK, patient.deployment.url)
+        target.deployment = deployment.from_record(stage)
+    yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
-        yield judge_status(patient.deployment.status, stack)
+        yield status_finding(target.deployment.status, stack)
 
 
-def judge_status(status: str, stack: str) -> Finding:
-    """Judge how a stack's last change ended, in CloudFormation's word."""
+def status_finding(status: str, stack: str) -> Finding:
+    """Return a finding about CloudFormation's status of a stack."""
     if status.endswith("_IN_PROGRESS"):
-        advice = "Wait until it has ended, and look again."
+        advice = "Wait until the change has ended, and run the doctor again."
         return Finding("deployment", "status", State.UNKNOWN, status, advice)
-    return judged(
+    return make_finding(
         "deployment",
         "status",
         is_right=status.endswith("_COMPLETE"),
         detail=status,
-        advice=f"`aws cloudformation describe-stack-events --stack-name {stack}` says why.",
+        advice=f"Run `aws cloudformation describe-stack-events --stack-name {stack}` to see why.",
     )
 
 
-def _one(patient: Patient, name: str, check: Check) -> list[Finding]:
-    """Run a check; what stops it is a finding too."""
-    patient.terminal.progress(f"Checking: {name} ...")
+def _findings(target: Target, name: str, check: CheckFunction) -> list[Finding]:
+    """Run a check, and return its findings; an error of the check is a finding too."""
+    target.terminal.progress(f"Checking: {name} ...")
     found: list[Finding] = []
     try:
-        found.extend(check(patient))
+        found.extend(check(target))
     except (ClientError, BotoCoreError) as error:
         problem = explain(error)
         if isinstance(error, ClientError) and code_of(error) == "ResourceNotFoundException":
-            problem = Problem(problem.message, f"Deploy again: {patient.deploy}.", problem.code)
+            problem = Problem(
+                problem.message, f"Deploy again: {target.deploy_command}.", problem.code
+            )
         found.append(_stopped(name, problem))
     except Problem as problem:
         found.append(_stopped(name, problem))
-    except _BROKEN as error:  # a file or an answer of another form than it must have
+    except _MALFORMED as error:  # a file or a response has an unexpected form
         found.append(_stopped(name, Problem(f"{type(error).__name__}: {error}")))
     return found
 
 
 def _stopped(name: str, problem: Problem) -> Finding:
     state = State.UNKNOWN if problem.code == UNREACHABLE else State.WRONG
-    return Finding(name, "check", state, problem.message, problem.advice or _LOOK)
+    return Finding(name, "check", state, problem.message, problem.advice or _CHECK_NAMED)
 
 
 def exit_code(found: Sequence[Finding]) -> int:
-    """Say how the command ends: what is wrong outweighs what is not known."""
+    """Return the exit code: a wrong finding takes precedence over an unknown one."""
     states = {one.state for one in found}
     if State.WRONG in states:
         return WRONG
     return UNREACHABLE if State.UNKNOWN in states else FINE
 
 
-def told(found: Sequence[Finding]) -> list[str]:
-    """Write the findings in words, each part under its name."""
+def to_lines(found: Sequence[Finding]) -> list[str]:
+    """Return the findings as lines of text, under the names of the checks."""
     lines: list[str] = []
     part = ""
     for one in found:
@@ -158,11 +160,11 @@ def told(found: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def document(patient: Patient, found: Sequence[Finding]) -> dict[str, object]:
-    """Write the findings for machines."""
+def to_document(target: Target, found: Sequence[Finding]) -> dict[str, object]:
+    """Return the findings as a JSON document."""
     return {
         "command": "doctor",
-        "stage": patient.stage.name,
+        "stage": target.stage.name,
         "exitCode": exit_code(found),
         "findings": [asdict(one) for one in found],
     }

@@ -1,4 +1,4 @@
-"""The stage's secrets in SSM. Their names are told to everybody, their values to nobody."""
+"""The stage's secrets in SSM. Commands print their names, and never their values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameter:
-    """An SSM parameter that the broker reads a secret from.
+    """An SSM parameter that holds a secret of the broker.
 
     Attributes:
-        title: What it holds, in words.
-        variable: The secret's name among the settings; the parameter's is behind `_PARAMETER`.
+        title: A description of the secret.
+        variable: The secret's setting. The setting with `_PARAMETER` added names the parameter.
         name: The parameter's name.
-        check: Returns a value that can be one, or raises ValueError with what would be right.
+        check: Returns a valid value, or raises ValueError with a description of valid values.
     """
 
     title: str
@@ -33,22 +33,22 @@ class Parameter:
 
 
 class State(StrEnum):
-    """How a parameter stands."""
+    """Whether the broker can use a parameter."""
 
-    FINE = "fine"
+    VALID = "valid"
     MISSING = "missing"
     NOT_VALID = "not valid"
-    IN_THE_CLEAR = "not encrypted"
+    NOT_ENCRYPTED = "not encrypted"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A parameter as it is.
+    """The state and the value of a parameter.
 
     Attributes:
-        state: How it stands.
+        state: Whether the broker can use it.
         reason: What is wrong with it.
-        value: What it holds, where that can be used.
+        value: Its value, if it is encrypted.
     """
 
     state: State
@@ -57,23 +57,23 @@ class Found:
 
 
 _KINDS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ("sync.'s API key", "SYNC_API_KEY", settings.api_key),
-    ("the secret that tokens are signed with", "JWT_SECRET", settings.jwt_secret),
+    ("the Sync API key", "SYNC_API_KEY", settings.api_key),
+    ("the secret that signs tokens", "JWT_SECRET", settings.jwt_secret),
 )
 
 
 def of(environment: Mapping[str, str]) -> list[Parameter]:
-    """Name the parameters that a stage reads.
+    """Return the parameters that a stage reads.
 
     Raises:
-        Problem: A secret stands in the configuration itself.
+        Problem: The configuration contains a secret.
     """
     found = []
     for title, variable, check in _KINDS:
         if environment.get(variable):
             raise Problem(
-                f"{variable} stands in .chalice/config.json, where everybody can read it.",
-                f"Set {variable}_PARAMETER to a parameter's name instead, and make a new secret.",
+                f"{variable} is in .chalice/config.json, where others can read it.",
+                f"Make a new secret, and set {variable}_PARAMETER to a parameter's name instead.",
                 USAGE,
             )
         if name := environment.get(f"{variable}_PARAMETER"):
@@ -82,18 +82,19 @@ def of(environment: Mapping[str, str]) -> list[Parameter]:
 
 
 def read(client: "SSMClient", parameter: Parameter) -> Found:
-    """Look at a parameter, as the broker will."""
+    """Return the state and the value of a parameter, by the broker's rules."""
     try:
-        answer = client.get_parameter(Name=parameter.name, WithDecryption=True)["Parameter"]
+        response = client.get_parameter(Name=parameter.name, WithDecryption=True)["Parameter"]
     except ClientError as error:
         if code_of(error) == "ParameterNotFound":
             return Found(State.MISSING, "there is no such parameter")
         raise
-    if answer.get("Type") != "SecureString":
-        return Found(State.IN_THE_CLEAR, f"it is a {answer.get('Type')}, no SecureString")
-    value = answer["Value"].strip()
+    if response.get("Type") != "SecureString":
+        reason = f"it is a {response.get('Type')}, not a SecureString"
+        return Found(State.NOT_ENCRYPTED, reason)
+    value = response["Value"].strip()
     try:
-        return Found(State.FINE, value=parameter.check(value))
+        return Found(State.VALID, value=parameter.check(value))
     except ValueError as error:
         return Found(State.NOT_VALID, f"it must be {error}", value)
 
@@ -102,10 +103,10 @@ def put(client: "SSMClient", parameter: Parameter, value: str, *, replace: bool)
     """Store a secret.
 
     Args:
-        client: SSM.
-        parameter: Where.
-        value: What.
-        replace: Whether another one may be there.
+        client: A client of SSM.
+        parameter: The parameter.
+        value: The secret.
+        replace: Whether to replace an existing parameter.
     """
     client.put_parameter(
         Name=parameter.name,
@@ -117,7 +118,11 @@ def put(client: "SSMClient", parameter: Parameter, value: str, *, replace: bool)
 
 
 def delete(client: "SSMClient", parameter: Parameter) -> bool:
-    """Delete a secret, and say whether there was one."""
+    """Delete a secret.
+
+    Returns:
+        Whether it existed.
+    """
     try:
         client.delete_parameter(Name=parameter.name)
     except ClientError as error:

@@ -1,6 +1,6 @@
-"""Creates or verifies what a stage needs before it is deployed: its secrets, then its table.
+"""Create or update what a stage needs before it is deployed: its secrets, then its table.
 
-Whatever is as it must be is left alone, so that a run which was cut off is simply repeated.
+The command is idempotent: after an interruption, run it again.
 """
 
 import time
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from ops import parameters, table
 from ops.account import Account
-from ops.asking import Answers
 from ops.deployment import recorded_region
 from ops.parameters import Parameter, State
+from ops.secret_input import Secrets
 from ops.stage import Stage
 from ops.table_stack import Need, TableStack
 from ops.terminal import USAGE, Problem, Terminal
@@ -20,17 +20,17 @@ from ops.terminal import USAGE, Problem, Terminal
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Ask = Callable[[list[Parameter]], Answers]
+Ask = Callable[[list[Parameter]], Secrets]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a command did about one thing, or would do.
+    """A step that a command took, or would take.
 
     Attributes:
         subject: The table or parameter.
         outcome: `kept`, `done` or `planned`.
-        detail: What about it.
+        detail: The change, or the reason why nothing changes.
     """
 
     subject: str
@@ -39,13 +39,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Orders:
-    """What the operator chose.
+class Options:
+    """The operator's options.
 
     Attributes:
-        is_dry: Whether nothing may be written.
-        replaces_secrets: Whether stored secrets are asked for again.
-        leaves_table: Whether the table is left alone.
+        is_dry: Whether the command only reports what it would change.
+        replaces_secrets: Whether the command asks for stored secrets again.
+        leaves_table: Whether the command does not change the table.
     """
 
     is_dry: bool = False
@@ -53,11 +53,11 @@ class Orders:
     leaves_table: bool = False
 
 
-def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
+def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     stage: Stage,
     account: Account,
     terminal: Terminal,
-    orders: Orders,
+    options: Options,
     ask: Ask,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Step]:
@@ -65,66 +65,66 @@ def run(  # noqa: PLR0913, PLR0917 - the last two are the world's
 
     Args:
         stage: The stage.
-        account: Where.
-        terminal: Hears of progress.
-        orders: What the operator chose.
-        ask: Asks for secrets.
+        account: The AWS account.
+        terminal: Shows progress.
+        options: The operator's options.
+        ask: Returns the secrets of parameters.
         sleep: Waits for a number of seconds.
 
     Raises:
-        Problem: Something is there that only a person can put right; nothing was written then.
+        Problem: The operator has to fix something first, and nothing was changed; or a step failed.
     """
     name = stage.table
-    terminal.progress(f"Looking at the stage {stage.name} in {account.region or 'no region'} ...")
+    terminal.progress(f"Checking the stage {stage.name} in {account.region or 'no region'} ...")
     if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
         terminal.progress(
-            "ALLOWED_ORIGINS is empty in .chalice/config.json: unless a stack's parameter sets it,"
-            " no browser may call."
+            "ALLOWED_ORIGINS is empty in .chalice/config.json. The broker refuses every browser"
+            " unless a stack's parameter sets it."
         )
-    there = recorded_region(stage)
-    if account.region and there not in {None, account.region}:
+    deployed_to = recorded_region(stage)
+    if account.region and deployed_to not in {None, account.region}:
         raise Problem(
-            f"The stage was deployed to {there}, and your shell is set to {account.region}.",
-            f"Set AWS_DEFAULT_REGION to {there}.",
+            f"The stage was deployed to {deployed_to}, but your shell is set to {account.region}.",
+            f"Set AWS_DEFAULT_REGION to {deployed_to}.",
             USAGE,
         )
-    kept, wanted = _secrets(stage, account, terminal, orders)
-    planned = [] if orders.leaves_table else _plan_table(account, name, terminal)
-    if orders.is_dry:
+    kept, wanted = _secrets(stage, account, terminal, options)
+    planned = [] if options.leaves_table else _plan_table(account, name, terminal)
+    if options.is_dry:
         return [
             *(Step(one.name, "kept", one.title) for one in kept),
             *(Step(one.name, "planned", f"ask for {one.title}, and store it") for one in wanted),
             *planned,
         ]
-    answers = ask(wanted) if wanted else {}
-    # The secrets first: they were typed, and whatever comes later may take long or fail.
+    secrets = ask(wanted) if wanted else {}
+    # The secrets come first, because the table may take long or fail, and nobody types them twice.
     steps = [Step(one.name, "kept", one.title) for one in kept]
-    steps += _store(account, terminal, wanted, answers, replace=orders.replaces_secrets)
-    if not orders.leaves_table:
+    steps += _store(account, terminal, wanted, secrets, replace=options.replaces_secrets)
+    if not options.leaves_table:
         steps += _deploy_table(account, name, terminal, sleep)
     return steps
 
 
 def _secrets(
-    stage: Stage, account: Account, terminal: Terminal, orders: Orders
+    stage: Stage, account: Account, terminal: Terminal, options: Options
 ) -> tuple[list[Parameter], list[Parameter]]:
-    """Say which secrets are there and stay, and which are to be asked for."""
+    """Return the parameters to keep, and those whose secrets are needed."""
     ssm = account.client("ssm")
     kept: list[Parameter] = []
     wanted: list[Parameter] = []
     for one in parameters.of(stage.environment):
         found = parameters.read(ssm, one)
         terminal.hide(found.value or "")
-        if found.state is State.IN_THE_CLEAR:
+        if found.state is State.NOT_ENCRYPTED:
             raise Problem(
-                f"{one.name} lies there in the clear: {found.reason}.",
-                f"Make a new secret, since others may have read it. Delete the parameter"
+                f"{one.name} is not encrypted: {found.reason}.",
+                f"Make a new secret, since others may have read this one. Delete the parameter"
                 f" (`aws ssm delete-parameter --name {one.name}`), and run this again.",
             )
-        is_kept = found.state is State.FINE and not orders.replaces_secrets
+        is_kept = found.state is State.VALID and not options.replaces_secrets
         (kept if is_kept else wanted).append(one)
         if found.state is State.NOT_VALID:
-            terminal.progress(f"{one.name} can't be used: {found.reason}.")
+            terminal.progress(f"{one.name} is not valid: {found.reason}.")
     return kept, wanted
 
 
@@ -132,30 +132,30 @@ def _store(
     account: Account,
     terminal: Terminal,
     wanted: list[Parameter],
-    answers: Answers,
+    secrets: Secrets,
     *,
     replace: bool,
 ) -> list[Step]:
     ssm = account.client("ssm")
     steps = []
     for one in wanted:
-        value = answers.get(one.variable)
+        value = secrets.get(one.variable)
         if value is None:
             steps.append(Step(one.name, "kept", one.title))
             continue
         terminal.hide(value)
         terminal.progress(f"Storing {one.name} ...")
-        is_there = parameters.read(ssm, one).state is not State.MISSING
-        parameters.put(ssm, one, value, replace=is_there)
+        exists = parameters.read(ssm, one).state is not State.MISSING
+        parameters.put(ssm, one, value, replace=exists)
         steps.append(Step(one.name, "done", f"{one.title}, {'replaced' if replace else 'stored'}"))
     return steps
 
 
 def _plan_table(account: Account, name: str, terminal: Terminal) -> list[Step]:
-    """Return what would be done to the table.
+    """Return the steps that the table needs.
 
     Raises:
-        Problem: It has what only a person can change, or is being deleted.
+        Problem: The operator has to change the table, or it is being deleted.
     """
     client = account.client("dynamodb")
     found = table.describe(client, name)
@@ -176,8 +176,8 @@ def _deploy_table(
 ) -> list[Step]:
     """Let CloudFormation deploy the template, and turn on protection that is off.
 
-    CloudFormation compares templates, so it does not see protection that somebody turned off, or
-    that AWS left off in a restored table which the stack has adopted.
+    CloudFormation compares templates. It does not notice that somebody turned protection off, or
+    that AWS left it off in a restored table.
     """
     client, stack = account.client("dynamodb"), TableStack(account, name, terminal, sleep)
     found = table.describe(client, name)
@@ -192,34 +192,36 @@ def _deploy_table(
     if need is not Need.NOTHING:
         terminal.progress(f"Table {name}: {need.value} (stack {stack.name}) ...")
         done += stack.deploy(need)
-    for one in _look(client, name):
+    for one in _compare(client, name):
         if one.can_be_turned_on:
             terminal.progress(f"Table {name}: turn on {one.name} ...")
             table.turn_on(client, name, one.name)
             done.append(f"{one.name} was turned on")
-    table.refuse_unfit(name, _look(client, name))
+    table.refuse_unfit(name, _compare(client, name))
     return [Step(name, "done", one) for one in done] or [Step(name, "kept", Need.NOTHING.value)]
 
 
-def _look(client: "DynamoDBClient", name: str) -> list[table.Property]:
+def _compare(client: "DynamoDBClient", name: str) -> list[table.Property]:
     table.wait(client, name)
     return table.compare(client, name, table.describe(client, name) or {})
 
 
 def _refuse_deletion(name: str, found: dict[str, object] | None) -> None:
-    """Refuse a table that is being deleted: its name is free only when it is gone."""
+    """Refuse a table that is being deleted, since its name is still taken."""
     if found is not None and table.is_being_deleted(found):
-        raise Problem(f"The table {name} is being deleted.", "Run this again in some minutes.")
+        raise Problem(f"The table {name} is being deleted.", "Run this again in a few minutes.")
 
 
-def told(steps: list[Step]) -> list[str]:
-    """Write the steps in words."""
+def to_lines(steps: list[Step]) -> list[str]:
+    """Return the steps as lines of text."""
     width = max((len(one.subject) for one in steps), default=0)
     return [f"{one.outcome:8}{one.subject:{width}}  {one.detail}" for one in steps]
 
 
-def document(command: str, stage: Stage, steps: list[Step], *, is_dry: bool) -> dict[str, object]:
-    """Write the steps for machines."""
+def to_document(
+    command: str, stage: Stage, steps: list[Step], *, is_dry: bool
+) -> dict[str, object]:
+    """Return the steps as a JSON document."""
     return {
         "command": command,
         "stage": stage.name,

@@ -1,7 +1,7 @@
-"""Settles an upload whose registration has an outcome that the broker can't find out.
+"""Settle an upload if the broker can't find out the outcome of its registration.
 
-It uses the broker's own conditional writes: a lease first, so that no attempt of the broker is
-running, and an asset only if no other upload owns it.
+The command uses the broker's own conditional writes: it takes the lease, so that no attempt of the
+broker is running, and records an asset only if no other upload owns it.
 """
 
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ from ops import parameters
 from ops.account import Account
 from ops.terminal import UNREACHABLE, Problem, Terminal
 
-_SCANS = 20  # parts of Sync's list, of up to 2,000 assets each
+_SCANS = 20  # a scan reads up to 2,000 assets of Sync's list
 _SHOWN = ("id", "createdAt", "type", "name", "projectId", "size", "url")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An asset of Sync's that may be the upload's.
+    """An asset that may belong to the upload.
 
     Attributes:
-        why: `same` URL, name and project; `unclear`, since it has no URL, or another name or
-            project; `elsewhere`, with another URL.
+        why: `same` if its URL, name and project match; `unclear` if it has no URL, or another name
+            or project; `elsewhere` if it has another URL.
         asset: The fields of the asset that help to decide.
-        recorded_by: The uploads that own it, or None.
+        recorded_by: The ids of the uploads that own it, or None.
     """
 
     why: str
@@ -49,13 +49,13 @@ class Candidate:
 
 
 class Settler:
-    """Shows an operator what is known of such an upload, and settles it.
+    """Find the candidates of an upload, and settle it.
 
     Args:
         repository: The uploads.
-        table: The table, to read an upload whoever its caller is.
-        sync: Sync's API.
-        clock: The time.
+        table: The table, to read the uploads of every caller.
+        sync: A client of Sync.
+        clock: The clock.
         settle_seconds: The broker's `SETTLE_SECONDS`.
     """
 
@@ -74,18 +74,18 @@ class Settler:
         self._settle_seconds = settle_seconds
 
     def read(self, upload_id: str) -> Upload:
-        """Read an upload, whoever its caller is.
+        """Return an upload of any caller.
 
         Raises:
-            Problem: There is none.
+            Problem: There is no such upload.
         """
         item = self._table.get(f"upload#{upload_id}")
         if item is None:
-            raise Problem(f"There is no upload {upload_id}.", "Is it this stage's?")
+            raise Problem(f"There is no upload {upload_id}.", "Check the id and the stage.")
         return items.to_upload(item)
 
     def candidates(self, upload: Upload) -> list[Candidate]:
-        """Return the assets that may be the upload's, from the whole list."""
+        """Return the assets that may belong to the upload."""
         if upload.attempt is None:
             return []
         since = upload.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
@@ -103,10 +103,10 @@ class Settler:
         return [_candidate(why, one, owners) for why, one in found]
 
     def register(self, upload: Upload, asset_id: str) -> None:
-        """Record an asset as the upload's.
+        """Record that an asset belongs to the upload.
 
         Raises:
-            Problem: It can't be this upload's, or another upload owns it.
+            Problem: It can't belong to this upload, or another upload owns it.
         """
         lease = self._lease(upload)
         try:
@@ -119,8 +119,8 @@ class Settler:
         if done is None:
             self._repository.release(lease, self._clock.now())
             raise Problem(
-                f"The asset {asset_id} is recorded as another upload's.",
-                f"`claim#{asset_id}` in the table names it.",
+                f"The asset {asset_id} belongs to another upload.",
+                f"The item `claim#{asset_id}` in the table names it.",
             )
 
     def fail(self, upload: Upload) -> None:
@@ -138,15 +138,15 @@ class Settler:
             )
         problem = {
             "code": FileRejected.code,
-            "detail": "Nobody could find out what became of it. Upload it again.",
+            "detail": "The outcome of its registration is unknown. Upload it again.",
         }
         lease = self._lease(upload)
         if self._repository.fail(lease, problem, self._clock.now()) is None:
-            raise Problem("The upload was changed in the meantime.", "Look at it again.")
+            raise Problem("The upload has changed in the meantime.", "Run this again.")
 
     def _lease(self, upload: Upload) -> Lease:
         if upload.status is not Status.REGISTERING:
-            raise Problem(f"The upload is {upload.status}: there is nothing to settle.")
+            raise Problem(f"The upload is {upload.status}, so there is nothing to settle.")
         now = self._clock.now()
         attempt = plan_attempt(now, self._settle_seconds)
         lease = self._repository.lease_to_reconcile(upload, attempt, now)
@@ -158,25 +158,26 @@ class Settler:
     def _check(lease: Lease, asset: Asset) -> None:
         upload, created = lease.upload, asset.created_at
         if asset.type != upload.type:
-            raise Problem(f"It is of the type {asset.type}, and the upload of {upload.type}.")
+            raise Problem(f"Its type is {asset.type}, but the upload's is {upload.type}.")
         if asset.size is not None and asset.size > upload.max_bytes:
             raise Problem(
-                f"It has {asset.size} bytes, and its caller may upload {upload.max_bytes}.",
+                f"It has {asset.size} bytes, but the caller may upload only {upload.max_bytes}.",
                 "Delete it at Sync, and settle the upload with --failed.",
             )
         since = lease.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
         if created is not None and created < since:
-            made_at = asset.fields["createdAt"]
-            raise Problem(f"It was made at {made_at}, before the registration was sent.")
+            created_at = asset.fields["createdAt"]
+            raise Problem(f"It was created at {created_at}, before the registration was sent.")
 
 
 def _explained(error: Exception, asset_id: str) -> Problem:
     if isinstance(error, Problem):
-        return Problem(f"The asset {asset_id} can't be it. {error.message}", error.advice)
+        message = f"The asset {asset_id} can't belong to this upload. {error.message}"
+        return Problem(message, error.advice)
     if isinstance(error, sync_errors.UpstreamRefused):
-        return Problem(f"Sync knows no asset {asset_id} of this key.", "Check the id.")
+        return Problem(f"Sync has no asset {asset_id} for this key.", "Check the id.")
     detail = getattr(error, "detail", "")
-    return Problem(f"Sync can't be asked: {detail}", "Try again in a minute.", UNREACHABLE)
+    return Problem(f"Sync can't be reached: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
 def _candidate(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Candidate:
@@ -188,7 +189,7 @@ def _candidate(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Can
 def settler(
     environment: Mapping[str, str], account: Account, terminal: Terminal, clock: Clock
 ) -> Settler:
-    """Make a settler of a stage.
+    """Return a settler for a stage.
 
     Raises:
         Problem: The key can't be read, or the settings are wrong.
@@ -196,21 +197,22 @@ def settler(
     wanted = {one.variable: one for one in parameters.of(environment)}
     parameter = wanted.get("SYNC_API_KEY")
     found = parameters.read(account.client("ssm"), parameter) if parameter else None
-    if found is None or found.state is not parameters.State.FINE:
-        raise Problem("There is no key to ask sync. with.", "`python -m ops doctor` says why.")
+    if found is None or found.state is not parameters.State.VALID:
+        advice = "Run `python -m ops doctor` to see why."
+        raise Problem("The stage has no valid Sync API key.", advice)
     terminal.hide(found.value or "")
     try:
         chosen = settings.load(environment)
     except errors.Misconfigured as error:
-        raise Problem(error.detail, "Put .chalice/config.json right.") from error
+        raise Problem(error.detail, "Fix .chalice/config.json.") from error
     client: Any = account.client("dynamodb")
     table = Table(client, chosen.uploads_table, clock)
     upstream = SyncClient(chosen.sync_base_url, secrets.fixed(found.value or "", clock), clock)
     return Settler(UploadRepository(table), table, upstream, clock, chosen.settle_seconds)
 
 
-def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:
-    """Write in words what is known."""
+def to_lines(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:
+    """Return the upload and its candidates, or the outcome, as lines of text."""
     lines = [f"upload {upload.id}: {outcome or upload.status}"]
     if outcome is not None:
         return lines
@@ -221,23 +223,23 @@ def told(upload: Upload, found: list[Candidate], outcome: str | None) -> list[st
         "project": upload.project_id,
         "file": upload.file_name,
         "size": upload.size,
-        "begun": _time(upload.created_at),
+        "created": _time(upload.created_at),
         "first registration": _time(upload.attempt.first_post_at) if upload.attempt else None,
         "URLs": ", ".join(upload.urls),
     }
     lines += [f"  {name:19}{value}" for name, value in about.items() if value is not None]
-    lines.append(f"  {len(found)} assets at Sync may be its own:")
+    lines.append(f"  {len(found)} assets at Sync may belong to it:")
     for one in found:
-        owner = f", of the upload {one.recorded_by}" if one.recorded_by else ", nobody's"
-        members = ", ".join(f"{name} {one.asset[name]}" for name in _SHOWN[1:])
-        lines.append(f"    {one.asset['id']} ({one.why}{owner}): {members}")
+        owner = f", owned by upload {one.recorded_by}" if one.recorded_by else ", not owned"
+        fields = ", ".join(f"{name} {one.asset[name]}" for name in _SHOWN[1:])
+        lines.append(f"    {one.asset['id']} ({one.why}{owner}): {fields}")
     if upload.status is Status.REGISTERING:
         lines.append("Settle it with --asset ID, or with --failed.")
     return lines
 
 
-def document(upload: Upload, found: list[Candidate], outcome: str | None) -> dict[str, object]:
-    """Write the same for machines."""
+def to_document(upload: Upload, found: list[Candidate], outcome: str | None) -> dict[str, object]:
+    """Return the upload and its candidates, or the outcome, as a JSON document."""
     return {
         "command": "settle",
         "uploadId": upload.id,

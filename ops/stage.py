@@ -1,4 +1,4 @@
-"""A stage as `.chalice/config.json` describes it, read by Chalice's own rules."""
+"""A stage in `.chalice/config.json`, read by Chalice's own rules."""
 
 import json
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from chalicelib.core import settings
 from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
-API, SWEEP = "api_handler", "sweep"  # the functions, as Chalice calls them
+API, SWEEP = "api_handler", "sweep"  # Chalice's names of the functions
 
 
 @dataclass(frozen=True)
 class Function:
-    """What a Lambda function must be like.
+    """The configuration of a Lambda function.
 
     Attributes:
-        memory: MB.
-        seconds: Its time-out.
+        memory: In MB.
+        seconds: The time-out.
         architecture: `arm64` or `x86_64`.
-        is_traced: Whether X-Ray follows it.
+        is_traced: Whether X-Ray traces it.
     """
 
     memory: int
@@ -40,10 +40,10 @@ class Stage:
     Attributes:
         name: Its name.
         folder: The project's folder.
-        app: The app's name, with which Chalice begins the functions' names.
+        app: The app's name, which is the prefix of the functions' names.
         environment: The broker's settings.
-        functions: By Chalice's names.
-        policy_file: The policy of its roles; None where Chalice or somebody else makes it.
+        functions: The functions, by Chalice's names.
+        policy_file: The policy of its roles; None if the project does not manage them.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Stage:
         """The name of its table.
 
         Raises:
-            Problem: It has none.
+            Problem: The configuration names no table.
         """
         name = self.environment.get("UPLOADS_TABLE", "").strip()
         if not name:
@@ -68,15 +68,15 @@ class Stage:
 
     @property
     def record(self) -> Path:
-        """Where `chalice deploy` writes down what it made."""
+        """The file in which `chalice deploy` records what it deployed."""
         return self.folder / ".chalice" / "deployed" / f"{self.name}.json"
 
 
 def read(folder: Path, name: str) -> Stage:
-    """Read a stage.
+    """Return a stage of a project.
 
     Raises:
-        Problem: There is no such file, or it has no such stage.
+        Problem: The configuration can't be read, or has no such stage.
     """
     file = folder / ".chalice" / "config.json"
     try:
@@ -84,21 +84,22 @@ def read(folder: Path, name: str) -> Stage:
         stages = content["stages"]
         names = sorted(stages)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        where = f"{file} can't be read as Chalice's configuration ({type(error).__name__})."
-        raise Problem(where, "Run this in the project's folder, or name it.", USAGE) from error
+        message = f"{file} can't be read as Chalice's configuration ({type(error).__name__})."
+        advice = "Run this in the project's folder, or use --project-dir."
+        raise Problem(message, advice, USAGE) from error
     if name not in names:
         message = f"There is no stage {name!r} in .chalice/config.json."
-        raise Problem(message, f"There are: {', '.join(names)}.", USAGE)
+        raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
     config: Any = Config(chalice_stage=name, config_from_disk=content)
     policy = config.iam_policy_file or f"policy-{name}.json"
-    is_ours = config.manage_iam_role and not config.autogen_policy
+    has_policy = config.manage_iam_role and not config.autogen_policy
     return Stage(
         name=name,
         folder=folder,
         app=config.app_name,
         environment=config.scope(name, API).environment_variables,
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
-        policy_file=folder / ".chalice" / policy if is_ours else None,
+        policy_file=folder / ".chalice" / policy if has_policy else None,
     )
 
 
@@ -112,7 +113,7 @@ def _function(config: Any) -> Function:
 
 
 def problems(environment: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with the settings, as the broker itself would in Lambda."""
+    """Return what the broker in Lambda would report about the settings."""
     try:
         settings.load({**environment, "AWS_LAMBDA_FUNCTION_NAME": "broker"})
     except Misconfigured as error:

@@ -1,4 +1,4 @@
-"""The one DynamoDB table: as `table.yaml` defines it, and as it is found.
+"""The DynamoDB table: its definition in `table.yaml`, and comparison with an existing table.
 
 The sandbox and the tests create the emulator's table from the template that `provision` deploys.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import CreateTableInputTypeDef
 
 TEMPLATE = Path(__file__).with_name("table.yaml")
-RESOURCE = "Uploads"  # its name in the template
+RESOURCE = "Uploads"  # the table's logical name in the template
 _SHAPE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 ENCRYPTION, PROTECTION = "encryption with the account's key", "deletion protection"
 EXPIRY, RECOVERY = "time to live", "point-in-time recovery"
@@ -31,12 +31,12 @@ _ON = {"ENABLED", "ENABLING", "UPDATING"}
 
 @cache
 def _template() -> Any:
-    """Return the table's properties, as CloudFormation names them."""
+    """Return the table's properties, with CloudFormation's names."""
     return yaml.safe_load(TEMPLATE.read_text())["Resources"][RESOURCE]["Properties"]
 
 
 def definition(name: str) -> "CreateTableInputTypeDef":
-    """Return the table's key, indexes and billing, as `create_table` takes them."""
+    """Return the table's key, indexes and billing as arguments of `create_table`."""
     properties: Any = {one: deepcopy(_template()[one]) for one in _SHAPE}
     properties["TableName"] = name
     return cast("CreateTableInputTypeDef", properties)
@@ -46,7 +46,7 @@ def create(client: "DynamoDBClient", name: str) -> bool:
     """Create the emulator's table and wait until it can be used.
 
     Returns:
-        Whether it was created now; False if it was there already.
+        Whether it was created; False if it already existed.
     """
     try:
         client.create_table(**definition(name))
@@ -86,12 +86,12 @@ def is_being_deleted(found: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Property:
-    """One property of a table, beside the template's.
+    """One property of a table, compared with the template.
 
     Attributes:
         name: The property.
-        state: What the table has.
-        wanted: What the template says.
+        state: The table's value.
+        wanted: The template's value.
     """
 
     name: str
@@ -100,17 +100,17 @@ class Property:
 
     @property
     def is_right(self) -> bool:
-        """Whether the table has what the template says."""
+        """Whether the table matches the template."""
         return self.state == self.wanted
 
     @property
     def can_be_turned_on(self) -> bool:
-        """Whether it is protection that is off, which `turn_on` makes right."""
+        """Whether it is protection that is off, which `turn_on` fixes."""
         return self.state == "off"
 
 
 def compare(client: "DynamoDBClient", name: str, found: dict[str, Any]) -> list[Property]:
-    """Compare a table with the template: its shape first, then what protects its data."""
+    """Return the properties of a table: first its shape, then what protects its data."""
     wanted: Any = _template()
     backups: Any = client.describe_continuous_backups(TableName=name)[
         "ContinuousBackupsDescription"
@@ -119,7 +119,7 @@ def compare(client: "DynamoDBClient", name: str, found: dict[str, Any]) -> list[
     encryption = found.get("SSEDescription") or {}
     recovery = backups.get("PointInTimeRecoveryDescription") or {}
     indexes = {one["IndexName"]: one for one in found.get("GlobalSecondaryIndexes") or []}
-    # A table that was never billed by use has no summary.
+    # A table has no summary if its billing mode was never PAY_PER_REQUEST.
     billing = (found.get("BillingModeSummary") or {}).get("BillingMode", "PROVISIONED")
     return [
         Property("key", _key(found, found), _key(wanted, wanted)),
@@ -154,7 +154,7 @@ def _switch(status: str | None, how: str | None = None) -> str:
 
 
 def _key(owner: Any, keyed: Any) -> str:
-    """Return a key with its types, such as `pk (S)`."""
+    """Return a key with its types, for example `pk (S)`."""
     types = {one["AttributeName"]: one["AttributeType"] for one in owner["AttributeDefinitions"]}
     ordered = sorted(keyed["KeySchema"], key=lambda one: one["KeyType"])  # HASH before RANGE
     names = [one["AttributeName"] for one in ordered]
@@ -170,9 +170,9 @@ def _index(owner: Any, index: Any) -> str:
 
 
 def turn_on(client: "DynamoDBClient", name: str, protection: str) -> None:
-    """Turn a protection on, as the template has it, and wait until the table is at rest again.
+    """Turn protection on with the template's values, and wait until the table is active again.
 
-    AWS leaves expiry, recovery and deletion protection off in a table that was restored.
+    AWS leaves expiry, recovery and deletion protection off in a restored table.
     """
     wanted = _template()
     calls: dict[str, Callable[[], object]] = {
@@ -195,7 +195,7 @@ def turn_on(client: "DynamoDBClient", name: str, protection: str) -> None:
 
 
 def refuse_unfit(name: str, compared: list[Property]) -> None:
-    """Refuse a table that differs from the template in what `provision` can't change.
+    """Refuse a table that differs from the template in a property that `provision` can't change.
 
     Raises:
         Problem: It differs.
@@ -209,9 +209,10 @@ def refuse_unfit(name: str, compared: list[Property]) -> None:
 
 
 def unfit_advice(one: Property) -> str:
-    """Return what a person can do about a property that `provision` can't change."""
+    """Return how an operator can fix a property that `provision` can't change."""
     if one.name == "key":
         return (
-            f"It must be {one.wanted}. A key can't be changed: name another table in UPLOADS_TABLE."
+            f"It must be {one.wanted}. A key can't be changed, so name another table in"
+            " UPLOADS_TABLE."
         )
-    return f"It must be {one.wanted}: change the {one.name} in DynamoDB, and run this again."
+    return f"It must be {one.wanted}. Change the {one.name} in DynamoDB, and run this again."

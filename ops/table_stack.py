@@ -1,4 +1,4 @@
-"""The table's own CloudFormation stack, which `provision` creates and updates by `table.yaml`."""
+"""The table's CloudFormation stack, which `provision` deploys from `table.yaml`."""
 
 import re
 import time
@@ -15,7 +15,7 @@ from ops import table
 from ops.account import Account, code_of
 from ops.terminal import Problem, Terminal
 
-WAIT_SECONDS = 3600.0  # filling an index of a large table takes long
+WAIT_SECONDS = 3600.0  # a new index of a large table takes long to fill
 PROGRESS_SECONDS = 10.0
 _DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}
 _UPDATABLE = _DONE | {"UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE"}
@@ -24,13 +24,13 @@ _CHANGES = {"Add": "created", "Import": "adopted by its stack, unchanged"}
 
 
 class Need(StrEnum):
-    """What the stack needs until it is what `table.yaml` says."""
+    """The change that makes the stack match `table.yaml`."""
 
-    NOTHING = "the table is as the template says"
-    WAITING = "wait for the stack's running change"
+    NOTHING = "the table matches the template"
+    WAITING = "wait for the running change of the stack"
     CREATION = "create the table, with everything that protects it"
     ADOPTION = "let a stack adopt the table, unchanged"
-    UPDATE = "update the table's stack by this version's template"
+    UPDATE = "update the table's stack to this version's template"
 
 
 _KINDS = {Need.CREATION: "CREATE", Need.ADOPTION: "IMPORT", Need.UPDATE: "UPDATE"}
@@ -40,11 +40,11 @@ class TableStack:
     """The stack of one table.
 
     Args:
-        account: Where.
+        account: The AWS account.
         name: The table's name.
-        terminal: Hears of progress.
+        terminal: Shows progress.
         sleep: Waits for a number of seconds.
-        monotonic: Seconds since any moment.
+        monotonic: Returns a monotonic time in seconds.
         template: The stack's template.
     """
 
@@ -66,13 +66,13 @@ class TableStack:
         self._template = template.read_text()
 
     def need(self, found: dict[str, Any] | None) -> Need:
-        """Return what `deploy` has to do.
+        """Return the change that the stack needs.
 
         Args:
             found: The table's description, or None if there is no table.
 
         Raises:
-            Problem: The stack is in a state that only a person can end.
+            Problem: The operator has to fix the stack first.
         """
         stack = self._describe()
         if stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS":
@@ -82,18 +82,18 @@ class TableStack:
         self._refuse_stuck(stack["StackStatus"])
         if found is None:
             raise Problem(
-                f"The stack {self.name} is there, but its table {self._table} is not.",
-                f"Restore the table from a backup (docs/operations.md), or, to begin with an empty"
-                f" one, {self._deletion}, and run this again.",
+                f"The stack {self.name} exists, but its table {self._table} does not.",
+                f"Restore the table from a backup (docs/operations.md). Or, for an empty table,"
+                f" {self._deletion} and run this again.",
             )
         body = self._client.get_template(StackName=self.name)["TemplateBody"]
         return Need.NOTHING if body == self._template else Need.UPDATE
 
     def deploy(self, need: Need) -> list[str]:
-        """Create the stack or update it, and return what changed, in words.
+        """Create or update the stack, and return descriptions of the changes.
 
         Raises:
-            Problem: CloudFormation refused the change, or undid it.
+            Problem: CloudFormation refused the change, or rolled it back.
         """
         change_set = {"StackName": self.name, "ChangeSetName": f"provision-{uuid.uuid4().hex}"}
         request: dict[str, Any] = {"ChangeSetType": _KINDS[need]}
@@ -110,7 +110,7 @@ class TableStack:
             TemplateBody=self._template,
             Parameters=[{"ParameterKey": "TableName", "ParameterValue": self._table}],
         )
-        with suppress(WaiterError):  # that it failed is read below, with the reason
+        with suppress(WaiterError):  # a failure is read below, with its reason
             self._client.get_waiter("change_set_create_complete").wait(
                 **change_set, WaiterConfig={"Delay": 1, "MaxAttempts": 600}
             )
@@ -124,22 +124,22 @@ class TableStack:
                 self.delete()  # CloudFormation leaves an empty stack behind
             raise Problem(
                 f"CloudFormation refused the template of the table {self._table}: {reason}",
-                "If another stack or program owns the table, use --secrets-only.",
+                "If another stack or tool owns the table, use --secrets-only.",
             )
         self._client.execute_change_set(**change_set)
         self.wait()
         status = (self._describe() or {"StackStatus": "DELETE_COMPLETE"})["StackStatus"]
         if status not in _DONE:
             self._refuse_stuck(status)
-            message = f"CloudFormation undid the change of the table {self._table} ({status})"
-            raise Problem(f"{message}: {self._reasons()}", "The table is as it was before.")
-        return [_words(one["ResourceChange"]) for one in created["Changes"]]
+            message = f"CloudFormation rolled back the change of {self._table} ({status})"
+            raise Problem(f"{message}: {self._reasons()}", "The table is unchanged.")
+        return [_describe_change(one["ResourceChange"]) for one in created["Changes"]]
 
     def wait(self) -> None:
         """Wait until no change of the stack is running.
 
         Raises:
-            Problem: It takes too long; the next run resumes.
+            Problem: It takes too long. The next run waits again.
         """
         began = reported = self._monotonic()
         while (stack := self._describe()) and stack["StackStatus"].endswith("_IN_PROGRESS"):
@@ -153,10 +153,10 @@ class TableStack:
             self._sleep(min(5.0, 0.2 + waited / 5))
 
     def delete(self) -> bool:
-        """Delete the stack; its table stays, by the template's policy.
+        """Delete the stack. The template's DeletionPolicy retains the table.
 
         Returns:
-            Whether there was one.
+            Whether the stack existed.
         """
         if self._describe() is None:
             return False
@@ -173,10 +173,10 @@ class TableStack:
         return f"run `aws cloudformation delete-stack --stack-name {self.name}`"
 
     def _describe(self) -> Any:
-        """Return the stack, or None if there is none.
+        """Return the stack's description, or None if there is no stack.
 
         Raises:
-            Problem: A stack of this name is something else.
+            Problem: The stack of this name has another table.
         """
         try:
             (found,) = self._client.describe_stacks(StackName=self.name)["Stacks"]
@@ -188,36 +188,36 @@ class TableStack:
             return None
         given = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
         if given.get("TableName", self._table) != self._table:
-            message = f"The stack {self.name} is that of the table {given['TableName']}."
+            message = f"The stack {self.name} belongs to the table {given['TableName']}."
             raise Problem(message, "Name another table in UPLOADS_TABLE.")
         return found
 
     def _refuse_stuck(self, status: str) -> None:
-        """Refuse a stack that takes no further update."""
+        """Refuse a stack that CloudFormation can't update."""
         if status in _UPDATABLE:
             return
         if status == "UPDATE_ROLLBACK_FAILED":
             advice = f"Run `aws cloudformation continue-update-rollback --stack-name {self.name}`."
         else:  # its creation or deletion failed
             advice = (
-                f"If there is a table, it stays. To try again, {self._deletion} and run this again."
+                f"If the table exists, it stays. To try again, {self._deletion} and run this again."
             )
         raise Problem(f"The stack {self.name} is {status}: {self._reasons()}", advice)
 
     def _reasons(self) -> str:
-        """Return why the last change failed, from its events."""
+        """Return why the last change failed, according to its events."""
         reasons = []
         for event in self._client.describe_stack_events(StackName=self.name)["StackEvents"]:
             reason = event.get("ResourceStatusReason", "")
-            if reason == "User Initiated":  # where the last change began; the newest comes first
+            if reason == "User Initiated":  # the first event of the last change; newest come first
                 break
             if event["ResourceStatus"].endswith("_FAILED") and reason:
                 reasons.append(reason)
         return "; ".join(reversed(reasons)) or "AWS gives no reason"
 
 
-def _words(change: Any) -> str:
-    """Return a change of the table in words."""
+def _describe_change(change: Any) -> str:
+    """Return a description of a change of the table."""
     if change["Action"] in _CHANGES:
         return f"the table was {_CHANGES[change['Action']]}"
     details = change.get("Details", [])

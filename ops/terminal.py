@@ -1,7 +1,7 @@
-"""What the commands say: results on standard output, progress on standard error, no secret.
+"""The commands' output: results on standard output, progress on standard error, and no secrets.
 
-Names come from whoever uploads with any key of the organisation. In a terminal an escape sequence
-among them could hide lines, and a control character of the writing direction turn an id around.
+Everybody who has a key of the organisation can name assets. In a terminal, an escape sequence in a
+name could hide lines, and a bidirectional control character could reverse an id.
 """
 
 import json
@@ -12,15 +12,15 @@ FINE = 0
 WRONG = 1
 USAGE = 2
 UNREACHABLE = 3
-_SHORTEST = 6  # a shorter text is no secret, and would blot out words
+_SHORTEST = 6  # masking a shorter text would mask parts of ordinary words
 
 
-class Problem(Exception):  # noqa: N818 - what an operator is told, not a defect
-    """Why a command ends early.
+class Problem(Exception):  # noqa: N818 - a message to the operator, not a defect
+    """The reason why a command ends early.
 
     Args:
         message: What is wrong.
-        advice: What to do about it.
+        advice: How to fix it.
         code: The exit code.
     """
 
@@ -32,7 +32,7 @@ class Problem(Exception):  # noqa: N818 - what an operator is told, not a defect
 
 
 def printable(text: str) -> str:
-    """Write what moves a terminal's cursor or changes its direction as an escape."""
+    """Return a text in which each character that is not printable is replaced by an escape."""
     return "".join(one if one.isprintable() else _escape(one) for one in text)
 
 
@@ -41,14 +41,12 @@ def _escape(character: str) -> str:
 
 
 class Terminal:
-    """Where a command writes. Whatever was given to `hide` comes out as `***`.
-
-    Nothing but printable characters comes out, whoever has named what is shown.
+    """The output of a command. It masks secrets as `***`, and escapes unprintable characters.
 
     Args:
-        out: Results.
-        err: Progress, questions and failures.
-        as_json: Whether the results are one JSON document instead of words.
+        out: The stream for results.
+        err: The stream for progress, questions and failures.
+        as_json: Whether the result is a JSON document instead of text.
     """
 
     def __init__(self, out: TextIO, err: TextIO, *, as_json: bool) -> None:
@@ -58,38 +56,38 @@ class Terminal:
         self._hidden: set[str] = set()
 
     def hide(self, secret: str) -> None:
-        """Let a secret never come out, whoever says it back: AWS, sync. or an exception."""
+        """Mask a secret in all further output; AWS, Sync or an exception may quote it."""
         for part in {secret, *(one.strip() for one in secret.split(","))}:
             if len(part) >= _SHORTEST:
-                # As it is, and as it stands in JSON and in Python's own quotes.
+                # The secret may also occur as JSON and Python escape it.
                 self._hidden |= {part, json.dumps(part)[1:-1], repr(part)[1:-1]}
 
     def masked(self, text: str) -> str:
-        """Return a text without the secrets."""
+        """Return a text with its secrets masked."""
         for secret in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
 
     def progress(self, text: str) -> None:
-        """Say what is being done; a text of several lines is shown in lines."""
+        """Show progress. Line breaks in the text are kept."""
         shown = "\n".join(map(printable, self.masked(text).split("\n")))
         print(shown, file=self._err, flush=True)
 
     def result(self, lines: list[str], document: Mapping[str, Any]) -> None:
-        """Say what came out of it, in words or as JSON."""
+        """Write the result, as text or as JSON."""
         if self._as_json:
-            # JSON escapes all that is not ASCII, and of ASCII all that does not print but this one.
+            # `json.dumps` escapes every other character that is not printable ASCII.
             text = self.masked(json.dumps(document, indent=2)).replace("\x7f", "\\u007f")
         else:
             text = "\n".join(printable(self.masked(line)) for line in lines)
         print(text, file=self._out, flush=True)
 
     def failed(self, command: str, problem: Problem) -> None:
-        """Say why the command ended early; as JSON too, where that was asked for."""
-        said = [f"{command}: {problem.message}", *([problem.advice] if problem.advice else [])]
-        # A line break in somebody's text begins no line that looks like the command's own.
-        said = [printable(self.masked(line)) for line in said]
+        """Report why the command ended early, with --json also as the result."""
+        lines = [f"{command}: {problem.message}", *([problem.advice] if problem.advice else [])]
+        # Line breaks are escaped: a message can't imitate further lines of the command.
+        lines = [printable(self.masked(line)) for line in lines]
         if self._as_json:
             error = {"message": problem.message, "advice": problem.advice}
             self.result([], {"command": command, "exitCode": problem.code, "error": error})
-        self.progress("\n".join(said))
+        self.progress("\n".join(lines))

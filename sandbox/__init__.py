@@ -1,1 +1,1 @@
-"""The whole system on one machine, for development and tests. Nothing of it is deployed."""
+"""The whole system on one machine, for development and tests. None of it is deployed."""

@@ -2,8 +2,8 @@
 
 import signal
 
-# Nothing runs yet, so a signal may end this process at once. As an exception it can get lost while
-# modules are imported: the import system's own callbacks swallow it.
+# No program runs yet, so a signal may end this process at once. A KeyboardInterrupt could get lost
+# during the imports, because the import system's own callbacks swallow exceptions.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import ctypes
@@ -34,10 +34,10 @@ class Part:
     """One program of the system.
 
     Attributes:
-        name: For messages, and for its log's name.
-        command: What to run.
+        name: Used in messages and as the name of its log.
+        command: The program and its arguments.
         environ: Its environment.
-        port: Where it listens.
+        port: The port that it listens on.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Part:
 
 
 class Stop:
-    """Whether somebody wants the sandbox to stop.
+    """Whether a signal has asked the sandbox to stop.
 
-    A signal only sets a mark, which is looked at between two steps: an exception out of the
-    handler could hit the moment in which a program runs and nobody has noted it yet.
+    A signal handler only sets a flag, which the main thread checks between two steps. If the
+    handler raised an exception, a program that had just been started could be left running.
     """
 
     def __init__(self) -> None:
-        self._wanted = threading.Event()
+        self._requested = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._want)
+            signal.signal(number, self._request)
 
-    def _want(self, _signal: int, _frame: FrameType | None) -> None:
-        self._wanted.set()
+    def _request(self, _signal: int, _frame: FrameType | None) -> None:
+        self._requested.set()
 
-    def within(self, seconds: float) -> bool:
-        """Wait, and say whether it is wanted by then."""
-        return self._wanted.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Return whether a stop was requested, after waiting for it at most this long."""
+        return self._requested.wait(seconds)
 
 
 def parts(environ: Mapping[str, str], chosen: Ports, folder: Path, key: str) -> list[Part]:
-    """Say what to start; all at once, each waits for what it needs."""
+    """Return the programs to start. They start together; each waits for those that it needs."""
     own = environment.for_parts(environ, chosen, folder, key)
     emulator = environment.for_dynamodb(chosen, folder)
     broker = environment.for_broker(environ, chosen, folder, key)
@@ -81,13 +81,13 @@ def parts(environ: Mapping[str, str], chosen: Ports, folder: Path, key: str) -> 
 
 
 class Running:
-    """The programs that were started; leaving it stops every one of them."""
+    """The programs that were started. Leaving the context stops them all."""
 
-    def __init__(self, wanted: list[Part], logs: Path) -> None:
+    def __init__(self, planned: list[Part], logs: Path) -> None:
         self._logs = logs
         self._processes: list[tuple[Part, subprocess.Popen[bytes]]] = []
-        self._wanted = wanted
-        self._written: dict[str, int] = {}  # bytes that a part's log had before this run
+        self._planned = planned
+        self._log_starts: dict[str, int] = {}  # size of a part's log before this run, in bytes
 
     def __enter__(self) -> Self:
         return self
@@ -95,9 +95,9 @@ class Running:
     def start(self) -> None:
         """Start every part."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        for part in self._wanted:
+        for part in self._planned:
             with self._log(part, "ab") as log:
-                self._written[part.name] = log.tell()
+                self._log_starts[part.name] = log.tell()
                 process = subprocess.Popen(  # noqa: S603 - our own programs
                     part.command,
                     cwd=ROOT,
@@ -105,7 +105,7 @@ class Running:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    # Ctrl-C reaches this process alone, which stops the others in order.
+                    # Ctrl-C reaches only this process, which stops the others in order.
                     start_new_session=True,
                     preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
                 )
@@ -124,14 +124,14 @@ class Running:
                 process.wait()
 
     def wait_until_up(self, stop: Stop) -> bool:
-        """Wait until every part listens; say whether they do, or somebody wants to stop."""
+        """Return True when every part listens, or False when a stop is requested first."""
         deadline = time.monotonic() + START_SECONDS
         for part, _process in self._processes:
             while not _listens(part.port):
                 self.check()
                 if time.monotonic() > deadline:
-                    self._give_up(part, "did not start in time")
-                if stop.within(0.05):
+                    self._fail(part, "did not start in time")
+                if stop.wait(0.05):
                     return False
         return True
 
@@ -139,13 +139,13 @@ class Running:
         """End everything if one part has ended."""
         for part, process in self._processes:
             if process.poll() is not None:
-                self._give_up(part, f"ended with exit code {process.returncode}")
+                self._fail(part, f"ended with exit code {process.returncode}")
 
-    def _give_up(self, part: Part, what: str) -> NoReturn:
+    def _fail(self, part: Part, reason: str) -> NoReturn:
         with self._log(part, "rb") as log:
-            log.seek(self._written[part.name])
-            last = log.read()[-4000:].decode(errors="replace").strip()
-        sys.exit(f"{part.name} {what}. Its last words:\n{last}")
+            log.seek(self._log_starts[part.name])
+            tail = log.read()[-4000:].decode(errors="replace").strip()
+        sys.exit(f"{part.name} {reason}. The end of its log:\n{tail}")
 
     def _log(self, part: Part, mode: str) -> IO[bytes]:
         opened: IO[bytes] = (self._logs / f"{part.name}.log").open(mode)
@@ -159,15 +159,15 @@ def _listens(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
-    """Let a part be told to stop when this process is gone, even by `kill -9` (Linux alone)."""
+    """Make Linux stop this program when its parent ends, even by `kill -9`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _key(environ: Mapping[str, str], folder: Path) -> str:
-    """Return the upstream's key, and print where it is from."""
+    """Return the upstream's key, and print its source."""
     if key := environ.get("SYNC_API_KEY"):
-        print("The upstream's key is SYNC_API_KEY of your environment.")
+        print("The upstream's key is SYNC_API_KEY from your environment.")
         return key
     try:
         key = data.api_key(folder)
@@ -180,15 +180,15 @@ def _key(environ: Mapping[str, str], folder: Path) -> str:
 def _warn_of_real_secret(environ: Mapping[str, str]) -> None:
     if (environ.get("JWT_SECRET") or environment.JWT_SECRET) != environment.JWT_SECRET:
         print(
-            "Warning: JWT_SECRET of your environment is not the sandbox's own. Every program on"
-            " this machine can get tokens that it signs, by /token of the demo page."
+            "Warning: your environment sets JWT_SECRET, so the sandbox signs its tokens with your"
+            " secret. Every program on this machine can get such a token from the demo's /token."
         )
 
 
 def main() -> None:
-    """Start everything, print the URL, and stay until somebody stops it."""
+    """Start everything, print the URL, and run until a signal stops it."""
     stop = Stop()
-    # What the sandbox keeps is its owner's alone; the parts inherit this.
+    # Only the owner may read the sandbox's files; the parts inherit this.
     os.umask(0o077)
     folder = Path(os.environ.get("SANDBOX_DIR") or ROOT / ".sandbox").resolve()
     try:
@@ -196,12 +196,12 @@ def main() -> None:
         origins.read(os.environ)
     except ValueError as error:
         sys.exit(str(error))
-    with data.own(folder):
+    with data.open_folder(folder):
         if taken := ports.taken(chosen):
             sys.exit("\n".join(taken))
         _warn_of_real_secret(os.environ)
-        wanted = parts(os.environ, chosen, folder, _key(os.environ, folder))
-        with Running(wanted, folder / "logs") as running:
+        planned = parts(os.environ, chosen, folder, _key(os.environ, folder))
+        with Running(planned, folder / "logs") as running:
             running.start()
             if running.wait_until_up(stop):
                 print(f"The demo page is on http://{HOST}:{chosen.demo}")
@@ -210,7 +210,7 @@ def main() -> None:
                 )
                 logs = os.path.relpath(folder / "logs")
                 print(f"Logs in {logs}. Ctrl-C stops everything.", flush=True)
-                while not stop.within(0.5):
+                while not stop.wait(0.5):
                     running.check()
     print("Stopped.")
 

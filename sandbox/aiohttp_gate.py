@@ -1,4 +1,4 @@
-"""The gate before a program that aiohttp serves."""
+"""The gate as a middleware of aiohttp."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,17 +10,17 @@ from sandbox import gate
 REFUSED = web.RequestKey("refused", bool)
 
 
-def guarding(before: gate.Gate) -> Middleware:
-    """Return a middleware that refuses what the gate refuses. It must be the first.
+def gate_middleware(port_gate: gate.Gate) -> Middleware:
+    """Return a middleware that refuses what the gate refuses. It must be the first one.
 
-    A request that was refused carries `REFUSED`; its answer's headers are the gate's.
+    A refused request carries `REFUSED`, and its response has the gate's headers.
     """
 
     @web.middleware
     async def guarded(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        reason = before.refusal(request.method, request.raw_path, request.headers.items())
+        reason = port_gate.refusal(request.method, request.raw_path, request.headers.items())
         if reason is None:
             return await handler(request)
         request[REFUSED] = True

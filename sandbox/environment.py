@@ -1,4 +1,4 @@
-"""What each part of the sandbox is told, so that none can reach anything but this machine."""
+"""The environment of each part of the sandbox, which keeps all traffic on this machine."""
 
 import os
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from sandbox import gate, origins
 from sandbox.ports import HOST, Ports
 
 TABLE = "uploads"
-# Everybody on this machine can get a token from the demo page anyway.
+# The secret is public: every program on this machine can get a token from the demo page anyway.
 JWT_SECRET = "sandbox-only-secret-never-use-it-elsewhere"  # noqa: S105 - as above
 
 ROOT = Path(__file__).parent.parent
-# It is run by its own environment's Python, in the project's folder.
+# The emulator has a separate virtual environment.
 DYNAMODB = (str(ROOT / ".venv-ministack" / "bin" / "python"), "-m", "sandbox.dynamodb")
 
-_IN_PLACE_OF = {
+_ALTERNATIVES = {
     "JWT_SECRET": ("JWT_SECRET_PARAMETER", "JWT_JWKS_URL"),
     "SYNC_API_KEY": ("SYNC_API_KEY_PARAMETER",),
 }
@@ -26,13 +26,13 @@ def for_parts(
 ) -> dict[str, str]:
     """Return the environment of the broker, the upstream and the demo page.
 
-    A setting that is there already wins, so that a part can be replaced; only AWS's own variables
-    are always the sandbox's, because a developer's real account must stay out of reach.
+    The developer's settings override the defaults, so that a part can be replaced. The variables
+    of AWS are always the sandbox's, because it must not reach the developer's account.
 
     Args:
-        environ: The developer's own environment.
-        ports: Where the parts listen.
-        folder: Where they keep their data.
+        environ: The developer's environment.
+        ports: The ports of the parts.
+        folder: The folder for their data.
         api_key: The upstream's key, unless the environment has one.
 
     Raises:
@@ -62,7 +62,7 @@ def for_parts(
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
-        # A proxy that the machine is set up with must not see what stays on it.
+        # A configured proxy must not see traffic that stays on this machine.
         "NO_PROXY": "*",
         "no_proxy": "*",
         "BROKER_PORT": str(ports.broker),
@@ -78,23 +78,23 @@ def for_parts(
 def for_broker(
     environ: Mapping[str, str], ports: Ports, folder: Path, api_key: str
 ) -> dict[str, str]:
-    """Return the environment of the broker alone.
+    """Return the environment of the broker.
 
-    What is set in place of one of the sandbox's own defaults takes that one's place; both at once
-    would contradict each other. The sandbox's pages may call it, whichever origins are set.
+    If the developer sets an alternative to one of the sandbox's defaults, the default is left
+    out, since the broker refuses both at once. The sandbox's pages may always call the broker.
     """
     own = for_parts(environ, ports, folder, api_key)
-    for name, others in _IN_PLACE_OF.items():
+    for name, others in _ALTERNATIVES.items():
         if not environ.get(name) and any(environ.get(other) for other in others):
             del own[name]
     if own["AUTH_MODE"] == "open" and not environ.get("JWT_SECRET"):
-        own["JWT_SECRET"] = ""  # No token is asked for, so no secret is needed.
+        own["JWT_SECRET"] = ""  # Open mode checks no tokens, so it needs no secret.
     own["ALLOWED_ORIGINS"] = _with_pages(own["ALLOWED_ORIGINS"], environ, ports)
     return own
 
 
 def _with_pages(allowed: str, environ: Mapping[str, str], ports: Ports) -> str:
-    """Let the sandbox's pages in too, the demo page being useless otherwise."""
+    """Return the allowed origins with the sandbox's pages, which the demo page needs."""
     if allowed.strip() == "*":
         return allowed
     listed = [one.strip() for one in allowed.split(",")]
@@ -102,11 +102,10 @@ def _with_pages(allowed: str, environ: Mapping[str, str], ports: Ports) -> str:
 
 
 def for_dynamodb(ports: Ports, folder: Path) -> dict[str, str]:
-    """Return the whole environment of the DynamoDB emulator, with nothing of the developer's.
+    """Return the whole environment of the DynamoDB emulator.
 
-    It can run code, so it must not know what is worth stealing; and it does nothing that this does
-    not name: it plays one service, opens no further port, and asks no Docker daemon for anything.
-    It writes what it holds when it is stopped.
+    The emulator can run code, so it gets nothing of the developer's environment. It runs one
+    service on one port, does not use Docker, and writes its data to disk when it stops.
     """
     own = folder / "dynamodb"
     return {

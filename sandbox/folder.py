@@ -1,4 +1,4 @@
-"""The folder in which the sandbox keeps its data: one owner, one format, and a key of its own."""
+"""The folder of the sandbox's data. It has a lock, a format and the upstream's key."""
 
 import fcntl
 import os
@@ -7,24 +7,24 @@ import sys
 from pathlib import Path
 from typing import IO
 
-# Raised whenever data of an older version must not be used: format 1, which had no mark, kept the
-# functions that any web page could put into the emulator.
+# Increase the format when older data must not be used. Format 1, which had no format file, may hold
+# functions that a foreign web page put into the emulator.
 FORMAT = "2"
-_MARK = "format"
+_FORMAT_FILE = "format"
 _LOCK = "lock"
 _KEY = "api-key"
 _DATA = {"dynamodb", "logs", "upstream"}
-_OURS = _DATA | {_KEY, _LOCK, _MARK, "tmp", ".DS_Store"}
+_OURS = _DATA | {_KEY, _LOCK, _FORMAT_FILE, "tmp", ".DS_Store"}
 
 
-def own(folder: Path) -> IO[str]:
-    """Take the folder for this process alone, or end with a message.
+def open_folder(folder: Path) -> IO[str]:
+    """Lock the folder for this process and return the lock, or exit with a message.
 
-    Data of an older version is moved out of the way, never deleted.
+    Data of an older version is moved to another folder and never deleted.
     """
-    if folder.exists() and not is_current(folder) and (others := _strangers(folder)):
+    if folder.exists() and not is_current(folder) and (others := _foreign_files(folder)):
         sys.exit(
-            f"{folder} holds other files than the sandbox's, such as {others[0]}."
+            f"{folder} has files that are not the sandbox's, such as {others[0]}."
             " Choose another folder: SANDBOX_DIR=..."
         )
     lock = _lock(folder)
@@ -32,36 +32,36 @@ def own(folder: Path) -> IO[str]:
         elsewhere = _free_name(folder)
         folder.rename(elsewhere)
         elsewhere.chmod(0o700)
-        print(f"The data of an older version was set aside: {elsewhere}", flush=True)
+        print(f"The data of an older version was moved to {elsewhere}", flush=True)
         lock.close()
         lock = _lock(folder)
     folder.chmod(0o700)
-    _mark(folder)
+    _write_format(folder)
     (folder / "tmp").mkdir(exist_ok=True)
     return lock
 
 
 def is_current(folder: Path) -> bool:
-    """Whether this version's data is in the folder."""
+    """Whether the folder has this version's format."""
     try:
-        return (folder / _MARK).read_text().strip() == FORMAT
+        return (folder / _FORMAT_FILE).read_text().strip() == FORMAT
     except OSError:
         return False
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder for a part that runs alone, so that `make run` takes it over later."""
+    """Create the folder for a part that runs without `make run`, which can use it later."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _has_data(folder):
-        _mark(folder)
+        _write_format(folder)
 
 
 def api_key(folder: Path) -> str:
-    """Return the folder's key for the upstream; it is made up when it is first asked for.
+    """Return the folder's key for the upstream, which the first call creates.
 
     Raises:
         OSError: The file can't be read or written.
-        ValueError: The file holds no key.
+        ValueError: The file is empty.
     """
     path = folder / _KEY
     if not path.exists():
@@ -69,12 +69,12 @@ def api_key(folder: Path) -> str:
     path.chmod(0o600)
     key = path.read_text().strip()
     if not key:
-        raise ValueError(f"{path} is empty. Delete it, and a new key is made up.")
+        raise ValueError(f"{path} is empty. Delete it to get a new key.")
     return key
 
 
 def _create(path: Path, text: str) -> None:
-    """Write a private file as one step; whoever comes second leaves the first one's alone."""
+    """Create a private file atomically, unless another process has created it."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -98,15 +98,15 @@ def _lock(folder: Path) -> IO[str]:
     return lock
 
 
-def _mark(folder: Path) -> None:
-    (folder / _MARK).write_text(f"{FORMAT}\n")
+def _write_format(folder: Path) -> None:
+    (folder / _FORMAT_FILE).write_text(f"{FORMAT}\n")
 
 
 def _has_data(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (*_DATA, _MARK))
+    return any((folder / name).exists() for name in (*_DATA, _FORMAT_FILE))
 
 
-def _strangers(folder: Path) -> list[str]:
+def _foreign_files(folder: Path) -> list[str]:
     return sorted({path.name for path in folder.iterdir()} - _OURS)
 
 

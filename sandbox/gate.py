@@ -1,15 +1,15 @@
-"""Who may reach the sandbox's ports, decided before anything is done. Pure, standard library alone.
+"""Decides which requests may reach the sandbox's ports. Pure, and uses the standard library only.
 
-A port on loopback is open to every web page that the developer looks at: a browser sends what the
-page asks for, and the sandbox asks nobody for a password. What a page can't do is lie about itself.
+Every web page in the developer's browser can send requests to a port on loopback, and the sandbox
+asks for no password. But a page can't forge these headers:
 
-    Host             the name in the page's URL; a foreign name was made to point to this machine
-    Origin           the page that a script's call or a form comes from; `null` may be any page
-    Sec-Fetch-Site   sent to loopback with every request: whether another site caused it
-    Referer          a page can leave it out, but can't name another page in it
+    Host             the host in the requested URL; a foreign name means DNS rebinding
+    Origin           the page whose script or form sends the request; any page may be `null`
+    Sec-Fetch-Site   whether another site caused the request; sent with each request to loopback
+    Referer          the page that caused the request; it may be missing but not forged
 
-Programs (curl, boto3, the SDKs) send none of these but `Host`. Old browsers know no
-`Sec-Fetch-Site`; they still name the origin of every call that a script or a form can make.
+Programs (curl, boto3, the SDKs) send only `Host`. Old browsers don't send `Sec-Fetch-Site`, but
+they send `Origin` with each call that a script or a form can make.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 STATUS = 403
-# No CORS: the page that is kept out can't even read why.
+# There are no CORS headers, so a refused page can't read the reason.
 HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
-    # Where a browser shows it, it must not even ask this port for an icon.
+    # A browser that shows the response must not request an icon from this port.
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cache-Control": "no-store",
     "Connection": "close",
@@ -29,23 +29,23 @@ HEADERS = {
 STORAGE_PATHS = ("/storage/", "/assets/", "/media/", "/thumbnails/", "/outputs/")
 
 _NAMES = ("127.0.0.1", "localhost")
-_USUAL_PORT = 80  # browsers leave it out of `Host` and `Origin`
+_DEFAULT_PORT = 80  # browsers leave it out of `Host` and `Origin`
 _MULTIPART = "multipart/form-data"
-# What a form, or a script without asking first, can send.
+# A form, or a script without a preflight, can send these types.
 _FORM_TYPES = {"application/x-www-form-urlencoded", _MULTIPART, "text/plain"}
-_ADVICE = "docs/sandbox.md says which pages may call what, and how to name yours."
+_ADVICE = "docs/sandbox.md lists which pages may call what, and how to add yours."
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for some paths of a port.
+    """The rule for some paths of a port.
 
     Attributes:
-        origins: The pages whose scripts may call them; `*` stands for all.
-        is_media: Whether elements of these pages (`<img>`, `<video>`) and links may load them,
-            which name no origin.
+        origins: The origins whose scripts may call them; `*` means all.
+        is_media: Whether links and elements (`<img>`, `<video>`) of these origins may load them,
+            although such requests have no `Origin`.
         needs_json: Whether a body must be declared as JSON.
-        is_dynamodb: Whether nothing passes but an SDK's call of DynamoDB.
+        is_dynamodb: Whether only calls of DynamoDB by an SDK may pass.
     """
 
     origins: frozenset[str] = frozenset()
@@ -63,9 +63,9 @@ class Gate:
     """The rules of one port.
 
     Attributes:
-        port: The port that it stands before.
-        areas: Paths and their rules; a path that ends in `/` stands for all beneath it.
-        rest: The rule of every other path.
+        port: The port that it protects.
+        areas: Paths and their rules; a path that ends in `/` covers all paths below it.
+        rest: The rule for every other path.
     """
 
     port: int
@@ -78,22 +78,22 @@ class Gate:
         Args:
             method: The HTTP method.
             target: Path and query as they were sent.
-            headers: Names and values; a header that came twice is in it twice.
+            headers: Names and values; a repeated header is in it repeatedly.
         """
         sent: dict[str, list[str]] = {}
         for name, value in headers:
             sent.setdefault(name.lower(), []).append(value.strip())
         rule = self._rule_of(target.partition("?")[0])
         return (
-            self._misnamed(sent)
-            or (None if target.startswith("/") else "Send the path alone, without scheme and host.")
-            or (_no_dynamodb_call(method, target, sent) if rule.is_dynamodb else None)
-            or _foreign_page(rule, method, sent)
-            or _form(rule, method, sent)
+            self._refuse_host(sent)
+            or (None if target.startswith("/") else "Send only the path, without scheme and host.")
+            or (_refuse_non_dynamodb(method, target, sent) if rule.is_dynamodb else None)
+            or _refuse_page(rule, method, sent)
+            or _refuse_form(rule, method, sent)
         )
 
     def _rule_of(self, path: str) -> Rule:
-        # What a server might read as another path gets the strictest rule.
+        # A server might resolve dots to another path, so such a path gets the strictest rule.
         if {".", ".."} & set(unquote(path).split("/")):
             return self.rest
         for start, rule in self.areas:
@@ -101,7 +101,7 @@ class Gate:
                 return rule
         return self.rest
 
-    def _misnamed(self, sent: dict[str, list[str]]) -> str | None:
+    def _refuse_host(self, sent: dict[str, list[str]]) -> str | None:
         own = [origin.removeprefix("http://") for origin in origins_at(self.port)]
         hosts = sent.get("host", [])
         if len(hosts) == 1 and hosts[0] in own:
@@ -111,34 +111,34 @@ class Gate:
 
 def origins_at(port: int) -> tuple[str, ...]:
     """Return the two origins that a page on a port of this machine can have."""
-    suffix = "" if port == _USUAL_PORT else f":{port}"
+    suffix = "" if port == _DEFAULT_PORT else f":{port}"
     return tuple(f"http://{name}{suffix}" for name in _NAMES)
 
 
-def before_broker(port: int, origins: Iterable[str]) -> Gate:
+def broker_gate(port: int, origins: Iterable[str]) -> Gate:
     """Return the broker's gate."""
     return Gate(port, (), Rule(frozenset(origins)))
 
 
-def before_upstream(port: int, origins: Iterable[str]) -> Gate:
-    """Return the gate of the upstream: only its storage is for pages, as the vendor's is."""
+def upstream_gate(port: int, origins: Iterable[str]) -> Gate:
+    """Return the upstream's gate: pages may use only its storage, as with the vendor."""
     storage = Rule(frozenset(origins), is_media=True)
     control = Rule(needs_json=True)
     areas = [*((path, storage) for path in STORAGE_PATHS), ("/_sandbox/", control)]
     return Gate(port, tuple(areas), Rule())
 
 
-def before_dynamodb(port: int) -> Gate:
-    """Return the gate of the DynamoDB emulator, which no page has any business with."""
+def dynamodb_gate(port: int) -> Gate:
+    """Return the gate of the DynamoDB emulator, which no page may call."""
     return Gate(port, (), Rule(is_dynamodb=True))
 
 
-def before_demo(port: int, origins: Iterable[str]) -> Gate:
-    """Return the demo's gate: its tokens are for all pages in use, the rest for its own page."""
+def demo_gate(port: int, origins: Iterable[str]) -> Gate:
+    """Return the demo's gate: these origins may get tokens; only its own page may use the rest."""
     return Gate(port, (("/token", Rule(frozenset(origins))),), Rule(frozenset(origins_at(port))))
 
 
-def _foreign_page(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | None:
+def _refuse_page(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | None:
     if origins := sent.get("origin"):
         is_allowed = len(origins) == 1 and rule.allows(origins[0])
         which = "Pages of this origin" if rule.origins else "Pages"
@@ -150,13 +150,13 @@ def _foreign_page(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | 
     if sent.get("sec-fetch-mode") == ["navigate"]:
         return (
             "A page of another site sent your browser here. If you want to see this, paste the"
-            " address into the address bar."
+            " URL into the address bar."
         )
     return f"A page of another site caused this request. {_ADVICE}"
 
 
 def _referrer(sent: dict[str, list[str]]) -> str:
-    """Return the origin of the page that caused a request, or `null` where it names none."""
+    """Return the origin of the page that caused a request, or `null` if `Referer` names none."""
     try:
         (referrer,) = sent.get("referer", [])
         parts = urlsplit(referrer)
@@ -165,7 +165,7 @@ def _referrer(sent: dict[str, list[str]]) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else "null"
 
 
-def _form(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | None:
+def _refuse_form(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | None:
     types = [value.partition(";")[0].strip().lower() for value in sent.get("content-type", [])]
     has_body = "transfer-encoding" in sent or sent.get("content-length", ["0"]) != ["0"]
     if rule.needs_json and has_body and types != ["application/json"]:
@@ -179,7 +179,7 @@ def _form(rule: Rule, method: str, sent: dict[str, list[str]]) -> str | None:
     return None
 
 
-def _no_dynamodb_call(method: str, target: str, sent: dict[str, list[str]]) -> str | None:
+def _refuse_non_dynamodb(method: str, target: str, sent: dict[str, list[str]]) -> str | None:
     operations = sent.get("x-amz-target", [])
     is_call = (
         method == "POST"
@@ -188,7 +188,7 @@ def _no_dynamodb_call(method: str, target: str, sent: dict[str, list[str]]) -> s
         and operations[0].startswith("DynamoDB_20120810.")
         and sent.get("content-type") == ["application/x-amz-json-1.0"]
     )
-    # A page that a browser shows can be told by these, whatever else it sends.
+    # A browser adds one of these headers to every request of a page, and no SDK does.
     if is_call and not sent.keys() & {"origin", "sec-fetch-site"}:
         return None
     return "This port takes DynamoDB's own calls from programs, such as boto3 makes, nothing else."

@@ -1,4 +1,4 @@
-"""The sandbox's four ports, all on loopback, each changeable by a variable."""
+"""The sandbox's four ports. All are on loopback, and a variable changes each."""
 
 import socket
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each part listens."""
+    """The port of each part."""
 
     broker: int
     upstream: int
@@ -24,10 +24,10 @@ class Ports:
 
 
 def read(environ: Mapping[str, str]) -> Ports:
-    """Read the ports.
+    """Return the ports.
 
     Raises:
-        ValueError: A variable is no port, or two parts would share one.
+        ValueError: A variable is not a port, or two parts have the same one.
     """
     numbers: dict[str, int] = {}
     for name, default in DEFAULTS.items():
@@ -42,7 +42,7 @@ def read(environ: Mapping[str, str]) -> Ports:
 
 
 def taken(ports: Ports) -> list[str]:
-    """Say which ports somebody else listens on, and which variable changes each."""
+    """Return a message for each port that is in use, with the variable that changes it."""
     found = []
     for name, number in zip(DEFAULTS, vars(ports).values(), strict=True):
         with socket.socket() as probe:
@@ -51,5 +51,5 @@ def taken(ports: Ports) -> list[str]:
                 probe.bind((HOST, number))
             except OSError:
                 other = number + 100 if number + 100 < 2**16 else number - 100
-                found.append(f"Port {number} is taken. Choose another: {name}={other}")
+                found.append(f"Port {number} is in use. Choose another: {name}={other}")
     return found

@@ -1,8 +1,8 @@
-"""Compile what is deployed: `make bytecode`, before `chalice deploy` or `chalice package`.
+"""Compile the deployed code: `make bytecode`, before `chalice deploy` or `chalice package`.
 
-Lambda's code is read-only, so without this every cold start compiles it anew. Chalice puts what
-lies in `vendor/` into the zip, and `chalicelib` as it is. Each `.pyc` carries its source's hash:
-one that does not fit any more is passed over, and never run.
+Lambda's code is read-only, so without bytecode each cold start compiles it again. Chalice adds the
+content of `vendor/` and `chalicelib` to the zip. Each `.pyc` file contains the hash of its source,
+and Python ignores it if the source has changed.
 """
 
 import compileall
@@ -18,7 +18,7 @@ BY_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 
 
 def compile_tree(folder: Path) -> None:
-    """Compile a folder, whatever was compiled there before."""
+    """Compile all modules of a folder."""
     if not compileall.compile_dir(folder, quiet=1, force=True, invalidation_mode=BY_HASH):
         sys.exit(f"{folder} does not compile")
 
@@ -39,8 +39,8 @@ def main(project: Path) -> None:
         )
         found = importlib.util.find_spec("chalice")
         if found is None or found.origin is None:
-            sys.exit("Chalice is not installed: run this by `make bytecode`")
-        # Of Chalice itself only these two are deployed.
+            sys.exit("Chalice is not installed. Run `make bytecode`.")
+        # Chalice deploys only these two of its modules.
         (libraries / "chalice").mkdir()
         for source in ("__init__.py", "app.py"):
             shutil.copy(Path(found.origin).parent / source, libraries / "chalice")
@@ -51,7 +51,7 @@ def main(project: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(compiled, target)
     compile_tree(project / "chalicelib")
-    print(f"compiled for Python {sys.version_info.major}.{sys.version_info.minor}, into {vendor}")
+    print(f"compiled for Python {sys.version_info.major}.{sys.version_info.minor} into {vendor}")
 
 
 if __name__ == "__main__":

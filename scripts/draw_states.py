@@ -1,6 +1,6 @@
-"""Draw the states of an upload for docs/architecture.md: `python scripts/draw_states.py`.
+"""Print the states of an upload for docs/architecture.md: `python scripts/draw_states.py`.
 
-It prints a Mermaid diagram of the one table that the broker itself keeps to.
+The Mermaid diagram shows the table of transitions that the broker uses.
 """
 
 import sys
@@ -11,12 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chalicelib.uploads.models import Status
 from chalicelib.uploads.transitions import TRANSITIONS
 
-# A file starts with an address to PUT to; a public URL starts with the lease.
+# A file's upload starts with an upload URL, and a public URL's with the lease.
 STARTS = (Status.PENDING, Status.REGISTERING)
 
 
 def diagram() -> str:
-    """Return the diagram: the starts, every move in the order of the life, the ends."""
+    """Return the diagram: the first states, all transitions, and the final states."""
     arrows = [("[*]", str(state)) for state in STARTS]
     arrows += [
         (str(state), str(target))

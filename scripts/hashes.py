@@ -1,7 +1,7 @@
-"""Write the hashes of what is deployed below each pin: `make hashes`, after a version was changed.
+"""Write the hashes of the deployed packages below their pins: `make hashes`, after a change.
 
-All files of a version are listed, since whoever deploys may do so on any machine: pip downloads the
-files for that machine first, and Chalice those for Lambda afterwards.
+The script lists the hashes of all files of a version, since operators deploy from any machine: pip
+downloads the files for that machine first, and then Chalice those for Lambda.
 """
 
 import re
@@ -16,12 +16,12 @@ HASH = re.compile(r" \\\n    --hash=\S+")
 
 
 def canonical(name: str) -> str:
-    """Return the one spelling of a package's name (PEP 503)."""
+    """Return the normalised name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def compiled(pins: str) -> str:
-    """Return what pip-compile makes of pins: them, whatever else they need, and all hashes."""
+    """Return pip-compile's output: the pins, all packages that they need, and the hashes."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "pins.in"), Path(folder, "pins.txt")
         source.write_text(pins)
@@ -33,16 +33,17 @@ def compiled(pins: str) -> str:
 
 
 def write_hashes(file: Path) -> None:
-    """Replace the hashes below each pin of a requirements file, and leave the rest as it is."""
+    """Replace the hashes below each pin of a requirements file."""
     text = HASH.sub("", file.read_text())
     pins = {canonical(pin["name"]): pin["pin"] for pin in PIN.finditer(text)}
     hashes = {}
-    # Without their conditions, so that the result is the same on every version of Python.
+    # The markers are left out, so that the result is the same on each version of Python.
     for block in re.split(r"^(?=\w)", compiled("\n".join(pins.values())), flags=re.MULTILINE):
         if pin := PIN.match(block):
             hashes[canonical(pin["name"])] = "".join(HASH.findall(block))
     if missing := hashes.keys() - pins.keys():
-        sys.exit(f"{file.name} must pin what its packages need: {', '.join(sorted(missing))}")
+        names = ", ".join(sorted(missing))
+        sys.exit(f"{file.name} must also pin the packages that its packages need: {names}")
     file.write_text(PIN.sub(lambda pin: pin[0] + hashes[canonical(pin["name"])], text))
     print(f"{file.name}: {sum(one.count('--hash') for one in hashes.values())} hashes")
 

@@ -1,6 +1,6 @@
-"""Make the small media files in sandbox/samples: `python scripts/make_samples.py`.
+"""Create the small media files in sandbox/samples: `python scripts/make_samples.py`.
 
-The files are committed, so this runs only when they shall change.
+The files are committed, so run this only to change them.
 """
 
 import io
@@ -25,10 +25,10 @@ BALL = 18  # pixels of the radius
 
 
 def make_picture(moment: float) -> VideoFrame:
-    """Draw a ball on its way over a gradient.
+    """Return a picture of a ball that moves over a gradient.
 
     Args:
-        moment: 0 to 1, the part of the way that lies behind it.
+        moment: The ball's progress, from 0 to 1.
     """
     center_x = BALL + moment * (WIDTH - 2 * BALL)
     center_y = HEIGHT - BALL - abs(math.sin(moment * 3 * math.pi)) * (HEIGHT - 3 * BALL)
@@ -44,7 +44,7 @@ def make_picture(moment: float) -> VideoFrame:
 
 
 def make_tone() -> bytes:
-    """Give a tone that rises and fades, as 16-bit samples."""
+    """Return a tone that rises and fades, as 16-bit samples."""
     count = SECONDS * AUDIO_RATE
     samples = array("h")
     for i in range(count):
@@ -55,7 +55,7 @@ def make_tone() -> bytes:
 
 
 def write_video(path: Path) -> None:
-    """Write picture and tone as MP4: H.264 and AAC, which every browser plays."""
+    """Write pictures and tone as MP4 with H.264 and AAC, which every browser plays."""
     with av.open(path, "w", options={"movflags": "faststart"}) as output:
         picture = output.add_stream("libx264", FRAMES_PER_SECOND, options={"crf": "30"})
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -66,7 +66,7 @@ def write_video(path: Path) -> None:
 
 
 def write_pictures(output: OutputContainer, stream: VideoStream) -> None:
-    """Encode the ball's way."""
+    """Encode the pictures of the moving ball."""
     count = SECONDS * FRAMES_PER_SECOND
     for number in range(count):
         frame = make_picture(number / (count - 1)).reformat(format="yuv420p")
@@ -84,7 +84,7 @@ def write_tone(output: OutputContainer, stream: AudioStream) -> None:
 
 
 def wave_bytes() -> bytes:
-    """Give the tone as a WAV file: mono, 16 bits."""
+    """Return the tone as a WAV file: mono, 16 bits."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

@@ -1,6 +1,6 @@
-"""Write chalicelib/api/openapi.json from the routes and the schemas: `python scripts/openapi.py`.
+"""Write chalicelib/api/openapi.json from the routes and the schemas: `make openapi`.
 
-The broker serves the file as it is; a test fails if it is not up to date.
+The broker serves the file unchanged. A test fails if the file is not up to date.
 """
 
 import json
@@ -20,9 +20,9 @@ from chalicelib.web.router import Operation
 
 TARGET = Path(__file__).parents[1] / "chalicelib" / "api" / "openapi.json"
 _TAGS = {
-    "uploads": "Files from a browser, from their beginning to their end.",
-    "assets": "What has been registered, and the registration of public URLs.",
-    "service": "What the broker says of itself, and what you may upload.",
+    "uploads": "Uploads of files from a browser.",
+    "assets": "Registered assets, and the registration of public URLs.",
+    "service": "The broker's health and documents, and your limits.",
 }
 _EVERYWHERE = (errors.InternalError, errors.Misconfigured, errors.ForbiddenOrigin)
 _WITH_TOKEN = (errors.Unauthorized, errors.SecretsUnavailable, errors.StoreUnavailable)
@@ -34,7 +34,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
     {
         "name": "limit",
         "in": "query",
-        "description": "How many at most.",
+        "description": "The maximum number of items.",
         "schema": {
             "type": "integer",
             "minimum": 1,
@@ -45,7 +45,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
     {
         "name": "cursor",
         "in": "query",
-        "description": "The `nextCursor` of the page before.",
+        "description": "The `nextCursor` of the previous page.",
         "schema": {"type": "string", "minLength": 1, "maxLength": codec.MAX_CURSOR},
     },
 )
@@ -54,7 +54,7 @@ _LIST_PARAMETERS: tuple[Json, ...] = (
 _KEY_PARAMETER: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same key and body give the same upload for 24 hours.",
+    "description": "For 24 hours, the same key and body return the same upload.",
     "schema": {"type": "string", "pattern": bodies.KEY_PATTERN},
 }
 
@@ -62,19 +62,19 @@ _KEY_PARAMETER: Json = {
 _TICKET_PARAMETER: Json = {
     "name": "Upload-Ticket",
     "in": "header",
-    "description": "The `ticket` that came with a turn in the line; any other text proves none.",
+    "description": "The `ticket` of an earlier 429, which keeps your queue position.",
     "schema": {"type": "string"},
 }
 
 
 _HEADERS: dict[str, Json] = {
     "X-Request-Id": {
-        "description": "Names the request in the broker's log.",
+        "description": "The id of the request in the broker's log.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"},
     },
     "Cache-Control": {
-        "description": "Nothing may be kept.",
+        "description": "The response must not be stored.",
         "required": True,
         "schema": {"const": "no-store"},
     },
@@ -84,16 +84,16 @@ _HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "pattern": "/uploads/[0-9a-f]{32}$"},
     },
     "Link": {
-        "description": "The next page, with `rel=next`; absent on the last one.",
+        "description": "The next page, with `rel=next`; absent on the last page.",
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds until it makes sense to ask again.",
+        "description": "The seconds to wait before the next request.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
-        "description": "What is wrong with the token, by RFC 6750.",
+        "description": "The problem with the token (RFC 6750).",
         "required": True,
         "schema": {"type": "string", "pattern": "^Bearer "},
     },
@@ -109,16 +109,16 @@ _ON_UPLOADS = ("UploadsRead", "UploadsCancel", "UploadsComplete", "UploadsRenew"
 
 
 def _headers(operation: Operation[Any], status: int) -> Json:
-    """Describe the headers of an answer."""
+    """Return the headers of a response."""
     names = ["X-Request-Id", "Cache-Control", *_BY_STATUS.get(status, ())]
-    if operation.is_list and status == 200:  # noqa: PLR2004 - a page
+    if operation.is_list and status == 200:  # noqa: PLR2004 - a page of a list
         names.append("Link")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _links(operation: Operation[Any], status: int) -> Json:
-    """Describe what can be done with the upload that an answer has made."""
-    if status != 201:  # noqa: PLR2004 - only what was made is a start
+    """Return the links from a response that created an upload."""
+    if status != 201:  # noqa: PLR2004 - other responses create nothing
         return {}
     upload = {"uploadId": "$response.body#/id"}
     if operation.path == "/uploads":
@@ -131,7 +131,7 @@ def _links(operation: Operation[Any], status: int) -> Json:
 
 
 def document() -> Json:
-    """Return the document."""
+    """Return the OpenAPI document."""
     paths: dict[str, Json] = {}
     for operation in (one for routes in api.ALL for one in routes.operations):
         path = paths.setdefault(_camel(operation.path), {})
@@ -139,7 +139,7 @@ def document() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "sync upload broker",
+            "title": "Sync upload broker",
             "version": VERSION,
             "description": "Uploads from browsers to Sync without the API key.",
             "license": {"name": "MIT", "identifier": "MIT"},
@@ -185,10 +185,10 @@ def _operation(operation: Operation[Any]) -> Json:
 def _responses(operation: Operation[Any]) -> Json:
     responses: Json = {}
     for status, schema in operation.responses.items():
-        response: Json = {"description": "Done" if status != 202 else "Not decided yet"}  # noqa: PLR2004
+        response: Json = {"description": "Success" if status != 202 else "Still processing"}  # noqa: PLR2004
         if schema:
             response["content"] = _json(schema)
-        elif status == 200:  # noqa: PLR2004 - an answer with a body that no schema describes
+        elif status == 200:  # noqa: PLR2004 - a response whose body has no schema
             response["content"] = {"application/json": {"schema": {"type": "object"}}}
         responses[str(status)] = response | {"headers": _headers(operation, status)}
         if links := _links(operation, status):
@@ -224,7 +224,7 @@ def _schema(name: str) -> Json:
 
 
 def _rewrite(node: Any) -> Any:
-    """Point from file to file inside the one document."""
+    """Return a schema whose references to files are references inside the document."""
     if isinstance(node, str) and re.fullmatch(r"[a-z-]+\.json", node):
         return f"#/components/schemas/{node.removesuffix('.json')}"
     if isinstance(node, dict):
@@ -233,12 +233,12 @@ def _rewrite(node: Any) -> Any:
 
 
 def _camel(path: str) -> str:
-    """Name the path's parameters as the API names everything: `{upload_id}` is `{uploadId}`."""
+    """Return a path whose parameters are in camel case: `{uploadId}` for `{upload_id}`."""
     return re.sub(r"_(\w)", lambda match: match[1].upper(), path)
 
 
 def _tag(operation: Operation[Any]) -> str:
-    """Return the first word of an operation's id: `UploadsRead` has the tag `uploads`."""
+    """Return the tag of an operation, which is the first word of its id: `uploads`."""
     return (re.match("[A-Z][a-z]+", operation.id) or [""])[0].lower()
 
 

@@ -1,4 +1,4 @@
-// Takes the README's picture of the demo page, from the running system:
+// Takes the README's picture of the demo page, in a system that it starts:
 // node scripts/take_picture.js [file.png] [width in pixels] [light or dark]
 import { copyFile, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const folder = await mkdtemp(join(tmpdir(), "picture-"));
 const system = await startSystem();
 const browser = await launchBrowser();
 
-/** Makes a file: a copy of a sample, or one of so many bytes. */
+/** Create a file and return its path. `content` is the name of a sample, or a number of bytes. */
 async function file(name, content) {
   const path = join(folder, name);
   if (typeof content === "string") await copyFile(join(ROOT, "sandbox/samples", content), path);
@@ -27,10 +27,10 @@ try {
   await page.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await page.visit(system.demo);
   const slow = { kind: "slow", bytesPerSecond: 8_000_000 };
-  await system.arm({ match: { method: "PUT" }, do: slow });
+  await system.injectFault({ match: { method: "PUT" }, do: slow });
   await page.choose(await file("Whole day, uncut.mp4", 240_000_000));
   await page.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
-  // What a reload leaves unfinished.
+  // After a reload, the page lists the upload as unfinished.
   page.page.once("dialog", (dialog) => dialog.accept());
   await page.visit(system.demo);
   await page.rowIn("unfinished", "Whole day, uncut.mp4");
@@ -42,7 +42,7 @@ try {
   await page.choose(await file("Closing words.wav", "sample.wav"), refused);
   await page.page.waitForFunction(() => document.querySelectorAll(".card").length === 3);
   await page.rowIn("failed", refused);
-  await system.arm({ match: { method: "PUT" }, times: 2, do: slow });
+  await system.injectFault({ match: { method: "PUT" }, times: 2, do: slow });
   const clips = [
     await file("Interview, camera A.mp4", 90_000_000),
     await file("Interview, camera B.mp4", 60_000_000),

@@ -1,5 +1,5 @@
-// The test runner's own words, each with an end: what waits for ever fails by its name, and what comes after it still
-// cleans up. The runner itself only ends whole files, and then nobody stops what they started.
+// The functions of `node:test`, each with a time limit: a test that waits for ever fails under its own name, and the
+// hooks after it still clean up. The runner itself can only end whole files, and then nothing stops their processes.
 import * as runner from "node:test";
 
 const LIMIT = 120_000; // milliseconds

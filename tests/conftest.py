@@ -1,7 +1,7 @@
-"""What all tests have in common."""
+"""Settings that all tests share."""
 
 from hypothesis import settings
 
-# An example that takes long has found a busy machine, not a defect; pytest's time-out remains.
+# A slow example is the sign of a busy machine, not of a defect; pytest's time-out remains.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")

@@ -1,11 +1,11 @@
-"""Measure a cold start: `python benchmarks/cold_start`.
+"""Measure cold starts: `python -m benchmarks.cold_start`.
 
-Three packages, made by `chalice package`, each without and with `.pyc`: the broker, a typical app
-of the same parts, and bare Chalice. Every run is a process of its own that imports the app and
-answers one request: `POST /uploads`, or `GET /uploads/{id}`, which needs neither sync. nor a body's
-schema. DynamoDB and sync. are on this machine, and all of them take turns. The ratios (to the
-typical app, in brackets) count, not the figures. On a busy machine CPU time is the truer one: a
-cold start is work, but for the few calls at its end.
+`chalice package` creates three packages, which are measured with and without `.pyc` files: the
+broker, a typical app with the same libraries, and bare Chalice. Each run is a new process that
+imports the app and serves one request: `POST /uploads`, or `GET /uploads/{id}`, which needs neither
+Sync nor a schema. The emulator of DynamoDB and the stand-in for Sync run on this machine, and the
+packages take turns. Compare the ratios to the typical app (in brackets), not the figures. On a busy
+machine, CPU time is more reliable, since a cold start is mostly computation.
 """
 
 import argparse
@@ -25,8 +25,6 @@ from typing import Any
 import boto3
 import jwt
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from ops import table
 from sandbox import environment
 from sandbox.ports import Ports
@@ -38,8 +36,8 @@ TABLE = "uploads"
 BEGIN, READ = "POST /uploads", "GET /uploads/{id}"
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 SECRET = "a-secret-of-the-benchmark-that-is-long-enough"  # noqa: S105 - it protects nothing
-# What Lambda brings along, compiled as it is there.
-LAMBDAS_OWN = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
+# Libraries of Lambda's own runtime, which has bytecode for them.
+LAMBDA_LIBRARIES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
 REQUIREMENTS = {
     "bare": "",
     "typical": "requests==2.34.2\njsonschema==4.26.0\n",
@@ -47,7 +45,7 @@ REQUIREMENTS = {
 
 
 def package(name: str, folder: Path) -> dict[str, Path]:
-    """Make a package, and unpack it as Lambda does: once as it is, once with its bytecode."""
+    """Create a package, and return two folders: its files without and with bytecode."""
     project = folder / name
     project.mkdir()
     if name == "broker":
@@ -83,10 +81,10 @@ def package(name: str, folder: Path) -> dict[str, Path]:
 
 
 def runtime(folder: Path) -> Path:
-    """Put together what Lambda brings along."""
+    """Copy the libraries of Lambda's runtime into a folder, compile them, and return it."""
     target = folder / "runtime"
     target.mkdir()
-    for name in LAMBDAS_OWN:
+    for name in LAMBDA_LIBRARIES:
         (source,) = (ROOT / ".venv" / "lib").glob(f"python3*/site-packages/{name}")
         if source.is_dir():
             shutil.copytree(source, target / name)
@@ -96,8 +94,8 @@ def runtime(folder: Path) -> Path:
     return target
 
 
-def event(method: str, resource: str, **members: Any) -> str:
-    """Make what API Gateway sends."""
+def event(method: str, resource: str, **fields: Any) -> str:
+    """Return an event of API Gateway."""
     token = jwt.encode({"sub": "bench", "exp": int(time.time()) + 3600}, SECRET, "HS256")
     return json.dumps(
         {
@@ -112,13 +110,13 @@ def event(method: str, resource: str, **members: Any) -> str:
             "stageVariables": None,
             "body": None,
             "isBase64Encoded": False,
-            **members,
+            **fields,
         }
     )
 
 
 def run(code: Path, libraries: Path, sent: str) -> dict[str, Any]:
-    """Start one cold container."""
+    """Run one cold start, and return its times and its response."""
     done = subprocess.run(  # noqa: S603 - as above
         [
             sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001 - the venv's Python
@@ -137,14 +135,14 @@ def run(code: Path, libraries: Path, sent: str) -> dict[str, Any]:
 
 
 def measure(folder: Path, runs: int) -> None:
-    """Measure all packages in turns."""
+    """Measure the packages in turn, and print the medians."""
     libraries = runtime(folder)
     packages = {name: package(name, folder) for name in ("bare", "typical", "broker")}
     times: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for _ in range(runs):
         for name, kinds in packages.items():
             for kind, code in kinds.items():
-                # A caller's quota is far from used up by as many uploads.
+                # The caller's quota suffices for all runs.
                 began = run(code, libraries, event("POST", "/uploads", body=json.dumps(FILE)))
                 times.setdefault((BEGIN, kind, name), []).append(began)
                 if name == "bare":
@@ -162,19 +160,19 @@ def measure(folder: Path, runs: int) -> None:
 
 def report(head: str, rows: dict[str, dict[str, float]]) -> None:
     """Print one table."""
-    print(f"\n{head:32} {'import':>10} {'first answer':>14} {'its CPU':>18}")
+    print(f"\n{head:32} {'import':>10} {'first response':>14} {'CPU':>18}")
     typical = rows["typical"]
     for name, mine in rows.items():
         print(
-            f"  {name:30} {mine['import']:7.0f} ms {mine['answer']:7.0f} ms"
-            f" ({mine['answer'] / typical['answer']:.2f}) {mine['cpu']:7.0f} ms"
+            f"  {name:30} {mine['import']:7.0f} ms {mine['response']:7.0f} ms"
+            f" ({mine['response'] / typical['response']:.2f}) {mine['cpu']:7.0f} ms"
             f" ({mine['cpu'] / typical['cpu']:.2f})"
         )
 
 
 def _medians(of: list[dict[str, Any]]) -> dict[str, float]:
     return {
-        what: statistics.median(one[what] for one in of) for what in ("import", "answer", "cpu")
+        kind: statistics.median(one[kind] for one in of) for kind in ("import", "response", "cpu")
     }
 
 
@@ -188,7 +186,7 @@ def main() -> None:
         emulator = RunningDynamoDB(folder)
         ports = Ports(broker=0, upstream=0, dynamodb=emulator.port, demo=free_port())
         own = environment.for_parts({}, ports, folder)
-        (folder / "tmp").mkdir()  # which it is told to use
+        (folder / "tmp").mkdir()  # the environment names it as TMPDIR
         os.environ.update(own)
         upstream = RunningUpstream(folder)
         os.environ |= {

@@ -1,4 +1,4 @@
-"""Bare Chalice: the floor."""
+"""Bare Chalice, as the lower bound of a cold start."""
 
 from chalice import Chalice
 
@@ -6,5 +6,5 @@ app = Chalice(app_name="bare")
 
 
 @app.route("/uploads", methods=["POST"])
-def begin():  # noqa: ANN201, D103 - as in Chalice's documentation
+def begin():  # noqa: ANN201, D103 - in the style of Chalice's documentation
     return {"body": app.current_request.json_body}

@@ -1,4 +1,4 @@
-"""A broker as one would write it at first: boto3's resource, a session, jsonschema used plainly."""
+"""A broker in its simplest form: a boto3 resource, a requests session, and plain jsonschema."""
 
 import os
 import uuid
@@ -24,7 +24,7 @@ SCHEMA = {
 
 
 @app.route("/uploads", methods=["POST"])
-def begin():  # noqa: ANN201, D103 - as in Chalice's documentation
+def begin():  # noqa: ANN201, D103 - in the style of Chalice's documentation
     body = app.current_request.json_body
     jsonschema.validate(body, SCHEMA)
     presigned = session.post(

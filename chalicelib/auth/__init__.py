@@ -1,1 +1,1 @@
-"""Who sent a request: bearer tokens, the keys that verify them, callers."""
+"""Authentication: bearer tokens, the keys that verify them, callers."""

@@ -1,8 +1,8 @@
-"""Caller ids: keyed hashes of issuer and subject, by a secret of the table.
+"""Callers, and their ids: hashes of issuer and subject, keyed with a secret in the table.
 
-Without the secret nobody can find the subject of an id by guessing, nor search for a subject whose
-id begins as another caller's does. All records hold ids, so the secret never changes: with another
-one every caller would be somebody else and own nothing.
+Without the secret nobody can guess the subject of an id, or search for a subject whose id begins
+like another caller's. All records hold ids, so the secret never changes. With another one, every
+caller would lose their uploads.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ PK = "secret#callers"
 SECRET_BYTES = 32
 _HEX_DIGITS = 32
 
-# From issuer and subject to an id that tells neither: `CallerIds.of` is one.
+# Returns the id for an issuer and a subject, such as `CallerIds.of`.
 CallerId = Callable[[str, str], str]
 
 
@@ -30,8 +30,8 @@ class Caller:
 
     Attributes:
         id: Keyed hash of the token's issuer and subject, 32 hex digits. Records and logs have it
-            in place of the subject, which may be an e-mail address.
-        limits: What this caller may do.
+            instead of the subject, which may be an e-mail address.
+        limits: The caller's limits.
     """
 
     id: str
@@ -39,10 +39,10 @@ class Caller:
 
 
 class CallerIds:
-    """Names callers.
+    """The ids of callers.
 
     Args:
-        table: The broker's table, which holds the secret.
+        table: The broker's table, which has the secret.
     """
 
     def __init__(self, table: Table) -> None:
@@ -53,27 +53,27 @@ class CallerIds:
         """Return the id of a caller: 32 hex digits.
 
         Raises:
-            StoreUnavailable: The secret has never been read, and can't be read now.
+            StoreUnavailable: The secret was not read before and can't be read now.
         """
         if self._secret is None:
             self._secret = self._read()
-        # The length keeps issuer and subject apart.
+        # With the length, no other issuer and subject give the same text.
         text = f"{len(issuer)}:{issuer}{subject}".encode("utf-8", "surrogatepass")
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
 
     def prepare(self) -> None:
-        """Read the secret if it can be read now; otherwise the next request reads it."""
+        """Read the secret. If that fails, the next request reads it."""
         with suppress(errors.StoreUnavailable):
             self._secret = self._read()
 
     def _read(self) -> bytes:
-        """Read the secret; the first container of all makes it."""
-        # The container needs it once, whichever request comes first: no request is charged.
+        """Return the secret, which the first container creates."""
+        # The container reads it once, so no request is charged with it.
         with log.uncounted():
             item = self._table.get(PK)
             if item is None:
-                # If another container was faster, or the answer to this very write was lost and
-                # boto3 has sent it again, the refusal brings the secret that was written.
+                # The write is refused if another container was faster, or if its response was lost
+                # and boto3 sent it again. The refusal returns the secret that was written.
                 new = secrets.token_bytes(SECRET_BYTES)
                 change = Change(pk=PK, condition="attribute_not_exists(#pk)", sets={"secret": new})
                 item = self._table.write(change).item or {}

@@ -1,22 +1,22 @@
-"""Why a token is refused, and what one must say beside its signature. Pure."""
+"""The rules for a token's claims, and the exception for refused tokens. Pure."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LEEWAY_SECONDS = 10  # how far the clock of the app's backend may be off
-MAX_SHOWN = 200  # characters of a token's text in the log
+LEEWAY_SECONDS = 10  # by how much the clock of the app's backend may differ
+MAX_SHOWN = 200  # characters of one claim in the log
 _TIMES = ("exp", "nbf", "iat")
 
 
 class TokenRefusedError(Exception):
-    """A token, or what came instead of one, is refused.
+    """The `Authorization` header, or the token in it, is refused.
 
     Attributes:
-        reason: Why, for the operator's log; `docs/operations.md` lists all.
-        detail: Why, for the caller.
-        fields: Further fields of the log's line. Whatever a token says is in them as `shown` only.
+        reason: The reason, for the operator's log; `docs/operations.md` lists all.
+        detail: The reason, for the caller.
+        fields: Further fields of the log line. Text of a token is in them only as `shown`.
     """
 
     def __init__(self, reason: str, detail: str, **fields: Any) -> None:
@@ -28,13 +28,13 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a token must say beside its signature.
+    """The rules for a token's claims.
 
     Attributes:
-        issuer: What `iss` must be, or None where any will do.
-        audiences: Those of which the token must name one; none where it must have no `aud`.
-        audience_claim: The claim that holds the audience; another one than `aud` must equal one.
-        limits_claim: The claim that narrows the caller's limits, where a token has it.
+        issuer: The required `iss`, or None if any issuer is accepted.
+        audiences: The accepted audiences. If there are none, the token must have no `aud`.
+        audience_claim: The claim with the audience. Only `aud` may be a list.
+        limits_claim: The optional claim that narrows the caller's limits.
     """
 
     issuer: str | None = None
@@ -46,11 +46,11 @@ class Rules:
         """Check the claims of a token whose signature is valid.
 
         Args:
-            claims: What the token says.
+            claims: The token's claims.
             now: Seconds since 1970.
 
         Raises:
-            TokenRefusedError: A claim is absent, malformed, or not for this broker at this time.
+            TokenRefusedError: A claim is missing or malformed, or its value is not accepted.
         """
         _check_times(claims, now)
         if self.issuer is not None:
@@ -94,7 +94,7 @@ class Rules:
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
     _require(claims, "exp")
     for name in _TIMES:
-        # Python reads NaN and Infinity in JSON; and to it, true is a number.
+        # Python's JSON has NaN and Infinity, and its booleans are integers.
         value = claims.get(name, 0)
         is_number = isinstance(value, int) and not isinstance(value, bool)
         if not is_number and not (isinstance(value, float) and math.isfinite(value)):
@@ -117,7 +117,7 @@ def _malformed(name: str, kind: str) -> TokenRefusedError:
 
 
 def shown(value: object) -> str:
-    """Return what a token says as it may be in a log: short, and printable ASCII."""
+    """Return a token's text as it may be logged: short and in printable ASCII."""
     if value is None:
         return "(absent)"
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What verifies the signature of a token."""
+"""The keys that verify the signatures of tokens."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -8,25 +8,25 @@ from chalicelib.core.settings import jwt_secrets
 
 
 class Key(NamedTuple):
-    """A key that verifies signatures, and all names of the one algorithm that it is for."""
+    """A key that verifies signatures, and all names of its one algorithm."""
 
     value: Any
     algorithms: tuple[str, ...]
 
 
 class Keys(Protocol):
-    """Knows what verifies a token: `SharedSecret` or `jwks.Jwks`."""
+    """A source of keys: `SharedSecret` or `jwks.Jwks`."""
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """All algorithms that any of its keys may be used with."""
+        """The algorithms of all keys that it may have."""
 
     def keys(self, header: Mapping[str, Any]) -> Iterable[Key]:
-        """Return keys to try, the likelier first. The header is only a hint: nobody signed it."""
+        """Return the keys to try. The header is only a hint: its signature is not verified."""
 
 
 class SharedSecret:
-    """A secret that the app's backend signs tokens with, or two while one is rotated (HS256)."""
+    """The secret that the app's backend signs tokens with (HS256), or two during a rotation."""
 
     algorithms = frozenset({"HS256"})
 
@@ -34,7 +34,7 @@ class SharedSecret:
         self._secret = secret
 
     def keys(self, header: Mapping[str, Any]) -> Iterator[Key]:  # noqa: ARG002 - as in Keys
-        """Yield the secrets; if none of them held, there may be a new one meanwhile."""
+        """Yield the secrets, then new ones if all have failed and the parameter has changed."""
         value = self._secret.current()
         yield from (Key(secret, ("HS256",)) for secret in jwt_secrets(value))
         if self._secret.refresh(value):

@@ -1,4 +1,4 @@
-"""From a bearer token to a caller."""
+"""Bearer tokens: verified, and turned into callers."""
 
 import json
 import re
@@ -17,14 +17,14 @@ from chalicelib.quotas.limits import Limits
 MAX_TOKEN_BYTES = 8192
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _HOW = "Authorization: Bearer <token>"
-# RFC 6750, section 3: a request without a token is told the scheme and nothing else.
+# RFC 6750, section 3: without a token, the challenge has no error code.
 _CHALLENGE = 'Bearer realm="sync upload broker"'
 _WITHOUT_TOKEN = frozenset({"no_token", "other_scheme"})
 _UNREADABLE = (jwt.PyJWTError, ArithmeticError, ValueError, TypeError, RecursionError)
 
 _jws = jwt.PyJWS()
 if jwt.algorithms.has_crypto:
-    # RFC 9864 gives the one curve that is accepted here this name; PyJWT knows the older EdDSA.
+    # RFC 9864's name for EdDSA with the curve Ed25519; PyJWT has only the older name.
     _jws.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
 
 
@@ -32,10 +32,10 @@ class Authenticator:
     """Verifies bearer tokens.
 
     Args:
-        keys: What verifies their signatures.
-        rules: What they must say.
-        limits: What every caller may do.
-        caller_id: Names a caller by issuer and subject.
+        keys: The keys that verify their signatures.
+        rules: The rules for their claims.
+        limits: The limits of every caller, which a token may narrow.
+        caller_id: Returns the id for an issuer and a subject.
         clock: The time.
     """
 
@@ -54,17 +54,16 @@ class Authenticator:
         self._clock = clock
 
     def caller(self, authorization: str | None) -> Caller:
-        """Return who sent the request.
+        """Return the caller who sent a request.
 
         Args:
-            authorization: The `Authorization` header, or None if there is none.
+            authorization: The `Authorization` header, or None if the request has none.
 
         Raises:
-            Unauthorized: There is no token, or it is malformed, forged, expired, not for this
-                broker, or names nobody. The log has the reason. The caller gets it too, but of what
-                the token claims only where the signature is valid.
-            SecretsUnavailable: What verifies it can't be read now.
-            StoreUnavailable: What names the caller can't be read now.
+            Unauthorized: There is no token, or it is refused. The reason is logged and returned.
+                Claims are checked only after the signature.
+            SecretsUnavailable: The keys can't be read now.
+            StoreUnavailable: The secret of the caller ids can't be read now.
         """
         try:
             claims = self._claims(_token(authorization))
@@ -78,7 +77,7 @@ class Authenticator:
             challenge = _CHALLENGE if is_bare else f'{_CHALLENGE}, error="invalid_token"'
             headers = {"WWW-Authenticate": challenge}
             raise errors.Unauthorized(refusal.detail, headers=headers) from refusal
-        # Named last, so that a token that is refused never makes the broker read its table.
+        # The id comes last, so that a refused token never makes the broker read its table.
         return Caller(self._caller_id(claims.get("iss", ""), claims["sub"]), limits)
 
     def _limits_of(self, claims: Mapping[str, Any]) -> Limits:
@@ -88,14 +87,14 @@ class Authenticator:
         try:
             return self._limits.narrowed(claims[name])
         except ValueError as error:
-            # To pass over it would give the caller more than the app's backend meant to.
+            # If it were ignored, the caller would have more than the app's backend grants.
             detail = f"The token's claim `{name}` is malformed: {error}."
             raise TokenRefusedError(
                 "malformed_limits", detail, claim=name, problem=str(error)
             ) from error
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """Return what a token says, once its signature and its claims are checked."""
+        """Return a token's claims after checking its signature and them."""
         header = _header(token)
         if shown(header.get("alg")) not in self._keys.algorithms:
             raise _other_algorithm(shown(header.get("alg")), self._keys.algorithms)
@@ -111,7 +110,7 @@ class Authenticator:
         return claims
 
     def _payload(self, token: str, header: Mapping[str, Any]) -> bytes:
-        """Verify a token's signature by each key that may have signed it."""
+        """Return a token's payload if one of the keys verifies its signature."""
         kid, algorithm = shown(header.get("kid")), shown(header["alg"])
         refusal = TokenRefusedError(
             "unknown_key",
@@ -128,7 +127,7 @@ class Authenticator:
         for key in self._keys.keys(header):
             if header["alg"] not in key.algorithms:
                 if refusal.reason == "wrong_signature":
-                    continue  # A key of this name and algorithm says more than one of another.
+                    continue  # That reason is the more precise one.
                 refusal = TokenRefusedError(
                     "algorithm_of_other_key",
                     "The token is signed with another algorithm than its key (`kid`) is for.",
@@ -138,9 +137,9 @@ class Authenticator:
                 )
                 continue
             try:
-                # A key has one algorithm, which is never taken from the token.
+                # The algorithm is the key's. It is never taken from the token.
                 content = _jws.decode_complete(token, key.value, algorithms=list(key.algorithms))
-            # Another key may be the right one, and one that can't be used must not lock it out.
+            # The next key may be the right one, even if PyJWT can't use this one.
             except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
                 refusal = TokenRefusedError(
                     "wrong_signature",
@@ -164,11 +163,11 @@ def _token(authorization: str | None) -> str:
     if not header:
         raise TokenRefusedError("no_token", f"Send a token: {_HOW}.")
     if "," in header:
-        # Several headers arrive as one with commas; no token has one.
+        # Several headers arrive as one with commas, and no token has a comma.
         detail = f"There are several Authorization headers, or one has a comma. Send one: {_HOW}."
         raise TokenRefusedError("several_headers", detail)
     if scheme.lower() != "bearer":
-        # What came may be a token without its scheme, so it is in no log.
+        # This may be a token without its scheme, so it is not logged.
         raise TokenRefusedError("other_scheme", f"Send the token with the scheme Bearer: {_HOW}.")
     if not token:
         raise TokenRefusedError("no_token", f"The token after Bearer is empty. Send one: {_HOW}.")
@@ -185,7 +184,7 @@ def _token(authorization: str | None) -> str:
 
 
 def _header(token: str) -> dict[str, Any]:
-    """Read the header of a token, which nobody has verified yet."""
+    """Return the header of a token. Its signature is not verified yet."""
     try:
         return _jws.get_unverified_header(token)
     except (jwt.DecodeError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
@@ -198,7 +197,7 @@ def _header(token: str) -> dict[str, Any]:
 def _other_algorithm(shown_algorithm: str, accepted: Iterable[str]) -> TokenRefusedError:
     details = {
         "(absent)": "The token's header does not name the algorithm that signed it (`alg`).",
-        "none": "The token is not signed (its `alg` is none).",
+        "none": "The token is not signed (its `alg` is `none`).",
     }
     other = "The token is signed with an algorithm that this broker does not accept."
     return TokenRefusedError(

@@ -1,1 +1,1 @@
-"""The only package that talks to AWS: DynamoDB and SSM."""
+"""AWS: DynamoDB and SSM. No other package sends it requests."""

@@ -1,4 +1,4 @@
-"""Values as DynamoDB's typed ones, keys, and cursors between the items of a list. Pure."""
+"""DynamoDB's typed values, the keys of items, and the cursors of lists. Pure."""
 
 import base64
 import json
@@ -10,28 +10,28 @@ from chalicelib.core import errors
 
 Item = dict[str, Any]
 
-MAX_CURSOR = 4096  # characters; with an asset id such as Sync's, a UUID, it is about 170
-_MAX_PK_BYTES = 2048  # DynamoDB refuses a longer partition key
-_ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # as `list_place` writes it
+MAX_CURSOR = 4096  # characters; one with a UUID has about 170
+_MAX_PK_BYTES = 2048  # DynamoDB's limit for a partition key
+_ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # the `listOrder` of `list_place`
 
 
 def key(pk: str) -> Item:
-    """Return the table's key."""
+    """Return an item's key."""
     return {"pk": {"S": pk}}
 
 
-def values(members: Mapping[str, Any]) -> Item:
-    """Write plain values as DynamoDB's typed ones."""
-    return {name: _typed(value) for name, value in members.items()}
+def values(fields: Mapping[str, Any]) -> Item:
+    """Return plain values as DynamoDB's typed ones."""
+    return {name: _typed(value) for name, value in fields.items()}
 
 
 def plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Read DynamoDB's typed values as plain ones."""
+    """Return DynamoDB's typed values as plain ones."""
     return {name: _untyped(value) for name, value in item.items()}
 
 
 def _typed(value: Any) -> dict[str, Any]:
-    # boto3 has the same, and takes a fifth of the whole cold start to import.
+    # boto3 has a serializer too, but its import takes a fifth of the cold start.
     kind: str
     content: Any = value
     match value:
@@ -52,7 +52,7 @@ def _typed(value: Any) -> dict[str, Any]:
         case list() | tuple():
             kind, content = "L", [_typed(one) for one in value]
         case _:
-            raise TypeError(f"no item holds a {type(value).__name__}")
+            raise TypeError(f"an item can't have a {type(value).__name__}")
     return {kind: content}
 
 
@@ -73,12 +73,12 @@ def _untyped(value: Mapping[str, Any]) -> Any:
 
 
 def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
-    """Name the list that an item stands in, and its place: by time, and by id in one moment."""
+    """Return the attributes that put an item in a list, in the order of time and then of id."""
     return {"listKey": list_key, "listOrder": f"{when:015d}#{upload_id}"}
 
 
 def cursor(last: Mapping[str, Any]) -> str:
-    """Write the place behind the last item of a page."""
+    """Return the cursor after the last item of a page."""
     return _cursor(last["listOrder"]["S"], last["pk"]["S"])
 
 
@@ -88,15 +88,15 @@ def _cursor(order: str, pk: str) -> str:
 
 
 def start_key(list_key: str, text: str) -> Item:
-    """Read a cursor. The list is the caller's own, whatever the cursor says.
+    """Return the key that a cursor leads to. It is always in the given list.
 
     Raises:
-        InvalidInput: `cursor` did not write it.
+        InvalidInput: The text is not a cursor of this list.
     """
     try:
         order, pk = _read_cursor(text)
         if not _is_place(list_key, order, pk) or _cursor(order, pk) != text:
-            raise ValueError("no item of the list is there")  # noqa: TRY301 - one response for all
+            raise ValueError("not of this list")  # noqa: TRY301 - one response for all
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidInput(
             "This broker did not give out the cursor.",
@@ -106,24 +106,24 @@ def start_key(list_key: str, text: str) -> Item:
 
 
 def _read_cursor(text: str) -> tuple[str, str]:
-    """Return the two strings of a cursor. Raises ValueError or RecursionError for anything else."""
+    """Return the order and the key in a cursor, or raise ValueError or RecursionError."""
     if len(text) > MAX_CURSOR:
-        raise ValueError("it is too long")
+        raise ValueError("too long")
     raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
     order, pk = json.loads(raw)
     if not (isinstance(order, str) and isinstance(pk, str)):
-        raise ValueError("it holds two strings")  # noqa: TRY004 - what is wrong is the data
+        raise ValueError("not two strings")  # noqa: TRY004 - the data is wrong
     return order, pk
 
 
 def _is_place(list_key: str, order: str, pk: str) -> bool:
-    """Whether an item of the list can be there. DynamoDB fails for what can't be a key."""
+    """Whether an item of the list can have this order and key. DynamoDB fails for other keys."""
     matched = _ORDER.fullmatch(order)
     if not matched:
         return False
     kind, _, owner = list_key.partition("#")
     if kind == "uploads":
         return pk == f"upload#{matched[1]}"
-    # Sync's ids are opaque, so any text may be one.
+    # Sync's asset ids are opaque, so any text may be one.
     prefix = f"asset#{owner}#"
     return pk.startswith(prefix) and len(prefix) < len(pk) and len(pk.encode()) <= _MAX_PK_BYTES

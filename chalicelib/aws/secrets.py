@@ -1,9 +1,10 @@
-"""The API key and the tokens' secrets: from the environment or from SSM, kept, refreshed.
+"""Sync's API key and the secret of tokens: from the environment or from SSM, cached.
 
-A secret is read once for each container, again after some time, and at once when somebody says
-that it no longer holds, so that it can be rotated without a deploy.
+Each container reads a secret once, again after some minutes, and at once when it was refused. So a
+secret can be rotated without a deploy.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,14 +18,16 @@ from chalicelib.core.clock import Clock
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
-KEEP_SECONDS = 300.0  # how long a secret is used before it is read again
+KEEP_SECONDS = 300.0  # until a secret is read again
+_UNREADABLE = "This service can't read its secrets. Try again in a moment."
 
 
 class CachedSecret:
-    """One secret.
+    """A cached secret.
 
     Args:
-        load: Reads it. Raises ValueError with what would be right, or SecretsUnavailable.
+        load: Returns the secret. It raises SecretsUnavailable if the secret can't be read, and
+            ValueError with the words that follow "it must be" if its content is wrong.
         clock: The time.
     """
 
@@ -41,31 +44,29 @@ class CachedSecret:
         """Return the secret.
 
         Raises:
-            SecretsUnavailable: It has never been read, and can't be read now.
-            Misconfigured: What was read can't be one.
+            SecretsUnavailable: It was not read before and can't be read now.
+            Misconfigured: Its content is wrong, and there is no earlier one.
         """
         if self._is_due():
             with self._lock:
-                # Another thread may have read while this one waited. Where nothing could be read
-                # so far, every stranger's request comes here, so it is not read for each of them.
+                # Another thread may have read it while this one waited. While it can't be read, any
+                # stranger's request gets here, so the allowance bounds the reads.
                 if self._is_due() and (self._failure is None or self._allowance.take()):
                     self._read()
         value = self._value
         if value is None:
-            failure = self._failure or errors.SecretsUnavailable(
-                "This service can't read its secrets. Try again in a moment."
-            )
+            failure = self._failure or errors.SecretsUnavailable(_UNREADABLE)
             raise type(failure)(failure.detail, retry_after=REFRESH_SECONDS)
         return value
 
     def refresh(self, stale: str) -> bool:
-        """Read again, because `stale` no longer holds.
+        """Read the secret again, because `stale` was refused.
 
         Returns:
-            Whether there is another value now.
+            Whether the secret differs from `stale` now.
         """
         with self._lock:
-            # Another thread may have been told the same, and read already.
+            # Another thread may have read it for the same reason.
             if self._value == stale and self._allowance.take():
                 self._read()
             return self._value != stale
@@ -74,18 +75,16 @@ class CachedSecret:
         return self._value is None or self._clock.monotonic() - self._read_at > KEEP_SECONDS
 
     def _read(self) -> None:
-        """Read, and keep the old value where that fails."""
+        """Read the secret, or keep the old value if that fails."""
         self._read_at = self._clock.monotonic()
         try:
             self._value = self._load()
             self._failure = None
         except errors.SecretsUnavailable as error:
-            log.event("secret_not_read", level=40, reason=error.detail)
-            self._failure = errors.SecretsUnavailable(
-                "This service can't read its secrets. Try again in a moment."
-            )
+            log.event("secret_not_read", level=logging.ERROR, reason=error.detail)
+            self._failure = errors.SecretsUnavailable(_UNREADABLE)
         except ValueError as error:
-            log.event("secret_not_valid", level=40, reason=f"it must be {error}")
+            log.event("secret_not_valid", level=logging.ERROR, reason=f"it must be {error}")
             self._failure = errors.Misconfigured(
                 "This service is not set up correctly. Tell those who run it."
             )
@@ -95,33 +94,33 @@ class CachedSecret:
 
 
 def fixed(value: str, clock: Clock) -> CachedSecret:
-    """Make a secret of a value that never changes, as one from the environment."""
+    """Return a secret that never changes, such as one from the environment."""
     return CachedSecret(lambda: value, clock)
 
 
 def parameter(
     client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str], clock: Clock
 ) -> CachedSecret:
-    """Make a secret of an SSM SecureString.
+    """Return a secret in an SSM parameter of the type SecureString.
 
     Args:
-        client: Makes the client; called only when the parameter is read.
+        client: Returns the SSM client. It is called only when the parameter is read.
         name: The parameter's name.
-        check: Returns the value, or raises ValueError with what would be right.
+        check: Returns the value, or raises ValueError as in `CachedSecret`.
         clock: The time.
     """
 
     def load() -> str:
         try:
-            answer = client().get_parameter(Name=name, WithDecryption=True)
+            response = client().get_parameter(Name=name, WithDecryption=True)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            raise errors.SecretsUnavailable(f"SSM answered {code} for {name}.") from error
+            raise errors.SecretsUnavailable(f"SSM returned {code} for {name}.") from error
         except BotoCoreError as error:
             raise errors.SecretsUnavailable("SSM can't be reached.") from error
-        if answer["Parameter"].get("Type") != "SecureString":
-            # A plain parameter is stored in the clear, and read by all who may read any parameter.
+        if response["Parameter"].get("Type") != "SecureString":
+            # Another type is stored in plain text, for everybody who may read parameters.
             raise ValueError("of the type SecureString")
-        return check(answer["Parameter"]["Value"].strip())
+        return check(response["Parameter"]["Value"].strip())
 
     return CachedSecret(load, clock)

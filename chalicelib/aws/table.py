@@ -1,4 +1,4 @@
-"""The one door to DynamoDB: conditional updates, transactions, and what their refusals tell."""
+"""The table in DynamoDB: reads, conditional writes and transactions. All requests are sent here."""
 
 import logging
 import random
@@ -18,32 +18,34 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Two writes of one item in one moment are refused by DynamoDB, not queued. Fifty callers of one
-# quota are served within these tries: the pauses grow to a second and are random.
+# DynamoDB refuses two writes of one item at the same moment. With pauses that are random and grow
+# to a second, this is enough for fifty parallel writes of one caller's quota.
 CONFLICT_TRIES = 12
+BATCH_TRIES = 5
 _BUSY = "This service is busy. Try again in a moment."
 _CONFLICTS = frozenset(
     {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
 )
+_OPERATIONS = {"Put": "put_item", "Delete": "delete_item", "Update": "update_item"}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One conditional update, or with `put` or `delete` set, the writing of a whole item.
+    """A conditional write of one item: an update, or with `put` or `delete` the whole item.
 
-    Conditions name their attributes with `#` and their values with `:`, as `#status = :pending`.
+    A condition has `#` before names and `:` before values, as in `#status = :pending`.
 
     Attributes:
         pk: The item's key.
-        condition: What must hold, or nothing.
-        values: What the condition's `:values` stand for.
-        names: What the condition's `#names` stand for, where they do not stand for themselves.
-        sets: Attributes to set; a dot leads into a map.
-        adds: Numbers to add to, and sets to add members to.
-        drops: Sets to take members out of.
+        condition: The condition, or empty.
+        values: The values in the condition.
+        names: The attributes of those names in the condition that are not attributes themselves.
+        sets: Values to set. A dot leads into a map.
+        adds: Numbers to add, and elements to add to sets.
+        drops: Elements to remove from sets.
         removes: Attributes to remove.
-        put: The whole item to write in place of an update.
-        delete: Whether to delete the item in place of an update.
+        put: The whole item to write.
+        delete: Whether to delete the item.
     """
 
     pk: str
@@ -57,41 +59,69 @@ class Change:
     put: codec.Item | None = None
     delete: bool = False
 
+    @property
+    def operation(self) -> str:
+        """The name of its operation in a transaction."""
+        return "Put" if self.put is not None else "Delete" if self.delete else "Update"
+
     def request(self, table: str) -> dict[str, Any]:
-        """Write it as a request's parameters; every name is a placeholder."""
-        names: dict[str, str] = {}
-        values = {f":{name}": value for name, value in self.values.items()}
-        clauses = [
-            _clause("SET", self.sets, "{} = {}", "s", names, values),
-            _clause("ADD", self.adds, "{} {}", "a", names, values),
-            _clause("DELETE", self.drops, "{} {}", "d", names, values),
-        ]
-        for number, name in enumerate(self.removes):
-            names[f"#r{number}"] = name
-        if self.removes:
-            clauses.append("REMOVE " + ", ".join(f"#r{n}" for n in range(len(self.removes))))
+        """Return the parameters of its request."""
+        placeholders = _Placeholders()
         request: dict[str, Any] = {"TableName": table}
         if self.put is not None:
             request["Item"] = {**self.put, **codec.key(self.pk)}
         else:
             request["Key"] = codec.key(self.pk)
-            if not self.delete:
-                request["UpdateExpression"] = " ".join(clause for clause in clauses if clause)
+        if self.operation == "Update":
+            request["UpdateExpression"] = self._update_expression(placeholders)
         if self.condition:
             request["ConditionExpression"] = self.condition
-            for name in re.findall(r"#(\w+)", self.condition):
-                names[f"#{name}"] = self.names.get(name, name)
             request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        if names:
-            request["ExpressionAttributeNames"] = names
-        if values:
-            request["ExpressionAttributeValues"] = codec.values(values)
+            for name in re.findall(r"#(\w+)", self.condition):
+                placeholders.names[f"#{name}"] = self.names.get(name, name)
+            for name, value in self.values.items():
+                placeholders.values[f":{name}"] = value
+        if placeholders.names:
+            request["ExpressionAttributeNames"] = placeholders.names
+        if placeholders.values:
+            request["ExpressionAttributeValues"] = codec.values(placeholders.values)
         return request
 
-    @property
-    def operation(self) -> str:
-        """Its name inside a transaction."""
-        return "Put" if self.put is not None else "Delete" if self.delete else "Update"
+    def _update_expression(self, placeholders: "_Placeholders") -> str:
+        path, value = placeholders.path, placeholders.value
+        clauses = {
+            "SET": [f"{path(name)} = {value(content)}" for name, content in self.sets.items()],
+            "ADD": [f"{path(name)} {value(content)}" for name, content in self.adds.items()],
+            "DELETE": [f"{path(name)} {value(content)}" for name, content in self.drops.items()],
+            "REMOVE": [path(name) for name in self.removes],
+        }
+        return " ".join(f"{word} {', '.join(parts)}" for word, parts in clauses.items() if parts)
+
+
+class _Placeholders:
+    """The names and values of a request's expressions.
+
+    Each is sent beside the expression, since it may be a reserved word or have any characters.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
+
+    def path(self, path: str) -> str:
+        """Return a path with a placeholder for each step."""
+        return ".".join(map(self._name, path.split(".")))
+
+    def value(self, value: Any) -> str:
+        """Return a placeholder for a value."""
+        placeholder = f":_{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
+
+    def _name(self, name: str) -> str:
+        placeholder = f"#_{len(self.names)}"
+        self.names[placeholder] = name
+        return placeholder
 
 
 @dataclass(frozen=True)
@@ -100,7 +130,7 @@ class WriteResult(Generic[T]):
 
     Attributes:
         granted: Whether it was written.
-        item: The item after the write, or the item that refused it; None if there is none.
+        item: The item after the write, or the item that refused it; None if there is no item.
     """
 
     granted: bool
@@ -122,15 +152,15 @@ class Table:
         self._clock = clock
 
     def get(self, pk: str) -> codec.Item | None:
-        """Read an item as it stands now."""
-        answer = self._call(
+        """Return an item, or None. The read is strongly consistent."""
+        response = self._call(
             "get_item", TableName=self._name, Key=codec.key(pk), ConsistentRead=True
         )
-        found: codec.Item | None = answer.get("Item")
+        found: codec.Item | None = response.get("Item")
         return found
 
     def query(self, index: str, condition: str, **request: Any) -> dict[str, Any]:
-        """Read a part of an index."""
+        """Return a page of an index."""
         return self._call(
             "query",
             TableName=self._name,
@@ -140,23 +170,22 @@ class Table:
         )
 
     def write(self, change: Change) -> WriteResult[codec.Item]:
-        """Write one change; its refusal brings the item, so that no second read is needed."""
+        """Write a change. A refusal returns the item, so that no second read is needed."""
         request = change.request(self._name)
         if change.operation == "Update":
             request["ReturnValues"] = "ALL_NEW"
-        operation = {"Put": "put_item", "Delete": "delete_item", "Update": "update_item"}
         try:
-            answer = self._call(operation[change.operation], **request)
+            response = self._call(_OPERATIONS[change.operation], **request)
         except _Refused as refusal:
             return WriteResult(granted=False, item=refusal.items[0])
-        return WriteResult(granted=True, item=answer.get("Attributes"))
+        return WriteResult(granted=True, item=response.get("Attributes"))
 
     def transact(self, *changes: Change) -> list[codec.Item | None] | None:
         """Write all changes or none.
 
         Returns:
-            None when they are written. Otherwise for each change the item that refused it; an
-            empty one where there was no item, and None where the change itself was fine.
+            None if they are written. Otherwise a list with an entry for each change: the item that
+            refused it, an empty one if there is no item, or None if the change was not refused.
         """
         writes = [{change.operation: change.request(self._name)} for change in changes]
         try:
@@ -166,85 +195,71 @@ class Table:
         return None
 
     def batch(self, keys: list[str]) -> dict[str, codec.Item]:
-        """Read items (100 at most) by their keys; those that are not there are left out."""
+        """Return the items of up to 100 keys, by key. A key without an item is left out."""
         found: dict[str, codec.Item] = {}
         wanted = [codec.key(pk) for pk in keys]
-        for _ in range(5):
+        for _ in range(BATCH_TRIES):
             request = {self._name: {"Keys": wanted, "ConsistentRead": True}}
-            answer = self._call("batch_get_item", RequestItems=request)
-            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
-            wanted = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            response = self._call("batch_get_item", RequestItems=request)
+            found |= {item["pk"]["S"]: item for item in response["Responses"].get(self._name, [])}
+            wanted = response.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             if not wanted:
                 return found
         raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Send a request, again after a conflict."""
+        """Send a request, and again after a conflict.
+
+        Raises:
+            _Refused: A condition does not hold.
+            StoreUnavailable: DynamoDB can't be reached or is too busy.
+        """
         for number in range(CONFLICT_TRIES):
             started = self._clock.monotonic()
             try:
-                answer: dict[str, Any] = getattr(self._client, operation)(**request)
+                response: dict[str, Any] = getattr(self._client, operation)(**request)
             except BotoCoreError as error:
-                raise _down(type(error).__name__) from error
+                raise _unavailable(type(error).__name__) from error
             except ClientError as error:
-                self._explain(error)
+                _raise_unless_conflict(error)
             else:
-                return answer
+                return response
             finally:
                 log.dynamodb_spent(self._clock.monotonic() - started)
             self._clock.sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable(_BUSY, retry_after=1)
 
-    @staticmethod
-    def _explain(error: ClientError) -> None:
-        """Raise what a refusal means, or return if it was a conflict."""
-        response: Any = error.response
-        code = response["Error"]["Code"]
-        if code == "ConditionalCheckFailedException":
-            raise _Refused([response.get("Item")]) from error
-        reasons = response.get("CancellationReasons") or []
-        if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
-            raise _Refused(
-                [
-                    reason.get("Item", {}) if reason["Code"] == "ConditionalCheckFailed" else None
-                    for reason in reasons
-                ]
-            ) from error
-        codes = {code} | {reason.get("Code") for reason in reasons}
-        if not codes & _CONFLICTS:
-            raise _down(code) from error
+
+class _Refused(Exception):  # noqa: N818 - a refused condition is a result
+    """A condition does not hold; `items` is as in the result of `Table.transact`."""
+
+    def __init__(self, items: list[codec.Item | None]) -> None:
+        super().__init__("refused")
+        self.items = items
 
 
-def _down(reason: str) -> errors.StoreUnavailable:
-    """Log for the operator what the caller does not have to know."""
+def _raise_unless_conflict(error: ClientError) -> None:
+    """Raise what an error of DynamoDB means, unless it is a conflict."""
+    response: Any = error.response
+    code = response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        raise _Refused([response.get("Item")]) from error
+    reasons = response.get("CancellationReasons") or []
+    if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+        raise _Refused(
+            [
+                reason.get("Item", {}) if reason["Code"] == "ConditionalCheckFailed" else None
+                for reason in reasons
+            ]
+        ) from error
+    codes = {code} | {reason.get("Code") for reason in reasons}
+    if not codes & _CONFLICTS:
+        raise _unavailable(code) from error
+
+
+def _unavailable(reason: str) -> errors.StoreUnavailable:
+    """Log the reason for the operator, and return the caller's error."""
     log.event("table_unavailable", level=logging.WARNING, reason=reason)
     return errors.StoreUnavailable(
         "This service can't reach its records. Try again in a moment.", retry_after=2
     )
-
-
-class _Refused(Exception):  # noqa: N818 - a condition that does not hold is no error
-    """A condition does not hold."""
-
-    def __init__(self, found: list[codec.Item | None]) -> None:
-        super().__init__("refused")
-        self.items = found
-
-
-def _clause(  # noqa: PLR0913, PLR0917 - two of them are filled
-    keyword: str,
-    members: Mapping[str, Any],
-    form: str,
-    prefix: str,
-    names: dict[str, str],
-    values: dict[str, Any],
-) -> str:
-    parts = []
-    for number, (path, value) in enumerate(members.items()):
-        steps = []
-        for depth, step in enumerate(path.split(".")):
-            names[f"#{prefix}{number}_{depth}"] = step
-            steps.append(f"#{prefix}{number}_{depth}")
-        values[f":{prefix}{number}"] = value
-        parts.append(form.format(".".join(steps), f":{prefix}{number}"))
-    return f"{keyword} {', '.join(parts)}" if parts else ""

@@ -1,1 +1,1 @@
-"""Sync's API: the only package that sends it requests and reads its responses."""
+"""Sync's API: no other package sends it requests or reads its responses."""

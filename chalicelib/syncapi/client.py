@@ -1,8 +1,8 @@
-"""What the broker asks of sync., and what is repeated. `connections.py` sends, `replies.py` reads.
+"""Sync's asset API, and which of its calls are repeated.
 
-A POST that registers is sent once. It is repeated only when no connection came about, because
-sync. knows no idempotency key there. A presign makes nothing that lasts, and a look-up only
-reads: both are repeated once after a failure that may pass.
+A registration is sent once, because Sync accepts no idempotency key for it. It is repeated only if
+the API key was refused. A presign creates nothing that lasts and a lookup only reads, so both are
+repeated once after a failure that may pass. `transport.py` sends, `responses.py` reads.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,34 +21,35 @@ from chalicelib.syncapi import responses
 from chalicelib.syncapi.models import Asset, AssetType, Presigned
 
 if TYPE_CHECKING:
-    from chalicelib.syncapi.transport import Client
+    from chalicelib.syncapi.transport import Transport
 
-MAX_LOOK_PAGES = 20  # in one call; the next one goes on
-_ALWAYS = ("id", "createdAt", "type")  # fields of every asset that reconciliation needs
-LONGEST_SIGNED = 7 * 86_400  # seconds; SigV4 signs for no longer
+MAX_PAGES = 20  # of one lookup; the next one continues at its cursor
+MAX_URL_SECONDS = 7 * 86_400  # a signature of SigV4 is valid for no longer
+_REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do without them
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait for sync., in seconds, connecting and all repetitions included.
+    """How many seconds a call may take, including its connection and its repetitions.
 
-    API Gateway gives up after 29 s: a registration, and the look-up after a lost answer, fit in.
+    API Gateway gives up after 29 s, so a registration and a lookup together must take less.
     """
 
     presign: float = 12.0
     register: float = 18.0
-    look: float = 7.0
+    lookup: float = 7.0
     read: float = 3.0
 
 
 class SyncClient:
-    """sync.'s asset API.
+    """A client of Sync's asset API.
 
     Args:
-        base_url: Without a slash at the end.
-        api_key: sync.'s key. A 401 makes it be read again, and the request be repeated with it.
-        timeouts: How long to wait.
+        base_url: Sync's URL, without a slash at the end.
+        api_key: Sync's API key. After a 401 it is read again; if it has changed, the request is
+            repeated with the new one.
         clock: The time.
+        timeouts: How long the calls may take.
     """
 
     def __init__(
@@ -64,51 +65,55 @@ class SyncClient:
         self._clock = clock
 
     @cached_property
-    def _client(self) -> "Client":
-        # Imported here, so that a route that asks nothing of sync. starts without an HTTP client.
-        from chalicelib.syncapi.transport import Client  # noqa: PLC0415 - as above
+    def _transport(self) -> "Transport":
+        # Imported here, so that a route without a call to Sync starts without an HTTP library.
+        from chalicelib.syncapi.transport import Transport  # noqa: PLC0415 - as above
 
-        return Client(self._clock)
+        return Transport(self._base_url, self._clock)
 
     def presign(
-        self, file_name: str, content_type: str, size: int, admit: Callable[[], None]
+        self, file_name: str, content_type: str, size: int, acquire_permit: Callable[[], None]
     ) -> Presigned:
-        """Ask for an address to PUT a file to.
+        """Return a URL to PUT a file to.
 
         Args:
             file_name: The file's name.
             content_type: Its media type.
-            size: Its bytes.
-            admit: Called before each request that is sent, once its connection is open, since each
-                counts for sync.'s limit; it raises where there is no place in the line.
+            size: Its size in bytes.
+            acquire_permit: Called before each request, once its connection is open, because Sync
+                counts each of them. If it raises, nothing is sent.
 
         Raises:
-            BrokerError: By the table of this module, or by `admit`.
+            BrokerError: As `responses.read` maps it.
         """
-        body = {"fileName": file_name, "contentType": content_type, "size": size}
-        path, seconds = "/v2/assets/upload", self._timeouts.presign
-        answer = self._twice("POST", path, seconds, body=body, admit=admit)
-        upload_url, url = answer.get("uploadUrl"), answer.get("url")
-        expires_in = answer.get("expiresIn")
+        response = self._call_twice(
+            "POST",
+            "/v2/assets/upload",
+            self._timeouts.presign,
+            body={"fileName": file_name, "contentType": content_type, "size": size},
+            acquire_permit=acquire_permit,
+        )
+        upload_url, url = response.get("uploadUrl"), response.get("url")
+        expires_in = response.get("expiresIn")
         if (
             not isinstance(upload_url, str)
             or not isinstance(url, str)
             or isinstance(expires_in, bool)
             or not isinstance(expires_in, int | float)
-            or not expires_in >= 1  # NaN is neither
+            or not expires_in >= 1  # NaN is not >= 1 either
             or not (_is_url(upload_url) and _is_url(url))
         ):
             raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
-        return Presigned(upload_url, url, int(min(expires_in, LONGEST_SIGNED)))
+        return Presigned(upload_url, url, int(min(expires_in, MAX_URL_SECONDS)))
 
     def register(
         self, url: str, asset_type: AssetType, name: str | None, project_id: str | None
     ) -> Asset:
-        """Make an asset of the bytes at a URL. The request is never repeated.
+        """Make the file at a URL an asset. It is never sent twice.
 
         Raises:
-            OutcomeUnknown: It was sent, and it may have been carried out.
-            BrokerError: It was not carried out.
+            OutcomeUnknown: The request was sent and may have been carried out.
+            BrokerError: The request was not carried out.
         """
         body: Json = {"url": url, "type": asset_type}
         if name is not None:
@@ -125,7 +130,7 @@ class SyncClient:
         """Return an asset.
 
         Raises:
-            BrokerError: It can't be read.
+            BrokerError: As `responses.read` maps it.
         """
         path = f"/v2/assets/{quote(asset_id, safe='')}"
         return Asset.parse(self._call("GET", path, self._timeouts.read))
@@ -133,25 +138,28 @@ class SyncClient:
     def newest_assets(
         self, asset_type: AssetType, project_id: str | None, cursor: str | None
     ) -> Iterator[tuple[list[Asset], str | None]]:
-        """Yield pages of the list of assets, each with the cursor behind it, until time is up.
+        """Yield pages of the list of assets, each with the cursor of the next one.
+
+        It ends at the last page, after `MAX_PAGES`, when the time is over, or at a page that can't
+        be read.
 
         Raises:
-            BrokerError: Not even the first page could be read.
+            BrokerError: The first page could not be read.
         """
         query: dict[str, str] = {"sortBy": "dateDesc", "limit": "100", "types": asset_type}
         if project_id is not None:
             query["projectId"] = project_id
-        deadline = self._clock.monotonic() + self._timeouts.look
-        for number in range(MAX_LOOK_PAGES):
+        deadline = self._clock.monotonic() + self._timeouts.lookup
+        for number in range(MAX_PAGES):
             if cursor is not None:
                 query["cursor"] = cursor
             try:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     return
-                page = self._twice("GET", "/v2/assets", left, query=query)
+                page = self._call_twice("GET", "/v2/assets", left, query=query)
                 items, cursor = page.get("items"), page.get("nextCursor") or None
-                # An item that can't be read may be the asset that is sought.
+                # An item that can't be read may be the very asset that is sought.
                 if not _are_assets(items) or not isinstance(cursor, str | None):
                     raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
             except errors.BrokerError:
@@ -159,21 +167,24 @@ class SyncClient:
                     raise
                 return
             yield [Asset.parse(item) for item in items], cursor
+            if cursor is None:
+                return
 
     def delete(self, asset_id: str) -> None:
-        """Delete an asset; one that is not there any more is as good as deleted.
+        """Delete an asset. An asset that does not exist counts as deleted.
 
         Raises:
-            BrokerError: It may still be there.
+            BrokerError: It may still exist.
         """
+        path = f"/v2/assets/{quote(asset_id, safe='')}"
         try:
-            self._twice("DELETE", f"/v2/assets/{quote(asset_id, safe='')}", self._timeouts.look)
+            self._call_twice("DELETE", path, self._timeouts.lookup)
         except sync_errors.UpstreamError as error:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
 
-    def _twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
-        """Send what may be repeated; the time limit is for both tries together."""
+    def _call_twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
+        """Send an idempotent request, and once more after a failure, in one time limit for both."""
         deadline = self._clock.monotonic() + seconds
         try:
             return self._call(method, path, seconds, **request)
@@ -184,21 +195,21 @@ class SyncClient:
             return self._call(method, path, left, **request)
 
     def _call(self, method: str, path: str, seconds: float, **request: Any) -> Json:
-        """Send one request; if its key was refused, and there is another one now, once more."""
+        """Send a request; if its key was refused and there is a new one, send it again."""
         key = self._api_key.current()
         try:
             try:
                 return self._send(method, path, seconds, key, **request)
             except sync_errors.UpstreamUnauthorized as error:
-                # A request whose key was refused was not carried out, a registration included.
+                # Sync did not carry out a request whose key it refused, not even a registration.
                 is_refused = error.upstream_status == HTTPStatus.UNAUTHORIZED
                 if not is_refused or not self._api_key.refresh(key):
                     raise
                 return self._send(method, path, seconds, self._api_key.current(), **request)
         except sync_errors.UpstreamError as error:
-            # A final refusal is about the caller's file, and no trouble with Sync.
+            # A final refusal is about the caller's file. It is not a failure of Sync.
             if not (isinstance(error, sync_errors.UpstreamRefused) and error.is_final):
-                # Sync's message stays out of the log: it may repeat what a caller sent.
+                # Sync's message is not logged, because it may quote the caller's input.
                 log.event(
                     "upstream_error",
                     code=error.code,
@@ -209,9 +220,9 @@ class SyncClient:
             raise
 
     def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
-        """Send one request and read its whole answer within a number of seconds."""
-        answer = self._client.send(method, self._base_url + path, seconds, key, **request)
-        return responses.read(*answer, self._clock.now())
+        """Send a request once and return the JSON object of its response."""
+        response = self._transport.send(method, path, seconds, key, **request)
+        return responses.read(*response, self._clock.now())
 
 
 def _is_url(text: str) -> bool:
@@ -222,9 +233,9 @@ def _is_url(text: str) -> bool:
 
 
 def _are_assets(items: object) -> TypeGuard[list[Json]]:
-    """Whether a value is a list of assets, by the fields that each asset has."""
+    """Whether a value is a list of assets with the required fields."""
     return isinstance(items, list) and all(
         isinstance(item, dict)
-        and all(isinstance(item.get(name), str) and item[name] for name in _ALWAYS)
+        and all(isinstance(item.get(name), str) and item[name] for name in _REQUIRED_FIELDS)
         for item in items
     )

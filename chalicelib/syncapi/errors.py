@@ -1,20 +1,20 @@
-"""Failures of Sync. An `OutcomeUnknown` was sent, and may have been carried out."""
+"""Failures of Sync. After an `OutcomeUnknown` the request may have been carried out."""
 
 from chalicelib.core.errors import BrokerError
 
-# Sync's `errorCode`s of refusals that no repetition of the same request can change. All other
-# refusals may mean that the file has not been uploaded yet, since nobody documents that status.
+# The `errorCode`s of refusals that a repetition of the same request can't change. Any other refusal
+# may mean that the file has not been uploaded yet, because Sync does not document that one.
 FINAL_CODES = frozenset(
     {"file_size_exceeds_plan_limit", "file_not_in_org_storage", "project_not_found"}
 )
 
 
 class UpstreamError(BrokerError):
-    """Sync's API failed, or answered what the broker can't use.
+    """Sync failed, or its response is unusable.
 
     Attributes:
-        upstream_status: The HTTP status of Sync's response, or None if there was none.
-        upstream_code: Sync's own `errorCode`, or None.
+        upstream_status: The HTTP status of Sync's response, or None without a response.
+        upstream_code: The `errorCode` of Sync's response, or None.
     """
 
     status = 502
@@ -61,7 +61,7 @@ class UpstreamBusy(UpstreamError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to Sync; the request was never sent."""
+    """There was no connection to Sync, so nothing was sent."""
 
     code = "upstream_unreachable"
     title = "Sync can't be reached"
@@ -69,13 +69,13 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class OutcomeUnknown(UpstreamError):
-    """The request was sent, and its answer was lost or is of no use."""
+    """The request was sent, but its response was lost or is unusable."""
 
     retryable = True
 
 
 class UpstreamTimeout(OutcomeUnknown):
-    """Sync did not answer in time."""
+    """Sync did not respond in time."""
 
     status = 504
     code = "upstream_timeout"
@@ -83,7 +83,7 @@ class UpstreamTimeout(OutcomeUnknown):
 
 
 class UpstreamFault(OutcomeUnknown):
-    """Sync answered with a 5xx, with nonsense, or cut the connection."""
+    """Sync responded with a 5xx or with nonsense, or the connection broke."""
 
     code = "upstream_fault"
     title = "Sync failed"

@@ -1,4 +1,4 @@
-"""What Sync returns: presigned uploads and assets. Pure."""
+"""The values in Sync's responses: presigned uploads and assets. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ ASSET_FIELDS = (
     "height",
     "projectId",
 )  # the documented fields, in Sync's order
-_MAX_SIZE = 10**18  # bytes; a larger number is no size
+_MAX_SIZE = 10**18  # bytes; a larger number is not a size
 
 
 @dataclass(frozen=True)
 class Presigned:
-    """What Sync returns for a presign.
+    """A presigned upload.
 
     Attributes:
-        upload_url: Where the browser PUTs the bytes; signed, so never logged.
+        upload_url: The URL that the browser PUTs the bytes to. It is signed, so it is never logged.
         url: The object's URL, by which it is registered.
-        expires_in: Life of `upload_url` in whole seconds. Read it, never assume it.
+        expires_in: How many whole seconds `upload_url` is valid.
     """
 
     upload_url: str
@@ -49,8 +49,8 @@ class Asset:
     """An asset, as Sync returned it.
 
     Attributes:
-        fields: The documented fields as JSON, each of them: null where Sync returned none, or
-            something other than a plain value. `size` is a whole number of bytes or null.
+        fields: All documented fields as JSON. A field is null if Sync did not return it as a plain
+            value. `size` is a whole number of bytes or null.
     """
 
     fields: Json
@@ -115,10 +115,10 @@ def _plain(value: Any) -> Any:
 
 
 def _size(value: Any) -> int | None:
-    """Return a size in bytes. Sync documents a number; a text of digits is read as one."""
+    """Return a size in bytes. Sync documents a number, but a text of digits is accepted."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < len(str(_MAX_SIZE)) else _MAX_SIZE
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # A negative size would give quota back.
+    # A negative size would add to the caller's quota.
     is_size = is_number and 0 <= value < _MAX_SIZE and value == int(value)
     return int(value) if is_size else None

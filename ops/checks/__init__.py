@@ -1,1 +1,1 @@
-"""What `doctor` looks at: each module checks one part, and yields what it found."""
+"""The checks of `doctor`: each module checks one part, and yields its findings."""

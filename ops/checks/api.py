@@ -1,4 +1,4 @@
-"""The API as callers and browsers meet it."""
+"""Checks of the API, with the requests of callers and browsers."""
 
 import base64
 import json
@@ -13,97 +13,102 @@ import requests
 
 from chalicelib.core import settings
 from ops.checks import web
-from ops.checks.findings import Finding, Patient, judged
+from ops.checks.findings import Finding, Target, make_finding
 
-_STRANGER = "https://stranger.invalid"  # RFC 2606: nobody's
+_OTHER_ORIGIN = "https://stranger.invalid"  # RFC 2606: nobody owns this name
 
 
-def answers(patient: Patient) -> Iterator[Finding]:
-    """Ask the API as a caller, as a stranger with a forged token, and as browsers."""
-    url = patient.api
+def responses(target: Target) -> Iterator[Finding]:
+    """Check the API's health, its response to a forged token, and its preflights."""
+    url = target.api_url
     if url is None:
         return
-    health = web.ask("GET", f"{url}/health", {})
-    is_up = health.status_code == HTTPStatus.OK and _member(health, "status") == "ok"
-    yield judged(
+    health = web.send("GET", f"{url}/health", {})
+    is_up = health.status_code == HTTPStatus.OK and _field(health, "status") == "ok"
+    yield make_finding(
         "api",
         f"{url}/health",
         is_right=is_up,
-        detail="ok" if is_up else _said(health),
-        advice=_advice(patient, health),
+        detail="ok" if is_up else _describe(health),
+        advice=_advice(target, health),
     )
-    bearer = {"Authorization": f"Bearer {_forged(patient)}"}
-    refusal = web.ask("GET", f"{url}/limits", bearer)
-    yield judged(
+    bearer = {"Authorization": f"Bearer {_forged(target)}"}
+    refusal = web.send("GET", f"{url}/limits", bearer)
+    yield make_finding(
         "api",
         "a forged token",
         is_right=refusal.status_code == HTTPStatus.UNAUTHORIZED,
-        detail="is refused" if refusal.status_code == HTTPStatus.UNAUTHORIZED else _said(refusal),
-        advice=_advice(patient, refusal),
+        detail="is refused"
+        if refusal.status_code == HTTPStatus.UNAUTHORIZED
+        else _describe(refusal),
+        advice=_advice(target, refusal),
     )
-    yield from _cors(patient, url)
+    yield from _cors(target, url)
 
 
-def _forged(patient: Patient) -> str:
-    """Forge a token of the kind that the stage takes.
+def _forged(target: Target) -> str:
+    """Return a forged token of the kind that the stage accepts.
 
-    To refuse it the broker has to read the secret, or the provider's keys: so it shows whether
-    they can be read.
+    The broker has to read the secret, or the identity provider's keys, before it can refuse the
+    token. A refusal therefore proves that the broker can read them.
     """
     claims = {"sub": "doctor", "exp": int(time.time()) + 60}
-    if not patient.environment.get("JWT_JWKS_URL"):
+    if not target.environment.get("JWT_JWKS_URL"):
         return jwt.encode(claims, secrets.token_hex(32), algorithm="HS256")
     head = {"alg": "RS256", "typ": "JWT", "kid": secrets.token_hex(8)}
     parts = [json.dumps(head).encode(), json.dumps(claims).encode(), secrets.token_bytes(256)]
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
-def _cors(patient: Patient, url: str) -> Iterator[Finding]:
-    again = f"Is it in ALLOWED_ORIGINS of what was deployed? Deploy again: {patient.deploy}."
-    allowed = settings.origins(patient.environment)
-    for origin in samples(allowed):
+def _cors(target: Target, url: str) -> Iterator[Finding]:
+    advice = f"Add the origin to ALLOWED_ORIGINS. Then deploy again: {target.deploy_command}."
+    allowed = settings.origins(target.environment)
+    for origin in sample_origins(allowed):
         reason = web.preflight(f"{url}/uploads", origin, "POST", "authorization")
-        yield judged(
+        yield make_finding(
             "api",
             f"preflight from {origin}",
             is_right=not reason,
             detail=reason or "is allowed",
-            advice=again,
+            advice=advice,
         )
     if "*" not in allowed:
-        is_refused = bool(web.preflight(f"{url}/uploads", _STRANGER, "POST", "authorization"))
-        yield judged(
+        reason = web.preflight(f"{url}/uploads", _OTHER_ORIGIN, "POST", "authorization")
+        yield make_finding(
             "api",
-            "preflight from elsewhere",
-            is_right=is_refused,
-            detail="is refused" if is_refused else "is allowed too",
-            advice=f"Another ALLOWED_ORIGINS is deployed. Deploy again: {patient.deploy}.",
+            "preflight from another origin",
+            is_right=bool(reason),
+            detail="is refused" if reason else "is allowed too",
+            advice=f"Another ALLOWED_ORIGINS is deployed. Deploy again: {target.deploy_command}.",
         )
 
 
-def samples(allowed: tuple[str, ...]) -> tuple[str, ...]:
-    """Name origins to try: those that are allowed, or any one where all are."""
+def sample_origins(allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return origins to test: the allowed ones, or an example if every origin is allowed."""
     return ("https://app.example.com",) if "*" in allowed else allowed
 
 
-def _said(answer: requests.Response) -> str:
-    code = _member(answer, "code")
-    return f"it answers {answer.status_code}" + (f", {code}" if isinstance(code, str) else "")
+def _describe(response: requests.Response) -> str:
+    code = _field(response, "code")
+    return f"it returns {response.status_code}" + (f", {code}" if isinstance(code, str) else "")
 
 
-def _member(answer: requests.Response, name: str) -> Any:
+def _field(response: requests.Response, name: str) -> Any:
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
         return None
     return body.get(name) if isinstance(body, dict) else None
 
 
-def _advice(patient: Patient, answer: requests.Response) -> str:
-    group = patient.deployment.log_groups["api_handler"] if patient.deployment else "the API's log"
-    match _member(answer, "code"):
+def _advice(target: Target, response: requests.Response) -> str:
+    group = target.deployment.log_groups["api_handler"] if target.deployment else "the API's log"
+    match _field(response, "code"):
         case "misconfigured":
-            return f"The event `misconfigured` or `secret_not_valid` in {group} says what is wrong."
+            return f"See the event `misconfigured` or `secret_not_valid` in {group}."
         case "secrets_unavailable":
-            return f"The event `secret_not_read` in {group} says why. May the role read it?"
-    return f"Is this the broker's address? Look at {group}, or deploy again: {patient.deploy}."
+            return f"See the event `secret_not_read` in {group}. The role may lack permission."
+    return (
+        f"Check that this is the broker's URL. See {group}, or deploy again:"
+        f" {target.deploy_command}."
+    )

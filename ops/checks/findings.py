@@ -1,4 +1,4 @@
-"""What a check finds, and what all checks work with."""
+"""The findings of the checks, and the stage that they check."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,24 +12,24 @@ from ops.terminal import Terminal
 
 
 class State(StrEnum):
-    """How a thing stands."""
+    """The result of one check."""
 
     OK = "ok"
     WRONG = "wrong"
-    UNKNOWN = "unknown"  # it could not be checked, though it should be
-    SKIPPED = "skipped"  # the operator, or the configuration, wants it so
+    UNKNOWN = "unknown"  # the check failed, or could not be made
+    SKIPPED = "skipped"  # as the operator or the configuration demands
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of a check of one subject.
 
     Attributes:
-        check: The part that it belongs to.
-        subject: What was looked at.
-        state: How it stands.
-        detail: What was seen.
-        advice: What to do about it, unless it is fine.
+        check: The part of the stage.
+        subject: The thing that was checked.
+        state: The result.
+        detail: The observed value, or what is wrong.
+        advice: How to fix it; empty if nothing is wrong.
     """
 
     check: str
@@ -40,18 +40,18 @@ class Finding:
 
 
 @dataclass
-class Patient:
-    """A stage, and what is already known of it.
+class Target:
+    """The stage to check, with what earlier checks have found.
 
     Attributes:
         stage: The stage as it is configured.
-        account: AWS.
-        terminal: Hears of progress and hides secrets.
-        deployment: What was deployed; None where that is not known.
-        url: Where the API is, where the operator says so.
-        secrets: What the parameters hold, by the settings' names.
-        aws_ahead: Seconds that AWS's clock is ahead of this machine's; None where that is unknown.
-        now: Seconds since 1970.
+        account: The AWS account.
+        terminal: Shows progress and masks secrets.
+        deployment: The deployment; None if it is unknown.
+        url: The API's URL, if the operator gave one.
+        secrets: The values of the parameters, by the names of the settings.
+        aws_ahead: How many seconds AWS's clock is ahead of this machine's; None if unknown.
+        now: Returns the seconds since 1970.
         sleep: Waits for a number of seconds.
     """
 
@@ -67,31 +67,31 @@ class Patient:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The settings: those of the deployment, as far as it is known."""
+        """The settings of the deployment, or those of the stage if the deployment is unknown."""
         return self.deployment.environment if self.deployment else self.stage.environment
 
     @property
-    def api(self) -> str | None:
-        """Where the API is."""
+    def api_url(self) -> str | None:
+        """The API's URL; None if it is unknown."""
         return self.url or (self.deployment.url if self.deployment else None)
 
     @property
-    def provision(self) -> str:
-        """The command that creates and updates table and secrets."""
+    def provision_command(self) -> str:
+        """The command that creates and updates the table and the secrets."""
         return f"python -m ops provision --stage {self.stage.name}"
 
     @property
-    def deploy(self) -> str:
-        """The command that puts functions, roles and API right."""
+    def deploy_command(self) -> str:
+        """The command that deploys the functions, the roles and the API."""
         return (
-            self.deployment.again
+            self.deployment.deploy_command
             if self.deployment
             else f"chalice deploy --stage {self.stage.name}"
         )
 
 
-def judged(check: str, subject: str, *, is_right: bool, detail: str, advice: str) -> Finding:
-    """Make a finding that is fine, or else comes with advice."""
+def make_finding(check: str, subject: str, *, is_right: bool, detail: str, advice: str) -> Finding:
+    """Return a finding: OK, or wrong with advice."""
     if is_right:
         return Finding(check, subject, State.OK, detail)
     return Finding(check, subject, State.WRONG, detail, advice)

@@ -1,10 +1,10 @@
-"""The Lambda functions: what they may do, how they are set up, and whether the sweep is called."""
+"""Checks of the Lambda functions: their configuration, their policies, and the sweep's schedule."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from ops.checks.findings import Finding, Patient, State, judged
+from ops.checks.findings import Finding, State, Target, make_finding
 from ops.deployment import Deployment
 from ops.stage import API, SWEEP, Stage
 from ops.terminal import Problem
@@ -13,126 +13,127 @@ _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition
 
 
-def configuration(patient: Patient) -> Iterator[Finding]:
-    """Compare each function with what the stage asks for."""
-    deployment = patient.deployment
+def configuration(target: Target) -> Iterator[Finding]:
+    """Compare the configuration of each function with the stage."""
+    deployment = target.deployment
     if deployment is None:
         return
-    client = patient.account.client("lambda")
-    again = f"Deploy again: {patient.deploy}."
+    client = target.account.client("lambda")
+    advice = f"Deploy again: {target.deploy_command}."
     for one, name in deployment.functions.items():
         found: Any = client.get_function_configuration(FunctionName=name)
-        wanted = patient.stage.functions[one]
+        wanted = target.stage.functions[one]
         tracing = found.get("TracingConfig", {}).get("Mode") == "Active"
-        for subject, is_state, should in (
+        for subject, actual, expected in (
             ("memory", found["MemorySize"], wanted.memory),
             ("time-out", found["Timeout"], wanted.seconds),
             ("architecture", found.get("Architectures", ["x86_64"])[0], wanted.architecture),
             ("tracing", "on" if tracing else "off", "on" if wanted.is_traced else "off"),
         ):
-            detail = str(is_state) if is_state == should else f"{is_state}, not {should}"
-            yield judged(
+            detail = str(actual) if actual == expected else f"{actual}, not {expected}"
+            yield make_finding(
                 "functions",
                 f"{name}: {subject}",
-                is_right=is_state == should,
+                is_right=actual == expected,
                 detail=detail,
-                advice=again,
+                advice=advice,
             )
-        yield from _environment(patient, name, found.get("Environment", {}).get("Variables", {}))
+        yield from _environment(target, name, found.get("Environment", {}).get("Variables", {}))
         failed = "Failed" in {found.get("State"), found.get("LastUpdateStatus")}
         reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or ""
-        yield judged(
+        yield make_finding(
             "functions",
             f"{name}: state",
             is_right=not failed,
             detail=f"failed: {reason}" if failed else found.get("State", "Active").lower(),
-            advice=again,
+            advice=advice,
         )
 
 
-def _environment(patient: Patient, name: str, found: dict[str, str]) -> Iterator[Finding]:
-    """Compare the settings. Their names are told, not their values: one might be a secret."""
-    # An empty setting is as good as none.
+def _environment(target: Target, name: str, found: dict[str, str]) -> Iterator[Finding]:
+    """Compare the settings. The findings name no values, since one of them may be a secret."""
+    # The broker treats an empty setting like an absent one.
     have = {one: value for one, value in found.items() if value}
-    want = {one: value for one, value in patient.environment.items() if value}
+    want = {one: value for one, value in target.environment.items() if value}
     other = sorted(one for one in have.keys() | want.keys() if have.get(one) != want.get(one))
-    yield judged(
+    yield make_finding(
         "functions",
         f"{name}: settings",
         is_right=not other,
-        detail=f"these are not as configured: {', '.join(other)}" if other else "as configured",
-        advice=f"Deploy again: {patient.deploy}.",
+        detail=f"not as configured: {', '.join(other)}" if other else "as configured",
+        advice=f"Deploy again: {target.deploy_command}.",
     )
-    secrets = set(patient.secrets.values())
-    shown = sorted(one for one, value in have.items() if one in _SECRET or value in secrets)
-    yield judged(
+    secrets = set(target.secrets.values())
+    exposed = sorted(one for one, value in have.items() if one in _SECRET or value in secrets)
+    yield make_finding(
         "functions",
         f"{name}: secrets",
-        is_right=not shown,
-        detail=f"in the clear in {', '.join(shown)}" if shown else "none in the environment",
-        advice="Whoever may look at the function reads it. Make a new secret, and deploy again.",
+        is_right=not exposed,
+        detail=f"unencrypted in {', '.join(exposed)}" if exposed else "none in the environment",
+        advice="Everybody who may view the function can read it. Make a new secret, store it with"
+        f" `{target.provision_command} --replace-secrets`, and deploy again.",
     )
 
 
-def schedule(patient: Patient) -> Iterator[Finding]:
-    """Look whether the sweep is called."""
-    if patient.deployment is None:
+def schedule(target: Target) -> Iterator[Finding]:
+    """Check that a rule calls the sweep."""
+    if target.deployment is None:
         return
-    functions, events = patient.account.client("lambda"), patient.account.client("events")
-    name = patient.deployment.functions[SWEEP]
+    functions, events = target.account.client("lambda"), target.account.client("events")
+    name = target.deployment.functions[SWEEP]
     arn = functions.get_function_configuration(FunctionName=name)["FunctionArn"]
     rules = events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
-    on = [events.describe_rule(Name=rule) for rule in rules]
-    running = [one["ScheduleExpression"] for one in on if one["State"] == "ENABLED"]
-    yield judged(
+    described = [events.describe_rule(Name=rule) for rule in rules]
+    running = [one["ScheduleExpression"] for one in described if one["State"] == "ENABLED"]
+    yield make_finding(
         "schedule",
         name,
         is_right=bool(running),
-        detail=", ".join(running) or ("its rule is off" if rules else "nothing calls it"),
+        detail=", ".join(running) or ("its rule is disabled" if rules else "no rule calls it"),
         advice=(
             f"Run `aws events enable-rule --name {rules[0]}`."
             if rules
-            else f"Deploy again: {patient.deploy}."
+            else f"Deploy again: {target.deploy_command}."
         ),
     )
 
 
-def policy(patient: Patient) -> Iterator[Finding]:
-    """Compare what each function's role may do with the stage's policy."""
-    deployment, file = patient.deployment, patient.stage.policy_file
+def policy(target: Target) -> Iterator[Finding]:
+    """Compare the permissions of each function's role with the stage's policy."""
+    deployment, file = target.deployment, target.stage.policy_file
     if deployment is None:
         return
     if file is None:
-        yield Finding("policy", "roles", State.SKIPPED, "the stage's roles are not the project's")
+        yield Finding("policy", "roles", State.SKIPPED, "the project does not manage the roles")
         return
     try:
         document = json.loads(file.read_text())
         grants(document, "", "")
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         message = f"{file} can't be read as a policy ({type(error).__name__})."
-        raise Problem(message, "Put it back from the project's repository.") from error
-    functions = patient.account.client("lambda")
+        raise Problem(message, "Restore it from the project's repository.") from error
+    functions = target.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]
-        role, place = arn.rpartition("/")[2], (deployment.region, arn.split(":")[4])
-        wanted = grants(document, *place)
+        role, location = arn.rpartition("/")[2], (deployment.region, arn.split(":")[4])
+        wanted = grants(document, *location)
         if deployment.is_stack:
-            wanted = in_stack(wanted, patient.stage, deployment)
-        found = {one for other in _documents(patient, role) for one in grants(other, *place)}
-        more, less = _words(found - wanted), _words(wanted - found)
-        said = [f"it may also {more}"] if more else []
-        said += [f"it may not {less}"] if less else []
-        yield judged(
+            wanted = in_stack(wanted, target.stage, deployment)
+        found = {one for other in _documents(target, role) for one in grants(other, *location)}
+        extra, missing = _list_grants(found - wanted), _list_grants(wanted - found)
+        differences = [f"it also allows {extra}"] if extra else []
+        differences += [f"it does not allow {missing}"] if missing else []
+        yield make_finding(
             "policy",
             role,
-            is_right=not said,
-            detail="; ".join(said) or f"what {file.name} allows, and nothing else",
-            advice=f"Deploy again: {patient.deploy}. Detach what was attached by hand.",
+            is_right=not differences,
+            detail="; ".join(differences) or f"what {file.name} allows, and nothing else",
+            advice=f"Deploy again: {target.deploy_command}. Detach policies attached by hand.",
         )
 
 
-def _documents(patient: Patient, role: str) -> Iterator[dict[str, Any]]:
-    iam = patient.account.client("iam")
+def _documents(target: Target, role: str) -> Iterator[dict[str, Any]]:
+    iam = target.account.client("iam")
     for page in iam.get_paginator("list_role_policies").paginate(RoleName=role):
         for name in page["PolicyNames"]:
             yield iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -140,42 +141,42 @@ def _documents(patient: Patient, role: str) -> Iterator[dict[str, Any]]:
         for attached in page["AttachedPolicies"]:
             arn = attached["PolicyArn"]
             version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-            answer = iam.get_policy_version(PolicyArn=arn, VersionId=version)
-            yield answer["PolicyVersion"]["Document"]
+            response = iam.get_policy_version(PolicyArn=arn, VersionId=version)
+            yield response["PolicyVersion"]["Document"]
 
 
 def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
-    """Take a policy apart, so that two which say the same in another order are equal.
+    """Return the grants of a policy, so that the order of its statements does not matter.
 
     Args:
         document: The policy.
-        region: Where the functions are.
-        account: Whose they are.
+        region: The functions' region.
+        account: The functions' account.
     """
     found = set()
-    for statement in _listed(document["Statement"]):
+    for statement in _as_list(document["Statement"]):
         known = {"Sid", "Effect", "Action", "Resource"}
         rest = {name: value for name, value in statement.items() if name not in known}
-        # NotAction and NotResource are among the rest: they are about all but what they name.
-        for action in _listed(statement.get("Action", "*")):
-            for resource in _listed(statement.get("Resource", "*")):
-                what = _here(resource, region, account)
+        # NotAction and NotResource count as a grant on "*", and are part of the condition.
+        for action in _as_list(statement.get("Action", "*")):
+            for resource in _as_list(statement.get("Resource", "*")):
+                short = _without_account(resource, region, account)
                 condition = json.dumps(rest, sort_keys=True) if rest else ""
-                found.add((statement["Effect"], action, what, condition))
+                found.add((statement["Effect"], action, short, condition))
     return found
 
 
-def _here(resource: str, region: str, account: str) -> str:
-    """Shorten a resource whose region and account are the functions' own, or any."""
+def _without_account(resource: str, region: str, account: str) -> str:
+    """Return a resource without its region and account if they cover the functions' own."""
     parts = resource.split(":", 5)
-    is_whole = len(parts) == 6  # noqa: PLR2004 - as every ARN
-    if not is_whole or parts[3] not in {region, "*"} or parts[4] not in {account, "*"}:
+    is_arn = len(parts) == 6  # noqa: PLR2004 - every ARN has six parts
+    if not is_arn or parts[3] not in {region, "*"} or parts[4] not in {account, "*"}:
         return resource
     return parts[5].removesuffix(":*")
 
 
 def in_stack(wanted: set[Grant], stage: Stage, deployment: Deployment) -> set[Grant]:
-    """Say what the stage's policy comes to under the names of a stack."""
+    """Return the grants of the stage's policy with the names of a stack's resources."""
     own, theirs = stage.environment, deployment.environment
     names = {
         f"log-group:/aws/lambda/{stage.app}-{stage.name}": deployment.log_groups[API],
@@ -184,8 +185,8 @@ def in_stack(wanted: set[Grant], stage: Stage, deployment: Deployment) -> set[Gr
     names = {one: f"log-group:{group}" for one, group in names.items()}
     for variable in ("SYNC_API_KEY_PARAMETER", "JWT_SECRET_PARAMETER"):
         if variable in own:
-            there = theirs.get(variable)
-            names[f"parameter{own[variable]}"] = f"parameter{there}" if there else ""
+            used = theirs.get(variable)
+            names[f"parameter{own[variable]}"] = f"parameter{used}" if used else ""
     before, after = f"table/{own.get('UPLOADS_TABLE')}", f"table/{theirs.get('UPLOADS_TABLE')}"
     for _, _, resource, _ in wanted:
         if resource.split("/index/")[0] == before:
@@ -193,18 +194,19 @@ def in_stack(wanted: set[Grant], stage: Stage, deployment: Deployment) -> set[Gr
     return {
         (effect, action, names.get(resource, resource), condition)
         for effect, action, resource, condition in wanted
-        # A stack makes the log groups itself, with their retention.
+        # The stack creates the log groups, with their retention, so its roles need not.
         if action != "logs:CreateLogGroup" and names.get(resource, resource)
     }
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _words(some: set[Grant]) -> str:
+def _list_grants(some: set[Grant]) -> str:
     return ", ".join(
         sorted(
-            f"{action} on {what}" + (f" {rest}" if rest else "") for _, action, what, rest in some
+            f"{action} on {resource}" + (f" {condition}" if condition else "")
+            for _, action, resource, condition in some
         )
     )

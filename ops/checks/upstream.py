@@ -1,4 +1,4 @@
-"""sync.: whether it takes this key, what time it has, and whether its storage lets browsers in."""
+"""Checks of Sync: its response to the key, its clock, and its storage's CORS."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,99 +19,104 @@ from chalicelib.syncapi.models import Presigned
 from chalicelib.uploads.public_urls import storage_refusal
 from chalicelib.uploads.registration import LOOK_BACK_SECONDS
 from ops.checks import web
-from ops.checks.api import samples
-from ops.checks.findings import Finding, Patient, State, judged
+from ops.checks.api import sample_origins
+from ops.checks.findings import Finding, State, Target, make_finding
 from ops.terminal import Problem
 
-CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # a caller in the line like any other
-LONGEST_WAIT = 90.0  # seconds in the line
-# A registration whose answer was lost is looked for from so long before it on.
-MOST_SECONDS = LOOK_BACK_SECONDS / 3
-_RELAY = "Browsers can't upload. See docs/relay.md: a relay in front of storage, and STORAGE_RELAY."
+CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # the rate limiter's id of this command
+LONGEST_WAIT = 90.0  # seconds until the rate limiter grants the presign
+# Reconciliation searches from LOOK_BACK_SECONDS before a registration, since clocks may differ.
+MAX_SKEW_SECONDS = LOOK_BACK_SECONDS / 3
+_RELAY = (
+    "Browsers can't upload. Put a relay in front of storage (docs/relay.md), and set STORAGE_RELAY."
+)
 
 
-def key(patient: Patient) -> Iterator[Finding]:
-    """Send sync. the cheapest request there is, with the stage's key."""
-    value = patient.secrets.get("SYNC_API_KEY")
+def key(target: Target) -> Iterator[Finding]:
+    """Check the stage's key and Sync's clock with Sync's cheapest request."""
+    value = target.secrets.get("SYNC_API_KEY")
     if value is None:
-        missing = "there is no key to try"
-        yield Finding("sync.", "key", State.UNKNOWN, missing, "Put the parameters right first.")
+        missing = "there is no key to check"
+        yield Finding("Sync", "key", State.UNKNOWN, missing, "Fix the parameters first.")
         return
-    base = patient.environment.get("SYNC_BASE_URL") or "https://api.sync.so"
-    sent = patient.now()
+    base = target.environment.get("SYNC_BASE_URL") or "https://api.sync.so"
+    sent = target.now()
     headers = {"x-api-key": value, "accept": "application/json"}
-    answer = web.ask("GET", f"{base.rstrip('/')}/v2/assets?limit=1", headers)
-    yield _key_finding(patient, base, answer.status_code)
-    ahead = web.ahead(answer.headers.get("Date"), sent)
+    response = web.send("GET", f"{base.rstrip('/')}/v2/assets?limit=1", headers)
+    yield _key_finding(target, base, response.status_code)
+    ahead = web.seconds_ahead(response.headers.get("Date"), sent)
     if ahead is not None:
-        # The broker lives by AWS's clocks.
-        ahead -= patient.aws_ahead or 0
-        yield judged(
-            "sync.",
+        # The deployed broker uses AWS's clock.
+        ahead -= target.aws_ahead or 0
+        yield make_finding(
+            "Sync",
             "clock",
-            is_right=abs(ahead) <= MOST_SECONDS,
-            detail=f"sync.'s is {round(ahead):+d} s from AWS's",
-            advice="Lost registrations may not be found again. Tell sync., or look at your clock.",
+            is_right=abs(ahead) <= MAX_SKEW_SECONDS,
+            detail=f"Sync's clock differs from AWS's by {round(ahead):+d} s",
+            advice="The broker may fail to reconcile uploads. Check your clock, or contact Sync.",
         )
 
 
-def _key_finding(patient: Patient, base: str, status: int) -> Finding:
-    detail = f"{base} answers {status}"
+def _key_finding(target: Target, base: str, status: int) -> Finding:
+    detail = f"{base} returns {status}"
     if status == HTTPStatus.OK:
-        return Finding("sync.", "key", State.OK, f"{base} takes it")
+        return Finding("Sync", "key", State.OK, f"{base} accepts it")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}:
-        advice = f"Look at the key and the plan at sync. New: `{patient.provision}"
-        return Finding("sync.", "key", State.WRONG, detail, f"{advice} --replace-secrets`.")
+        advice = (
+            "Check the key and your plan at Sync. Store a new key with"
+            f" `{target.provision_command} --replace-secrets`."
+        )
+        return Finding("Sync", "key", State.WRONG, detail, advice)
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Finding("sync.", "key", State.UNKNOWN, detail, "Try again in a minute.")
-    return Finding("sync.", "key", State.WRONG, detail, "Is SYNC_BASE_URL right?")
+        return Finding("Sync", "key", State.UNKNOWN, detail, "Try again in a minute.")
+    return Finding("Sync", "key", State.WRONG, detail, "Check SYNC_BASE_URL.")
 
 
-def storage(patient: Patient) -> Iterator[Finding]:
-    """Ask storage, or the relay before it, what a browser asks before its PUT.
+def storage(target: Target) -> Iterator[Finding]:
+    """Send storage, or the relay in front of it, the preflights of a browser's PUT.
 
-    That takes one presign, and a place in the line like every presign.
+    This needs one presign, which counts against the rate limit.
     """
-    value = patient.secrets.get("SYNC_API_KEY")
-    origins = samples(settings.origins(patient.environment))
+    value = target.secrets.get("SYNC_API_KEY")
+    origins = sample_origins(settings.origins(target.environment))
     if value is None or not origins:
         missing = "there is no key" if value is None else "no origin is allowed"
-        advice = "Put that right first."
+        advice = "Fix that first."
         yield Finding("storage", "preflight", State.UNKNOWN, missing, advice)
         return
     try:
-        chosen = settings.load(patient.environment)
-        presigned = _presigned(patient, chosen, value)
+        chosen = settings.load(target.environment)
+        presigned = _presigned(target, chosen, value)
     except errors.BrokerError as error:
-        yield _no_address(patient, error)
+        yield _no_presign(target, error)
         return
     url = presigned.upload_url
-    patient.terminal.hide(url)
+    target.terminal.hide(url)
     yield _hosts(chosen, presigned)
     relay = chosen.storage_relay
-    # The broker does the same to an address that it hands out.
-    asked = url if relay is None else f"{relay}/{url.partition('://')[2].partition('/')[2]}"
-    host = asked.partition("://")[2].partition("/")[0]
-    what = "the relay" if relay else "storage"
-    advice = "Look at the relay's configuration, docs/relay.md." if relay else _RELAY
+    # The broker replaces the origin of an upload URL in the same way.
+    upload_url = url if relay is None else f"{relay}/{url.partition('://')[2].partition('/')[2]}"
+    host = upload_url.partition("://")[2].partition("/")[0]
+    kind = "the relay" if relay else "storage"
+    advice = "Check the relay's configuration (docs/relay.md)." if relay else _RELAY
     for origin in origins:
-        reason = web.preflight(asked, origin, "PUT", "content-type")
-        yield judged(
+        reason = web.preflight(upload_url, origin, "PUT", "content-type")
+        yield make_finding(
             "storage",
             f"preflight from {origin}",
             is_right=not reason,
-            detail=f"{what}, {host}: {reason or 'a PUT is allowed'}",
+            detail=f"{kind}, {host}: {reason or 'a PUT is allowed'}",
             advice=advice,
         )
     if relay:
-        yield _through(asked, host)
+        yield _put_through_relay(upload_url, host)
 
 
 def _hosts(chosen: Settings, presigned: Presigned) -> Finding:
-    """Compare the hosts of a presign with the setting.
+    """Compare the hosts of a presign with SYNC_STORAGE_HOSTS.
 
-    A caller could register what is at another host as a public URL, and so past its upload. The
-    broker learns such a host, but only with the first presign after a deploy.
+    The broker refuses public URLs on storage hosts, since a caller could register a stored file
+    without its upload. It also learns the hosts of presigns, but only after its first presign.
     """
     known = chosen.sync_storage_hosts
     unknown = sorted(
@@ -122,94 +127,96 @@ def _hosts(chosen: Settings, presigned: Presigned) -> Finding:
         }
     )
     names = ", ".join(unknown)
-    return judged(
+    return make_finding(
         "storage",
         "hosts",
         is_right=not unknown,
-        detail=f"a presign names {names}" if unknown else "SYNC_STORAGE_HOSTS has them all",
+        detail=f"the presign names {names}" if unknown else "SYNC_STORAGE_HOSTS lists them all",
         advice=f"Add to SYNC_STORAGE_HOSTS: {names}",
     )
 
 
-def _through(address: str, host: str) -> Finding:
-    """Send the byte that was signed for. Nothing is registered, so nothing is made of it."""
+def _put_through_relay(url: str, host: str) -> Finding:
+    """Check a PUT of one byte. It is not registered, so it never becomes an asset."""
     try:
-        status = web.ask("PUT", address, {"Content-Type": "video/mp4"}, b"0").status_code
+        status = web.send("PUT", url, {"Content-Type": "video/mp4"}, b"0").status_code
     except Problem as problem:
         return Finding("storage", "PUT", State.UNKNOWN, problem.message, problem.advice)
-    return judged(
+    return make_finding(
         "storage",
         "PUT",
         is_right=status == HTTPStatus.OK,
-        detail=f"a byte through the relay, {host}: storage answers {status}",
-        advice="Is STORAGE_ORIGIN in the relay's configuration the host of sync.'s addresses?",
+        detail=f"a byte through the relay, {host}: storage returns {status}",
+        advice="STORAGE_ORIGIN in the relay's configuration must be the origin of Sync's URLs.",
     )
 
 
 class _LambdaClock(Clock):
-    """The time at AWS, where the deployed broker runs.
+    """AWS's clock, which the deployed broker uses.
 
     Args:
-        patient: The stage, and what is known of it.
+        target: The stage, with the difference between the clocks.
     """
 
-    def __init__(self, patient: Patient) -> None:
-        self._patient = patient
+    def __init__(self, target: Target) -> None:
+        self._target = target
 
     def now(self) -> int:
         """Return the time."""
-        return int((self._patient.now() + (self._patient.aws_ahead or 0)) * 1000)
+        return int((self._target.now() + (self._target.aws_ahead or 0)) * 1000)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
-        self._patient.sleep(seconds)
+        self._target.sleep(seconds)
 
 
-def _presigned(patient: Patient, chosen: Settings, value: str) -> Presigned:
-    client: Any = patient.account.client("dynamodb")
+def _presigned(target: Target, chosen: Settings, value: str) -> Presigned:
+    client: Any = target.account.client("dynamodb")
     budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
-    clock = _LambdaClock(patient)
+    clock = _LambdaClock(target)
     line = Line(Table(client, chosen.uploads_table, clock), budget, clock)
     upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value, clock), clock)
     try:
-        presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(patient, line))
+        presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(target, line))
     except sync_errors.UpstreamBusy as error:
-        line.slow_down(error.retry_after or 0)  # as the broker does
+        line.slow_down(error.retry_after or 0)  # for all callers, as the broker does
         raise
     return presigned
 
 
-def _admit(patient: Patient, line: Line) -> None:
-    """Take a place, and wait for it where others are before.
+def _admit(target: Target, line: Line) -> None:
+    """Wait until the rate limiter grants a presign.
 
     Raises:
-        BrokerError: There is none in reasonable time.
+        BrokerError: It would take too long.
     """
-    ticket, deadline = "", patient.now() + LONGEST_WAIT
+    ticket, deadline = "", target.now() + LONGEST_WAIT
     while True:
         try:
             line.take(line.enter(CALLER, ticket))
         except errors.RateLimited as error:
             wait = max(error.retry_after or 0, 0.5)
-            if patient.now() + wait > deadline:
+            if target.now() + wait > deadline:
                 raise
             ticket = str(error.fields.get("ticket", ""))
-            patient.terminal.progress(f"  waiting in the line for a presign ({wait:.0f} s)")
-            patient.sleep(wait)
+            target.terminal.progress(f"  waiting for a presign ({wait:.0f} s)")
+            target.sleep(wait)
         else:
             return
 
 
-def _no_address(patient: Patient, error: errors.BrokerError) -> Finding:
-    """Say why there is no address to try."""
-    what = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
+def _no_presign(target: Target, error: errors.BrokerError) -> Finding:
+    """Return a finding that explains why there is no presign."""
+    detail = f"no presign: {error.code}" + (f", {error.detail}" if error.detail else "")
     if isinstance(error, sync_errors.UpstreamUnauthorized):
-        advice = f"Look at the key: `{patient.provision} --replace-secrets`."
-        return Finding("storage", "preflight", State.WRONG, what, advice)
+        advice = (
+            f"Check the key. Store a new one with `{target.provision_command} --replace-secrets`."
+        )
+        return Finding("storage", "preflight", State.WRONG, detail, advice)
     if isinstance(error, errors.Misconfigured):
-        return Finding("storage", "preflight", State.UNKNOWN, what, "Put the settings right first.")
+        return Finding("storage", "preflight", State.UNKNOWN, detail, "Fix the settings first.")
     if isinstance(error, sync_errors.UpstreamRefused):
-        advice = "sync. takes no presign of this key. Ask sync."
-        return Finding("storage", "preflight", State.WRONG, what, advice)
-    advice = "Try again in a minute; or --no-presign."
-    return Finding("storage", "preflight", State.UNKNOWN, what, advice)
+        advice = "Sync refuses presigns for this key. Contact Sync."
+        return Finding("storage", "preflight", State.WRONG, detail, advice)
+    advice = "Try again in a minute, or use --no-presign."
+    return Finding("storage", "preflight", State.UNKNOWN, detail, advice)

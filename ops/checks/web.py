@@ -1,4 +1,4 @@
-"""Plain HTTP requests of the checks, and what a browser's preflight needs to hear."""
+"""HTTP requests of the checks, preflights among them."""
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -8,46 +8,46 @@ import requests
 
 from ops.terminal import UNREACHABLE, Problem
 
-SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 
-def ask(
+def send(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
 ) -> requests.Response:
-    """Send one request; a redirect is an answer.
+    """Send a request, and return its response; redirects are not followed.
 
     Raises:
-        Problem: There is no answer.
+        Problem: There is no response.
     """
     host = url.partition("://")[2].partition("/")[0]
     try:
         with requests.Session() as session:
-            # Else requests looks for a password of the host's in the operator's .netrc.
+            # Without `auth`, requests would send the host's password from the operator's .netrc.
             session.auth = lambda prepared: prepared
             return session.request(
                 method,
                 url,
                 headers=dict(headers),
                 data=body,
-                timeout=SECONDS,
+                timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
     except requests.RequestException as error:
-        # Its text may hold the whole address, which may be signed.
+        # The error's text may contain the whole URL, with its signature.
         message = f"{host} can't be reached ({type(error).__name__})."
-        raise Problem(message, "Look at the network, and at the address.", UNREACHABLE) from None
+        raise Problem(message, "Check the network and the URL.", UNREACHABLE) from None
 
 
 def preflight(url: str, origin: str, method: str, header: str) -> str:
-    """Ask what a browser asks before it sends a request to another origin.
+    """Send a preflight, and return why a browser would not send the request.
 
     Returns:
-        Why a browser would not send it; nothing if it would.
+        The reason, or an empty string if a browser would send the request.
 
     Raises:
-        Problem: There is no answer.
+        Problem: There is no response.
     """
-    answer = ask(
+    response = send(
         "OPTIONS",
         url,
         {
@@ -56,27 +56,28 @@ def preflight(url: str, origin: str, method: str, header: str) -> str:
             "Access-Control-Request-Headers": header,
         },
     )
-    if not HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:  # as browsers do
-        return f"it answers {answer.status_code}"
-    allowed = answer.headers.get("Access-Control-Allow-Origin")
+    # Browsers require a 2xx status (the Fetch standard's "ok status").
+    if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+        return f"it returns {response.status_code}"
+    allowed = response.headers.get("Access-Control-Allow-Origin")
     if allowed not in {origin, "*"}:
         return f"it allows {allowed or 'no origin'}"
-    if not _lists(answer, "Methods", method):
+    if not _lists(response, "Methods", method):
         return f"it does not allow {method}"
-    if not _lists(answer, "Headers", header):
+    if not _lists(response, "Headers", header):
         return f"it does not allow the header {header}"
     return ""
 
 
-def _lists(answer: requests.Response, what: str, wanted: str) -> bool:
-    named = answer.headers.get(f"Access-Control-Allow-{what}", "")
+def _lists(response: requests.Response, kind: str, wanted: str) -> bool:
+    named = response.headers.get(f"Access-Control-Allow-{kind}", "")
     return bool({wanted.lower(), "*"} & {one.strip().lower() for one in named.split(",")})
 
 
-def ahead(date: str | None, now: float) -> float | None:
-    """Say by how many seconds a `Date` header is ahead of this machine's clock; None if unknown."""
+def seconds_ahead(date: str | None, now: float) -> float | None:
+    """Return how many seconds a `Date` header is ahead of this machine's clock; None if unknown."""
     try:
-        # The header leaves out what is less than a second: half of one on the average.
+        # The header has whole seconds, so on average it is half a second behind.
         return parsedate_to_datetime(date or "").timestamp() + 0.5 - now
     except ValueError:
         return None

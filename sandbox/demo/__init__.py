@@ -1,1 +1,1 @@
-"""The demo page of the sandbox, and the app's backend that it needs."""
+"""The sandbox's demo page, and the backend that gives it tokens."""

@@ -20,7 +20,7 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    # Nothing that is served here takes long, so that a stop has nothing to wait for.
+    # Every request takes well under a second, so a stop need not wait for longer.
     runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
@@ -43,7 +43,7 @@ def main() -> int:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        return _fail(f"port {settings.demo_port} is taken; set DEMO_PORT to another one")
+        return _fail(f"port {settings.demo_port} is in use; set DEMO_PORT to another one")
     return 0
 
 

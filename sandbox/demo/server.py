@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox import gate
-from sandbox.aiohttp_gate import REFUSED, guarding
+from sandbox.aiohttp_gate import REFUSED, gate_middleware
 from sandbox.demo import tokens
 from sandbox.demo.settings import Settings
 
@@ -18,9 +18,9 @@ _CLIENT = _HERE.parent.parent / "client"
 _USERS = ("alice", "bob", "carol")
 _SETTINGS = web.AppKey("settings", Settings)
 
-# Whatever is put between the parts of the sandbox listens on this machine too, on its own port.
+# A proxy between two parts of the sandbox listens on another port of this machine.
 _LOOPBACK = "http://127.0.0.1:* http://localhost:*"
-# An asset that was registered by its public URL is shown from there.
+# The page shows an asset that was added by its public URL from that URL.
 _MEDIA = f"'self' https: {_LOOPBACK}"
 _POLICY = "; ".join(
     (
@@ -39,10 +39,10 @@ _POLICY = "; ".join(
 
 def create_app(settings: Settings) -> web.Application:
     """Build the demo's web application."""
-    before = gate.before_demo(settings.demo_port, settings.origins)
-    app = web.Application(middlewares=[guarding(before)])
+    port_gate = gate.demo_gate(settings.demo_port, settings.origins)
+    app = web.Application(middlewares=[gate_middleware(port_gate)])
     app[_SETTINGS] = settings
-    app.on_response_prepare.append(_protect)
+    app.on_response_prepare.append(_set_headers)
     app.router.add_get("/", _index)
     app.router.add_get("/token", _token)
     app.router.add_get("/config.json", _config)
@@ -52,14 +52,14 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+async def _set_headers(request: web.Request, response: web.StreamResponse) -> None:
     if REFUSED in request:
-        return  # Its headers are the gate's, and stricter.
+        return  # The gate has set stricter headers.
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Storage tells the pictures on this page from those on other sites' pages by its origin.
+    # The storage serves media only to pages whose origin it knows from `Referer`.
     response.headers["Referrer-Policy"] = "strict-origin"
-    # An edited file shows at the next reload: unchanged ones still cost no more than a 304.
+    # A reload shows edited files, and an unchanged file costs only a 304.
     response.headers.setdefault("Cache-Control", "no-cache")
 
 
@@ -68,16 +68,16 @@ async def _index(_request: web.Request) -> web.FileResponse:
 
 
 async def _token(request: web.Request) -> web.Response:
-    """Give a token to a page that may use the sandbox; the gate has kept out every other."""
-    answer = _token_for(request)
-    answer.headers["Vary"] = "Origin"
+    """Return a token. The gate has refused all pages that may not have one."""
+    response = _token_response(request)
+    response.headers["Vary"] = "Origin"
     origin = request.headers.get("Origin")
     if origin is not None:
-        answer.headers["Access-Control-Allow-Origin"] = origin
-    return answer
+        response.headers["Access-Control-Allow-Origin"] = origin
+    return response
 
 
-def _token_for(request: web.Request) -> web.Response:
+def _token_response(request: web.Request) -> web.Response:
     subjects = request.query.getall("sub", [])
     try:
         token = tokens.issue(subjects[0] if len(subjects) == 1 else "", request.app[_SETTINGS])

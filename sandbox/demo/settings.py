@@ -1,4 +1,4 @@
-"""What the demo is told by its environment."""
+"""The demo's settings, read from its environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from sandbox import origins
 
 
 class SettingsError(Exception):
-    """A setting is missing or makes no sense."""
+    """A setting is missing or invalid."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the parts of the sandbox listen, and how its tokens are signed."""
+    """The ports of the sandbox's parts, and how tokens are signed."""
 
     demo_port: int
     broker_port: int
@@ -26,24 +26,24 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the settings once.
+        """Return the settings.
 
         Raises:
-            SettingsError: With a sentence for whoever set the environment.
+            SettingsError: A setting is missing or invalid; the message names it.
         """
         secret = environment.get("JWT_SECRET", "")
         if not secret:
-            raise SettingsError("JWT_SECRET is not set; it is what the broker checks tokens with")
+            raise SettingsError("JWT_SECRET is not set; the broker checks tokens with it")
         demo_port = _port(environment, "DEMO_PORT", 8080)
         return cls(
             demo_port=demo_port,
             broker_port=_port(environment, "BROKER_PORT", 8000),
             upstream_port=_port(environment, "UPSTREAM_PORT", 8001),
             origins=_origins(environment, demo_port),
-            # The broker accepts two while one is rotated; either will do.
+            # During a rotation the broker accepts two secrets, so the first one is enough.
             jwt_secret=secret.partition(",")[0].strip(),
             jwt_issuer=environment.get("JWT_ISSUER") or None,
-            # The broker accepts several, and one of them will do.
+            # The broker may accept several audiences; the first one is enough.
             jwt_audience=next(iter(urls.items(environment.get("JWT_AUDIENCE", ""))), None),
             jwt_audience_claim=environment.get("JWT_AUDIENCE_CLAIM") or "aud",
         )
@@ -59,5 +59,5 @@ def _origins(environment: Mapping[str, str], demo_port: int) -> tuple[str, ...]:
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):  # noqa: PLR2004 - the range of ports.
-        raise SettingsError(f"{name} is {text!r}, which is no port number from 1 to 65535")
+        raise SettingsError(f"{name} must be a port from 1 to 65535, not {text!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""Plays the app's backend: it knows who is signed in, and gives them a token for the broker."""
+"""Stands in for the app's backend, which gives a signed-in user a token for the broker."""
 
 import re
 import time
@@ -12,18 +12,18 @@ _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 
 class SubjectError(ValueError):
-    """Nobody could be signed in under this name."""
+    """The user's name is invalid."""
 
 
 def issue(subject: str, settings: Settings) -> str:
-    """Sign a token that the broker takes for this user.
+    """Return a token that the broker accepts for this user.
 
     Raises:
-        SubjectError: When the subject is no name of 1 to 64 plain characters.
+        SubjectError: The subject is not a name of 1 to 64 plain characters.
     """
     if not _SUBJECT.fullmatch(subject):
         raise SubjectError(
-            "The parameter sub has to be a user's name: 1 to 64 letters, digits or . _ @ -"
+            "The parameter sub must be a user's name: 1 to 64 letters, digits or . _ @ -"
         )
     now = int(time.time())
     claims: dict[str, str | int] = {"sub": subject, "iat": now, "exp": now + LIFETIME}

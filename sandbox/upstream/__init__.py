@@ -1,1 +1,1 @@
-"""Sync's asset API and its storage, played on one machine with no account and no key."""
+"""A local stand-in for Sync (sync.so): its asset API and storage, without an account or a key."""

@@ -13,9 +13,9 @@ from sandbox.upstream.state import open_upstream
 
 
 def main() -> int:
-    """Run until stopped, and give the exit code."""
+    """Run until a signal stops it, and return the exit code."""
     log_lines.install()
-    os.umask(0o077)  # what people upload is theirs alone
+    os.umask(0o077)  # only the owner may read uploaded files
     try:
         settings = read_settings(os.environ)
         with listen(settings.port) as listener:

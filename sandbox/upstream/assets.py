@@ -1,4 +1,4 @@
-"""The library of assets: its rows, and an asset as the vendor shows it."""
+"""The library of assets: its rows, and the JSON of an asset."""
 
 import sqlite3
 import uuid
@@ -14,12 +14,12 @@ from sandbox.upstream.media import MediaFacts
 
 TYPES = ("AUDIO", "VIDEO", "IMAGE")
 VISIBILITIES = ("USER", "ORGANIZATION")
-_ALWAYS_THERE = ("id", "createdAt", "updatedAt", "type", "visibility")
+_REQUIRED_FIELDS = ("id", "createdAt", "updatedAt", "type", "visibility")
 
 
 @dataclass(frozen=True)
 class NewAsset:
-    """What a registration knows about its asset."""
+    """The values of an asset when it is registered."""
 
     type: str
     visibility: str
@@ -34,7 +34,7 @@ class NewAsset:
 
 
 def timestamp(seconds: float) -> str:
-    """Write Unix seconds as the vendor writes times: ISO 8601 in UTC, to the millisecond."""
+    """Return Unix seconds in the vendor's format: ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -42,7 +42,7 @@ class Assets:
     """All assets of the organisation.
 
     Args:
-        database: Where the rows live.
+        database: Stores the rows.
         origin: Scheme, host and port of the URLs.
     """
 
@@ -51,13 +51,13 @@ class Assets:
         self._origin = origin
 
     def add(self, asset_id: str, new: NewAsset, *, now: float, registered_at: float) -> sqlite3.Row:
-        """Add an asset.
+        """Add an asset, and return its row.
 
         Args:
-            asset_id: From `new_id`, by which its thumbnail may already lie on disk.
-            new: All that is known about it.
+            asset_id: From `new_id`; its thumbnail may already be on disk.
+            new: Its values.
             now: Unix seconds by the upstream's clock, which may be skewed.
-            registered_at: Unix seconds by the real clock, from which the listing's lag counts.
+            registered_at: Unix seconds by the real clock; the listing's lag begins then.
         """
         columns = {
             "id": asset_id,
@@ -77,7 +77,7 @@ class Assets:
         }
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         self._database.run(
-            f"INSERT INTO assets ({names}) VALUES ({marks})",  # noqa: S608 - the names stand above
+            f"INSERT INTO assets ({names}) VALUES ({marks})",  # noqa: S608 - the names are constants
             tuple(columns.values()),
         )
         row = self.find(asset_id)
@@ -86,22 +86,22 @@ class Assets:
         return row
 
     def find(self, asset_id: str) -> sqlite3.Row | None:
-        """Give an asset by its id."""
+        """Return the asset with an id, or None."""
         return self._database.one("SELECT * FROM assets WHERE id = ?", (asset_id,))
 
     def find_by_url(self, url: str) -> sqlite3.Row | None:
-        """Give the oldest asset that was registered from a URL."""
+        """Return the oldest asset that was registered from a URL, or None."""
         return self._database.one("SELECT * FROM assets WHERE url = ? ORDER BY seq", (url,))
 
     def find_by_digest(self, sha256: str, asset_type: str) -> sqlite3.Row | None:
-        """Give the newest asset with a digest and a type."""
+        """Return the newest asset with a digest and a type, or None."""
         return self._database.one(
             "SELECT * FROM assets WHERE sha256 = ? AND type = ? ORDER BY seq DESC",
             (sha256, asset_type),
         )
 
     def change(self, asset_id: str, *, name: str | None, visibility: str, now: float) -> None:
-        """Change what people may change."""
+        """Change an asset's name and visibility."""
         self._database.run(
             "UPDATE assets SET name = ?, visibility = ?, updated_at = ? WHERE id = ?",
             (name, visibility, now, asset_id),
@@ -112,14 +112,14 @@ class Assets:
         self._database.run("DELETE FROM assets WHERE id = ?", (asset_id,))
 
     def uses(self, object_key: str) -> bool:
-        """Tell whether any asset is made of an object."""
+        """Whether any asset uses an object."""
         return (
             self._database.one("SELECT 1 FROM assets WHERE object_key = ?", (object_key,))
             is not None
         )
 
-    def show(self, row: sqlite3.Row, behavior: Behavior) -> dict[str, Any]:
-        """Give an asset as JSON, in the shape that the behaviours ask for."""
+    def to_json(self, row: sqlite3.Row, behavior: Behavior) -> dict[str, Any]:
+        """Return an asset as JSON, in the shape that the behaviours select."""
         url = {
             "same": row["url"],
             "absent": None,
@@ -153,10 +153,10 @@ class Assets:
         return {
             name: value
             for name, value in shown.items()
-            if name in _ALWAYS_THERE or value is not None
+            if name in _REQUIRED_FIELDS or value is not None
         }
 
 
 def new_id() -> str:
-    """Make an id; the vendor's reference shows UUIDs."""
+    """Return a new id. The vendor's reference shows UUIDs."""
     return str(uuid.uuid4())

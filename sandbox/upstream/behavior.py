@@ -1,4 +1,4 @@
-"""Everything about Sync that nobody has documented, as switches that can be turned at run time."""
+"""The undocumented behaviours of Sync, as switches that can be changed at run time."""
 
 import math
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from typing import Any
 
 
 class BehaviorError(Exception):
-    """A change names no behaviour, or gives one a value that it cannot have."""
+    """A change has an unknown behaviour or an invalid value."""
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """What a behaviour accepts, in words and as a test."""
+    """The values that a behaviour accepts, in words and as a test."""
 
     words: str
     accepts: Callable[[Any], bool]
 
 
 def _one_of(*choices: str | int) -> _Rule:
-    # JSON's true equals 1 in Python, so the types are compared too.
+    # In Python, True equals 1, so the types are compared too.
     allowed = {(type(choice), choice) for choice in choices}
     words = "one of " + ", ".join(repr(choice) for choice in choices)
     return _Rule(
@@ -59,55 +59,55 @@ def _switch(default: Any, rule: _Rule) -> Any:
 
 @dataclass(frozen=True)
 class Behavior:
-    """How this upstream behaves where the vendor has written nothing down, or has choices.
+    """The upstream's behaviour where the vendor documents none or several.
 
     In JSON the names are camelCase. A list of strings is a tuple here, to stay frozen.
     """
 
-    # Registration: the answer when no bytes have landed (unknown: 400 or 422, its code from notes).
+    # Registration: the response before the upload (unknown: 400 or 422, its code from notes).
     not_uploaded_status: int = _switch(400, _one_of(400, 404, 422))
     not_uploaded_code: bool = _switch(default=True, rule=_FLAG)
-    # Registration of what landed without a byte (unknown).
+    # Registration of an empty object (unknown).
     empty_object: str = _switch("registered", _one_of("registered", "refused", "notFound"))
-    # The plan's size limit in bytes (published nowhere), and the refusal of what is larger.
+    # The plan's size limit in bytes (undocumented), and the refusal of a larger file.
     plan_max_bytes: int = _switch(5_368_709_120, _whole(1, 5_368_709_120))
     oversize_status: int = _switch(422, _one_of(400, 413, 422))
     oversize_code: bool = _switch(default=True, rule=_FLAG)
     # A public URL that cannot be fetched (unknown).
     unreachable_status: int = _switch(422, _one_of(400, 404, 422, 502))
-    # A URL in this storage under a key that was never handed out (`file_not_in_org_storage`).
+    # A URL of this storage with an unknown key (`file_not_in_org_storage`).
     foreign_status: int = _switch(422, _one_of(400, 403, 404, 422))
-    # A second registration of one URL: another asset, or the first one again (unknown).
+    # A second registration of one URL: a new asset or the same one (unknown).
     duplicate_url: str = _switch("new", _one_of("new", "same"))
-    # What an asset is called that was registered without a name (unknown).
+    # The name of an asset that was registered without one (unknown).
     unnamed_asset: str = _switch("null", _one_of("null", "fileName"))
-    # Whether SHA-256 digests are kept, so that `GET /v2/assets/uploaded` finds them (unknown).
+    # Whether SHA-256 digests are recorded, so that `GET /v2/assets/uploaded` finds them (unknown).
     records_digest: bool = _switch(default=True, rule=_FLAG)
 
-    # Presign: a declared size below 1 or above 5 GiB, and content types it refuses (unknown).
+    # Presign: a declared size below 1 or above 5 GiB, and the refused content types (unknown).
     size_range_status: int = _switch(400, _one_of(400, 413, 422))
     refused_content_types: tuple[str, ...] = _switch((), _TEXTS)
     content_type_status: int = _switch(400, _one_of(400, 415, 422))
-    # Seconds that a presigned URL lives: documented as 3600, seen as 604800.
+    # Seconds that a presigned URL is valid: documented as 3600, observed as 604800.
     expires_in: int = _switch(3600, _whole(1, 604_800))
-    # The documented limit, how its minute is counted (unknown), and whether a 429 says how long.
+    # The documented limit, how its minute is counted (unknown), and `Retry-After` of a 429.
     presigns_per_minute: int = _switch(120, _whole(0, 1_000_000))
     rate_window: str = _switch("sliding", _one_of("sliding", "fixed"))
     retry_after_on429: bool = _switch(default=True, rule=_FLAG)
 
-    # Shapes. A 401 depends on its cause (`byCause`), or always has one of its two known shapes.
+    # Shapes. A 401 has one of two known shapes, always the same one or by its cause (`byCause`).
     unauthorized_shape: str = _switch("byCause", _one_of("byCause", "header", "plain"))
     message_shape: str = _switch("string", _one_of("string", "list"))
     optional_fields: str = _switch("null", _one_of("null", "missing"))
     asset_url: str = _switch("same", _one_of("same", "absent", "rewritten", "normalized"))
-    # Whether an asset's name and project are told as they were sent (they are optional).
+    # Whether an asset has the name and project that were sent (both fields are optional).
     asset_labels: str = _switch("same", _one_of("same", "trimmed", "absent"))
-    # An id that is no UUID: 404 `asset_not_found`, or 400 `invalid_asset_id_format`.
+    # An id that is not a UUID: 404 `asset_not_found`, or 400 `invalid_asset_id_format`.
     malformed_id_status: int = _switch(404, _one_of(400, 404))
     # Whether `DELETE /v2/assets/{id}` is refused as `asset_forbidden`.
     delete_forbidden: bool = _switch(default=False, rule=_FLAG)
 
-    # The listing: how many seconds it lags, and whether it shows projects' assets unasked.
+    # The listing: its lag in seconds, and whether it has projects' assets without `projectId`.
     list_lag_seconds: float = _switch(0.0, _seconds(0, _DAY))
     project_assets_in_unfiltered_list: bool = _switch(default=True, rule=_FLAG)
     # The projects of this organisation; any other is `project_not_found`.
@@ -115,33 +115,33 @@ class Behavior:
 
     # The storage host's CORS (undocumented).
     storage_cors: bool = _switch(default=True, rule=_FLAG)
-    # Seconds after which storage gives up a connection that sends nothing (S3: about 20).
+    # Seconds after which the storage closes a connection that sends nothing (S3: about 20).
     storage_idle_seconds: float = _switch(20.0, _seconds(0.05, _DAY))
-    # The upstream's clock against the real one.
+    # Seconds by which the upstream's clock is ahead of the real one.
     clock_skew_seconds: float = _switch(0.0, _seconds(-30 * _DAY, 30 * _DAY))
 
-    # Generations: how long one takes, how it ends, and how a bad `assetId` is refused.
+    # Generations: the time that one takes, its outcome, and the refusal of a bad `assetId`.
     generation_seconds: float = _switch(2.0, _seconds(0, _DAY))
     generation_outcome: str = _switch("COMPLETED", _one_of("COMPLETED", "FAILED", "REJECTED"))
     generation_asset_status: int = _switch(422, _one_of(400, 404, 422))
-    # Webhooks: the secret as it stands, and which of the two documented headers carries the proof.
+    # Webhooks: the secret with its prefix, and which of the two documented headers is signed.
     webhook_secret: str = _switch("whsec_sandbox", _TEXT)
     webhook_header: str = _switch(
         "Sync-Signature", _one_of("Sync-Signature", "X-Signature-Primary")
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Give every behaviour and its value, by its name in JSON."""
+        """Return the value of every behaviour by its name in JSON."""
         return {_camel(name): value for name, value in asdict(self).items()}
 
     def changed(self, changes: object) -> "Behavior":
-        """Give a copy with some behaviours changed, all of them or none.
+        """Return a copy with some behaviours changed.
 
         Args:
             changes: A JSON object of behaviours by name.
 
         Raises:
-            BehaviorError: An unknown name or an unfit value; the message says what would be right.
+            BehaviorError: A name is unknown or a value is invalid; the message lists valid ones.
         """
         if not isinstance(changes, dict):
             raise BehaviorError("behaviours must be a JSON object of names and values")
@@ -149,7 +149,8 @@ class Behavior:
         values: dict[str, Any] = {}
         for name, value in changes.items():
             if name not in known:
-                raise BehaviorError(f"unknown behaviour {name!r}; known are {', '.join(known)}")
+                names = ", ".join(known)
+                raise BehaviorError(f"unknown behaviour {name!r}; the behaviours are {names}")
             rule: _Rule = known[name].metadata["rule"]
             if not rule.accepts(value):
                 raise BehaviorError(f"{name} must be {rule.words}, not {value!r}")

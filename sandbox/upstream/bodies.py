@@ -1,4 +1,4 @@
-"""JSON bodies of the API: read, and their members checked."""
+"""Reads JSON bodies and queries, and checks their fields."""
 
 import json
 from typing import Any
@@ -12,14 +12,14 @@ from sandbox.upstream.state import upstream_of
 
 
 async def read_json(request: web.Request) -> Any:
-    """Give the body as JSON.
+    """Return the body as JSON.
 
     Raises:
         Problem: 400.
     """
     try:
         body = json.loads(await request.read())
-        # JSON can escape half of a surrogate pair, which no database and no URL can hold.
+        # JSON can escape a lone surrogate, which neither the database nor a URL can contain.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Problem(400, "The request's body is not valid JSON") from error
@@ -27,7 +27,7 @@ async def read_json(request: web.Request) -> Any:
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:
-    """Give the body, which must be a JSON object.
+    """Return the body as a JSON object.
 
     Raises:
         Problem: 400.
@@ -41,10 +41,10 @@ async def read_body(request: web.Request) -> dict[str, Any]:
 def text(
     body: dict[str, Any], name: str, *, longest: int, status: int = 400, required: bool = True
 ) -> str | None:
-    """Give a member that is a string of 1 to `longest` characters; null counts as absent.
+    """Return a field that is a string of 1 to `longest` characters; null counts as missing.
 
     Raises:
-        Problem: It is something else, or it is missing and required.
+        Problem: The field has another value, or is required and missing.
     """
     value = body.get(name)
     if value is None and not required:
@@ -61,10 +61,10 @@ def choice(
     default: str | None = None,
     status: int = 400,
 ) -> str:
-    """Give a member that is one of a few strings.
+    """Return a field that is one of a few strings.
 
     Raises:
-        Problem: It is none of them.
+        Problem: The field has another value.
     """
     value = body.get(name)
     if value is None and default is not None:
@@ -75,13 +75,13 @@ def choice(
 
 
 def query_number(parameters: MultiMapping[str], name: str, *, default: int, highest: int) -> int:
-    """Give a parameter that is a whole number from 1 on.
+    """Return a parameter of the query that is a whole number from 1 to `highest`.
 
     Raises:
-        Problem: It is none.
+        Problem: The parameter has another value.
     """
     value = parameters.get(name) or str(default)
-    # int() refuses thousands of digits with an error of its own, so their number is looked at.
+    # int() raises for thousands of digits, so their number is checked first.
     fits = value.isascii() and value.isdigit() and len(value) <= len(str(highest))
     if not fits or not 1 <= int(value) <= highest:
         raise invalid(name, f"must be a whole number from 1 to {highest}")
@@ -89,7 +89,7 @@ def query_number(parameters: MultiMapping[str], name: str, *, default: int, high
 
 
 def is_public_url(value: str) -> bool:
-    """Tell whether a string is a URL that could be fetched."""
+    """Whether a string is a URL that could be fetched."""
     try:
         parts = urlsplit(value)
         return parts.scheme in {"http", "https"} and bool(parts.hostname)
@@ -98,10 +98,10 @@ def is_public_url(value: str) -> bool:
 
 
 def project(request: web.Request, body: dict[str, Any]) -> str | None:
-    """Give `projectId`, which must be one of this organisation's when it is there.
+    """Return `projectId`, or None without one.
 
     Raises:
-        Problem: 400, or 422 `project_not_found`.
+        Problem: 400, or 422 `project_not_found` for a project of another organisation.
     """
     project_id = text(body, "projectId", longest=255, required=False)
     if project_id is not None and project_id not in upstream_of(request).behavior.projects:

@@ -1,4 +1,4 @@
-"""`/_sandbox/*`: what no real upstream has, for tests and for people."""
+"""`/_sandbox/*`: the controls of the sandbox, which the vendor does not have."""
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/")
 async def about(_request: web.Request) -> web.Response:
-    """Say what this is."""
+    """Return a description of the sandbox."""
     return web.json_response(
         {
             "service": "sandbox of Sync's asset API, with its storage",
@@ -31,13 +31,13 @@ async def about(_request: web.Request) -> web.Response:
 
 @routes.get("/_sandbox/behavior")
 async def get_behavior(request: web.Request) -> web.Response:
-    """Answer every behaviour and its value."""
+    """Return the value of every behaviour."""
     return web.json_response(upstream_of(request).behavior.to_json())
 
 
 @routes.patch("/_sandbox/behavior")
 async def change_behavior(request: web.Request) -> web.Response:
-    """Change some behaviours, and answer all."""
+    """Change some behaviours, and return all of them."""
     upstream = upstream_of(request)
     try:
         upstream.behavior = upstream.behavior.changed(await read_json(request))
@@ -48,7 +48,7 @@ async def change_behavior(request: web.Request) -> web.Response:
 
 @routes.delete("/_sandbox/behavior")
 async def restore_behavior(request: web.Request) -> web.Response:
-    """Go back to the behaviours that the process was started with, and answer them."""
+    """Restore the behaviours that the process started with, and return them."""
     upstream = upstream_of(request)
     upstream.behavior = upstream.settings.behavior
     return web.json_response(upstream.behavior.to_json())
@@ -56,15 +56,15 @@ async def restore_behavior(request: web.Request) -> web.Response:
 
 @routes.get("/_sandbox/requests")
 async def get_requests(request: web.Request) -> web.Response:
-    """Answer the journal."""
+    """Return the journal."""
     return web.json_response(upstream_of(request).journal.to_json())
 
 
 @routes.post("/_sandbox/faults")
-async def arm_fault(request: web.Request) -> web.Response:
-    """Take an order for trouble, and answer it as it was understood."""
+async def add_fault(request: web.Request) -> web.Response:
+    """Add a fault, and return it."""
     try:
-        fault = upstream_of(request).faults.arm(await read_json(request))
+        fault = upstream_of(request).faults.add(await read_json(request))
     except FaultError as error:
         raise Problem(400, str(error)) from error
     return web.json_response(fault.to_json(), status=201)
@@ -72,19 +72,19 @@ async def arm_fault(request: web.Request) -> web.Response:
 
 @routes.get("/_sandbox/faults")
 async def get_faults(request: web.Request) -> web.Response:
-    """Answer the orders that are still open."""
+    """Return the faults that are still due."""
     return web.json_response(upstream_of(request).faults.to_json())
 
 
 @routes.delete("/_sandbox/faults")
-async def disarm_faults(request: web.Request) -> web.Response:
-    """Disarm all."""
+async def delete_faults(request: web.Request) -> web.Response:
+    """Delete all faults."""
     upstream_of(request).faults.clear()
     return web.Response(status=204)
 
 
 @routes.post("/_sandbox/reset")
 async def reset(request: web.Request) -> web.Response:
-    """Forget everything."""
+    """Delete all data, as if the data folder were new."""
     upstream_of(request).reset()
     return web.Response(status=204)

@@ -1,4 +1,4 @@
-"""The storage host's CORS headers. The vendor documents none, so they can be switched off."""
+"""The storage's CORS headers. The vendor documents none, so they can be switched off."""
 
 from aiohttp import web
 
@@ -6,7 +6,7 @@ from sandbox.upstream.state import upstream_of
 
 
 def cross_origin(request: web.Request) -> dict[str, str]:
-    """Give the headers that let the page which asks read an answer of the storage host."""
+    """Return the headers that let the requesting page read a response of the storage."""
     upstream = upstream_of(request)
     if not upstream.behavior.storage_cors:
         return {}

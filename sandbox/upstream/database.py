@@ -1,4 +1,4 @@
-"""The one SQLite database: what must be found again after a restart, or after kill -9."""
+"""The SQLite database. Its data survives a restart and kill -9."""
 
 import secrets
 import sqlite3
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS objects (
     key TEXT PRIMARY KEY,
     file_name TEXT NOT NULL,
     content_type TEXT NOT NULL,
-    -- The columns below are filled when bytes have landed: `file` names them on disk.
+    -- These columns are null until the bytes are stored; `file` is their name on disk.
     file TEXT, size INTEGER, etag TEXT, sha256 TEXT
 );
 CREATE TABLE IF NOT EXISTS assets (
@@ -40,28 +40,28 @@ CREATE TABLE IF NOT EXISTS voices (
 
 
 class DatabaseBusyError(Exception):
-    """Another process works with the same data folder."""
+    """Another process uses the same data folder."""
 
 
 class Database:
-    """A thin door to SQLite. Each statement is its own transaction.
+    """A small wrapper of SQLite. Each statement is a transaction.
 
-    It is used from the event loop's thread alone, so statements are kept to a few rows each.
+    Only the event loop's thread uses it, so each statement handles a few rows at most.
 
     Args:
-        path: The database's file, made when missing.
+        path: The database's file, which is created if it is missing.
 
     Raises:
-        DatabaseBusyError: Another process has it.
+        DatabaseBusyError: Another process has opened it.
     """
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         try:
-            # Two processes on one folder would tidy away each other's files.
+            # Two processes with one folder would delete each other's files.
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            # The write-ahead log keeps committed rows over kill -9 with no sync for each statement.
+            # With a write-ahead log, committed rows survive kill -9 without an fsync for each.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute("COMMIT")
@@ -71,31 +71,31 @@ class Database:
                 f"{path} is in use by another process; set SANDBOX_DIR to another folder"
             ) from error
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        # SQLite's own lower() knows only ASCII.
+        # SQLite's lower() supports only ASCII.
         self._connection.create_function("fold", 1, str.casefold, deterministic=True)
         self._connection.executescript(_SCHEMA)
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
-        """Give the first row, or None."""
+        """Return the first row, or None."""
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
         return row
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """Give all rows."""
+        """Return all rows."""
         return self._connection.execute(sql, values).fetchall()
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Change something, and give the number of rows that were changed."""
+        """Run a statement, and return the number of rows that it changed."""
         return self._connection.execute(sql, values).rowcount
 
     def secret(self) -> str:
-        """Give the key that signs URLs, made at first use: URLs survive a restart."""
+        """Return the key that signs URLs. It is created once, so URLs survive a restart."""
         self.run("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_urlsafe(32),))
         row = self.one("SELECT value FROM meta WHERE name = 'secret'")
         return str(row["value"]) if row else ""
 
     def clear(self) -> None:
-        """Forget everything, the signing key too."""
+        """Delete everything, including the signing key."""
         for table in ("meta", "objects", "assets", "generations", "voices"):
             self.run(f"DELETE FROM {table}")  # noqa: S608 - the names are constants
 

@@ -1,6 +1,6 @@
-"""Trouble on order: which request gets it, and what it is.
+"""Faults that tests inject: which requests get one, and what it does.
 
-What the actions do stands in `pipeline.py` (any request) and `storage.py` (a PUT's body).
+The actions are carried out in `pipeline.py` (any request) and `storage.py` (the body of a PUT).
 """
 
 import json
@@ -14,12 +14,12 @@ _LONGEST = 3600.0  # seconds of a delay
 
 
 class FaultError(Exception):
-    """An order for trouble cannot be understood."""
+    """A fault's definition is invalid."""
 
 
 @dataclass(frozen=True)
 class Delay:
-    """Wait, before the work or between the work and its answer."""
+    """Wait `before` the request is handled, or `after` that and before the response is sent."""
 
     seconds: float
     when: str = "before"
@@ -27,8 +27,8 @@ class Delay:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Answer with this, instead of the work (`before`) or when the work is done (`after`)."""
+class Respond:
+    """Send this response, `before` the request is handled (it never is) or `after` that."""
 
     status: int
     body: bytes
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Cut:
-    """Reset the connection, instead of the work or when the work is done."""
+    """Reset the connection, `before` the request is handled (it never is) or `after` that."""
 
     when: str = "before"
     kind: str = "cut"
@@ -47,7 +47,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Slow:
-    """Read a PUT's body no faster than this."""
+    """Read the body of a PUT at this rate."""
 
     bytes_per_second: int
     kind: str = "slow"
@@ -55,26 +55,26 @@ class Slow:
 
 @dataclass(frozen=True)
 class CutBody:
-    """Reset the connection once so much of a PUT's body has been read."""
+    """Reset the connection when this many bytes of a PUT's body have been read."""
 
     after_bytes: int
     kind: str = "cut-body"
 
 
-Action = Delay | Answer | Cut | Slow | CutBody
+Action = Delay | Respond | Cut | Slow | CutBody
 
 
 @dataclass
 class Fault:
-    """An order that is still open.
+    """A fault that is still due.
 
     Attributes:
         method: HTTP method, or `*`.
-        path: Exact, or a beginning when it ends in `*`.
-        skip: How many matching requests still pass unharmed.
-        times: How many requests still get it; None for all that come.
-        actions: What happens to them.
-        source: The order as it was given, for the list.
+        path: The exact path, or a prefix that ends in `*`.
+        skip: The number of matching requests that still pass unaffected.
+        times: The number of requests that still get the fault; None for all.
+        actions: The actions for such a request, in order.
+        source: The definition as JSON, for the list.
     """
 
     method: str
@@ -85,7 +85,7 @@ class Fault:
     source: dict[str, Any] = field(repr=False)
 
     def matches(self, method: str, path: str) -> bool:
-        """Tell whether a request is meant."""
+        """Whether the fault is for such a request."""
         if self.method not in {"*", method}:
             return False
         if self.path.endswith("*"):
@@ -93,29 +93,29 @@ class Fault:
         return path == self.path
 
     def to_json(self) -> dict[str, Any]:
-        """Give the order with what is left of it."""
+        """Return the definition, with `skip` and `times` as they are now."""
         return {**self.source, "skip": self.skip, "times": self.times}
 
 
-class FaultBook:
-    """The open orders. A request gets at most one of them, the oldest that is due."""
+class Faults:
+    """The faults that are still due. A request gets at most one of them, the oldest match."""
 
     def __init__(self) -> None:
-        self._open: list[Fault] = []
+        self._due: list[Fault] = []
 
-    def arm(self, order: object) -> Fault:
-        """Take an order.
+    def add(self, definition: object) -> Fault:
+        """Add a fault, and return it.
 
         Raises:
-            FaultError: The order cannot be understood; the message says what would be right.
+            FaultError: The definition is invalid; the message says what is valid.
         """
-        fault = _parse(order)
-        self._open.append(fault)
+        fault = _parse(definition)
+        self._due.append(fault)
         return fault
 
     def take(self, method: str, path: str) -> tuple[Action, ...]:
-        """Give what shall happen to a request: nothing, mostly."""
-        for fault in self._open:
+        """Return the actions for a request, and count it. Most requests have none."""
+        for fault in self._due:
             if not fault.matches(method, path):
                 continue
             if fault.skip > 0:
@@ -124,22 +124,22 @@ class FaultBook:
             if fault.times is not None:
                 fault.times -= 1
                 if fault.times == 0:
-                    self._open.remove(fault)
+                    self._due.remove(fault)
             return fault.actions
         return ()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """List the open orders, oldest first."""
-        return [fault.to_json() for fault in self._open]
+        """Return the faults as JSON, oldest first."""
+        return [fault.to_json() for fault in self._due]
 
     def clear(self) -> None:
-        """Disarm all."""
-        self._open.clear()
+        """Delete all faults."""
+        self._due.clear()
 
 
-def _parse(order: object) -> Fault:
-    source = _members("a fault", order, required={"do"}, optional={"match", "times", "skip"})
-    match = _members("match", source.get("match", {}), optional={"method", "path"})
+def _parse(definition: object) -> Fault:
+    source = _fields("a fault", definition, required={"do"}, optional={"match", "times", "skip"})
+    match = _fields("match", source.get("match", {}), optional={"method", "path"})
     method = match.get("method", "*")
     if method not in _METHODS:
         raise FaultError(f"match.method must be one of {', '.join(_METHODS)}, not {method!r}")
@@ -164,7 +164,7 @@ def _action(step: object) -> Action:
 
 
 def _delay(step: dict[str, Any]) -> Delay:
-    _members("do", step, required={"kind", "seconds"}, optional={"when"})
+    _fields("do", step, required={"kind", "seconds"}, optional={"when"})
     seconds = step["seconds"]
     fits = type(seconds) in {int, float} and math.isfinite(seconds) and 0 <= seconds <= _LONGEST
     if not fits:
@@ -172,8 +172,8 @@ def _delay(step: dict[str, Any]) -> Delay:
     return Delay(seconds, _when(step))
 
 
-def _answer(step: dict[str, Any]) -> Answer:
-    _members("do", step, required={"kind", "status"}, optional={"body", "headers", "when"})
+def _respond(step: dict[str, Any]) -> Respond:
+    _fields("do", step, required={"kind", "status"}, optional={"body", "headers", "when"})
     status = _whole("do.status", step["status"], 200, 599)
     headers = step.get("headers", {})
     if not isinstance(headers, dict) or not all(_is_header(*pair) for pair in headers.items()):
@@ -183,8 +183,8 @@ def _answer(step: dict[str, Any]) -> Answer:
     try:
         raw = text.encode()
     except UnicodeEncodeError as error:
-        raise FaultError("do.body must be text that UTF-8 can write") from error
-    return Answer(status, raw, headers, _when(step))
+        raise FaultError("do.body must be text that UTF-8 can encode") from error
+    return Respond(status, raw, headers, _when(step))
 
 
 def _is_header(name: object, value: object) -> bool:
@@ -195,23 +195,23 @@ def _is_header(name: object, value: object) -> bool:
 
 
 def _cut(step: dict[str, Any]) -> Cut:
-    _members("do", step, required={"kind"}, optional={"when"})
+    _fields("do", step, required={"kind"}, optional={"when"})
     return Cut(_when(step))
 
 
 def _slow(step: dict[str, Any]) -> Slow:
-    _members("do", step, required={"kind", "bytesPerSecond"})
+    _fields("do", step, required={"kind", "bytesPerSecond"})
     return Slow(_whole("do.bytesPerSecond", step["bytesPerSecond"], 1, 10**12))
 
 
 def _cut_body(step: dict[str, Any]) -> CutBody:
-    _members("do", step, required={"kind", "afterBytes"})
+    _fields("do", step, required={"kind", "afterBytes"})
     return CutBody(_whole("do.afterBytes", step["afterBytes"], 0, 10**12))
 
 
 _ACTIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "delay": _delay,
-    "answer": _answer,
+    "answer": _respond,
     "cut": _cut,
     "slow": _slow,
     "cut-body": _cut_body,
@@ -231,14 +231,15 @@ def _whole(name: str, value: object, lowest: int, highest: int) -> int:
     return value
 
 
-def _members(
+def _fields(
     name: str, value: object, *, required: set[str] | None = None, optional: set[str] | None = None
 ) -> dict[str, Any]:
     needed, known = required or set(), (required or set()) | (optional or set())
     if not isinstance(value, dict):
         raise FaultError(f"{name} must be a JSON object, not {value!r}")
-    for member in sorted(needed - value.keys()):
-        raise FaultError(f"{name} must have {member!r}")
-    for member in sorted(value.keys() - known):
-        raise FaultError(f"{name} has no {member!r}; known are {', '.join(sorted(known))}")
+    for missing in sorted(needed - value.keys()):
+        raise FaultError(f"{name} must have the field {missing!r}")
+    for unknown in sorted(value.keys() - known):
+        names = ", ".join(sorted(known))
+        raise FaultError(f"{name} has no field {unknown!r}; its fields are {names}")
     return value

@@ -1,4 +1,4 @@
-"""What `POST /v2/generate` accepts."""
+"""Checks the body of `POST /v2/generate`."""
 
 import re
 import sqlite3
@@ -17,17 +17,17 @@ _OUTPUT_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def check_generation(request: web.Request, body: dict[str, Any]) -> None:
-    """Check a body, and the assets that it names.
+    """Check a body and its assets.
 
     Raises:
-        Problem: 400 for the body's form, and what `Behavior` says for an asset that does not fit.
+        Problem: 400 if the body is invalid; `generationAssetStatus` if an asset is unsuitable.
     """
     model = choice(body, "model", MODELS)
     items = body.get("input")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise invalid("input", "must be an array of objects")
     kinds = {_check_item(upstream_of(request), item) for item in items}
-    # `sync-3` alone takes an image instead of a video.
+    # Only `sync-3` accepts an image instead of a video.
     if "video" not in kinds and not (model == "sync-3" and "image" in kinds):
         raise invalid("input", "must include one video")
     if not kinds & {"audio", "text"}:
@@ -41,7 +41,7 @@ def check_generation(request: web.Request, body: dict[str, Any]) -> None:
         raise invalid("webhookUrl", "must be a URL address")
     name = text(body, "outputFileName", longest=255, required=False)
     if name is not None and not _OUTPUT_NAME.fullmatch(name):
-        raise invalid("outputFileName", "may hold letters, digits, '_' and '-' alone")
+        raise invalid("outputFileName", "may contain only letters, digits, '_' and '-'")
     project(request, body)
 
 
@@ -53,7 +53,7 @@ def _check_item(upstream: Upstream, item: dict[str, Any]) -> str:
         return kind
     url, asset_id = item.get("url"), item.get("assetId")
     if (url is None) == (asset_id is None):
-        raise invalid("input", "must each carry exactly one of url and assetId")
+        raise invalid("input", "must each have exactly one of url and assetId")
     if url is not None:
         if not isinstance(url, str) or not is_public_url(url):
             raise invalid("input.url", "must be a URL address")
@@ -70,13 +70,13 @@ def _check_asset(upstream: Upstream, asset_id: object, kind: str) -> None:
     if row["type"] != kind.upper():
         raise Problem(
             status,
-            f"Asset {asset_id} is of type {row['type']}, but the input says {kind}",
+            f"Asset {asset_id} is of type {row['type']}, but the input's type is {kind}",
             code="generation_input_asset_type_mismatch",
         )
 
 
 def source_of(upstream: Upstream, body: dict[str, Any]) -> sqlite3.Row | None:
-    """Give the asset of the first video, or None when it came by URL."""
+    """Return the asset of the first video, or None if the video is given by URL."""
     for item in body["input"]:
         if item["type"] == "video" and "assetId" in item:
             return upstream.assets.find(item["assetId"])

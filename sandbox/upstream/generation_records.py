@@ -1,6 +1,6 @@
-"""A generation as it is kept, and as it is shown.
+"""The rows of generations, and the JSON of a generation.
 
-Its status is a function of the time, so a restart forgets none.
+The status is computed from the time, so a restart loses none.
 """
 
 import json
@@ -14,31 +14,31 @@ from sandbox.upstream.problems import Problem
 from sandbox.upstream.state import Upstream
 
 STATUSES = ("PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED")
-_PENDING_PART = 0.25  # of a generation's time; then it is processing
-_OUTPUT_SECONDS = 3600  # that a signed output URL lives
+_PENDING_PART = 0.25  # share of a generation's time in which it is pending; then it is processing
+_OUTPUT_SECONDS = 3600  # lifetime of a signed output URL
 _ERRORS = {
-    "FAILED": ("The generation failed, as the sandbox was told", "generation_failed"),
-    "REJECTED": ("The input was rejected, as the sandbox was told", "generation_rejected"),
+    "FAILED": ("The generation failed, as generationOutcome demands", "generation_failed"),
+    "REJECTED": ("The input was rejected, as generationOutcome demands", "generation_rejected"),
 }
 
 
 def find_by_key(upstream: Upstream, key: str | None, body: dict[str, Any]) -> sqlite3.Row | None:
-    """Give the generation that an `Idempotency-Key` has started already.
+    """Return the generation that an `Idempotency-Key` has started, or None.
 
     Raises:
-        Problem: It was started with another body.
+        Problem: The key was used with another body.
     """
     if key is None:
         return None
     row = upstream.database.one("SELECT * FROM generations WHERE idempotency_key = ?", (key,))
     if row is not None and json.loads(row["request"]) != body:
-        # What another body under a used key gets is documented nowhere; the draft says 422.
+        # The vendor does not document this case; the IETF draft for the header requires 422.
         raise Problem(422, "This Idempotency-Key was used with another body")
     return row
 
 
 def add_generation(upstream: Upstream, body: dict[str, Any], key: str | None) -> sqlite3.Row:
-    """Start a generation."""
+    """Add a generation, and return its row."""
     generation_id = new_id()
     source = source_of(upstream, body)
     upstream.database.run(
@@ -59,7 +59,7 @@ def add_generation(upstream: Upstream, body: dict[str, Any], key: str | None) ->
 
 
 def find_generation(upstream: Upstream, generation_id: str) -> sqlite3.Row:
-    """Give a generation by its id.
+    """Return the generation with an id.
 
     Raises:
         Problem: 404.
@@ -70,8 +70,8 @@ def find_generation(upstream: Upstream, generation_id: str) -> sqlite3.Row:
     return row
 
 
-def show_generation(upstream: Upstream, row: sqlite3.Row) -> dict[str, Any]:
-    """Give a generation as JSON, as it is now."""
+def generation_json(upstream: Upstream, row: sqlite3.Row) -> dict[str, Any]:
+    """Return a generation as JSON, with its present status."""
     body = json.loads(row["request"])
     progress = progress_of(upstream, row)
     status = row["outcome"]
@@ -97,14 +97,14 @@ def show_generation(upstream: Upstream, row: sqlite3.Row) -> dict[str, Any]:
 
 
 def progress_of(upstream: Upstream, row: sqlite3.Row) -> float:
-    """Give how much of its time has passed, 0 to 1."""
+    """Return the share of a generation's time that has passed, 0 to 1."""
     whole = row["ready_at"] - row["created_at"]
     passed = upstream.clock() - row["created_at"]
     return 1.0 if passed >= whole else max(0.0, passed / whole)
 
 
 def _output_url(upstream: Upstream, row: sqlite3.Row, body: dict[str, Any]) -> str:
-    """Sign the output's URL: documented is that it is signed, and to be used verbatim."""
+    """Return the output's signed URL. The vendor documents that clients must not change it."""
     origin = upstream.settings.origin
     name = body.get("outputFileName") or "output"
     return upstream.signer.presign(

@@ -1,6 +1,6 @@
-"""`/v2/generate`: nothing is generated, but everything around it is as documented.
+"""`/v2/generate`: it generates nothing, but its calls behave as documented.
 
-The output is the video that went in, or the sandbox's sample when that came by URL.
+The output is the input's video, or the sandbox's sample if the input is a URL.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from sandbox.upstream.generation_records import (
     add_generation,
     find_by_key,
     find_generation,
+    generation_json,
     progress_of,
-    show_generation,
 )
 from sandbox.upstream.listing import parse_list
 from sandbox.upstream.objects import StoredObject
@@ -30,14 +30,14 @@ routes = web.RouteTableDef()
 
 _RETRY_AFTER = {"Retry-After": "2"}  # seconds; documented
 _LONGEST_WAIT = 10  # seconds; documented
-_MARGIN = 0.01  # seconds; a sleep may end a little early by the other clock
+_MARGIN = 0.01  # seconds; by the upstream's clock, a sleep may end a little early
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _SAMPLE = Path(__file__).parents[1] / "samples" / "sample.mp4"
 
 
 @routes.post("/v2/generate")
 async def create_generation(request: web.Request) -> web.Response:
-    """Answer the Generation that was started, or the one that the same key started before."""
+    """Start a generation, and return it; return the earlier one for a repeated key."""
     upstream = upstream_of(request)
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
@@ -51,17 +51,17 @@ async def create_generation(request: web.Request) -> web.Response:
         note(request, f"generation {row['id']}")
     else:
         note(request, f"generation {row['id']} again")
-    return web.json_response(show_generation(upstream, row), status=201)
+    return web.json_response(generation_json(upstream, row), status=201)
 
 
 @routes.get("/v2/generate/{id}")
 async def get_generation(request: web.Request) -> web.Response:
-    """Answer a Generation, at once or when it has ended or the time is over."""
+    """Return a generation; with `wait`, when it has ended or the timeout is over."""
     upstream = upstream_of(request)
     row = find_generation(upstream, request.match_info["id"])
     until_ready = row["ready_at"] + _MARGIN - upstream.clock()
     await asyncio.sleep(max(0.0, min(_wait_seconds(request), until_ready)))
-    shown = show_generation(upstream, row)
+    shown = generation_json(upstream, row)
     if request.query.get("include") == "progress":
         shown["progress_percent"] = round(100 * progress_of(upstream, row))
     return web.json_response(shown, headers=_RETRY_AFTER)
@@ -74,19 +74,19 @@ def _wait_seconds(request: web.Request) -> int:
 
 @routes.get("/v2/generations")
 async def list_generations(request: web.Request) -> web.Response:
-    """Answer all Generations of some statuses or ids, newest first."""
+    """Return the generations with some statuses or ids, newest first."""
     upstream = upstream_of(request)
     statuses, ids = parse_list(request.query, "status"), parse_list(request.query, "ids")
     if not set(statuses) <= set(STATUSES):
         raise invalid("status", f"must each be one of: {', '.join(STATUSES)}")
     rows = upstream.database.rows("SELECT * FROM generations ORDER BY seq DESC")
-    shown = [show_generation(upstream, row) for row in rows if not ids or row["id"] in ids]
+    shown = [generation_json(upstream, row) for row in rows if not ids or row["id"] in ids]
     return web.json_response([item for item in shown if not statuses or item["status"] in statuses])
 
 
 @routes.get("/outputs/{id}/{name:(?s:.*)}")
 async def get_output(request: web.Request) -> web.StreamResponse:
-    """Serve a generation's output to whoever has its signed URL, which is for HEAD as well."""
+    """Return a generation's output for its signed URL, which is valid for HEAD too."""
     upstream = upstream_of(request)
     check_presigned(request, "GET")
     row = find_generation(upstream, request.match_info["id"])

@@ -1,8 +1,8 @@
-"""Reads from images what FFmpeg leaves out: mirrored EXIF orientations, animated WebP files.
+"""Reads data of images that FFmpeg ignores: mirrored EXIF orientations, animated WebP files.
 
-orientation   1        2         3      4        5          6     7           8
-to show it    as it is mirrored  upside flipped  transposed 90 °  transversed 270 °
-                       sideways  down   over                clockwise         clockwise
+orientation  1          2           3      4           5           6          7            8
+displayed    unchanged  mirrored    180 °  mirrored    transposed  90 °       transversed  270 °
+                        left-right         top-bottom              clockwise               clockwise
 """
 
 import struct
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 UPRIGHT = 1
-TURNED = (5, 6, 7, 8)  # width and height change places
+TURNED = (5, 6, 7, 8)  # orientations that swap width and height
 
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3  # the type of the tag's value
-_LARGEST_DIRECTORY = 200  # entries that are looked at
-_JPEG_SCAN = 0xDA  # here the picture begins
+_LARGEST_DIRECTORY = 200  # entries that are read
+_JPEG_SCAN = 0xDA  # the marker after which the picture begins
 _JPEG_EXIF = 0xE1
 _FRAME_HEADER = 16  # bytes of an animation's frame before its picture
 
 
 def orientation(data: bytes) -> int:
-    """Return the EXIF orientation of a JPEG, PNG, WebP or TIFF file, 1 where it has none."""
+    """Return the EXIF orientation of a JPEG, PNG, WebP or TIFF file, or 1 if it has none."""
     for block in _exif_blocks(data):
         try:
             found = _orientation_in(block.removeprefix(b"Exif\0\0"))
@@ -45,7 +45,7 @@ def _exif_blocks(data: bytes) -> Iterator[bytes]:
 
 def _jpeg_exif(data: bytes) -> Iterator[bytes]:
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _JPEG_SCAN:  # noqa: PLR2004 - it begins each marker
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _JPEG_SCAN:  # noqa: PLR2004 - each marker begins with it
         (size,) = struct.unpack_from(">H", data, at + 2)
         if data[at + 1] == _JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
             yield data[at + 4 : at + 2 + size]
@@ -88,8 +88,8 @@ class AnimatedWebp:
     Attributes:
         width: Pixels of the canvas.
         height: Pixels of the canvas.
-        seconds: How long it takes once.
-        first: Its first frame, as a WebP file of its own.
+        seconds: The duration of one run.
+        first: Its first frame, as a separate WebP file.
     """
 
     width: int
@@ -104,12 +104,12 @@ def is_webp(data: bytes) -> bool:
 
 
 def animated_webp(data: bytes) -> AnimatedWebp | None:
-    """Return what an animated WebP file says, or None for any other file."""
+    """Return the animation of a WebP file, or None for any other file."""
     if not is_webp(data):
         return None
     canvas = first = b""
     milliseconds = 0
-    # One chunk at a time: a hostile file has millions of them.
+    # Chunks are read one at a time, because a hostile file has millions of them.
     for name, body in _riff_chunks(data, 12):
         if name == b"VP8X":
             canvas = canvas or body
@@ -127,7 +127,7 @@ def animated_webp(data: bytes) -> AnimatedWebp | None:
 
 
 def _still(frame: bytes) -> bytes:
-    """Make a file of one frame: its size with the mark for transparency, then its picture."""
+    """Return a file with one frame: its size with the flag for transparency, then its picture."""
     description = b"\x10\0\0\0" + frame[6:12]
     body = b"WEBPVP8X" + struct.pack("<I", len(description)) + description + frame[_FRAME_HEADER:]
     return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -1,4 +1,4 @@
-"""What the upstream received, for tests and for people who ask what really happened."""
+"""The journal of requests that the upstream received, for tests and for debugging."""
 
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -14,9 +14,9 @@ class Entry:
     Attributes:
         time: Arrival by the real clock, Unix seconds.
         method: HTTP method.
-        path: As received, without the query: no signature ever gets here.
-        status: Of the answer; None while there is none, and for good where the connection was cut.
-        outcome: What the upstream did, in words.
+        path: As received, but without the query, so that no signature is recorded.
+        status: The response's status; None before it is sent and if the connection was cut.
+        outcome: The upstream's action, in words.
     """
 
     time: float
@@ -33,15 +33,15 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
 
     def open(self, *, time: float, method: str, path: str) -> Entry:
-        """Record a request that has just arrived; its outcome is written into the entry later."""
+        """Add a request that has just arrived, and return its entry. Its outcome is set later."""
         entry = Entry(time, method, path)
         self._entries.append(entry)
         return entry
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Give all entries, oldest first."""
+        """Return all entries, oldest first."""
         return [asdict(entry) for entry in self._entries]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all entries."""
         self._entries.clear()

@@ -1,4 +1,4 @@
-"""The asset calls besides presign and register."""
+"""The asset calls other than presign and register."""
 
 import re
 import sqlite3
@@ -24,43 +24,43 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @routes.get("/v2/assets")
 async def list_assets(request: web.Request) -> web.Response:
-    """Answer a page of assets, newest first unless asked otherwise."""
+    """Return a page of assets, by default newest first."""
     upstream = upstream_of(request)
     query = parse_query(request.query)
     rows, cursor, total = list_page(
         upstream.database, query, upstream.behavior, now=upstream.clock()
     )
-    page = {"items": [upstream.assets.show(row, upstream.behavior) for row in rows]}
+    page = {"items": [upstream.assets.to_json(row, upstream.behavior) for row in rows]}
     note(request, f"listed {len(rows)} of {total}")
     # `nextCursor` is optional: the last page has none.
     more = {} if cursor is None else {"nextCursor": cursor}
     return web.json_response({**page, **more, "totalCount": total})
 
 
-# This path stands before `{id}`, or "uploaded" would be one.
+# This route precedes `{id}`, which would match "uploaded" too.
 @routes.get("/v2/assets/uploaded")
 async def find_uploaded(request: web.Request) -> web.Response:
-    """Answer the newest asset with a digest, or null."""
+    """Return the newest asset with a digest, or null."""
     upstream = upstream_of(request)
     digest = request.query.get("contentSha256", "")
     if not _DIGEST.fullmatch(digest):
         raise invalid("contentSha256", "must be 64 lower-case hexadecimal digits")
     asset_type = choice(dict(request.query), "type", TYPES)
     row = upstream.assets.find_by_digest(digest, asset_type)
-    shown = None if row is None else upstream.assets.show(row, upstream.behavior)
+    shown = None if row is None else upstream.assets.to_json(row, upstream.behavior)
     return web.json_response({"asset": shown})
 
 
 @routes.post("/v2/assets/batch")
 async def get_batch(request: web.Request) -> web.Response:
-    """Answer an array of the assets that exist, in the order that was asked for."""
+    """Return an array of the requested assets that exist, in the order of the request."""
     upstream = upstream_of(request)
     ids = (await read_body(request)).get("ids")
     if not _is_batch(ids):
         raise invalid("ids", f"must be an array of 1 to {_LARGEST_BATCH} strings")
     rows = [upstream.assets.find(item) for item in dict.fromkeys(ids)]
     return web.json_response(
-        [upstream.assets.show(row, upstream.behavior) for row in rows if row is not None]
+        [upstream.assets.to_json(row, upstream.behavior) for row in rows if row is not None]
     )
 
 
@@ -74,15 +74,15 @@ def _is_batch(ids: object) -> TypeGuard[list[str]]:
 
 @routes.get("/v2/assets/{id}")
 async def get_asset(request: web.Request) -> web.Response:
-    """Answer one asset."""
+    """Return one asset."""
     upstream = upstream_of(request)
     row = find_asset(upstream, request.match_info["id"])
-    return web.json_response(upstream.assets.show(row, upstream.behavior))
+    return web.json_response(upstream.assets.to_json(row, upstream.behavior))
 
 
 @routes.patch("/v2/assets/{id}")
 async def change_asset(request: web.Request) -> web.Response:
-    """Change an asset's name or visibility, and answer it."""
+    """Change an asset's name or visibility, and return it."""
     upstream = upstream_of(request)
     row = find_asset(upstream, request.match_info["id"])
     body = await read_body(request)
@@ -96,12 +96,12 @@ async def change_asset(request: web.Request) -> web.Response:
     )
     row = find_asset(upstream, row["id"])
     note(request, f"changed {row['id']}")
-    return web.json_response(upstream.assets.show(row, upstream.behavior))
+    return web.json_response(upstream.assets.to_json(row, upstream.behavior))
 
 
 @routes.delete("/v2/assets/{id}")
 async def delete_asset(request: web.Request) -> web.Response:
-    """Delete an asset, and its bytes when no other asset is made of them."""
+    """Delete an asset, and its bytes if no other asset uses them."""
     upstream = upstream_of(request)
     row = find_asset(upstream, request.match_info["id"])
     if upstream.behavior.delete_forbidden:
@@ -115,10 +115,10 @@ async def delete_asset(request: web.Request) -> web.Response:
 
 
 def find_asset(upstream: Upstream, asset_id: str) -> sqlite3.Row:
-    """Give an asset by its id.
+    """Return the asset with an id.
 
     Raises:
-        Problem: There is none.
+        Problem: No asset has the id.
     """
     row = upstream.assets.find(asset_id)
     if row is not None:
@@ -138,7 +138,7 @@ def _is_uuid(value: str) -> bool:
 
 @routes.get("/thumbnails/{id}.jpg")
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:
-    """Serve an asset's thumbnail."""
+    """Return an asset's thumbnail."""
     upstream = upstream_of(request)
     row = find_asset(upstream, request.match_info["id"])
     if not row["has_thumbnail"]:
@@ -149,7 +149,7 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/media/{id}")
 async def get_rewritten(request: web.Request) -> web.StreamResponse:
-    """Serve an asset's bytes by the URL that the behaviour `assetUrl: rewritten` shows."""
+    """Return an asset's bytes, at the URL that it has with `assetUrl: rewritten`."""
     upstream = upstream_of(request)
     row = find_asset(upstream, request.match_info["id"])
     stored = upstream.objects.find(row["object_key"])

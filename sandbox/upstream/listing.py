@@ -1,4 +1,4 @@
-"""`GET /v2/assets`: its query, and the page that answers it."""
+"""`GET /v2/assets`: its query and its pages."""
 
 import base64
 import json
@@ -15,9 +15,9 @@ from sandbox.upstream.problems import invalid
 
 _DEFAULT_LIMIT = 20  # unknown: the vendor documents 1 to 100 and no default
 _LARGEST_LIMIT = 100
-_SQLITE_BOUND = 2**63  # of its integers
+_SQLITE_BOUND = 2**63  # SQLite's integers are smaller
 _DEFAULT_SORT = "dateDesc"
-# Missing values sort as the smallest, so that every row has a place and a cursor can name it.
+# Missing values sort as the smallest ones, so that a cursor can point to every row.
 _SORT_KEYS = {
     "name": "fold(coalesce(name, ''))",
     "date": "created_at",
@@ -30,10 +30,10 @@ SORTS = tuple(f"{key}{way}" for key in _SORT_KEYS for way in ("Asc", "Desc"))
 
 @dataclass(frozen=True)
 class Query:
-    """A listing's query, checked.
+    """A listing's valid query.
 
     Attributes:
-        after: Sort value and sequence number of the last row that was shown, or None.
+        after: Sort value and sequence number of the last row of the previous page, or None.
     """
 
     project_id: str | None
@@ -45,10 +45,10 @@ class Query:
 
 
 def parse_query(parameters: MultiMapping[str]) -> Query:
-    """Check the query's parameters.
+    """Return the query from its parameters.
 
     Raises:
-        Problem: 400 that names the parameter.
+        Problem: 400; the message names the invalid parameter.
     """
     sort = parameters.get("sortBy") or _DEFAULT_SORT
     if sort not in SORTS:
@@ -68,9 +68,10 @@ def parse_query(parameters: MultiMapping[str]) -> Query:
 
 
 def parse_list(parameters: MultiMapping[str], name: str) -> tuple[str, ...]:
-    """Read a list in each way that the vendor's documentation and its SDKs write one.
+    """Return a parameter that is a list.
 
-    That is a comma list (documented), a JSON array (TypeScript), and a repeated key (Python).
+    The vendor documents a list with commas; its TypeScript SDK sends a JSON array, and its Python
+    SDK repeats the parameter.
     """
     found: list[str] = []
     for text in parameters.getall(name, []):
@@ -88,17 +89,17 @@ def _read_cursor(cursor: str, sort: str) -> tuple[Any, int]:
         written_for, value, seq = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         str(value).encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise invalid("cursor", "is not one that a listing gave out") from error
+        raise invalid("cursor", "is not the nextCursor of a listing") from error
     numbers = [seq] if isinstance(value, str) else [seq, value]
     if not all(_is_number(number) for number in numbers):
-        raise invalid("cursor", "is not one that a listing gave out")
+        raise invalid("cursor", "is not the nextCursor of a listing")
     if written_for != sort:
         raise invalid("cursor", "belongs to a listing with another sortBy")
     return value, seq
 
 
 def _is_number(value: object) -> bool:
-    """Tell whether SQLite can compare with a value."""
+    """Whether SQLite can compare with a value."""
     return isinstance(value, int | float) and abs(value) < _SQLITE_BOUND
 
 
@@ -110,24 +111,24 @@ def _write_cursor(sort: str, value: Any, seq: int) -> str:
 def list_page(
     database: Database, query: Query, behavior: Behavior, *, now: float
 ) -> tuple[list[Any], str | None, int]:
-    """Give one page.
+    """Return one page.
 
-    A cursor names the last row shown by its sort value, not by a count, so assets that are added
-    or deleted between two pages neither repeat nor hide others.
+    A cursor has the sort value of the last row, not a count of rows. So assets that are added or
+    deleted between two pages neither repeat nor hide others.
 
     Args:
-        database: Where the assets are.
-        query: What was asked.
-        behavior: For the lag, and for projects' assets.
+        database: The database of the assets.
+        query: The query.
+        behavior: Its `list_lag_seconds` and `project_assets_in_unfiltered_list` apply.
         now: Unix seconds by the real clock.
 
     Returns:
-        The rows, the next page's cursor or None, and how many assets match in all.
+        The rows, the next page's cursor or None, and the number of all matching assets.
     """
     key = _SORT_KEYS[query.sort.removesuffix("Asc").removesuffix("Desc")]
     descending = query.sort.endswith("Desc")
     where, values = _conditions(query, behavior, now)
-    [counted] = database.rows(f"SELECT count(*) AS n FROM assets WHERE {where}", values)  # noqa: S608 - `where` is made of constants
+    [counted] = database.rows(f"SELECT count(*) AS n FROM assets WHERE {where}", values)  # noqa: S608 - `where` consists of constants
     if query.after is not None:
         where += f" AND ({key}, seq) {'<' if descending else '>'} (?, ?)"
         values += query.after

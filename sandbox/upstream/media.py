@@ -1,7 +1,7 @@
-"""What the bytes of a media file say, read by FFmpeg's libraries in a process of its own.
+"""Reads media files with FFmpeg's libraries, in a separate process.
 
-Run as a program this is the worker: a line of JSON in, a line of JSON out. FFmpeg reads what
-strangers made, so its crash or its endless loop must not be the server's.
+As a program this is the worker: it reads and writes lines of JSON. A hostile file can make FFmpeg
+crash or loop, and the server must survive that.
 """
 
 import io
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Playlists and scripts, which would make FFmpeg open other files, are not among these.
+# This list excludes playlists and scripts, which would make FFmpeg open other files.
 _READABLE = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,wav,mp3,ogg,flac,aac,asf,aiff,"
     "jpeg_pipe,png_pipe,apng,webp_pipe,gif,gif_pipe,bmp_pipe,tiff_pipe,avif"
 )
-# FFmpeg's name of a family, where it is not the usual end of a file's name.
-_USUAL = {"mov": "mp4", "matroska": "mkv", "jpeg": "jpg", "apng": "png", "asf": "wma"}
+# The usual file extension of a family of formats, if it is not FFmpeg's name of the family.
+_EXTENSIONS = {"mov": "mp4", "matroska": "mkv", "jpeg": "jpg", "apng": "png", "asf": "wma"}
 _ANIMATED = ("gif", "apng")
 _BRANDS = {"avif": "avif", "avis": "avif"}
 _THUMBNAIL = 320  # pixels of the longer side
-_LARGEST_IMAGE = 67_108_864  # bytes of an image that is looked at as a whole
-_MEASURING_SECONDS = 5.0  # for a recording that does not say how long it is
-# How pictures are put upright, by their orientation in EXIF's numbers.
+_LARGEST_IMAGE = 67_108_864  # bytes that are read of an image
+_MEASURING_SECONDS = 5.0  # for a recording without a duration
+# The filters that turn a picture upright, by its EXIF orientation.
 _FILTERS = {
     2: (("hflip", None),),
     3: (("hflip", None), ("vflip", None)),
@@ -44,7 +44,7 @@ _FILTERS = {
     7: (("transpose", "clock_flip"),),
     8: (("transpose", "cclock"),),
 }
-# The same as a display matrix: where the picture's x and its y point to.
+# The same orientations as display matrices: the directions of the picture's x and y axes.
 _MATRICES = {
     (1, 0, 0, 1): 1,
     (-1, 0, 0, 1): 2,
@@ -60,14 +60,14 @@ _RIGHT_ANGLES = {-90: 6, 90: 8, 180: 3, -180: 3}
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What is known about a file; all None for one that cannot be read.
+    """The facts about a file; all are None if it cannot be read.
 
     Attributes:
         format: `mp4`, `wav`, `png` and so on.
-        duration: Seconds; None for still images, and where it can't be known.
+        duration: Seconds; None for still images, and if it is unknown.
         width: Pixels as a player shows it; None for audio.
         height: Pixels as a player shows it; None for audio.
-        has_thumbnail: Whether a JPEG was made of it.
+        has_thumbnail: Whether it has a thumbnail.
     """
 
     format: str | None = None
@@ -78,13 +78,13 @@ class MediaFacts:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """How a player shows a frame.
+class _DisplayedFrame:
+    """A frame as a player shows it.
 
     Attributes:
-        frame: Its first picture as it was encoded.
-        orientation: How that is turned and mirrored, in EXIF's numbers.
-        pixel: Width of a pixel in relation to its height.
+        frame: The encoded frame.
+        orientation: Its EXIF orientation.
+        pixel: A pixel's width divided by its height.
     """
 
     frame: "VideoFrame"
@@ -92,21 +92,21 @@ class _Shown:
     pixel: Fraction = Fraction(1)
 
     def size(self) -> tuple[int, int]:
-        """Return width and height as they are shown."""
+        """Return the displayed width and height."""
         width = max(1, round(self.frame.width * self.pixel))
         height = self.frame.height
         return (height, width) if self.orientation in TURNED else (width, height)
 
 
 def read_facts(path: Path, file_name: str, thumbnail: Path) -> MediaFacts:
-    """Read a file, and make its thumbnail when it shows anything.
+    """Return a file's facts, and write its thumbnail if it has a picture.
 
     Args:
-        path: The bytes.
-        file_name: As people call the file; its end decides between formats of one family.
-        thumbnail: Where the JPEG goes.
+        path: The file with the bytes.
+        file_name: The user's name of it; its extension decides between formats of one family.
+        thumbnail: The path of the JPEG.
     """
-    # This import costs a tenth of a second, and the server never needs it.
+    # This import takes a tenth of a second, and the server does not need it.
     import av  # noqa: PLC0415
 
     try:
@@ -135,7 +135,7 @@ def _read(file: IO[bytes], file_name: str, thumbnail: Path, head: bytes) -> Medi
         found = _format(container, file_name, head)
         pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
         sounds = container.streams.audio
-        # A format is only believed when something in it can be decoded.
+        # A format counts only if at least one frame can be decoded.
         streams = [*pictures, *sounds]
         frame = next(iter(container.decode(streams[0])), None) if streams else None
         if frame is None:
@@ -152,7 +152,7 @@ def _read(file: IO[bytes], file_name: str, thumbnail: Path, head: bytes) -> Medi
 def _is_cover(stream: "VideoStream") -> bool:
     from av.stream import Disposition  # noqa: PLC0415 - as above
 
-    # The picture in a song's file, and the little ones for a player's scroll bar.
+    # A song's cover, and the previews for a player's scroll bar, are not the content.
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
@@ -161,19 +161,19 @@ def _is_image(name: str) -> bool:
 
 
 def _duration(container: "InputContainer") -> float | None:
-    """Return the duration in seconds, measured where the file does not say it."""
+    """Return the duration in seconds, which is measured if the file does not state it."""
     name = container.format.name
     if name.endswith("_pipe"):
         return None
-    said = None if container.duration is None else container.duration / 1_000_000
-    # An image says the duration of its only frame, and one of raw AAC is a guess.
-    is_said = said is not None and not _is_image(name) and name != "aac"
-    seconds = said if is_said else _measure(container)
+    stated = None if container.duration is None else container.duration / 1_000_000
+    # An image states the duration of one frame, and the one of raw AAC is an estimate.
+    is_stated = stated is not None and not _is_image(name) and name != "aac"
+    seconds = stated if is_stated else _measure(container)
     return None if seconds is None else round(seconds, 3)
 
 
 def _measure(container: "InputContainer") -> float | None:
-    """Read on after the first frame, and return when the last one ends."""
+    """Return the end of the last frame, in seconds, or None if reading takes too long."""
     end = Fraction(0)
     give_up_at = time.monotonic() + _MEASURING_SECONDS
     for packet in container.demux():
@@ -186,22 +186,22 @@ def _measure(container: "InputContainer") -> float | None:
 
 def _shown(
     container: "InputContainer", stream: "VideoStream", frame: "VideoFrame", file: IO[bytes]
-) -> _Shown:
+) -> _DisplayedFrame:
     if _is_image(container.format.name):
-        # The density that an image states is for printing; it is shown with square pixels.
+        # The density in an image is for printing; browsers show it with square pixels.
         file.seek(0)
-        return _Shown(frame, orientation(file.read(_LARGEST_IMAGE)))
-    return _Shown(frame, _turn_of(frame), stream.sample_aspect_ratio or Fraction(1))
+        return _DisplayedFrame(frame, orientation(file.read(_LARGEST_IMAGE)))
+    return _DisplayedFrame(frame, _turn_of(frame), stream.sample_aspect_ratio or Fraction(1))
 
 
 def _turn_of(frame: "VideoFrame") -> int:
-    """Return how a video's frame is turned: by right angles alone, as browsers do."""
+    """Return the orientation of a video's frame; like browsers, support right angles only."""
     try:
         side_data: Any = frame.side_data
         matrix = side_data["DISPLAYMATRIX"]
     except KeyError:
         return UPRIGHT
-    except ValueError:  # beside it there is something that PyAV has no name for
+    except ValueError:  # The frame also has side data that PyAV does not know.
         return _RIGHT_ANGLES.get(90 * round(frame.rotation / 90), UPRIGHT)
     a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
     largest = max(map(abs, (a, b, c, d))) or 1
@@ -214,25 +214,25 @@ def _format(container: "InputContainer", file_name: str, head: bytes) -> str:
         return brand
     names = [part.removesuffix("_pipe") for part in name.split(",")]
     end = PurePosixPath(file_name).suffix.lower().removeprefix(".")
-    if end in names or _USUAL.get(names[0]) == end:
+    if end in names or _EXTENSIONS.get(names[0]) == end:
         return end
     if b"webm" in head and "webm" in names:
         return "webm"
-    return _USUAL.get(names[0], names[0])
+    return _EXTENSIONS.get(names[0], names[0])
 
 
 def _show_cover(file: IO[bytes], thumbnail: Path) -> bool:
-    """Make the thumbnail of a song's cover, if it has one."""
+    """Write the thumbnail of a song's cover, and return whether it has one."""
     import av  # noqa: PLC0415 - as above
 
     file.seek(0)
     with av.open(file, "r", options={"format_whitelist": _READABLE}) as container:
         cover = next((one for one in container.streams.video if _is_cover(one)), None)
         frame = None if cover is None else next(iter(container.decode(cover)), None)
-    return isinstance(frame, av.VideoFrame) and _make_thumbnail(_Shown(frame), thumbnail)
+    return isinstance(frame, av.VideoFrame) and _make_thumbnail(_DisplayedFrame(frame), thumbnail)
 
 
-def _make_thumbnail(shown: _Shown, path: Path) -> bool:
+def _make_thumbnail(shown: _DisplayedFrame, path: Path) -> bool:
     import av  # noqa: PLC0415 - as above
 
     width, height = shown.size()
@@ -255,8 +255,8 @@ def _make_thumbnail(shown: _Shown, path: Path) -> bool:
     return True
 
 
-def _upright(shown: _Shown, width: int, height: int) -> "VideoFrame":
-    """Return the frame turned as it is shown, in a size near the one that is wanted."""
+def _upright(shown: _DisplayedFrame, width: int, height: int) -> "VideoFrame":
+    """Return the upright frame, in about the given size."""
     import av  # noqa: PLC0415 - as above
     from av.filter import Graph  # noqa: PLC0415 - as above
 
@@ -278,21 +278,23 @@ def _upright(shown: _Shown, width: int, height: int) -> "VideoFrame":
     graph.push(small)
     turned = graph.pull()
     if not isinstance(turned, av.VideoFrame):
-        raise ValueError("the filter gave no picture")  # noqa: TRY004 - caught with all else
+        raise ValueError("the filter returned no picture")  # noqa: TRY004 - the caller catches it
     return turned
 
 
-def _answer(line: str) -> dict[str, Any]:
-    order = json.loads(line)
-    return asdict(read_facts(Path(order["path"]), order["fileName"], Path(order["thumbnail"])))
+def _respond(line: str) -> dict[str, Any]:
+    request = json.loads(line)
+    return asdict(
+        read_facts(Path(request["path"]), request["fileName"], Path(request["thumbnail"]))
+    )
 
 
 def main() -> None:
-    """Answer until the server closes the pipe, be it by its own death."""
-    # Ctrl-C reaches the whole group of processes; the server alone decides when this one ends.
+    """Respond to requests until the server closes the pipe or dies."""
+    # Ctrl-C reaches the whole process group, but only the server may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
-        print(json.dumps(_answer(line)), flush=True)
+        print(json.dumps(_respond(line)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Stored objects: bytes on disk, and the rows that say which bytes are an object's.
+"""Stored objects: files on disk, and the rows that refer to them.
 
     write tmp/<random> ── rename ──► objects/<random> ── one UPDATE ──► the row names the file
 
-Only the UPDATE makes an object: a process that dies before it leaves a file that no row names,
-and the next start deletes it.
+An object exists only after the UPDATE. If the process dies earlier, no row names the file, and
+the next start deletes it.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from sandbox.upstream.database import Database
 
 
 @dataclass(frozen=True)
-class Place:
-    """What was handed out for an object.
+class ReservedObject:
+    """An object that has a URL, but maybe no bytes.
 
     Attributes:
-        key: Unguessable, chosen here.
-        file_name: As in its URLs, not percent-encoded.
-        content_type: As it was declared, byte for byte.
+        key: A random key.
+        file_name: The name in its URLs, not percent-encoded.
+        content_type: The declared content type, unchanged.
     """
 
     key: str
@@ -31,13 +31,13 @@ class Place:
 
 
 @dataclass(frozen=True)
-class StoredObject(Place):
-    """An object whose bytes have landed.
+class StoredObject(ReservedObject):
+    """An object whose bytes are stored.
 
     Attributes:
-        path: Its bytes.
+        path: The file with its bytes.
         size: In bytes.
-        etag: MD5 in hex, as S3's for a single PUT.
+        etag: MD5 in hex, as S3 computes it for a single PUT.
         sha256: In hex.
     """
 
@@ -48,7 +48,7 @@ class StoredObject(Place):
 
 
 class IncomingFile:
-    """Bytes on their way in, counted and hashed. Leaving the context deletes what was not kept."""
+    """A file that receives bytes, with their count and digests. If not stored, it is deleted."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,14 +65,14 @@ class IncomingFile:
         self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
-        """Append; blocks on the disk."""
+        """Append bytes. This blocks."""
         self._file.write(chunk)
         self._md5.update(chunk)
         self._sha256.update(chunk)
         self.size += len(chunk)
 
     def digests(self) -> tuple[str, str]:
-        """Flush, and give MD5 and SHA-256 in hex."""
+        """Flush the file, and return MD5 and SHA-256 in hex."""
         self._file.flush()
         return self._md5.hexdigest(), self._sha256.hexdigest()
 
@@ -81,62 +81,62 @@ class ObjectStore:
     """All objects.
 
     Args:
-        folder: Where the bytes live.
-        database: Where the rows live.
+        folder: The folder for the files.
+        database: The database for the rows.
     """
 
     def __init__(self, folder: Path, database: Database) -> None:
         self._database = database
         self._incoming = folder / "tmp"
-        self._landed = folder / "objects"
-        for path in (self._incoming, self._landed):
+        self._stored = folder / "objects"
+        for path in (self._incoming, self._stored):
             path.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._delete_unnamed_files()
 
-    def reserve(self, file_name: str, content_type: str) -> Place:
-        """Make a place for an object."""
+    def reserve(self, file_name: str, content_type: str) -> ReservedObject:
+        """Create an object without bytes, and return it."""
         key = secrets.token_hex(16)
         self._database.run(
             "INSERT INTO objects (key, file_name, content_type) VALUES (?, ?, ?)",
             (key, file_name, content_type),
         )
-        return Place(key, file_name, content_type)
+        return ReservedObject(key, file_name, content_type)
 
-    def find(self, key: str) -> Place | StoredObject | None:
-        """Give an object, or its empty place, or None when the key was never handed out."""
+    def find(self, key: str) -> ReservedObject | StoredObject | None:
+        """Return the object with a key, stored or only reserved, or None for an unknown key."""
         row = self._database.one("SELECT * FROM objects WHERE key = ?", (key,))
         if row is None:
             return None
-        place = Place(row["key"], row["file_name"], row["content_type"])
+        reserved = ReservedObject(row["key"], row["file_name"], row["content_type"])
         if row["file"] is None:
-            return place
-        path = self._landed / row["file"]
+            return reserved
+        path = self._stored / row["file"]
         return StoredObject(
-            **asdict(place), path=path, size=row["size"], etag=row["etag"], sha256=row["sha256"]
+            **asdict(reserved), path=path, size=row["size"], etag=row["etag"], sha256=row["sha256"]
         )
 
     def incoming(self) -> IncomingFile:
-        """Begin to receive bytes."""
+        """Return a new file to receive bytes."""
         return IncomingFile(self._incoming / secrets.token_hex(16))
 
-    def land(self, key: str, incoming: IncomingFile) -> StoredObject | None:
-        """Make the received bytes the object's; what was there before is replaced, as in S3.
+    def store(self, key: str, incoming: IncomingFile) -> StoredObject | None:
+        """Store the received bytes as an object. As in S3, they replace earlier bytes.
 
         Returns:
-            The object, or None when its place is gone (the sandbox was reset meanwhile).
+            The object, or None for an unknown key (the sandbox was reset during the request).
         """
         before = self.find(key)
         if before is None:
             return None
         etag, sha256 = incoming.digests()
-        path = self._landed / incoming.path.name
+        path = self._stored / incoming.path.name
         incoming.path.rename(path)
         self._database.run(
             "UPDATE objects SET file = ?, size = ?, etag = ?, sha256 = ? WHERE key = ?",
             (path.name, incoming.size, etag, sha256, key),
         )
         if isinstance(before, StoredObject):
-            # Whoever reads the old bytes right now keeps them: the file is open.
+            # A reader that has the old file open can still read it.
             before.path.unlink(missing_ok=True)
         return StoredObject(
             key,
@@ -149,18 +149,18 @@ class ObjectStore:
         )
 
     def delete(self, key: str) -> None:
-        """Delete an object and its place."""
+        """Delete an object and its row."""
         stored = self.find(key)
         self._database.run("DELETE FROM objects WHERE key = ?", (key,))
         if isinstance(stored, StoredObject):
             stored.path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete all bytes that no row names; called when the rows are gone."""
-        self._sweep()
+        """Delete all files, after the rows were deleted."""
+        self._delete_unnamed_files()
 
-    def _sweep(self) -> None:
+    def _delete_unnamed_files(self) -> None:
         named = {row["file"] for row in self._database.rows("SELECT file FROM objects")}
-        for path in [*self._incoming.iterdir(), *self._landed.iterdir()]:
+        for path in [*self._incoming.iterdir(), *self._stored.iterdir()]:
             if path.name not in named:
                 path.unlink(missing_ok=True)

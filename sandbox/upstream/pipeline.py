@@ -1,6 +1,6 @@
-"""What surrounds every call: the gate, the journal, the faults, refusals in the vendor's shape.
+"""The middlewares of every call: the gate, the journal, the faults, the errors, the key.
 
-gate ( recorded ( faulty ( rendered ( authorized ( handler ) ) ) ) )
+gate ( record_requests ( inject_faults ( render_errors ( require_key ( handler ) ) ) ) )
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiohttp import web
 from sandbox.aiohttp_gate import REFUSED
 from sandbox.gate import STORAGE_PATHS
 from sandbox.upstream.cors import cross_origin
-from sandbox.upstream.faults import Answer, Cut, Delay
+from sandbox.upstream.faults import Cut, Delay, Respond
 from sandbox.upstream.problems import Problem, key_missing, key_wrong
 from sandbox.upstream.s3_errors import StorageRefusal, render_refusal
 from sandbox.upstream.state import ACTIONS, ENTRY, Upstream, note, upstream_of
@@ -26,13 +26,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger(__name__)
 _LOGGED_PATH = 100  # characters
 
-# Looking at the journal, at a page or at a picture is not what tests count.
+# Tests count API calls and uploads, not reads of the journal or of media.
 _UNRECORDED = ("/_sandbox/", "/assets/", "/media/", "/thumbnails/", "/outputs/")
 _CONTROL = "/_sandbox/"
 _S3 = ("/storage/", "/assets/")
-# What was uploaded, or ordered as a fault's answer, may be a page or an SVG: it may be looked at,
-# but it runs nothing and has no origin.
-_PROTECTION = {
+# An uploaded file or the response of a fault may be a page or an SVG. A browser may show it, but
+# it must not run scripts or have an origin.
+_SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": (
         "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self';"
@@ -41,34 +41,34 @@ _PROTECTION = {
 }
 
 
-class Severed(Exception):  # noqa: N818 - it is no error: it was ordered
-    """The connection was reset on order; there is nobody left to answer."""
+class ConnectionCut(Exception):  # noqa: N818 - a fault demanded it, so it is not an error
+    """A fault has reset the connection, so no response can be sent."""
 
 
-def sever(request: web.Request) -> NoReturn:
+def cut_connection(request: web.Request) -> NoReturn:
     """Reset the connection, and leave the handler.
 
     Raises:
-        Severed: Always.
+        ConnectionCut: Always.
     """
     transport = request.transport
     if transport is not None:
-        # Lingering for zero seconds makes the kernel send a reset instead of an orderly end.
+        # With a linger time of zero, the kernel resets the connection instead of closing it.
         linger = struct.pack("ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
-    raise Severed
+    raise ConnectionCut
 
 
-async def protected(request: web.Request, response: web.StreamResponse) -> None:
-    """Take an answer's power, whatever headers were ordered for it."""
-    if REFUSED not in request:  # else they are the gate's, and stricter
-        response.headers.update(_PROTECTION)
+async def set_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set the security headers, which replace the headers of a fault's response."""
+    if REFUSED not in request:  # The gate has set stricter headers.
+        response.headers.update(_SECURITY_HEADERS)
 
 
 @web.middleware
-async def recorded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep the journal."""
+async def record_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Record the request and its outcome in the journal."""
     path = request.raw_path.partition("?")[0]
     if path == "/" or path.startswith(_UNRECORDED):
         return await handler(request)
@@ -77,10 +77,10 @@ async def recorded(request: web.Request, handler: Handler) -> web.StreamResponse
     request[ENTRY] = entry
     try:
         response = await handler(request)
-    except (Severed, ConnectionError):
+    except (ConnectionCut, ConnectionError):
         if entry.outcome == "in progress":
             entry.outcome = "the client went away"
-        # aiohttp wants an answer all the same; it notices by itself that nobody is there.
+        # aiohttp requires a response, and discards it when the connection is closed.
         return web.Response()
     entry.status = response.status
     if entry.outcome == "in progress":
@@ -89,8 +89,8 @@ async def recorded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 @web.middleware
-async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Make the trouble that was ordered for a request."""
+async def inject_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Carry out the actions of the fault that matches the request."""
     request[ACTIONS] = ()
     path = request.raw_path.partition("?")[0]
     if path.startswith(_CONTROL):
@@ -99,31 +99,31 @@ async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[ACTIONS] = actions
     response: web.StreamResponse | None = None
     for action in actions:
-        if isinstance(action, Delay | Answer | Cut) and action.when == "before":
-            response = await _strike(request, action)
+        if isinstance(action, Delay | Respond | Cut) and action.when == "before":
+            response = await _apply(request, action)
             if response is not None:
                 return response
     response = await handler(request)
     for action in actions:
-        if isinstance(action, Delay | Answer | Cut) and action.when == "after":
-            response = await _strike(request, action) or response
+        if isinstance(action, Delay | Respond | Cut) and action.when == "after":
+            response = await _apply(request, action) or response
     return response
 
 
-async def _strike(request: web.Request, action: Delay | Answer | Cut) -> web.Response | None:
+async def _apply(request: web.Request, action: Delay | Respond | Cut) -> web.Response | None:
     name = f"fault: {action.kind}-{action.when}"
     done = request[ENTRY].outcome if ENTRY in request else "in progress"
     note(request, name if done == "in progress" else f"{done}; {name}")
     if isinstance(action, Delay):
         if action.when == "before" and not request.path.startswith("/storage/"):
-            # Work that starts late is done though its client has gone meanwhile, as anywhere else.
+            # The delayed request must be handled even if the client disconnects in between.
             await request.read()
         await asyncio.sleep(action.seconds)
         if action.when == "before":
             note(request, "in progress")
         return None
     if isinstance(action, Cut):
-        sever(request)
+        cut_connection(request)
     headers = {"Content-Type": "application/json", **action.headers}
     if request.path.startswith("/storage/"):
         headers |= cross_origin(request)
@@ -131,8 +131,8 @@ async def _strike(request: web.Request, action: Delay | Answer | Cut) -> web.Res
 
 
 @web.middleware
-async def rendered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn refusals and mishaps into the vendor's error bodies."""
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn exceptions into responses with the vendor's error bodies."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -145,9 +145,9 @@ async def rendered(request: web.Request, handler: Handler) -> web.StreamResponse
             message = error.reason
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _render(request, Problem(error.status, message, headers=headers))
-    except (Severed, ConnectionError):
+    except (ConnectionCut, ConnectionError):
         raise
-    except Exception:  # noqa: BLE001 - the last resort, so that one mishap is one 500
+    except Exception:  # noqa: BLE001 - any other exception is a 500
         _log.exception("%s %s failed", request.method, request.path[:_LOGGED_PATH])
         if request.path.startswith(_S3):
             message = "We encountered an internal error. Please try again."
@@ -165,8 +165,8 @@ def _render(request: web.Request, problem: Problem) -> web.Response:
 
 
 @web.middleware
-async def authorized(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody into the API without the key."""
+async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse calls of the API without the key."""
     if request.path.startswith("/v2/"):
         _check_key(request, upstream_of(request))
     return await handler(request)

@@ -1,4 +1,4 @@
-"""Checks a request to a presigned URL as S3 does: form, unsigned headers, time, signature."""
+"""Checks presigned URLs as S3 does: parameters, unsigned headers, time, signature."""
 
 import hmac
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ _UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 
 @dataclass(frozen=True)
-class Received:
-    """A request as it came in.
+class ReceivedRequest:
+    """A request as it was received.
 
     Attributes:
         method: HTTP method.
@@ -33,8 +33,8 @@ class Received:
     headers: Mapping[str, str]
 
 
-def check(signer: UrlSigner, request: Received, *, now: float) -> None:
-    """Check a request's presigned URL.
+def check(signer: UrlSigner, request: ReceivedRequest, *, now: float) -> None:
+    """Check the presigned URL of a request.
 
     Raises:
         StorageRefusal: S3 would refuse the request.
@@ -48,7 +48,7 @@ def check(signer: UrlSigner, request: Received, *, now: float) -> None:
     names = values["X-Amz-SignedHeaders"].split(";")
     _check_headers_signed(names, request.headers)
     _check_time(stamp, int(values["X-Amz-Expires"]), datetime.fromtimestamp(now, UTC))
-    # S3 decodes and encodes again before it signs: a client may escape more than is needed.
+    # S3 normalizes the escapes before it signs, so a client may escape more than is needed.
     canonical = quote(unquote_to_bytes(path), safe="/~")
     rebuilt = f"{canonical}?{urlencode(signed, quote_via=quote, safe='', errors='surrogateescape')}"
     sent = {name: request.headers.get(name, "") for name in names}
@@ -69,7 +69,7 @@ def check(signer: UrlSigner, request: Received, *, now: float) -> None:
 
 
 def _decoded(pair: str) -> tuple[str, str]:
-    # Bytes that are no UTF-8 stay distinct from each other, so that no two queries look alike.
+    # Bytes that are not UTF-8 stay distinct, so that two different queries never match.
     name, _, value = pair.partition("=")
     return tuple(  # type: ignore[return-value]
         unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in (name, value)
@@ -98,7 +98,7 @@ def _check_mechanism(values: Mapping[str, str], authorization: str | None) -> No
 
 
 def _check_form(values: Mapping[str, str]) -> datetime:
-    """Check the query's parameters, and return the time of the signature."""
+    """Check the parameters of the query, and return the time of the signature."""
     if values.get("X-Amz-Algorithm", ALGORITHM) != ALGORITHM:
         raise _malformed(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     names = [f"X-Amz-{name}" for name in _NEEDED]
@@ -155,7 +155,7 @@ def _malformed(message: str) -> StorageRefusal:
 
 
 def _check_headers_signed(names: list[str], headers: Mapping[str, str]) -> None:
-    # S3 takes the payload's hash as a part of the request, so that a wrong one is a mismatch.
+    # For S3, the payload's hash is a part of the request, so a wrong one is a mismatch.
     unsigned = sorted(
         name
         for name in headers

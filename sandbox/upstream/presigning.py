@@ -1,4 +1,4 @@
-"""`POST /v2/assets/upload`: hand out a URL that one file may be PUT to."""
+"""`POST /v2/assets/upload`: create a presigned URL for one file."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,40 +18,40 @@ LARGEST = 5_368_709_120  # bytes; documented as 5 GiB
 
 @routes.post("/v2/assets/upload")
 async def presign(request: web.Request) -> web.Response:
-    """Answer `uploadUrl`, `url` and `expiresIn`."""
+    """Create a presigned URL, and return `uploadUrl`, `url` and `expiresIn`."""
     upstream = upstream_of(request)
     behavior = upstream.behavior
-    # The limit comes first: calls with a body that is refused count too.
-    wait = upstream.presigns.admit(
+    # The limit is checked first, so that calls with an invalid body count too.
+    wait = upstream.presigns.acquire(
         upstream.clock(), behavior.presigns_per_minute, behavior.rate_window
     )
     if wait is not None:
         raise rate_limited(wait if behavior.retry_after_on429 else None)
     file_name, content_type = _check(await read_body(request), upstream)
-    place = upstream.objects.reserve(file_name, content_type)
+    reserved = upstream.objects.reserve(file_name, content_type)
     origin = upstream.settings.origin
     upload_url = upstream.signer.presign(
         "PUT",
         origin,
-        storage_path(place),
+        storage_path(reserved),
         {"content-type": content_type, "host": urlsplit(origin).netloc},
         now=upstream.now(),
         expires_in=behavior.expires_in,
     )
     note(request, "presigned")
-    answer = {
+    presigned = {
         "uploadUrl": upload_url,
-        "url": origin + asset_path(place),
+        "url": origin + asset_path(reserved),
         "expiresIn": behavior.expires_in,
     }
-    return web.json_response(answer, status=201)
+    return web.json_response(presigned, status=201)
 
 
 def _check(body: dict[str, Any], upstream: Upstream) -> tuple[str, str]:
     behavior = upstream.behavior
     file_name = text(body, "fileName", longest=255) or ""
     content_type = text(body, "contentType", longest=255) or ""
-    # It must travel in a header as it is.
+    # The client must send it unchanged as a header.
     printable = content_type.isascii() and content_type.isprintable()
     if not printable or content_type != content_type.strip():
         raise invalid("contentType", "must be a media type")
@@ -68,13 +68,13 @@ def _check(body: dict[str, Any], upstream: Upstream) -> tuple[str, str]:
 
 
 def _segment(file_name: str) -> str:
-    """Make a name that is one segment of a path for every client, which `..` and `a/b` are not."""
+    """Return a name that every client treats as one segment of a path, unlike `..` and `a/b`."""
     name = file_name.replace("/", "_").replace("\\", "_")
     return "_" if name in {".", ".."} else name
 
 
 def oversize(upstream: Upstream) -> Problem:
-    """Refuse a file for being larger than the plan allows."""
+    """Return the refusal of a file that is larger than the plan allows."""
     behavior = upstream.behavior
     return Problem(
         behavior.oversize_status,

@@ -1,4 +1,4 @@
-"""Asks the media worker about a file, and outlives it."""
+"""Runs the media worker, and survives its crashes."""
 
 import asyncio
 import contextlib
@@ -9,48 +9,48 @@ from pathlib import Path
 
 from sandbox.upstream.media import MediaFacts
 
-_SECONDS = 20.0  # for one file; then the worker counts as stuck
+_SECONDS = 20.0  # for one file; after that, the worker is killed
 
 
 class MediaProbe:
-    """One worker process, started at the first question and again whenever it died.
+    """A worker process that is started for the first file, and again after it died.
 
     Args:
-        folder: Where thumbnails go.
+        folder: The folder for thumbnails.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._worker: Process | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def thumbnail(self, asset_id: str) -> Path:
-        """Give the place of an asset's thumbnail."""
+        """Return the path of an asset's thumbnail."""
         return self._folder / f"{asset_id}.jpg"
 
     async def examine(self, path: Path, file_name: str, asset_id: str) -> MediaFacts:
-        """Give a file's facts; unknown ones for a file that the worker cannot survive."""
-        order = {
+        """Return a file's facts; all are None for a file that kills the worker."""
+        request = {
             "path": str(path),
             "fileName": file_name,
             "thumbnail": str(self.thumbnail(asset_id)),
         }
-        async with self._turn:
+        async with self._lock:
             try:
                 async with asyncio.timeout(_SECONDS):
-                    return await self._ask(json.dumps(order).encode() + b"\n")
+                    return await self._call(json.dumps(request).encode() + b"\n")
             except (TimeoutError, OSError, ValueError):
                 await self.close()
                 return MediaFacts()
 
-    async def _ask(self, line: bytes) -> MediaFacts:
+    async def _call(self, line: bytes) -> MediaFacts:
         if self._worker is None or self._worker.returncode is not None:
             self._worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "sandbox.upstream.media"),
                 stdin=PIPE,
                 stdout=PIPE,
-                # What FFmpeg says about broken files is no news for whoever runs the sandbox.
+                # FFmpeg's messages about broken files do not help a user of the sandbox.
                 stderr=DEVNULL,
             )
         stdin, stdout = self._worker.stdin, self._worker.stdout
@@ -58,7 +58,7 @@ class MediaProbe:
             raise BrokenPipeError
         stdin.write(line)
         await stdin.drain()
-        # A worker that crashed answers with an empty line, which is no JSON.
+        # If the worker crashed, the line is empty, which is not JSON.
         return MediaFacts(**json.loads(await stdout.readline()))
 
     def clear(self) -> None:

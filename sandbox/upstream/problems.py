@@ -1,7 +1,7 @@
-"""Sync's error bodies, in one place.
+"""Sync's error bodies.
 
-`Problem` is a refusal in the vendor's documented shape: `message`, `statusCode`, and where it is
-known `errorCode` and `error`. Codes without a documented status come with a status of `Behavior`.
+`Problem` is an error in the vendor's documented shape: `message`, `statusCode`, and `errorCode` and
+`error` if they are known. If a code has no documented status, `Behavior` has a switch for it.
 """
 
 import math
@@ -10,19 +10,19 @@ from http import HTTPStatus
 from typing import Any
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457 for what it renders
+class Problem(Exception):  # noqa: N818 - RFC 9457's word for such a body
     """A call is refused.
 
     Args:
         status: HTTP status.
-        message: For people; clients branch on `code`.
-        code: The `errorCode`, left out when None.
-        field: The input's field that is to blame, left out when None.
-        headers: Further headers of the answer.
+        message: For developers; clients branch on `code`.
+        code: The `errorCode`, left out if None.
+        field: The invalid field of the input, left out if None.
+        headers: Further headers of the response.
         terse: Leave out `error`, as the second known shape of a 401 does.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one member of the vendor's body
+    def __init__(  # noqa: PLR0913 - each is one field of the vendor's body
         self,
         status: int,
         message: str,
@@ -41,7 +41,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457 for what it rende
         self.terse = terse
 
     def body(self, message_shape: str) -> dict[str, Any]:
-        """Give the JSON body.
+        """Return the JSON body.
 
         Args:
             message_shape: `string`, or `list` for a list of one string; both are documented.
@@ -60,15 +60,15 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457 for what it rende
 
 
 def invalid(field: str, message: str, status: int = 400) -> Problem:
-    """Input that cannot be used; `message` goes on where the field's name ends."""
+    """Return the refusal of an invalid field; `message` continues after the field's name."""
     return Problem(status, f"{field} {message}", field=field)
 
 
 def rate_limited(retry_after: float | None) -> Problem:
-    """429 exactly as documented.
+    """Return the documented 429.
 
     Args:
-        retry_after: Seconds until a place is free, or None to send no `Retry-After`.
+        retry_after: Seconds until a call is allowed, or None to send no `Retry-After`.
     """
     headers = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
     return Problem(
@@ -80,22 +80,22 @@ def rate_limited(retry_after: float | None) -> Problem:
 
 
 def key_missing() -> Problem:
-    """401 for a call without a key."""
+    """Return the 401 for a call without a key."""
     return Problem(401, "Either Cookie or x-api-key header must be provided")
 
 
 def key_wrong() -> Problem:
-    """401 for a call with a key that nobody has."""
+    """Return the 401 for a call with an unknown key."""
     return Problem(401, "Unauthorized", terse=True)
 
 
 def asset_not_found(asset_id: str) -> Problem:
-    """404 for an id that no live asset has."""
+    """Return the 404 for an id that no asset has."""
     return Problem(404, f"Asset {asset_id} not found", code="asset_not_found")
 
 
 def project_not_found(project_id: str) -> Problem:
-    """422 for a foreign or stale project."""
+    """Return the 422 for a project that is deleted or of another organisation."""
     return Problem(
         422, f"Project {project_id} not found", code="project_not_found", field="projectId"
     )

@@ -1,4 +1,4 @@
-"""`POST /v2/assets`: make an asset of an object that has landed, or of a public URL."""
+"""`POST /v2/assets`: register an uploaded object or a public URL as an asset."""
 
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,7 +18,7 @@ routes = web.RouteTableDef()
 
 @routes.post("/v2/assets")
 async def register(request: web.Request) -> web.Response:
-    """Answer the Asset that was made."""
+    """Register an asset, and return it."""
     upstream = upstream_of(request)
     body = await read_body(request)
     url = text(body, "url", longest=8192) or ""
@@ -26,8 +26,8 @@ async def register(request: web.Request) -> web.Response:
     visibility = choice(body, "visibility", VISIBILITIES, default="USER")
     name = text(body, "name", longest=1024, required=False)
     project_id = project(request, body)
-    own = own_path(upstream, url)
-    stored = landed(upstream, own) if own is not None else await fetch(upstream, url)
+    path = storage_path_of(upstream, url)
+    stored = stored_object(upstream, path) if path is not None else await fetch(upstream, url)
     if stored.size > upstream.behavior.plan_max_bytes:
         raise oversize(upstream)
     if stored.size == 0 and upstream.behavior.empty_object == "refused":
@@ -41,21 +41,21 @@ async def register(request: web.Request) -> web.Response:
         object_key=stored.key,
         size=stored.size,
         sha256=stored.sha256 if upstream.behavior.records_digest else None,
-        input_type="URL" if own is None else "UPLOAD",
+        input_type="URL" if path is None else "UPLOAD",
         project_id=project_id,
         facts=await upstream.probe.examine(stored.path, stored.file_name, asset_id),
     )
-    # Nothing waits between this look and the insertion, so two calls at once make one asset.
+    # Without an await between query and insertion, two simultaneous calls make one asset.
     row = upstream.assets.find_by_url(url) if upstream.behavior.duplicate_url == "same" else None
     if row is None:
         row = upstream.assets.add(asset_id, new, now=upstream.now(), registered_at=upstream.clock())
     note(request, f"asset {row['id']}")
-    shown: dict[str, Any] = upstream.assets.show(row, upstream.behavior)
-    return web.json_response(shown, status=201)
+    asset: dict[str, Any] = upstream.assets.to_json(row, upstream.behavior)
+    return web.json_response(asset, status=201)
 
 
-def own_path(upstream: Upstream, url: str) -> str | None:
-    """Give the path of a URL that points into this storage, or None for any other URL."""
+def storage_path_of(upstream: Upstream, url: str) -> str | None:
+    """Return the path of a URL of this storage, or None for any other URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -65,11 +65,11 @@ def own_path(upstream: Upstream, url: str) -> str | None:
     return parts.path if parts.path.startswith("/assets/") else None
 
 
-def landed(upstream: Upstream, path: str) -> StoredObject:
-    """Give the object at a path of this storage.
+def stored_object(upstream: Upstream, path: str) -> StoredObject:
+    """Return the object at a path of this storage.
 
     Raises:
-        Problem: There are no bytes, or the key was never handed out to this organisation.
+        Problem: The object has no bytes, or the key is unknown.
     """
     behavior = upstream.behavior
     key, _, name = path.removeprefix("/assets/").partition("/")

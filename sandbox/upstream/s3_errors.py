@@ -1,4 +1,4 @@
-"""Refusals as S3 writes them: an XML body with a code, and an id that support would ask for."""
+"""Errors in the form of S3: an XML body with a code, and the ids that AWS support asks for."""
 
 import secrets
 from xml.sax.saxutils import escape
@@ -9,8 +9,8 @@ from sandbox.upstream.cors import cross_origin
 from sandbox.upstream.state import note
 
 
-class StorageRefusal(Exception):  # noqa: N818 - S3's word for it is an error code, kept in `code`
-    """A refusal by the storage.
+class StorageRefusal(Exception):  # noqa: N818 - `code` is S3's error code
+    """The storage refuses a request.
 
     Args:
         status: HTTP status.
@@ -27,7 +27,7 @@ class StorageRefusal(Exception):  # noqa: N818 - S3's word for it is an error co
 
 
 def request_ids() -> dict[str, str]:
-    """Return the two headers that name a request to S3."""
+    """Return the two headers with the ids of a request to S3."""
     return {
         "x-amz-request-id": secrets.token_hex(8).upper(),
         "x-amz-id-2": secrets.token_urlsafe(48),
@@ -35,7 +35,7 @@ def request_ids() -> dict[str, str]:
 
 
 def render_refusal(request: web.Request, refusal: StorageRefusal) -> web.Response:
-    """Return the response for a refusal, which pages may read, and note it in the journal."""
+    """Return the response for a refusal, with CORS headers, and record it in the journal."""
     note(request, f"refused: {refusal.code}")
     ids = request_ids()
     elements = {
@@ -47,11 +47,11 @@ def render_refusal(request: web.Request, refusal: StorageRefusal) -> web.Respons
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
     response = web.Response(
         status=refusal.status,
-        # A header that is quoted may hold bytes that are no text.
+        # A quoted header may have bytes that are not text.
         body=body.encode(errors="replace"),
         content_type="application/xml",
         headers={**ids, **cross_origin(request)},
     )
-    # What is left of the body is not read any more, so the connection cannot be used again.
+    # The rest of the body is not read, so the connection cannot be used again.
     response.force_close()
     return response

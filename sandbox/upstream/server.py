@@ -1,4 +1,4 @@
-"""The application, and its life from the first connection to the last."""
+"""Builds the application and serves it."""
 
 import asyncio
 import errno
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from sandbox import gate
-from sandbox.aiohttp_gate import guarding
+from sandbox.aiohttp_gate import gate_middleware
 from sandbox.upstream import (
     control,
     generations,
@@ -27,8 +27,8 @@ from sandbox.upstream.webhooks import resume_webhooks
 _LARGEST_JSON = 1_048_576  # bytes of a JSON body
 _BACKLOG = 1024
 _THREADS = 64
-_READ_AHEAD = 1_048_576  # bytes; less makes a large PUT slower than the disk
-_SHUTDOWN_SECONDS = 2.0  # for requests that are under way
+_READ_AHEAD = 1_048_576  # bytes; with less, a large PUT is slower than the disk
+_SHUTDOWN_SECONDS = 2.0  # for requests in progress
 
 
 class PortTakenError(Exception):
@@ -36,7 +36,7 @@ class PortTakenError(Exception):
 
 
 def listen(port: int) -> socket.socket:
-    """Take the port, before any data is touched that another process may be using.
+    """Return a socket that listens. Call it before opening data that another process may use.
 
     Raises:
         PortTakenError: The port is in use.
@@ -50,19 +50,19 @@ def listen(port: int) -> socket.socket:
 
 
 def build_app(upstream: Upstream) -> web.Application:
-    """Put routes and middlewares together."""
-    before = gate.before_upstream(upstream.settings.port, upstream.settings.origins)
+    """Return the application with its routes and middlewares."""
+    port_gate = gate.upstream_gate(upstream.settings.port, upstream.settings.origins)
     app = web.Application(
         client_max_size=_LARGEST_JSON,
         middlewares=[
-            guarding(before),
-            pipeline.recorded,
-            pipeline.faulty,
-            pipeline.rendered,
-            pipeline.authorized,
+            gate_middleware(port_gate),
+            pipeline.record_requests,
+            pipeline.inject_faults,
+            pipeline.render_errors,
+            pipeline.require_key,
         ],
     )
-    app.on_response_prepare.append(pipeline.protected)
+    app.on_response_prepare.append(pipeline.set_security_headers)
     app[UPSTREAM] = upstream
     modules = (presigning, registration, library, storage, generations, voices, control)
     for module in modules:
@@ -74,14 +74,14 @@ async def serve(upstream: Upstream, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # Names that nobody resolves hold threads for long; the disk must not wait for them.
+    # A slow DNS lookup occupies a thread for long, and disk access must not wait for it.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(
         build_app(upstream),
         access_log=None,
-        # An object is stored as it was sent, `Content-Encoding` or not.
+        # An object is stored as it was sent, even with a `Content-Encoding`.
         auto_decompress=False,
         shutdown_timeout=_SHUTDOWN_SECONDS,
         read_bufsize=_READ_AHEAD,

@@ -1,4 +1,4 @@
-"""What the environment decides, read once when the process starts."""
+"""The upstream's settings, read once from the environment."""
 
 import json
 import re
@@ -11,13 +11,13 @@ from sandbox import folder as data
 from sandbox import origins
 from sandbox.upstream.behavior import Behavior, BehaviorError
 
-# The bind address is no setting: the sandbox plays a paid service without real secrets.
+# There is no setting for another host: the sandbox has no real secrets, so only loopback is safe.
 HOST = "127.0.0.1"
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
 class SettingsError(Exception):
-    """A variable of the environment has a value that cannot be used."""
+    """A variable of the environment is invalid."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Settings:
 
     Attributes:
         port: TCP port, 1 to 65535 (`UPSTREAM_PORT`).
-        folder: Where objects and the database live (`$SANDBOX_DIR/upstream`).
-        origins: Of the pages that may use the storage (`SANDBOX_ORIGINS`, `ALLOWED_ORIGINS`, and
-            the demo page's); `*` stands for all.
-        api_key: The one key that is accepted in `x-api-key`.
-        key_file: Where that key is from; None where `SYNC_API_KEY` is set.
-        behavior: What it behaves like until told otherwise (`SANDBOX_BEHAVIOR`).
+        folder: The folder of the objects and the database (`$SANDBOX_DIR/upstream`).
+        origins: The origins of the pages that may use the storage (`SANDBOX_ORIGINS`,
+            `ALLOWED_ORIGINS`, and the demo page's); `*` means all.
+        api_key: The only valid key in `x-api-key`.
+        key_file: The file of that key; None if `SYNC_API_KEY` is set.
+        behavior: The behaviours at the start (`SANDBOX_BEHAVIOR`).
     """
 
     port: int
@@ -43,15 +43,15 @@ class Settings:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of every URL that is handed out."""
+        """Scheme, host and port of the upstream's URLs."""
         return f"http://{HOST}:{self.port}"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings from environment variables.
+    """Return the settings from environment variables.
 
     Raises:
-        SettingsError: A variable cannot be used; the message names it.
+        SettingsError: A variable is invalid; the message names it.
     """
     port = _read_port(environment, "UPSTREAM_PORT", "8001")
     demo_port = _read_port(environment, "DEMO_PORT", "8080")
@@ -76,7 +76,7 @@ def _read_port(environment: Mapping[str, str], name: str, default: str) -> int:
 
 
 def _read_origins(environment: Mapping[str, str], demo_port: int) -> tuple[str, ...]:
-    """Return which pages may use the storage: those that may call the broker can upload as well."""
+    """Return the origins that may use the storage, including all that may call the broker."""
     try:
         pages = origins.of_pages(environment, demo_port)
     except ValueError as error:
@@ -100,4 +100,4 @@ def _read_behavior(text: str) -> Behavior:
     try:
         return Behavior().changed(json.loads(text))
     except (ValueError, BehaviorError) as error:
-        raise SettingsError(f"SANDBOX_BEHAVIOR cannot be used: {error}") from error
+        raise SettingsError(f"SANDBOX_BEHAVIOR is invalid: {error}") from error

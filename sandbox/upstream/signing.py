@@ -1,7 +1,7 @@
-"""Presigned URLs: AWS Signature Version 4 in the query, computed by botocore's own signer.
+"""Presigned URLs: AWS Signature Version 4 in the query, computed by botocore's signer.
 
-There is no cryptography here. A URL is verified as S3 does it: sign what arrived once more, and
-compare.
+This module has no cryptography. As in S3, a URL is verified by signing the request again and
+comparing the signatures.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 ACCESS_KEY = "SANDBOXACCESSKEY"
 REGION = "us-east-1"
 SERVICE = "s3"
-# S3 ignores the host's spelling in the URL and signs the header, so any will do in between.
+# S3 ignores the host in the URL and signs the `Host` header, so any host works for the signer.
 _NOWHERE = "http://storage.invalid"
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A signature, and what it was computed from.
+    """A signature and its input.
 
     Attributes:
-        canonical_request: The request in SigV4's normal form.
+        canonical_request: The request in SigV4's canonical form.
         string_to_sign: The hash of that form with its date and scope.
         signature: In hex.
     """
@@ -56,15 +56,15 @@ class UrlSigner:
         now: float,
         expires_in: int,
     ) -> str:
-        """Sign a URL.
+        """Return a presigned URL.
 
         Args:
-            method: The only method that the URL will work for.
+            method: The only method that the URL is valid for.
             origin: Scheme, host and port.
             path: Percent-encoded.
-            headers: Those that must be sent exactly so, by lower-case name; `host` is one of them.
+            headers: The headers that a client must send, by lower-case name, including `host`.
             now: Unix seconds.
-            expires_in: Seconds that the URL is good for.
+            expires_in: Seconds that the URL is valid.
         """
         stamp = datetime.fromtimestamp(now, UTC).strftime(SIGV4_TIMESTAMP)
         query = urlencode(
@@ -82,7 +82,7 @@ class UrlSigner:
         return f"{origin}{path}?{query}&X-Amz-Signature={signed.signature}"
 
     def sign(self, method: str, target: str, headers: Mapping[str, str], stamp: str) -> Signed:
-        """Return the signature of a request with these headers alone.
+        """Return the signature of a request with only these headers.
 
         Args:
             method: HTTP method.
@@ -91,7 +91,7 @@ class UrlSigner:
             stamp: `X-Amz-Date`.
 
         Raises:
-            UnicodeError: The target or a header is no text.
+            UnicodeError: The target or a header is not text.
         """
         signer = S3SigV4QueryAuth(self._credentials, SERVICE, REGION)
         request = AWSRequest(method=method, url=_NOWHERE + target, headers=dict(headers))

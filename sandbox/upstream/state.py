@@ -1,4 +1,4 @@
-"""All parts of the running upstream, put together once; every handler gets at them from here."""
+"""The parts of the running upstream, which every handler gets from here."""
 
 from asyncio import Task
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from aiohttp import web
 from sandbox.upstream.assets import Assets
 from sandbox.upstream.behavior import Behavior
 from sandbox.upstream.database import Database
-from sandbox.upstream.faults import Action, FaultBook
+from sandbox.upstream.faults import Action, Faults
 from sandbox.upstream.journal import Entry, Journal
 from sandbox.upstream.objects import ObjectStore
 from sandbox.upstream.probing import MediaProbe
@@ -24,9 +24,9 @@ class Upstream:
     """The upstream's parts.
 
     Attributes:
-        settings: From the environment.
-        clock: Gives Unix seconds; the real clock.
-        behavior: As it is now; handlers read it at each use.
+        settings: The settings from the environment.
+        clock: Returns Unix seconds by the real clock.
+        behavior: The present behaviours; handlers read them at each use.
     """
 
     settings: Settings
@@ -38,27 +38,27 @@ class Upstream:
     signer: UrlSigner
     behavior: Behavior
     journal: Journal = field(default_factory=Journal)
-    faults: FaultBook = field(default_factory=FaultBook)
+    faults: Faults = field(default_factory=Faults)
     presigns: RateLimit = field(default_factory=RateLimit)
     voices: RateLimit = field(default_factory=lambda: RateLimit(3600.0))
     tasks: set[Task[Any]] = field(default_factory=set)
 
     def now(self) -> float:
-        """Give Unix seconds by the upstream's own clock, which may be ahead or behind."""
+        """Return Unix seconds by the upstream's clock, which may be ahead or behind."""
         return self.clock() + self.behavior.clock_skew_seconds
 
     def cancel_tasks(self) -> None:
-        """Give up what would happen later."""
+        """Cancel the scheduled webhooks."""
         for task in self.tasks:
             task.cancel()
 
     def reset(self) -> None:
-        """Forget everything, as if the data folder were new."""
+        """Delete everything, as if the data folder were new."""
         self.cancel_tasks()
         self.database.clear()
         self.objects.clear()
         self.probe.clear()
-        # URLs that were signed before must not work on what comes after.
+        # URLs that were signed before the reset must be invalid after it.
         self.signer = UrlSigner(self.database.secret())
         self.behavior = self.settings.behavior
         self.journal.clear()
@@ -73,19 +73,19 @@ ACTIONS = web.RequestKey("actions", tuple[Action, ...])
 
 
 def upstream_of(request: web.Request) -> Upstream:
-    """Give the upstream that a request came to."""
+    """Return the upstream that handles a request."""
     return request.app[UPSTREAM]
 
 
 def note(request: web.Request, outcome: str) -> None:
-    """Write into the journal what was done for a request, if it is in there at all."""
+    """Set the outcome of a request in the journal, if the journal has the request."""
     entry = request.get(ENTRY)
     if entry is not None:
         entry.outcome = outcome
 
 
 def open_upstream(settings: Settings, clock: Callable[[], float]) -> Upstream:
-    """Open the data folder and put the parts together."""
+    """Open the data folder, and return the upstream."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     database = Database(settings.folder / "upstream.sqlite3")
     return Upstream(

@@ -1,4 +1,4 @@
-"""`/v2/voices`: a voice's name and its sample, checked as documented; nothing is cloned."""
+"""`/v2/voices`: it checks a voice's name and sample as documented, but clones nothing."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from sandbox.upstream.assets import new_id
 from sandbox.upstream.bodies import choice, read_body, text
 from sandbox.upstream.library import find_asset
 from sandbox.upstream.problems import Problem, invalid, rate_limited
-from sandbox.upstream.registration import landed, own_path
+from sandbox.upstream.registration import storage_path_of, stored_object
 from sandbox.upstream.state import Upstream, note, upstream_of
 
 routes = web.RouteTableDef()
 
-_AN_HOUR = 10  # voices; documented
+_VOICES_PER_HOUR = 10  # documented
 _LARGEST_VIDEO = 1_073_741_824  # bytes; documented as 1 GiB
 
 
 @routes.post("/v2/voices")
 async def create_voice(request: web.Request) -> web.Response:
-    """Answer the voice that was made."""
+    """Create a voice, and return it."""
     upstream = upstream_of(request)
-    wait = upstream.voices.admit(upstream.clock(), _AN_HOUR, "sliding")
+    wait = upstream.voices.acquire(upstream.clock(), _VOICES_PER_HOUR, "sliding")
     if wait is not None:
         raise rate_limited(wait if upstream.behavior.retry_after_on429 else None)
     body = await read_body(request)
@@ -33,17 +33,17 @@ async def create_voice(request: web.Request) -> web.Response:
     voice_id = new_id()
     upstream.database.run("INSERT INTO voices VALUES (?, ?, ?)", (voice_id, upstream.now(), name))
     note(request, f"voice {voice_id}")
-    return web.json_response(_show(voice_id, name), status=201)
+    return web.json_response(_voice_json(voice_id, name), status=201)
 
 
 @routes.get("/v2/voices")
 async def list_voices(request: web.Request) -> web.Response:
-    """Answer an array of all voices, oldest first."""
+    """Return an array of all voices, oldest first."""
     rows = upstream_of(request).database.rows("SELECT * FROM voices ORDER BY created_at")
-    return web.json_response([_show(row["id"], row["name"]) for row in rows])
+    return web.json_response([_voice_json(row["id"], row["name"]) for row in rows])
 
 
-def _show(voice_id: str, name: str) -> dict[str, str]:
+def _voice_json(voice_id: str, name: str) -> dict[str, str]:
     return {"id": voice_id, "voiceId": voice_id, "name": name}
 
 
@@ -56,12 +56,12 @@ def _check_sample(upstream: Upstream, body: dict[str, Any]) -> None:
         row = find_asset(upstream, asset_id)
         is_video, size = row["type"] == "VIDEO", row["size"]
     else:
-        path = own_path(upstream, url or "")
+        path = storage_path_of(upstream, url or "")
         if path is None:
             raise Problem(
                 422, "The sample must be uploaded first", code="voice_sample_upload_required"
             )
-        stored = landed(upstream, path)
+        stored = stored_object(upstream, path)
         is_video, size = stored.content_type.startswith("video/"), stored.size
     if is_video and size > _LARGEST_VIDEO:
         raise Problem(413, "The sample's video is over 1 GiB", code="voice_sample_source_too_large")

@@ -1,4 +1,4 @@
-"""Webhooks: one POST when a generation ends, signed as documented, never repeated."""
+"""Webhooks: one signed POST when a generation ends, without retries."""
 
 import asyncio
 import hashlib
@@ -9,18 +9,18 @@ import sys
 import aiohttp
 
 from sandbox.upstream.behavior import Behavior
-from sandbox.upstream.generation_records import show_generation
+from sandbox.upstream.generation_records import generation_json
 from sandbox.upstream.state import Upstream
 
-_SECONDS = 10.0  # that the receiver has
+_SECONDS = 10.0  # for the receiver to respond
 
 
 def sign(body: bytes, secret: str, now: int) -> str:
-    """Give the header's value: HMAC-SHA256 of time and raw body, as documented.
+    """Return the header's value: HMAC-SHA256 of time and raw body, as documented.
 
     Args:
-        body: As it is sent.
-        secret: As it stands, `whsec_` included.
+        body: The raw body.
+        secret: The whole secret, including `whsec_`.
         now: Unix seconds.
     """
     proof = hmac.new(secret.encode(), f"{now}.".encode() + body, hashlib.sha256).hexdigest()
@@ -28,14 +28,14 @@ def sign(body: bytes, secret: str, now: int) -> str:
 
 
 def schedule_webhook(upstream: Upstream, generation_id: str) -> None:
-    """Send the webhook of a generation when it ends, if it asked for one."""
+    """Schedule the webhook of a generation for its end, if its body has a `webhookUrl`."""
     task = asyncio.get_running_loop().create_task(_notify(upstream, generation_id))
     upstream.tasks.add(task)
     task.add_done_callback(upstream.tasks.discard)
 
 
 def resume_webhooks(upstream: Upstream) -> None:
-    """Schedule those that were not sent before the process ended."""
+    """Schedule the webhooks that an earlier process did not send."""
     for row in upstream.database.rows("SELECT id FROM generations WHERE notified = 0"):
         schedule_webhook(upstream, row["id"])
 
@@ -46,9 +46,9 @@ async def _notify(upstream: Upstream, generation_id: str) -> None:
     if row is None or url is None:
         return
     await asyncio.sleep(max(0.0, row["ready_at"] - upstream.clock()))
-    # Marked before it is sent: no retry is promised, and nobody should be told twice.
+    # It is marked as sent before it is sent, so that a restart never sends it twice.
     upstream.database.run("UPDATE generations SET notified = 1 WHERE id = ?", (generation_id,))
-    payload = show_generation(upstream, row)
+    payload = generation_json(upstream, row)
     payload["status"] = "COMPLETED" if payload["status"] == "COMPLETED" else "FAILED"
     await _send(url, json.dumps(payload).encode(), upstream.behavior, int(upstream.now()))
 

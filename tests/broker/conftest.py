@@ -1,4 +1,4 @@
-"""The broker with everything around it: a DynamoDB emulator, the upstream, the local gateway."""
+"""The broker and its services: a DynamoDB emulator, the upstream, the local gateway."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TABLE = "uploads-of-the-tests"
 
 @pytest.fixture(scope="session", autouse=True)
 def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A DynamoDB emulator of the tests' own, and an environment that reaches nothing else."""
+    """A DynamoDB emulator that only the tests use. The environment reaches no other DynamoDB."""
     folder = tmp_path_factory.mktemp("dynamodb")
     emulator = RunningDynamoDB(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -56,7 +56,7 @@ def running_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
 
 
 @pytest.fixture(scope="session")
-def running_broker(dynamodb: None) -> Iterator[RunningBroker]:  # noqa: ARG001 - it must be up
+def running_broker(dynamodb: None) -> Iterator[RunningBroker]:  # noqa: ARG001 - the broker needs it
     """One gateway for all tests."""
     broker = RunningBroker(TABLE)
     yield broker
@@ -72,14 +72,14 @@ def upstream(running_upstream: RunningUpstream) -> RunningUpstream:
 
 @pytest.fixture
 def broker(running_broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
-    """The broker with plain settings; a test may `configure` it anew."""
+    """The broker with plain settings; a test may `configure` it again."""
     running_broker.configure(upstream)
     return running_broker
 
 
 @pytest.fixture
 def api(broker: RunningBroker) -> Api:
-    """A caller whom no other test knows."""
+    """A caller that no other test uses."""
     return Api(broker)
 
 

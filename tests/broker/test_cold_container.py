@@ -1,4 +1,4 @@
-"""What a container loads for its first request: nothing that the route does not need."""
+"""A container loads only the modules that its first request needs."""
 
 import json
 import os
@@ -19,15 +19,15 @@ from app import app
 answer = app(json.loads(sys.argv[1]), None)
 print(json.dumps([answer["statusCode"], sorted(sys.modules)]))
 """
-# For sync., for bodies, and for the keys of an identity provider.
+# The modules for calls to Sync, for bodies, and for the keys of an identity provider.
 HEAVY = {"requests", "jsonschema", "chalicelib.auth.jwks"}
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 
 
-def first(
-    settings: dict[str, str], method: str, route: str, **members: Any
+def first_request(
+    settings: dict[str, str], method: str, route: str, **fields: Any
 ) -> tuple[int, set[str]]:
-    """Ask a new container; return the status, and which of the heavy modules it loaded."""
+    """Call a new container; return the status, and the heavy modules that it loaded."""
     event = {
         "headers": {"content-type": "application/json", "authorization": f"Bearer {token('cold')}"},
         "multiValueQueryStringParameters": None,
@@ -36,7 +36,7 @@ def first(
         "requestContext": {"httpMethod": method, "resourcePath": route, "path": f"/api{route}"},
         "body": None,
         "isBase64Encoded": False,
-        **members,
+        **fields,
     }
     done = subprocess.run(
         [sys.executable, "-c", CONTAINER, json.dumps(event)],
@@ -62,32 +62,32 @@ def first(
         ("DELETE", "/uploads/{upload_id}", 204),
     ],
 )
-def test_neither_sync_nor_body(
+def test_plain_request_loads_no_heavy_module(
     broker: RunningBroker, upstream: RunningUpstream, method: str, route: str, expected: int
 ) -> None:
-    """What asks nothing of sync. and has no body loads neither requests nor jsonschema."""
+    """A request without a body and without a call to Sync loads neither requests nor jsonschema."""
     caller = Api(broker, "cold")
     parameters = {"upload_id": caller.begin()["id"]} if "{" in route else None
     settings = broker.environment(upstream)
-    assert first(settings, method, route, pathParameters=parameters) == (expected, set())
+    assert first_request(settings, method, route, pathParameters=parameters) == (expected, set())
 
 
-def test_sync_without_body(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Completing asks sync., and checks no body."""
+def test_complete_loads_no_jsonschema(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Completing an upload calls Sync, and checks no body."""
     parameters = {"upload_id": Api(broker, "cold").landed()["id"]}
     route = "/uploads/{upload_id}/complete"
-    loaded = first(broker.environment(upstream), "POST", route, pathParameters=parameters)
+    loaded = first_request(broker.environment(upstream), "POST", route, pathParameters=parameters)
     assert loaded == (200, {"requests"})
 
 
-def test_sync_and_body(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """To begin takes both: so the tests above would see them."""
-    loaded = first(broker.environment(upstream), "POST", "/uploads", body=json.dumps(FILE))
+def test_begin_loads_heavy_modules(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Beginning an upload loads both modules, so the tests above would notice them."""
+    loaded = first_request(broker.environment(upstream), "POST", "/uploads", body=json.dumps(FILE))
     assert loaded == (201, {"requests", "jsonschema"})
 
 
-def test_refused_body(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A body that is refused never comes to sync."""
+def test_refused_body_loads_no_requests(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A refused body causes no call to Sync."""
     body = json.dumps({**FILE, "size": 0})
-    loaded = first(broker.environment(upstream), "POST", "/uploads", body=body)
+    loaded = first_request(broker.environment(upstream), "POST", "/uploads", body=body)
     assert loaded == (422, {"jsonschema"})

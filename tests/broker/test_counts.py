@@ -1,4 +1,4 @@
-"""The documented numbers of calls are the ones that are made."""
+"""The documentation has the real numbers of calls."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
-HALF_A_LIFE = 1900  # seconds, and a little more
+HALF_A_LIFE = 1900  # seconds, a little more than half of a URL's life
 
 
 def documented() -> dict[str, tuple[int, int]]:
@@ -19,48 +19,48 @@ def documented() -> dict[str, tuple[int, int]]:
     return {name: (int(dynamodb), int(sync)) for name, dynamodb, sync in rows}
 
 
-def test_counts(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Each route makes as few calls as it can, and as many as the page says."""
+def test_call_counts_are_documented(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Each route makes exactly the calls that the documentation names."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}")
     api = Api(broker)
-    api.begin()  # the very first request of a table also writes the secret of the line's tickets
+    api.begin()  # a table's first request also writes the secret of the tickets
 
-    def ask(method: str, path: str, **more: object) -> requests.Response:
+    def call(method: str, path: str, **more: object) -> requests.Response:
         return api.call(method, path, **more)
 
-    begun = ask("POST", "/uploads", json=FILE)
+    begun = call("POST", "/uploads", json=FILE)
     upload = begun.json()
     api.put(upload)
     first, again = api.complete(upload), api.complete(upload)
     pending, aging = api.begin(), api.begin()
     public = {"url": upstream.upload().replace("127.0.0.1", "localhost"), "type": "VIDEO"}
     reading = "reading, listing, cancelling"
-    answers = [
+    responses = [
         ("`POST /uploads`", begun),
         (
             "`POST /uploads`, with a key",
-            ask("POST", "/uploads", json=FILE, headers={"Idempotency-Key": "0.123456789"}),
+            call("POST", "/uploads", json=FILE, headers={"Idempotency-Key": "0.123456789"}),
         ),
         ("first `complete`", first),
         ("repeated `complete`", again),
-        ("`POST /assets`", ask("POST", "/assets", json=public)),
-        (reading, ask("GET", f"/uploads/{upload['id']}")),
-        (reading, ask("GET", "/uploads")),
-        (reading, ask("GET", "/assets")),
-        (reading, ask("GET", f"/assets/{again.json()['asset']['id']}")),
+        ("`POST /assets`", call("POST", "/assets", json=public)),
+        (reading, call("GET", f"/uploads/{upload['id']}")),
+        (reading, call("GET", "/uploads")),
+        (reading, call("GET", "/assets")),
+        (reading, call("GET", f"/assets/{again.json()['asset']['id']}")),
         (
             "`renew`, with the old URL still fresh",
-            ask("POST", f"/uploads/{pending['id']}/renew"),
+            call("POST", f"/uploads/{pending['id']}/renew"),
         ),
-        (reading, ask("DELETE", f"/uploads/{pending['id']}")),
-        ("`GET /limits`", ask("GET", "/limits")),
-        ("`GET /health`", ask("GET", "/health")),
+        (reading, call("DELETE", f"/uploads/{pending['id']}")),
+        ("`GET /limits`", call("GET", "/limits")),
+        ("`GET /health`", call("GET", "/health")),
     ]
     broker.clock.advance(HALF_A_LIFE)
-    answers.append(("`renew`", ask("POST", f"/uploads/{aging['id']}/renew")))
+    responses.append(("`renew`", call("POST", f"/uploads/{aging['id']}/renew")))
     page = documented()
-    for name, answer in answers:
-        line = api.line(answer)
-        assert answer.ok, name
+    for name, response in responses:
+        line = api.line(response)
+        assert response.ok, name
         assert (line["dynamodbCalls"], line["upstreamCalls"]) == page[name], name
-    assert {name for name, _ in answers} == set(page)
+    assert {name for name, _ in responses} == set(page)

@@ -20,9 +20,9 @@ from tests.support.upstream_process import RunningUpstream
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
 
-def begin(api: Api, key: str | None, **members: object) -> requests.Response:
+def begin(api: Api, key: str | None, **fields: object) -> requests.Response:
     """Begin an upload with a key."""
-    return api.call("POST", "/uploads", json={**FILE, **members}, headers={"Idempotency-Key": key})
+    return api.call("POST", "/uploads", json={**FILE, **fields}, headers={"Idempotency-Key": key})
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def key() -> str:
     return str(uuid.uuid4())
 
 
-def test_same(api: Api, upstream: RunningUpstream, key: str) -> None:
-    """The same key and body give the same upload, and one presign; members may be reordered."""
+def test_same_key_returns_same_upload(api: Api, upstream: RunningUpstream, key: str) -> None:
+    """The same key and body give the same upload, and one presign; fields may be reordered."""
     first = begin(api, key)
     body = dict(reversed(FILE.items()))
     again = api.call("POST", "/uploads", json=body, headers={"Idempotency-Key": key})
@@ -44,8 +44,8 @@ def test_same(api: Api, upstream: RunningUpstream, key: str) -> None:
     assert len(api.call("GET", "/uploads").json()["items"]) == 1
 
 
-def test_fresh_url(api: Api, broker: RunningBroker, key: str) -> None:
-    """Where the old address gets old, the same upload comes with a fresh one."""
+def test_repeated_request_gets_fresh_url(api: Api, broker: RunningBroker, key: str) -> None:
+    """If the URL is about to expire, the same upload is returned with a new URL."""
     first = begin(api, key)
     broker.clock.advance(3000)
     again = begin(api, key)
@@ -53,8 +53,8 @@ def test_fresh_url(api: Api, broker: RunningBroker, key: str) -> None:
     assert again.json()["uploadUrl"] != first.json()["uploadUrl"]
 
 
-def test_registered(api: Api, key: str) -> None:
-    """After the upload is registered, the same request shows it with its asset."""
+def test_repeated_request_gets_registered_asset(api: Api, key: str) -> None:
+    """After the upload is registered, the same request returns it with its asset."""
     upload = begin(api, key).json()
     api.put(upload)
     api.complete(upload)
@@ -64,8 +64,8 @@ def test_registered(api: Api, key: str) -> None:
     assert "uploadUrl" not in again.json()
 
 
-def test_other_body(api: Api, key: str) -> None:
-    """Another body with the same key is refused, and the first upload stands."""
+def test_other_body_with_same_key_is_refused(api: Api, key: str) -> None:
+    """Another body with the same key is refused, and the first upload is unchanged."""
     first = begin(api, key)
     other = begin(api, key, size=6)
     assert other.status_code == 422
@@ -76,35 +76,35 @@ def test_other_body(api: Api, key: str) -> None:
     assert begin(api, key).json()["id"] == first.json()["id"]
 
 
-def test_scoped(api: Api, broker: RunningBroker, key: str) -> None:
+def test_key_is_scoped_to_caller(api: Api, broker: RunningBroker, key: str) -> None:
     """Two callers may use the same key for different uploads."""
     assert begin(api, key).json()["id"] != begin(Api(broker), key, size=6).json()["id"]
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "x" * 256, "\u00e9"])
-def test_malformed(api: Api, bad: str) -> None:
+def test_malformed_key_is_refused(api: Api, bad: str) -> None:
     """A malformed key is refused by the header's name."""
-    answer = api.call(
+    response = api.call(
         "POST", "/uploads", json=FILE, headers={"Idempotency-Key": bad.encode("latin-1")}
     )
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "invalid_idempotency_key"
-    assert answer.json()["errors"][0]["header"] == "Idempotency-Key"
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_idempotency_key"
+    assert response.json()["errors"][0]["header"] == "Idempotency-Key"
 
 
-def test_refused(api: Api, upstream: RunningUpstream, key: str) -> None:
-    """A refused request does not use the key up, not even for another body."""
+def test_refused_request_leaves_key_unused(api: Api, upstream: RunningUpstream, key: str) -> None:
+    """A refused request leaves its key unused, also for another body."""
     assert begin(api, key, size=0).status_code == 422
     upstream.order({"kind": "answer", "status": 429}, "POST", "/v2/assets/upload")
     assert begin(api, key).status_code == 503
-    api.broker.clock.advance(60)  # The line goes slower for a while.
+    api.broker.clock.advance(60)  # After a 429 the limiter is slower for a while.
     assert begin(api, key, size=6).status_code == 201
 
 
-def test_running(
+def test_running_request_blocks_its_key(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync, key: str
 ) -> None:
-    """While the first request runs, the second is told to wait; then both have one upload."""
+    """While the first request runs, the second gets a 409; then both get the same upload."""
     held = Held(presigned())
     sync.script = held
     broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
@@ -122,18 +122,18 @@ def test_running(
     assert len(sync.requests) == 1
 
 
-def test_repeated_write_of_key(
+def test_repeated_write_of_key_does_not_block(
     broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB, key: str
 ) -> None:
-    """A request does not wait for itself: its own key, written twice by boto3, is its own."""
+    """If boto3 writes a request's key twice, the request does not wait for itself."""
     broker.configure(upstream)
-    lost = faulty_dynamodb.order("cut-after", "PutItem", "key#", lasting=False)
+    fault = faulty_dynamodb.order("cut-after", "PutItem", "key#", lasting=False)
     assert begin(Api(broker), key).status_code == 201
-    assert lost.carried_out
+    assert fault.carried_out
 
 
-def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
-    """A key whose request was killed is free again two minutes later."""
+def test_key_of_killed_request_is_freed(api: Api, broker: RunningBroker, key: str) -> None:
+    """The key of a killed request is free again two minutes later."""
     wired = broker.wired()
     caller = wired.authenticator.caller(f"Bearer {api.token}")
     keys = wired.idempotency
@@ -143,8 +143,10 @@ def test_killed(api: Api, broker: RunningBroker, key: str) -> None:
     assert begin(api, key).status_code == 201
 
 
-def test_url(broker: RunningBroker, upstream: RunningUpstream, key: str) -> None:
-    """A public URL is registered once, even if its answer was lost."""
+def test_ambiguous_url_is_registered_once(
+    broker: RunningBroker, upstream: RunningUpstream, key: str
+) -> None:
+    """A public URL is registered once, even if its outcome is ambiguous."""
     url = upstream.upload()
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     api = Api(broker)
@@ -163,10 +165,10 @@ def test_url(broker: RunningBroker, upstream: RunningUpstream, key: str) -> None
 
 
 @pytest.mark.parametrize("status", [429, 422])
-def test_url_refused(
+def test_refused_url_leaves_key_unused(
     broker: RunningBroker, upstream: RunningUpstream, key: str, status: int
 ) -> None:
-    """A refused public URL does not use the key up either."""
+    """A refused public URL leaves its key unused too."""
     url = upstream.upload()
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     api = Api(broker)
@@ -179,10 +181,10 @@ def test_url_refused(
     assert api.call("POST", "/assets", json=other, headers=headers).status_code == 201
 
 
-def test_url_running(
+def test_running_url_returns_no_id(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync, key: str
 ) -> None:
-    """No id is told that the first request may yet take back."""
+    """While the first request may still be taken back, its id is not returned."""
     held = Held(Reply(429))
     sync.script = held
     broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
@@ -205,10 +207,10 @@ def test_url_running(
     assert len(sync.requests) == 2
 
 
-def test_url_taken_back_just_now(
+def test_url_taken_back_meanwhile_is_409(
     broker: RunningBroker, upstream: RunningUpstream, key: str
 ) -> None:
-    """Who read the key before the first request took its record back is told to ask again."""
+    """If the first request's record was taken back after its key was read, the second is 409."""
     url = upstream.upload()
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     api = Api(broker)
@@ -220,7 +222,7 @@ def test_url_taken_back_just_now(
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
 
 
-def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
+def test_key_is_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
     """A key is kept for 24 hours, and is free some time later."""
     first = begin(api, key).json()["id"]
     broker.clock.advance(86_390)
@@ -231,12 +233,14 @@ def test_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
 
 @pytest.fixture
 def records(broker: RunningBroker) -> IdempotencyRecords:
-    """The records of keys, by themselves."""
+    """The records of keys, without a broker."""
     return IdempotencyRecords(Table(clients.dynamodb(), broker.table, Clock()), broker.clock)
 
 
-def test_taken_over(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
-    """A request that was so slow that another one took its key binds nothing any more."""
+def test_taken_over_request_completes_nothing(
+    broker: RunningBroker, records: IdempotencyRecords, key: str
+) -> None:
+    """A slow request whose key another request has taken over writes nothing."""
     table = Table(clients.dynamodb(), broker.table, Clock())
     first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
@@ -246,13 +250,13 @@ def test_taken_over(broker: RunningBroker, records: IdempotencyRecords, key: str
 
 
 @pytest.mark.parametrize("even_if_done", [True, False])
-def test_release_of_lost_key(
+def test_release_keeps_other_requests_key(
     broker: RunningBroker,
     records: IdempotencyRecords,
     key: str,
     even_if_done: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """A request that lost its key to another one does not give that one's key back."""
+    """A request that lost its key to another one does not release the other's key."""
     first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     broker.clock.advance(121)
     records.begin("a caller", RequestKey(key, "a body"), "1" * 32)
@@ -261,8 +265,10 @@ def test_release_of_lost_key(
         records.begin("a caller", RequestKey(key, "a body"), "2" * 32)
 
 
-def test_release_of_bound_key(broker: RunningBroker, records: IdempotencyRecords, key: str) -> None:
-    """A key whose upload is written stays bound, unless it is freed on purpose."""
+def test_release_keeps_completed_key(
+    broker: RunningBroker, records: IdempotencyRecords, key: str
+) -> None:
+    """A key whose upload is written stays in use, unless it is released on purpose."""
     table = Table(clients.dynamodb(), broker.table, Clock())
     first = records.begin("a caller", RequestKey(key, "a body"), "0" * 32)
     assert table.transact(idempotency.complete(first)) is None

@@ -1,4 +1,4 @@
-"""The runbook's log queries, and the dashboard's, name what the broker's lines really have."""
+"""The log queries of the runbook and the dashboard use events and fields that the log has."""
 
 import io
 import json
@@ -21,13 +21,13 @@ TABLE = "uploads-of-the-runbook"
 
 
 def runbook() -> dict[str, str]:
-    """Read the runbook's queries by their headings."""
+    """Return the runbook's queries by their headings."""
     page = (ROOT / "docs" / "operations.md").read_text()
     return dict(re.findall(r"\n### ([^\n]+)\n\n```cloudwatch\n(.+?)```", page, re.DOTALL))
 
 
 def dashboard() -> dict[str, str]:
-    """Read the dashboard's queries by their titles."""
+    """Return the dashboard's queries by their titles."""
     text = re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
     body = yaml.safe_load(text)["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
     widgets = [one["properties"] for one in json.loads(body)["widgets"] if one["type"] == "log"]
@@ -40,12 +40,12 @@ LANGUAGE |= {"ispresent", "count", "count_distinct", "pct"}
 
 
 def values(query: str) -> set[str]:
-    """Return what a query compares with: events and states."""
+    """Return the events and states that a query compares with."""
     return set(re.findall(r"""["'](\w+)["']""", query)) - {"UPLOAD_ID"}
 
 
 def fields(query: str) -> set[str]:
-    """Return the fields that a query reads: what is no value, no label and no word of AWS's."""
+    """Return the fields that a query reads: words that are no value, no label and no keyword."""
     text = re.sub(r"""["'].*?["']""", "", query)
     labels = set(re.findall(r" as (\w+)", text))
     return set(re.findall(r"(?<![@\w])[a-zA-Z]\w*", text)) - labels - LANGUAGE
@@ -53,38 +53,38 @@ def fields(query: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def log(dynamodb: None, running_upstream: RunningUpstream) -> list[dict[str, Any]]:  # noqa: ARG001 - it must be up
-    """The log of a bad day, of a broker with a table of its own."""
+    """The log of a day with many faults, from a broker with its own table."""
     table.create(clients.dynamodb(), TABLE)
     running_upstream.call("POST", "/_sandbox/reset")
     broker = RunningBroker(TABLE)
     try:
         broker.configure(running_upstream)
-        bad_day(broker, running_upstream)
+        make_every_event(broker, running_upstream)
         written = [json.loads(line) for line in broker.log.getvalue().splitlines()]
     finally:
         broker.stop()
         clients.dynamodb().delete_table(TableName=TABLE)
-    with redirect_stdout(io.StringIO()) as said:
+    with redirect_stdout(io.StringIO()) as output:
         bootstrap.start({"UPLOADS_TABLE": TABLE})
     bootstrap.use(None)
-    return written + [json.loads(line) for line in said.getvalue().splitlines()]
+    return written + [json.loads(line) for line in output.getvalue().splitlines()]
 
 
-def bad_day(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Let whatever may happen to uploads happen, once."""
+def make_every_event(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Make every event of uploads happen once."""
     api = Api(broker)
     done = api.registered()
     too_large = {"message": "no", "errorCode": "file_size_exceeds_plan_limit"}
     failing = api.landed()
-    answer(upstream, "/v2/assets", 400, too_large)
+    order_response(upstream, "/v2/assets", 400, too_large)
     assert api.complete(failing).status_code == 413
     assert api.call("DELETE", f"/uploads/{api.begin()['id']}").status_code == 204
-    answer(upstream, "/v2/assets/upload", 401, {"message": "Unauthorized"})
+    order_response(upstream, "/v2/assets/upload", 401, {"message": "Unauthorized"})
     body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
     assert api.call("POST", "/uploads", json=body).status_code == 502
     unsized = api.landed()
     sizeless = {**done["asset"], "id": "00000000-0000-4000-8000-000000000000", "size": None}
-    answer(upstream, "/v2/assets", 201, sizeless)
+    order_response(upstream, "/v2/assets", 201, sizeless)
     assert api.complete(unsized).status_code == 200
     broker.configure_again(JWT_AUDIENCE="uploads,more")
     forged = jwt.encode({"sub": "a"}, "s" * 64, headers={"kid": "old"})
@@ -95,20 +95,20 @@ def bad_day(broker: RunningBroker, upstream: RunningUpstream) -> None:
     api.token = token()
     api.begin()
     _poison(broker)
-    for _ in range(2):  # the first one finds nothing, and the second one lets it expire
+    for _ in range(2):  # the first sweep finds nothing, and in the second the upload expires
         broker.clock.advance(20_000)
         broker.sweep()
     broker.configure_again(SYNC_API_KEY="", SYNC_API_KEY_PARAMETER="/there/is/none")
     api.line(api.call("POST", "/uploads", json=body))
 
 
-def answer(upstream: RunningUpstream, path: str, status: int, body: dict[str, Any]) -> None:
-    """Let sync. answer so, once."""
+def order_response(upstream: RunningUpstream, path: str, status: int, body: dict[str, Any]) -> None:
+    """Let Sync respond so, once."""
     upstream.order({"kind": "answer", "status": status, "body": body}, "POST", path, times=1)
 
 
 def _poison(broker: RunningBroker) -> None:
-    """Put a record that nobody can read where the sweep finds it."""
+    """Write an unreadable record that the sweep finds."""
     item = {
         "pk": "upload#poisoned",
         "id": "poisoned",
@@ -120,26 +120,26 @@ def _poison(broker: RunningBroker) -> None:
 
 
 @pytest.mark.parametrize("title", QUERIES)
-def test_fields(log: list[dict[str, Any]], title: str) -> None:
-    """Every field that a query reads is in some line of the events that it asks for."""
+def test_query_fields_are_logged(log: list[dict[str, Any]], title: str) -> None:
+    """Every field that a query reads is in some line of the query's events."""
     seen = {line["event"] for line in log}
-    asked = values(QUERIES[title]) & (seen | set(metrics.GROUPS))
-    # Some events are too rare for this log: then any line will do.
-    lines = [line for line in log if not asked or asked - seen or line["event"] in asked]
+    events = values(QUERIES[title]) & (seen | set(metrics.GROUPS))
+    # Some events are too rare for this log: then any line counts.
+    lines = [line for line in log if not events or events - seen or line["event"] in events]
     assert fields(QUERIES[title]) <= {name for line in lines for name in line}
-    assert fields(QUERIES[title]), "the query was understood"
+    assert fields(QUERIES[title]), "the query has fields"
 
 
 @pytest.mark.parametrize("title", QUERIES)
-def test_values(log: list[dict[str, Any]], title: str) -> None:
-    """Every event and state that a query asks for is in some line, or is a counted event."""
+def test_query_values_are_logged(log: list[dict[str, Any]], title: str) -> None:
+    """Every event and state in a query is in some line, or is a counted event."""
     written = {line.get(name) for line in log for name in ("event", "state")}
     assert values(QUERIES[title]) <= written | set(metrics.GROUPS)
 
 
-def test_needs_a_person() -> None:
-    """The query for what rings an alarm names every such event."""
-    ringing = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
-    # Single lost answers, and what other alarms report, are no one's work.
-    told_otherwise = {"outcome_unknown", "line_slower", "line_unavailable"}
-    assert values(QUERIES["Events that need a person"]) == ringing - told_otherwise
+def test_query_names_every_alarm() -> None:
+    """The query for events that need a person names every event with an alarm."""
+    alarms = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
+    # Single ambiguous outcomes, and events that other alarms report, need nobody.
+    without_alarm = {"outcome_unknown", "line_slower", "line_unavailable"}
+    assert values(QUERIES["Events that need a person"]) == alarms - without_alarm

@@ -1,4 +1,4 @@
-"""Nothing that the broker says, writes or keeps holds the API key or the tokens' secret."""
+"""No response, log line, exception or record of the broker has the API key or the JWT secret."""
 
 import base64
 import io
@@ -26,14 +26,14 @@ from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
 SECRET = "MarkedSecretOfTheTests0123456789abcdefghijklmnopq"
-LEVEL = "DEBUG"  # every other level logs a part of its lines
+LEVEL = "DEBUG"  # every other level logs a part of these lines
 GOOD = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
-# What is provoked elsewhere: below, where the secrets lie in SSM.
+# The codes that another test provokes: below, with secrets in SSM.
 ELSEWHERE = {"secrets_unavailable"}
 
 
 def spellings(secret: str) -> list[bytes]:
-    """List how a secret could be written: as it is, and as encoders write it."""
+    """Return the spellings of a secret: plain, and as encoders write it."""
     raw = secret.encode()
     encoded = [base64.b64encode(raw[start:])[4:-8] for start in range(3)]
     return [raw, raw[:16], raw[-16:], raw[::-1], raw.hex().encode(), *encoded]
@@ -43,29 +43,29 @@ MARKS = [mark for secret in (KEY, SECRET) for mark in spellings(secret)]
 
 
 def leaks(content: str | bytes) -> list[bytes]:
-    """Search for both secrets in every spelling."""
+    """Return the spellings of both secrets that a content has."""
     raw = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
     return [mark for mark in MARKS if mark in raw]
 
 
-class Watch:
-    """Everything that came out: answers, log lines, exceptions."""
+class Recorder:
+    """Everything that the broker sent, logged and raised."""
 
     def __init__(self) -> None:
-        self.answers: list[bytes] = []
+        self.responses: list[bytes] = []
         self.codes: set[str] = set()
         self.log = io.StringIO()
         self.raised: list[str] = []
 
-    def see(self, answer: requests.Response, *_: Any, **__: Any) -> None:
-        """Keep an answer; requests calls this for each of a session."""
-        head = f"{answer.status_code} {answer.reason} {answer.headers}"
-        self.answers.append(head.encode() + answer.content)
-        if "problem+json" in answer.headers.get("Content-Type", ""):
-            self.codes.add(answer.json()["code"])
+    def keep_response(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Keep a response; requests calls this for each response of a session."""
+        head = f"{response.status_code} {response.reason} {response.headers}"
+        self.responses.append(head.encode() + response.content)
+        if "problem+json" in response.headers.get("Content-Type", ""):
+            self.codes.add(response.json()["code"])
 
-    def catch(self, call: Any, *arguments: Any) -> None:
-        """Keep what a call raises, with all its causes and their own texts."""
+    def keep_exception(self, call: Any, *arguments: Any) -> None:
+        """Keep the exception that a call raises, with all its causes and their texts."""
         try:
             call(*arguments)
         except errors.BrokerError as error:
@@ -73,14 +73,14 @@ class Watch:
             self.raised += [repr(error), repr(error.args), repr(vars(error))]
 
 
-class Watched(Api):
-    """A caller with a token of the marked secret, whose answers are all kept."""
+class RecordedApi(Api):
+    """A caller with a token of the marked secret, whose responses are all kept."""
 
-    def __init__(self, broker: RunningBroker, watch: Watch) -> None:
+    def __init__(self, broker: RunningBroker, recorder: Recorder) -> None:
         super().__init__(broker)
         claims = {"sub": "somebody", "exp": 4_000_000_000}
         self.token = jwt.encode(claims, SECRET, algorithm="HS256")
-        self._session.hooks["response"].append(watch.see)
+        self._session.hooks["response"].append(recorder.keep_response)
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,10 @@ def marked_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 
 
 @pytest.fixture
-def watch() -> Iterator[Watch]:
-    """A watch on every logger there is, at its lowest level."""
-    watch = Watch()
-    handler = logging.StreamHandler(watch.log)
+def recorder() -> Iterator[Recorder]:
+    """A recorder of all loggers, at their lowest level."""
+    recorder = Recorder()
+    handler = logging.StreamHandler(recorder.log)
     handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)s"))
     names = ("botocore", "urllib3", "chalice", "sync-upload-broker", "boto3", "jwt")
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in names)]
@@ -104,14 +104,14 @@ def watch() -> Iterator[Watch]:
         logger.setLevel(logging.DEBUG)
     for logger in (logging.getLogger(), logging.getLogger("sync-upload-broker")):
         logger.addHandler(handler)
-    yield watch
+    yield recorder
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
         logger.removeHandler(handler)
 
 
-def _go_through(api: Watched) -> None:
-    """Ask every route for what it is there for."""
+def _call_routes(api: RecordedApi) -> None:
+    """Call every route as intended."""
     upload = api.registered()
     api.complete(upload)
     assert api.call("GET", f"/assets/{upload['asset']['id']}").status_code == 200
@@ -133,8 +133,8 @@ def _go_through(api: Watched) -> None:
         assert api.call(method, path).status_code < 500
 
 
-def _go_wrong(api: Watched) -> None:
-    """Send what is refused, the secrets themselves among it."""
+def _send_invalid(api: RecordedApi) -> None:
+    """Send invalid requests, some with the secrets in them."""
     bodies: list[Any] = [{}, {**GOOD, "size": 2**60}, {**GOOD, "size": 0}]
     bodies.append({**GOOD, "fileName": "a.txt", "contentType": "text/plain"})
     for body in bodies:
@@ -156,8 +156,10 @@ def _go_wrong(api: Watched) -> None:
         api.call("GET", "/limits", headers={"Authorization": authorization})
 
 
-def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
-    """Meet what is over, what still runs, and what sync. refuses without a word of its own."""
+def _call_ended_and_running(
+    api: RecordedApi, upstream: RunningUpstream, recorder: Recorder
+) -> None:
+    """Call an expired upload, running requests, and a Sync that refuses with an unknown status."""
     broker: Any = api.broker.wired()
     caller = broker.authenticator.caller(f"Bearer {api.token}")
     upload_id = api.begin()["id"]
@@ -169,7 +171,7 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
         ExpressionAttributeValues={":expired": {"S": "expired"}},
     )
     assert api.call("POST", f"/uploads/{upload_id}/complete").json()["code"] == "upload_expired"
-    # As a complete, and a first request with a key, leave it while they run.
+    # The state that a running `complete` and a running request with a key leave.
     tried = api.begin()["id"]
     plan = broker.registration.plan()
     broker.repository.lease_to_post(tried, caller.id, plan, api.broker.clock.now())
@@ -179,17 +181,17 @@ def _go_late(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     broker.idempotency.begin(caller.id, key, "0" * 32)
     running = api.call("POST", "/uploads", json=GOOD, headers=headers)
     assert running.json()["code"] == "request_in_progress"
-    # Each route has a better word for this one, so it is in the log and in exceptions alone.
+    # Each route reports this one by another code, so it is in the log and in exceptions alone.
     echo = {"message": f"{KEY} may not", "errorCode": KEY, "error": KEY}
     upstream.order({"kind": "answer", "status": 418, "body": echo}, "DELETE", "/v2/*", times=None)
-    watch.catch(broker.sync.delete, "an-asset")
-    assert any("UpstreamRefused" in text for text in watch.raised)
+    recorder.keep_exception(broker.sync.delete, "an-asset")
+    assert any("UpstreamRefused" in text for text in recorder.raised)
     upstream.call("DELETE", "/_sandbox/faults")
-    watch.codes.add(sync_errors.UpstreamRefused.code)
+    recorder.codes.add(sync_errors.UpstreamRefused.code)
 
 
-def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
-    """Meet public URLs of which nobody knows what became."""
+def _leave_outcomes_unknown(api: RecordedApi, upstream: RunningUpstream) -> None:
+    """Register public URLs whose outcomes stay unknown."""
     echo = {"kind": "answer", "status": 504, "body": {"message": KEY}}
     upstream.order(echo, "POST", "/v2/assets", times=None)
     body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
@@ -197,15 +199,15 @@ def _go_unknown(api: Watched, upstream: RunningUpstream) -> None:
     assert last.json()["code"] == "too_many_unknown_urls"
     for status in (202, 422):
         api.broker.clock.advance(200)
-        answer = api.call("POST", f"/uploads/{first.json()['id']}/complete")
-        assert answer.status_code == status
-    assert answer.json()["code"] == "url_timeout"
+        response = api.call("POST", f"/uploads/{first.json()['id']}/complete")
+        assert response.status_code == status
+    assert response.json()["code"] == "url_timeout"
     upstream.call("DELETE", "/_sandbox/faults")
 
 
-def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
-    """Meet every fault of sync. that is known, and such as say the key back."""
-    lifecycle = api.broker.wired().uploads
+def _meet_faults(api: RecordedApi, upstream: RunningUpstream, recorder: Recorder) -> None:
+    """Meet every known fault of Sync, also responses that repeat the key."""
+    service = api.broker.wired().uploads
     caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
     echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
     statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
@@ -218,38 +220,40 @@ def _go_down(api: Watched, upstream: RunningUpstream, watch: Watch) -> None:
     faults += [{"kind": "answer", "status": 200, "body": {"url": KEY, "uploadUrl": KEY}}]
     faults += [{"kind": "delay", "seconds": 2}]
     for fault in faults:
-        # Each presign that sync. answers with 429 slows the line down.
+        # Each presign with a 429 of Sync slows the limiter down.
         clients.dynamodb().delete_item(TableName=api.broker.table, Key=LINE)
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
         api.call("POST", "/uploads", json=GOOD)
         api.complete(upload)
-        watch.catch(lifecycle.complete, caller, upload["id"])
+        recorder.keep_exception(service.complete, caller, upload["id"])
         upstream.call("DELETE", "/_sandbox/faults")
 
 
-def _come_from_elsewhere(broker: RunningBroker, upstream: RunningUpstream, watch: Watch) -> None:
-    """Be another site's page, where no token is asked for."""
+def _call_as_other_site(
+    broker: RunningBroker, upstream: RunningUpstream, recorder: Recorder
+) -> None:
+    """Call as another site's page, where no token is needed."""
     _configure(broker, upstream, AUTH_MODE="open", JWT_SECRET="")
     for headers in ({"Origin": f"http://{KEY}.example"}, {"Host": SECRET}):
-        Watched(broker, watch).call("GET", "/limits", headers=headers)
+        RecordedApi(broker, recorder).call("GET", "/limits", headers=headers)
 
 
-def _lose_the_store(broker: RunningBroker, upstream: RunningUpstream, watch: Watch) -> None:
-    """Meet a table that is not there, one that does not answer, and no settings at all."""
+def _lose_table(broker: RunningBroker, upstream: RunningUpstream, recorder: Recorder) -> None:
+    """Call with a missing table, an unreachable table, and without settings."""
     with pytest.MonkeyPatch.context() as patch:
         _configure(broker, upstream, UPLOADS_TABLE="missing")
-        Watched(broker, watch).call("GET", "/uploads")
+        RecordedApi(broker, recorder).call("GET", "/uploads")
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         _configure(broker, upstream)
-        Watched(broker, watch).call("GET", "/uploads")
+        RecordedApi(broker, recorder).call("GET", "/uploads")
         for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
             patch.delenv(name, raising=False)
         patch.setenv("SYNC_API_KEY", KEY)
         patch.setenv("JWT_SECRET", SECRET)
         bootstrap.use(None)
-        Watched(broker, watch).call("GET", "/uploads")
+        RecordedApi(broker, recorder).call("GET", "/uploads")
 
 
 def _configure(broker: RunningBroker, upstream: RunningUpstream, **more: str) -> None:
@@ -258,7 +262,7 @@ def _configure(broker: RunningBroker, upstream: RunningUpstream, **more: str) ->
     logging.getLogger("broker").setLevel(LEVEL)
 
 
-def _spoil(api: Watched) -> None:
+def _break_record(api: RecordedApi) -> None:
     """Break a record, so that the broker meets a defect."""
     upload = api.begin()
     clients.dynamodb().update_item(
@@ -275,8 +279,8 @@ def _items(table: str) -> list[str]:
     return [json.dumps(item, default=str) for page in pages for item in page["Items"]]
 
 
-def test_search_finds() -> None:
-    """The search itself finds a secret that was planted, in each spelling."""
+def test_search_finds_planted_secret() -> None:
+    """The search finds a planted secret, in each spelling."""
     for secret in (KEY, SECRET):
         for planted in (secret, base64.b64encode(b"xy" + secret.encode()).decode()):
             assert leaks(f"before {planted} after")
@@ -285,23 +289,23 @@ def test_search_finds() -> None:
     assert not leaks("sk- Marked nothing")
 
 
-def test_nothing_leaks(
+def test_no_output_has_a_secret(
     broker: RunningBroker,
     marked_upstream: RunningUpstream,
-    watch: Watch,
+    recorder: Recorder,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """No answer, header, log line, exception or record holds a secret, whatever goes wrong."""
+    """No response, header, log line, exception or record has a secret, whatever fails."""
     marked_upstream.call("POST", "/_sandbox/reset")
     marked_upstream.behave(presignsPerMinute=1_000_000)
     _configure(broker, marked_upstream)
-    api = Watched(broker, watch)
-    _go_through(api)
-    _go_wrong(api)
-    _spoil(api)
-    _go_late(api, marked_upstream, watch)
-    _go_unknown(api, marked_upstream)
-    _go_down(api, marked_upstream, watch)
+    api = RecordedApi(broker, recorder)
+    _call_routes(api)
+    _send_invalid(api)
+    _break_record(api)
+    _call_ended_and_running(api, marked_upstream, recorder)
+    _leave_outcomes_unknown(api, marked_upstream)
+    _meet_faults(api, marked_upstream, recorder)
     _configure(broker, marked_upstream, MAX_OPEN_UPLOADS="1")
     for _ in range(2):
         api.call("POST", "/uploads", json=GOOD)
@@ -313,35 +317,35 @@ def test_nothing_leaks(
     written = broker.log.getvalue()
     _configure(broker, marked_upstream, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
     api.call("POST", "/uploads", json=GOOD)
-    _come_from_elsewhere(broker, marked_upstream, watch)
-    _lose_the_store(broker, marked_upstream, watch)
+    _call_as_other_site(broker, marked_upstream, recorder)
+    _lose_table(broker, marked_upstream, recorder)
 
     codes = {kind.code for kind in errors.all_kinds()}
-    assert codes - watch.codes <= ELSEWHERE
+    assert codes - recorder.codes <= ELSEWHERE
     records = _items(broker.table)
-    lines = watch.log.getvalue().splitlines() + written.splitlines()
+    lines = recorder.log.getvalue().splitlines() + written.splitlines()
     printed = "".join(capfd.readouterr())
-    assert len(watch.answers) > 90
+    assert len(recorder.responses) > 90
     assert len(lines) > 1000
     assert len(records) > 20
-    assert len(watch.raised) > 20
+    assert len(recorder.raised) > 20
     assert any("botocore" in line for line in lines)
     assert any("urllib3" in line for line in lines)
-    for content in (*watch.answers, *lines, *records, *watch.raised, printed):
+    for content in (*recorder.responses, *lines, *records, *recorder.raised, printed):
         assert not leaks(content), content[:300]
-    # Planted in any of these, the search finds it.
-    assert leaks(watch.answers[0] + KEY.encode())
+    # Planted in any of these, a secret is found.
+    assert leaks(recorder.responses[0] + KEY.encode())
     assert leaks(lines[0] + SECRET)
 
 
 @pytest.mark.usefixtures("ssm")
-def test_parameters_do_not_leak(
+def test_ssm_secrets_do_not_leak(
     broker: RunningBroker,
     marked_upstream: RunningUpstream,
-    watch: Watch,
+    recorder: Recorder,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Secrets that lie in SSM show no more, even where boto3 tells all that it receives."""
+    """Secrets in SSM do not leak, even if boto3 logs every response."""
     names = {"SYNC_API_KEY_PARAMETER": "/marked/key", "JWT_SECRET_PARAMETER": "/marked/secret"}
     logger = logging.getLogger("botocore")
     logger.setLevel(logging.WARNING)
@@ -353,7 +357,7 @@ def test_parameters_do_not_leak(
         clients.ssm.cache_clear()
         plain = {"SYNC_API_KEY": "", "JWT_SECRET": "", "LOG_LEVEL": "DEBUG"}
         broker.configure(marked_upstream, **plain, **names)
-        api = Watched(broker, watch)
+        api = RecordedApi(broker, recorder)
         api.registered()
         marked_upstream.order({"kind": "answer", "status": 401, "body": {"message": KEY}})
         api.call("POST", "/uploads", json=GOOD)
@@ -365,14 +369,19 @@ def test_parameters_do_not_leak(
         assert api.call("GET", "/limits").json()["code"] == "secrets_unavailable"
     finally:
         clients.ssm.cache_clear()
-    lines = watch.log.getvalue().splitlines() + broker.log.getvalue().splitlines()
+    lines = recorder.log.getvalue().splitlines() + broker.log.getvalue().splitlines()
     assert any("GetParameter" in line for line in lines)
-    for content in (*watch.answers, *lines, *_items(broker.table), "".join(capfd.readouterr())):
+    for content in (
+        *recorder.responses,
+        *lines,
+        *_items(broker.table),
+        "".join(capfd.readouterr()),
+    ):
         assert not leaks(content), content[:300]
 
 
-def test_settings_mask() -> None:
-    """Neither the settings' words for what is wrong, nor any object's `repr`, tell a secret."""
+def test_settings_mask_secrets() -> None:
+    """Neither the messages of the settings nor any object's `repr` have a secret."""
     good = {
         "UPLOADS_TABLE": "uploads",
         "AUTH_MODE": "jwt",
@@ -389,8 +398,8 @@ def test_settings_mask() -> None:
             assert not leaks(str(raised.value) + raised.value.detail)
 
 
-def test_demo_page(tmp_path: Path) -> None:
-    """No file of the demo page and of the client, and nothing that the page serves, has one."""
+def test_demo_page_has_no_secret(tmp_path: Path) -> None:
+    """No file of the demo page and of the client, and no response of the page, has a secret."""
     files = [path for folder in ("sandbox/demo/page", "client") for path in _files(ROOT / folder)]
     assert len(files) > 10
     port = free_port()
@@ -411,12 +420,12 @@ def test_demo_page(tmp_path: Path) -> None:
         served = []
         pages = [f"/page/{path.relative_to(ROOT / 'sandbox/demo/page')}" for path in files[:1]]
         for path in ("/", "/config.json", "/token?sub=alice", "/nothing", *pages):
-            answer = requests.get(f"http://127.0.0.1:{port}{path}", timeout=9)
-            served.append(str(answer.headers).encode() + answer.content)
+            response = requests.get(f"http://127.0.0.1:{port}{path}", timeout=9)
+            served.append(str(response.headers).encode() + response.content)
     finally:
         process.terminate()
-        rest = process.communicate(timeout=10)[0]
-    for content in (*served, *(path.read_bytes() for path in files), rest):
+        output = process.communicate(timeout=10)[0]
+    for content in (*served, *(path.read_bytes() for path in files), output):
         assert not leaks(content)
 
 

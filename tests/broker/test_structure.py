@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: layers, documents, routes, the deployed zip."""
+"""Rules for the whole project: layers, documents, routes, the OpenAPI document."""
 
 import ast
 import json
@@ -28,21 +28,21 @@ PUBLIC = {"/", "/health", "/openapi.json"}
 
 
 def rows(page: str) -> list[list[str]]:
-    """Read the cells of a page's tables, without the headings."""
+    """Return the cells of a page's tables, without the headings."""
     lines = (ROOT / "docs" / page).read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     return [row for row in cells if row[0].startswith("`")]
 
 
-def test_layers() -> None:
-    """Modules import only what lies below them."""
+def test_modules_import_lower_layers() -> None:
+    """Modules import only from lower layers."""
     command = [f"{Path(sys.executable).parent}/lint-imports"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_error_codes_documented() -> None:
-    """Every code stands in the one table, with its status and whether a retry helps."""
+def test_error_codes_are_documented() -> None:
+    """Every code is in the one table, with its status and whether a retry helps."""
     documented = {row[0].strip("`"): (int(row[1]), row[2]) for row in rows("errors.md")}
     defined = {
         kind.code: (kind.status, "yes" if kind.retryable else "no") for kind in errors.all_kinds()
@@ -53,8 +53,8 @@ def test_error_codes_documented() -> None:
 ERROR_MODULES = ("core", "syncapi", "uploads")
 
 
-def test_error_tree_drawn() -> None:
-    """The tree in the documentation holds every class."""
+def test_error_tree_is_drawn() -> None:
+    """The tree in the documentation has every class."""
     page = (ROOT / "docs" / "errors.md").read_text()
     drawn = set(re.findall(r"[├└]── (\w+)", page)) | {"BrokerError"}
     sources = [(ROOT / "chalicelib" / name / "errors.py").read_text() for name in ERROR_MODULES]
@@ -62,7 +62,7 @@ def test_error_tree_drawn() -> None:
     assert drawn == {node.name for node in nodes if isinstance(node, ast.ClassDef)}
 
 
-def test_settings_documented() -> None:
+def test_settings_are_documented() -> None:
     """Every variable that the broker reads is documented, and no other."""
     source = (ROOT / "chalicelib" / "core" / "settings.py").read_text()
     read = set(re.findall(r'"([A-Z][A-Z_]+[A-Z])"', source)) - LEVELS - {"AWS_LAMBDA_FUNCTION_NAME"}
@@ -72,41 +72,41 @@ def test_settings_documented() -> None:
 
 
 def plain(value: Any) -> str | None:
-    """Write a setting's value as the page has it."""
+    """Return a setting's value as the page writes it."""
     if isinstance(value, tuple | frozenset):
         return ",".join(value) or None
     return None if value is None else str(value)
 
 
-def test_defaults_documented() -> None:
-    """Every default on the page is the one that the broker has, and what is required is so."""
+def test_defaults_are_documented() -> None:
+    """The page has every default of the broker, and names exactly the required settings."""
     needed = {"AUTH_MODE": "jwt", "JWT_SECRET": "s" * 32, "SYNC_API_KEY": "k", "UPLOADS_TABLE": "u"}
     loaded = vars(settings.load(needed))
     page = (ROOT / "docs" / "configuration.md").read_text().partition("## The sandbox")[0]
     shown = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", page, re.MULTILINE))
-    with pytest.raises(errors.Misconfigured) as told:
+    with pytest.raises(errors.Misconfigured) as caught:
         settings.load({})
-    missing = set(re.findall(r"[A-Z_]{6,}", told.value.detail))
+    missing = set(re.findall(r"[A-Z_]{6,}", caught.value.detail))
     for name, default in shown.items():
         is_needed = default == "required" or default.startswith("one of")
         assert is_needed == (name in missing), name
         if is_needed:
             continue
-        words = default in {"none", "any"}
-        assert plain(loaded[name.lower()]) == (None if words else default.strip("`")), name
-        assert words or default.startswith("`"), name
+        is_word = default in {"none", "any"}
+        assert plain(loaded[name.lower()]) == (None if is_word else default.strip("`")), name
+        assert is_word or default.startswith("`"), name
     assert {name.lower() for name in shown} == set(loaded)
 
 
-def test_sandbox_defaults_documented() -> None:
-    """The sandbox's ports and folder on the page are those that it has."""
+def test_sandbox_defaults_are_documented() -> None:
+    """The page has the sandbox's real ports."""
     shown = {row[0].strip("`"): row[1].strip("`") for row in rows("configuration.md")}
     for name, port in vars(ports.read({})).items():
         assert shown[f"{name.upper()}_PORT"] == str(port)
 
 
-def test_environment_read_once() -> None:
-    """Nothing but the composition root looks at the environment."""
+def test_environment_is_read_once() -> None:
+    """Only the composition root reads the environment."""
     readers = {
         path.name
         for path in (ROOT / "chalicelib").rglob("*.py")
@@ -116,8 +116,8 @@ def test_environment_read_once() -> None:
     assert settings.load.__module__ == "chalicelib.core.settings"
 
 
-def test_moves_drawn() -> None:
-    """The diagram in the documentation is what the table of moves is drawn as."""
+def test_transitions_are_drawn() -> None:
+    """The diagram in the documentation is drawn from the table of transitions."""
     command = [sys.executable, "scripts/draw_states.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "architecture.md").read_text()
@@ -126,12 +126,12 @@ def test_moves_drawn() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")
-def test_every_route(operation: Operation, broker: RunningBroker) -> None:
-    """Every route has an auth decision, schemas, and a place in the documentation."""
+def test_every_route_is_documented(operation: Operation, broker: RunningBroker) -> None:
+    """Every route has an auth decision, schemas, and an entry in the documentation."""
     assert operation.is_public == (operation.path in PUBLIC)
     path = operation.path.replace("{upload_id}", "0" * 32).replace("{asset_id}", "x")
-    answer = requests.request(operation.method, broker.url + path, timeout=9)
-    assert (answer.status_code != 401) == operation.is_public
+    response = requests.request(operation.method, broker.url + path, timeout=9)
+    assert (response.status_code != 401) == operation.is_public
     names = {operation.body, *operation.responses.values()} - {None}
     assert names <= set(schemas.names())
     shown = re.sub(r"_(\w)", lambda m: m[1].upper(), operation.path)
@@ -139,7 +139,7 @@ def test_every_route(operation: Operation, broker: RunningBroker) -> None:
 
 
 def test_routes_are_operations() -> None:
-    """No route of the app exists beside the declared operations, their preflights and 405s."""
+    """The app has only the declared operations, their preflights and 405s."""
     routed = {
         (method, path)
         for path, methods in app.routes.items()
@@ -152,7 +152,7 @@ def test_routes_are_operations() -> None:
     assert {path for _, path in everything} == {o.path for o in OPERATIONS}
 
 
-def test_openapi(broker: RunningBroker) -> None:
+def test_openapi_document_is_valid(broker: RunningBroker) -> None:
     """The document is valid OpenAPI 3.1 and lists exactly the declared operations."""
     document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
     validate(document)
@@ -167,8 +167,8 @@ def test_openapi(broker: RunningBroker) -> None:
     assert set(document["components"]["schemas"]) == set(schemas.names())
 
 
-def test_openapi_up_to_date() -> None:
-    """The document that is shipped is the one that `make openapi` writes."""
+def test_openapi_document_is_up_to_date() -> None:
+    """The shipped document is the one that `make openapi` writes."""
     script = "import json; from scripts import openapi; print(json.dumps(openapi.document()))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -176,8 +176,8 @@ def test_openapi_up_to_date() -> None:
     assert json.loads(done.stdout) == json.loads(shipped), "run `make openapi`"
 
 
-def test_openapi_operations(broker: RunningBroker) -> None:
-    """Each operation has a documented tag, an id that stays, a summary, and 4xx answers."""
+def test_openapi_operations_are_complete(broker: RunningBroker) -> None:
+    """Each operation has a documented tag, a stable id, a summary, and 4xx responses."""
     document: dict[str, Any] = requests.get(broker.url + "/openapi.json", timeout=9).json()
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     found = [one for methods in document["paths"].values() for one in methods.values()]
@@ -187,7 +187,7 @@ def test_openapi_operations(broker: RunningBroker) -> None:
         assert len(one["tags"]) == 1
         assert one["summary"].endswith(".")
         assert any(status.startswith("4") for status in one["responses"]), one["operationId"]
-    # Generated clients are called by these: none may change.
+    # Generated clients use these names: none may change.
     assert sorted(one["operationId"] for one in found) == [
         *("AssetsListAll", "AssetsRead", "AssetsRegister"),
         *("ServiceDocument", "ServiceHealth", "ServiceIndex", "ServiceLimits"),
@@ -206,7 +206,7 @@ def _functions(path: Path) -> list[tuple[str, int]]:
     ]
 
 
-def test_function_lengths() -> None:
+def test_functions_are_short() -> None:
     """Functions stay under 60 lines, and app.py under 120."""
     sources = [ROOT / "app.py"]
     for folder in ("chalicelib", "sandbox", "ops", "benchmarks"):
@@ -217,7 +217,7 @@ def test_function_lengths() -> None:
     assert len((ROOT / "app.py").read_text().splitlines()) < 120
 
 
-def test_nothing_patched() -> None:
+def test_tests_patch_nothing() -> None:
     """Tests replace nothing inside the code: collaborators are arguments."""
     forbidden = re.compile(r"mock\.patch|monkeypatch\.setattr|import_module\(.mock|@patch\(")
     for path in (ROOT / "tests").rglob("*.py"):
@@ -225,8 +225,8 @@ def test_nothing_patched() -> None:
             assert not forbidden.search(path.read_text()), path
 
 
-def test_links() -> None:
-    """Every link between the documents leads somewhere."""
+def test_links_lead_to_files() -> None:
+    """Every link between the documents leads to a file."""
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
     links = [
         (page, target)

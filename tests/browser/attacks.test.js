@@ -1,4 +1,4 @@
-// What web pages do to a developer who looks at them while the sandbox runs: real pages, in a real browser.
+// Attacks of web pages in a developer's browser while the sandbox runs. The pages and the browser are real.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "../bounded.js";
 import { launchBrowser } from "./browser.js";
 import { DemoPage } from "./demo-page.js";
-import { sampleNamed, until } from "./stage.js";
+import { sampleNamed, until } from "./fixture.js";
 import { freePorts, ROOT, startSystem } from "./system.js";
 
 const FOREIGN = "evil.example";
@@ -26,7 +26,7 @@ let asset;
 let contexts = [];
 const servers = [];
 
-/** Serves an empty page on a port, under every name that leads there. */
+/** Serve an empty page on a port, under every host name, and return the port. */
 async function servePage(port) {
   const server = createServer((_request, response) => {
     response.setHeader("Content-Type", "text/html");
@@ -37,19 +37,19 @@ async function servePage(port) {
   return server.address().port;
 }
 
-/** Opens a page, and keeps what the system answered to it: `{ url, method, status }`. */
+/** Open a page that collects the system's responses to it: `{ url, method, status }`. */
 async function open(url) {
   const context = await browser.createBrowserContext();
   contexts.push(context);
   const page = await context.newPage();
-  page.answers = [];
+  page.responses = [];
   page.on("response", (response) => {
     const { host, port } = new URL(response.url());
     if (!PORTS.some((name) => new URL(system[name]).port === port)) return;
     const method = response.request().method();
-    page.answers.push({ url: `${host} ${response.url()}`, method, status: response.status() });
+    page.responses.push({ url: `${host} ${response.url()}`, method, status: response.status() });
   });
-  // What the browser itself kept from the page, as an answer that is no picture, is seen here alone.
+  // Responses that the browser hides from the page, such as a refusal in place of a picture, are only visible here.
   const network = await page.createCDPSession();
   await network.send("Network.enable");
   const urls = new Map();
@@ -68,13 +68,14 @@ async function open(url) {
   return page;
 }
 
-/** Asserts that the system refused whatever this page caused, and that it caused something. */
+/** Assert that the system refused all requests of this page, and that there were enough of them. */
 function assertRefused(page, atLeast = 1) {
-  assert.ok(page.answers.length >= atLeast, `${page.answers.length} answers`);
-  for (const answer of page.answers) assert.equal(answer.status, 403, JSON.stringify(answer));
+  assert.ok(page.responses.length >= atLeast, `${page.responses.length} responses`);
+  for (const response of page.responses)
+    assert.equal(response.status, 403, JSON.stringify(response));
 }
 
-/** Sends a request by each mode that a page has; gives what the page can read, and null for each that failed. */
+/** Send a request in each mode of `fetch`, and return the texts that the page can read, or null for a failure. */
 const send = (page, url, options = {}) =>
   page.evaluate(
     async (target, chosen) => {
@@ -91,7 +92,7 @@ const send = (page, url, options = {}) =>
     options,
   );
 
-/** What a program can see of the system's state, which no attack may change. */
+/** Return the system's state, which no attack may change. */
 async function state() {
   const control = async (path) => (await fetch(`${system.upstream}/_sandbox/${path}`)).json();
   return {
@@ -102,7 +103,7 @@ async function state() {
   };
 }
 
-/** A Lambda function that leaves a file behind, as the emulator takes it: its code in a zip, in Base64. */
+/** Return the definition of a Lambda function that writes a file. The emulator takes its code as a zip in Base64. */
 function lambda(mark) {
   const code = `import pathlib\ndef handler(event, context):\n    pathlib.Path(${JSON.stringify(mark)}).write_text("ran")`;
   const script =
@@ -119,7 +120,7 @@ function lambda(mark) {
   });
 }
 
-/** Creates the function and calls it, with no request that needs a preflight. */
+/** Create the function and call it, without a request that needs a preflight. */
 const runCode = (page, emulator, mark) =>
   page.evaluate(
     async (base, body) => {
@@ -157,7 +158,7 @@ before(async () => {
 afterEach(async () => {
   await Promise.all(contexts.map((context) => context.close()));
   contexts = [];
-  await system.calm();
+  await system.restore();
 });
 
 after(async () => {
@@ -167,7 +168,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("without the gate, a page would run code on the emulator", async () => {
+test("without the gate, a page can run code on the emulator", async () => {
   const [port] = await freePorts(1);
   const mark = join(folder, "control");
   const bare = spawn(join(ROOT, ".venv-ministack/bin/ministack"), [], {
@@ -212,7 +213,7 @@ for (const name of [
     let page;
     let earlier;
 
-    /** Opens the attacker's page, does the work, and asserts that nothing came of it. */
+    /** Open the attacker's page, attack, and assert that all requests were refused and nothing changed. */
     const attack = (title, work, requests) =>
       test(`${name} ${title}`, async () => {
         earlier = await state();
@@ -223,7 +224,7 @@ for (const name of [
       });
 
     attack(
-      "runs no code on the emulator",
+      "can't run code on the emulator",
       async () => {
         const mark = join(folder, randomUUID());
         await runCode(page, system.dynamodb, mark);
@@ -233,7 +234,7 @@ for (const name of [
     );
 
     attack(
-      "neither reads nor deletes the table, nor resets the emulator",
+      "can't read or delete the table, or reset the emulator",
       async () => {
         const call = (operation, type) => ({
           method: "POST",
@@ -253,7 +254,7 @@ for (const name of [
     );
 
     attack(
-      "arms no fault, and forgets nothing",
+      "can't inject a fault, or reset the upstream",
       async () => {
         const body = JSON.stringify({
           do: { kind: "answer", status: 200, body: "<script>", headers: {} },
@@ -276,7 +277,7 @@ for (const name of [
     );
 
     attack(
-      "reads nothing of any port",
+      "can't read any port",
       async () => {
         const paths = {
           broker: ["/health", "/openapi.json", "/limits"],
@@ -291,7 +292,7 @@ for (const name of [
       12,
     );
 
-    attack("gets no token as a script, and in no frame", async () => {
+    attack("can't load a token as a script, a style sheet or a frame", async () => {
       const token = `${system.demo}/token?sub=${user}`;
       const events = await page.evaluate(
         (url) =>
@@ -318,12 +319,12 @@ for (const name of [
     });
 
     attack(
-      "sends no form to any port",
+      "can't send a form to any port",
       async () => {
         for (const port of PORTS)
           for (const enctype of FORMS)
             for (const path of ["/", "/uploads", "/v2/assets", "/_sandbox/reset", "/token"]) {
-              const count = page.answers.length;
+              const count = page.responses.length;
               await page.evaluate(
                 (action, type) => {
                   const frame = document.createElement("iframe");
@@ -344,13 +345,13 @@ for (const name of [
                 system[port] + path,
                 enctype,
               );
-              await until(() => page.answers.length > count);
+              await until(() => page.responses.length > count);
             }
       },
       PORTS.length * FORMS.length * 5,
     );
 
-    test(`${name} shows no picture, no video and no thumbnail`, async () => {
+    test(`${name} can't show a picture, a video or a thumbnail`, async () => {
       page = await open(attackers[name]);
       assert.deepEqual(await shown(page), ["error", "error", "error", "error"]);
       await until(() => !page.mediaStatuses().includes(undefined));
@@ -358,17 +359,17 @@ for (const name of [
     });
 
     attack(
-      "leads nobody to a page of the sandbox, and says how to get there",
+      "can't open a page of the sandbox, and the refusal explains how a developer can",
       async () => {
         for (const port of ["broker", "upstream", "demo"]) {
           await page.goto(attackers[name]);
-          const [answer] = await Promise.all([
+          const [response] = await Promise.all([
             page.waitForNavigation(),
             page.evaluate((url) => {
               location.href = url;
             }, `${system[port]}/`),
           ]);
-          assert.match(await answer.text(), /paste the address into the address bar/);
+          assert.match(await response.text(), /paste the URL into the address bar/);
         }
       },
       3,
@@ -376,7 +377,7 @@ for (const name of [
   });
 }
 
-/** Loads the asset by elements, with CORS and without; gives what became of each. */
+/** Load the asset by elements, with CORS and without, and return the outcome of each. */
 const shown = (page, tags = ["video", "img", "video cors", "img cors"]) =>
   page.evaluate(
     (media, thumbnail, wanted) =>
@@ -391,7 +392,7 @@ const shown = (page, tags = ["video", "img", "video cors", "img cors"]) =>
               element.onload = () => resolve("shown");
               element.onloadedmetadata = () => resolve("shown");
               element.preload = "metadata";
-              // Each load is one of its own, whatever the browser has kept.
+              // The random query keeps the browser from using its cache.
               element.src = `${tag === "img" ? thumbnail : media}?${Math.random()}`;
               document.body.append(element);
             }),
@@ -403,29 +404,29 @@ const shown = (page, tags = ["video", "img", "video cors", "img cors"]) =>
   );
 
 for (const name of PORTS) {
-  test(`under a name that was made to point to it, the ${name} port shows no page`, async () => {
+  test(`DNS rebinding does not reach the ${name} port`, async () => {
     const { port } = new URL(system[name]);
     const page = await open(`http://${FOREIGN}:${port}/`);
-    // Its own requests are of the same origin now, and name none.
+    // After rebinding, the page's requests are same-origin, and have no `Origin`.
     const read = await page.evaluate(async () => {
-      const answers = await Promise.all(
+      const responses = await Promise.all(
         ["/", "/token?sub=alice", "/health", "/_sandbox/requests"].map((path) =>
-          // The upstream's answers have no origin even so, and can't ask for anything.
+          // A page of the upstream has no origin, so its requests fail.
           fetch(path).catch(() => ({ status: 403 })),
         ),
       );
-      return answers.map(({ status }) => status);
+      return responses.map(({ status }) => status);
     });
     assert.deepEqual(read, [403, 403, 403, 403]);
     assertRefused(page);
   });
 }
 
-test("an ordered page runs nothing, even where somebody looks at it", async () => {
+test("a fault's page runs no scripts, even if a user opens it", async () => {
   const script =
     '<!doctype html><title>looked at</title><script>document.title = "ran"; fetch("/v2/ran")</script>' +
     '<img src="/nowhere" onerror="document.title = `ran`">';
-  await system.arm({
+  await system.injectFault({
     match: { path: "/v2/looked-at" },
     do: {
       kind: "answer",
@@ -437,14 +438,14 @@ test("an ordered page runs nothing, even where somebody looks at it", async () =
   const page = await open(`${system.upstream}/v2/looked-at`);
   await page.waitForNetworkIdle({ idleTime: 300 });
   assert.equal(await page.title(), "looked at");
-  const paths = page.answers.map(({ url }) => new URL(url.split(" ")[1]).pathname);
+  const paths = page.responses.map(({ url }) => new URL(url.split(" ")[1]).pathname);
   assert.ok(!paths.includes("/v2/ran"));
 });
 
 for (const host of ["127.0.0.1", "localhost"]) {
   const named = (url) => url.replace("127.0.0.1", host);
 
-  test(`the demo page works under ${host}, its pictures and videos too`, async () => {
+  test(`the demo page works under ${host}, with pictures and videos`, async () => {
     const page = await open(named(system.demo));
     const demo = new DemoPage(page, user);
     await demo.visit(named(system.demo));
@@ -454,11 +455,11 @@ for (const host of ["127.0.0.1", "localhost"]) {
     await page.$eval(".card img", (image) => image.scrollIntoView());
     await page.waitForFunction(() => document.querySelector(".card img").naturalWidth > 0);
     assert.deepEqual(await shown(page), ["shown", "shown", "shown", "shown"]);
-    assert.deepEqual(demo.complaints, []);
-    for (const { status, url } of page.answers) assert.ok(status < 400, `${status} ${url}`);
+    assert.deepEqual(demo.consoleErrors, []);
+    for (const { status, url } of page.responses) assert.ok(status < 400, `${status} ${url}`);
   });
 
-  test(`a developer's own page under ${host} gets a token, uploads, and shows what it stored`, async () => {
+  test(`a developer's page under ${host} can get a token, upload a file, and show it`, async () => {
     const page = await open(named(system.page));
     const stored = await page.evaluate(
       async ({ demo, broker }, sub) => {
@@ -486,6 +487,6 @@ for (const host of ["127.0.0.1", "localhost"]) {
     assert.equal(stored.status, 200);
     assert.equal(stored.done.status, "registered");
     assert.deepEqual(await shown(page), ["shown", "shown", "shown", "shown"]);
-    for (const { status, url } of page.answers) assert.ok(status < 400, `${status} ${url}`);
+    for (const { status, url } of page.responses) assert.ok(status < 400, `${status} ${url}`);
   });
 }

@@ -5,16 +5,16 @@ import { freePorts, ROOT } from "./system.js";
 
 const STARTED_WITHIN = 20_000; // milliseconds
 
-/** A second broker beside the sandbox's own, on the same table and the same upstream, that can be killed. */
-export class OwnBroker {
+/** A second broker for the sandbox's table and upstream. Tests can kill it. */
+export class SecondBroker {
   #environment;
   #process;
 
   static async start(system) {
-    const self = new OwnBroker();
+    const self = new SecondBroker();
     const [port] = await freePorts(1);
     self.url = `http://127.0.0.1:${port}`;
-    // What a kill leaves unknown is settled within a minute, not within three.
+    // After a kill, ambiguous outcomes are settled within one minute instead of three.
     self.#environment = { ...system.environment, BROKER_PORT: port, SETTLE_SECONDS: "1" };
     await self.start();
     return self;

@@ -6,17 +6,17 @@ const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-s
 const MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
 
 function findChromium() {
-  const usual = process.env.PATH.split(delimiter).flatMap((folder) =>
+  const candidates = process.env.PATH.split(delimiter).flatMap((folder) =>
     NAMES.map((name) => join(folder, name)),
   );
-  const found = [process.env.CHROMIUM_PATH, ...usual, MAC].find((path) => path && existsSync(path));
-  if (found) return found;
-  throw new Error(
-    "The browser tests need Chromium: run scripts/browser, or set CHROMIUM_PATH to one that is installed.",
+  const found = [process.env.CHROMIUM_PATH, ...candidates, MAC].find(
+    (path) => path && existsSync(path),
   );
+  if (found) return found;
+  throw new Error("The browser tests need Chromium: run scripts/browser, or set CHROMIUM_PATH.");
 }
 
-/** Starts Chromium, with these switches beside the usual ones. */
+/** Start Chromium with additional switches. */
 export const launchBrowser = (...switches) =>
   puppeteer.launch({
     executablePath: findChromium(),
@@ -29,7 +29,7 @@ export const launchBrowser = (...switches) =>
       "--disable-gpu",
       "--no-first-run",
       "--autoplay-policy=user-gesture-required",
-      // A camera and a microphone that need neither a device nor anybody's permission.
+      // An imitated camera and microphone, which need no permission.
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       ...switches,

@@ -11,7 +11,7 @@ const pages = {};
 let system;
 let browser;
 
-/** Serves an empty page: an origin of its own. */
+/** Serve an empty page on another origin. */
 async function serveOrigin() {
   const server = createServer((_request, response) => {
     response.setHeader("Content-Type", "text/html");
@@ -41,7 +41,7 @@ after(async () => {
   for (const { server } of Object.values(pages)) server?.close();
 });
 
-/** Calls the broker from a page, and gives what the page's script can read; null when nothing. */
+/** Call the broker from a page, and return the response that the page can read, or null. */
 async function callFrom(page, method, path, { token, body, ...headers } = {}) {
   const request = {
     method,
@@ -76,12 +76,12 @@ async function newToken(user = `user-${randomUUID()}`) {
 }
 
 async function fromAllowed(method, path, options) {
-  const answer = await callFrom(pages.allowed, method, path, options);
-  assert.ok(answer, `the allowed page could not read ${method} ${path}`);
-  return answer;
+  const response = await callFrom(pages.allowed, method, path, options);
+  assert.ok(response, `the allowed page could not read ${method} ${path}`);
+  return response;
 }
 
-test("the allowed origin takes a file all the way to its asset", async () => {
+test("the allowed origin can upload a file and register it", async () => {
   const token = await newToken();
   const began = await fromAllowed("POST", "/uploads", { token, body: FILE });
   assert.equal(began.status, 201);
@@ -98,16 +98,16 @@ test("the allowed origin takes a file all the way to its asset", async () => {
   assert.equal(read.body.id, began.body.id);
 });
 
-test("the allowed origin reads what the preflight's headers were sent for", async () => {
+test("the allowed origin may send every documented header and method", async () => {
   const token = await newToken();
   const headers = { "Idempotency-Key": "0123456789abcdef", "Upload-Ticket": "x", traceparent: "x" };
-  const answer = await fromAllowed("POST", "/uploads", { token, body: FILE, ...headers });
-  assert.ok([201, 400, 422].includes(answer.status));
+  const response = await fromAllowed("POST", "/uploads", { token, body: FILE, ...headers });
+  assert.ok([201, 400, 422].includes(response.status));
   const cancelled = await fromAllowed("DELETE", `/uploads/${"0".repeat(32)}`, { token });
   assert.equal(cancelled.status, 404);
 });
 
-test("the allowed origin reads errors with their code, request id and exposed headers", async () => {
+test("the allowed origin can read errors with their code and request id", async () => {
   const token = await newToken();
   const began = await fromAllowed("POST", "/uploads", { token, body: FILE });
   const failures = [
@@ -121,21 +121,21 @@ test("the allowed origin reads errors with their code, request id and exposed he
     ["GET", `/uploads/${"0".repeat(32)}`, { token }, 404, "not_found"],
   ];
   for (const [method, path, options, status, code] of failures) {
-    const answer = await fromAllowed(method, path, options);
-    assert.equal(answer.status, status, `${method} ${path}`);
-    assert.equal(answer.body.code, code);
-    assert.equal(answer.headers["x-request-id"], answer.body.requestId);
+    const response = await fromAllowed(method, path, options);
+    assert.equal(response.status, status, `${method} ${path}`);
+    assert.equal(response.body.code, code);
+    assert.equal(response.headers["x-request-id"], response.body.requestId);
   }
 });
 
-test("the allowed origin reads the link to the next page of a list", async () => {
+test("the allowed origin can read the link to the next page of a list", async () => {
   const token = await newToken();
   for (const _ of [1, 2]) await fromAllowed("POST", "/uploads", { token, body: FILE });
   const list = await fromAllowed("GET", "/uploads?limit=1", { token });
   assert.match(list.headers.link, /^<\?limit=1&cursor=.+>; rel="next"$/);
 });
 
-test("another origin reads nothing, and begins nothing", async () => {
+test("another origin can read nothing, and begin no upload", async () => {
   const token = await newToken();
   const mine = await fromAllowed("POST", "/uploads", { token, body: FILE });
   const calls = [
@@ -160,20 +160,20 @@ test("another origin reads nothing, and begins nothing", async () => {
   );
 });
 
-test("the other page could read its own server, so it was the broker that kept it out", async () => {
+test("the other page can read its own server, so only the broker refused it", async () => {
   const own = await pages.other.tab.evaluate(async () => (await fetch(location.href)).status);
   assert.equal(own, 200);
 });
 
-// Last, because the line pauses after sync. said 429.
-test("the allowed origin reads when to come back", async () => {
+// This test is the last one, because the rate limiter pauses after Sync's 429.
+test("the allowed origin can read Retry-After", async () => {
   const token = await newToken();
-  await system.arm({
+  await system.injectFault({
     match: { method: "POST", path: "/v2/assets/upload" },
     do: { kind: "answer", status: 429, headers: { "Retry-After": "7" }, body: {} },
   });
-  const answer = await fromAllowed("POST", "/uploads", { token, body: FILE });
-  await system.calm();
-  assert.ok([429, 503].includes(answer.status));
-  assert.ok(Number(answer.headers["retry-after"]) >= 1);
+  const response = await fromAllowed("POST", "/uploads", { token, body: FILE });
+  await system.restore();
+  assert.ok([429, 503].includes(response.status));
+  assert.ok(Number(response.headers["retry-after"]) >= 1);
 });

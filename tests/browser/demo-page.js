@@ -2,23 +2,23 @@ import { basename } from "node:path";
 
 const FINAL = ["done", "failed", "cancelled"];
 
-/** The demo page, in the words of whoever uses it. */
+/** The demo page, with methods for the actions of a user. */
 export class DemoPage {
-  /** What the browser's console complained about, and what no script caught. */
-  complaints = [];
+  /** Errors and warnings in the browser's console, and uncaught exceptions. */
+  consoleErrors = [];
 
   constructor(page, user) {
     this.page = page;
     this.user = user;
-    page.on("pageerror", (error) => this.complaints.push(error.message));
+    page.on("pageerror", (error) => this.consoleErrors.push(error.message));
     page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warn") {
-        this.complaints.push(message.text());
+        this.consoleErrors.push(message.text());
       }
     });
   }
 
-  /** Loads the page and waits until it knows the user's assets and limits. */
+  /** Load the page, and wait until it shows the user's assets and limits. */
   async visit(demo) {
     await this.page.goto(`${demo}/?user=${this.user}`);
     await this.page.waitForFunction(
@@ -28,13 +28,13 @@ export class DemoPage {
     );
   }
 
-  /** Chooses files by the page's file control. */
+  /** Choose files with the page's file control. */
   async choose(...paths) {
     const input = await this.page.waitForSelector("#files");
     await input.uploadFile(...paths);
   }
 
-  /** Chooses files and waits until each has its end; gives their rows in the same order. */
+  /** Choose files, wait until each is in a final state, and return their rows in the same order. */
   async upload(...paths) {
     await this.choose(...paths);
     await this.page.waitForFunction(
@@ -49,7 +49,7 @@ export class DemoPage {
     return this.rows();
   }
 
-  /** What each row says, from top to bottom. */
+  /** Return the content of each row, from top to bottom. */
   rows() {
     return this.page.$$eval(".row", (rows) =>
       rows.map((row) => {
@@ -57,10 +57,10 @@ export class DemoPage {
         return {
           name: text(".name"),
           state: row.dataset.state,
-          says: text(".state"),
+          label: text(".state"),
           failure: [...row.querySelectorAll(".failure p")].map((p) => p.textContent).join("\n"),
           assetId: text(".asset code"),
-          told: text(".left"),
+          sentence: text(".left"),
           buttons: [...row.querySelectorAll(".buttons button:not([hidden])")].map(
             (button) => button.firstChild.textContent,
           ),
@@ -69,7 +69,7 @@ export class DemoPage {
     );
   }
 
-  /** What each card of the assets says, from top to bottom. */
+  /** Return the content of each asset's card, from top to bottom. */
   cards() {
     return this.page.$$eval(".card", (cards) =>
       cards.map((card) => ({
@@ -81,7 +81,7 @@ export class DemoPage {
     );
   }
 
-  /** Waits until the row of this file says that it is in this state. */
+  /** Wait until the row of this file has this state. */
   rowIn(state, path) {
     return this.page.waitForFunction(
       (wanted, name) =>
@@ -94,20 +94,20 @@ export class DemoPage {
     );
   }
 
-  /** Waits until the first row says this, as its state and in its sentence. */
-  rowSays(state, sentence) {
+  /** Wait until the first row shows this label and a matching sentence. */
+  rowShows(label, sentence) {
     return this.page.waitForFunction(
       (wanted, pattern) => {
         const text = (selector) => document.querySelector(`.row ${selector}`)?.textContent ?? "";
         return text(".state") === wanted && new RegExp(pattern).test(text(".left"));
       },
       {},
-      state,
+      label,
       sentence.source,
     );
   }
 
-  /** Presses the first button in sight whose words, the spoken ones included, begin like this. */
+  /** Press the first visible button whose text, with the part for screen readers, begins like this. */
   async press(words) {
     const button = await this.page.waitForFunction(
       (start) =>
@@ -120,7 +120,7 @@ export class DemoPage {
     await button.click();
   }
 
-  /** What has the keyboard's focus. */
+  /** Return the id, the text and the name of the focused element. */
   focused() {
     return this.page.evaluate(() => {
       const { id, textContent, localName } = document.activeElement;
@@ -128,7 +128,7 @@ export class DemoPage {
     });
   }
 
-  /** Waits until a row's copy button says that it did its work. */
+  /** Wait until a row's copy button shows "Copied". */
   copied() {
     return this.page.waitForFunction(() =>
       document.querySelector(".row .copy")?.textContent.startsWith("Copied"),

@@ -10,7 +10,7 @@ const READY_WITHIN = 30_000; // milliseconds
 
 /**
  * A page of any engine: `evaluate(function, ...args)`, `choose(paths)` for its file control, `reload()`,
- * `close()` as a user closes a tab, and `setOffline(isOffline)` where the browser has a tool for it.
+ * `close()` as a user closes a tab, and `setOffline(isOffline)` if the browser supports it.
  */
 class PuppeteerPage {
   constructor(page) {
@@ -62,7 +62,7 @@ const launchFirefox = () =>
     extraPrefsFirefox: {
       "app.update.enabled": false,
       "datareporting.policy.dataSubmissionEnabled": false,
-      // A camera and a microphone that need neither a device nor anybody's permission.
+      // An imitated camera and microphone, which need no permission.
       "media.navigator.streams.fake": true,
       "media.navigator.permission.disabled": true,
     },
@@ -124,7 +124,7 @@ async function launchWebKit() {
     port,
     { "webkitgtk:browserOptions": { binary: findMiniBrowser(), args: ["--automation"] } },
   );
-  // It stays open to the end, since the session ends with its last window.
+  // The first window stays open, since the session ends with its last window.
   const [first] = await driver.command("GET", "/window/handles");
   return {
     name: "WebKit",
@@ -160,7 +160,7 @@ function find(...names) {
 const missing = (name) =>
   new Error(`The browser tests need ${name}: run scripts/browser, which installs it.`);
 
-/** The engines, each by a function that launches it. */
+/** The functions that launch the engines. */
 export const ENGINES = {
   Chromium: byPuppeteer("Chromium", launchBrowser),
   Firefox: byPuppeteer("Firefox", launchFirefox),

@@ -6,19 +6,19 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, test } from "../bounded.js";
-import { OwnBroker } from "./broker.js";
+import { SecondBroker } from "./broker.js";
 import { ENGINES } from "./engines.js";
+import { FaultyNetwork } from "./faulty-network.js";
+import { sampleNamed } from "./fixture.js";
 import { recordingsOf } from "./recordings.js";
 import { SCENARIOS } from "./scenarios.js";
-import { sampleNamed } from "./stage.js";
 import { startSystem } from "./system.js";
-import { TroubledNetwork } from "./troubled-network.js";
 
 const PATIENCE = 150_000; // milliseconds
-const LIMIT = 2 * PATIENCE; // for all that a scenario waits for
+const LIMIT = 2 * PATIENCE; // for a whole scenario
 
-/** What a scenario has: a page of one engine, behind a network of its own, as a user of its own. */
-class Stage {
+/** The fixture of a scenario: a page of one engine with a separate network and a separate user. */
+class Fixture {
   #brokers = [];
   #pages = [];
 
@@ -32,7 +32,7 @@ class Stage {
     return page;
   }
 
-  /** Closes the tab as a user does, and opens another one. */
+  /** Close the tab as a user does, and open another one. */
   async reopen(options) {
     if (this.page) await this.close(this.page);
     this.page = await this.open(options);
@@ -40,7 +40,7 @@ class Stage {
 
   sample = sampleNamed;
 
-  /** Writes a file that is like no other: its first and last bytes are random, between them is nothing. */
+  /** Write a unique file with random bytes at both ends and zeros between them, and return its path. */
   async file(name, size) {
     const path = join(this.folder, randomUUID(), name);
     await mkdir(dirname(path), { recursive: true });
@@ -52,49 +52,49 @@ class Stage {
     return path;
   }
 
-  /** Chooses the files and begins. */
+  /** Choose the files, and start their uploads. */
   async start(paths) {
     await this.page.choose(paths);
     assert.equal(await this.page.evaluate(() => globalThis.harness.start()), paths.length);
   }
 
-  /** Waits until it is true of what the page was told last, and gives all that it was told. */
+  /** Wait until the latest progress of the page's uploads fulfils a condition, and return the uploads. */
   async until(condition) {
-    let told;
+    let entries;
     await this.eventually(
       async () => {
-        told = await this.page.evaluate(() => globalThis.harness.told());
-        return condition(told.map(({ events, ...entry }) => ({ ...events.at(-1), ...entry })));
+        entries = await this.page.evaluate(() => globalThis.harness.entries());
+        return condition(entries.map(({ events, ...entry }) => ({ ...events.at(-1), ...entry })));
       },
-      () => JSON.stringify(told).slice(-2000),
+      () => JSON.stringify(entries).slice(-2000),
     );
-    return told;
+    return entries;
   }
 
   async eventually(condition, describeState = () => "") {
     const giveUpAt = Date.now() + PATIENCE;
     while (!(await condition())) {
-      assert.ok(Date.now() < giveUpAt, `It did not come true. ${describeState()}`);
+      assert.ok(Date.now() < giveUpAt, `The condition was not fulfilled. ${describeState()}`);
       await sleep(100);
     }
   }
 
-  /** Waits for the end of every upload, and holds what the page told against what is there. */
-  async arrived(paths) {
-    const told = await this.until((entries) => entries.every(({ asset, error }) => asset || error));
+  /** Wait until every upload ends, and assert that its asset, its bytes and its progress are right. */
+  async assertUploaded(paths) {
+    const entries = await this.until((all) => all.every(({ asset, error }) => asset || error));
     for (const [index, path] of paths.entries()) {
-      const { asset, error, events, size } = told[index];
+      const { asset, error, events, size } = entries[index];
       assert.equal(error, null, JSON.stringify(error));
       await this.#assertSame(asset, path);
-      assertTruth(events, size);
+      assertProgress(events, size);
     }
     await this.#assertCount(paths.length);
-    assert.equal(new Set(told.map(({ asset }) => asset)).size, paths.length);
-    return told;
+    assert.equal(new Set(entries.map(({ asset }) => asset)).size, paths.length);
+    return entries;
   }
 
-  /** Waits until each file is stored, whoever completed it. */
-  async stored(paths) {
+  /** Wait until each file is an asset, whether the page or the broker completed it. */
+  async assertStored(paths) {
     await this.eventually(async () => (await this.assets()).length === paths.length);
     const assets = await this.assets();
     for (const path of paths) {
@@ -107,8 +107,8 @@ class Stage {
   assets = async () => (await this.system.ask(this.user, "/assets?limit=100")).items;
   uploads = async () => (await this.system.ask(this.user, "/uploads?limit=100")).items;
 
-  async ownBroker() {
-    const broker = await OwnBroker.start(this.system);
+  async startBroker() {
+    const broker = await SecondBroker.start(this.system);
     this.#brokers.push(broker);
     this.network.redirect("broker", broker.url);
     return broker;
@@ -123,7 +123,7 @@ class Stage {
     for (const page of this.#pages) await page.close();
     await Promise.all(this.#brokers.map((broker) => broker.kill()));
     this.network.stop();
-    await this.system.calm();
+    await this.system.restore();
   }
 
   async assertDigest(assetId, digest) {
@@ -136,7 +136,7 @@ class Stage {
     await this.assertDigest(assetId, await digestOf(createReadStream(path)));
   }
 
-  /** Counts at sync. itself, whose list would show an asset that nobody recorded. */
+  /** Count the assets at the broker and at Sync, whose list also has assets that the broker did not record. */
   async #assertCount(expected) {
     assert.equal((await this.assets()).length, expected);
     const urls = new Set((await this.assets()).map(({ asset }) => asset.url));
@@ -151,8 +151,8 @@ async function digestOf(stream) {
   return hash.digest("hex");
 }
 
-/** What was told is true: never more than there is, 100 only at the end, and back to none with a new try. */
-function assertTruth(events, size) {
+/** Assert that the progress never exceeds the size, is 100 only at the end, and is 0 while waiting. */
+function assertProgress(events, size) {
   assert.equal(events[0].phase, "waiting");
   for (const { loaded, total, percentage, phase } of events) {
     assert.equal(total, size);
@@ -188,14 +188,14 @@ describe("three engines", { concurrency: true }, () => {
 
       for (const [scenario, play] of Object.entries({ ...recordingsOf(name), ...SCENARIOS })) {
         const run = async () => {
-          const network = await new TroubledNetwork(system).start();
-          const stage = new Stage(engine, system, network, folder);
+          const network = await new FaultyNetwork(system).start();
+          const fixture = new Fixture(engine, system, network, folder);
           try {
-            await stage.reopen();
-            network.passed.length = 0;
-            await play(stage);
+            await fixture.reopen();
+            network.requests.length = 0;
+            await play(fixture);
           } finally {
-            await stage.end();
+            await fixture.end();
           }
         };
         test(`${name}: ${scenario}`, run, LIMIT);

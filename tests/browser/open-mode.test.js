@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { after, before, test } from "../bounded.js";
 import { launchBrowser } from "./browser.js";
 import { DemoPage } from "./demo-page.js";
-import { sampleNamed } from "./stage.js";
+import { sampleNamed } from "./fixture.js";
 import { startSystem } from "./system.js";
 
 const FILE = JSON.stringify({ fileName: "clip.mp4", contentType: "video/mp4", size: 5 });
@@ -35,7 +35,7 @@ async function uploads() {
   return (await (await fetch(`${system.broker}/uploads`)).json()).items;
 }
 
-/** Opens another site's page, and collects the status of each of the broker's responses. */
+/** Open another site's page, and collect the status of each of the broker's responses. */
 async function openForeign() {
   const page = await browser.newPage();
   const statuses = [];
@@ -55,7 +55,7 @@ for (const [what, type] of [
     const request = page.waitForResponse((response) => response.url().endsWith("/uploads"));
     await page.evaluate(
       (url, body, contentType) => {
-        // A blob without a type is sent without one, and its POST is not asked for before.
+        // A blob without a type is sent without a content type, and its POST needs no preflight.
         const blob = new Blob([body], contentType && { type: contentType });
         return fetch(url, { method: "POST", mode: "no-cors", body: blob });
       },
@@ -95,7 +95,7 @@ test("another site's form can't begin an upload", async () => {
   await page.close();
 });
 
-test("another site can neither read a list, nor load it, nor lead there", async () => {
+test("another site can't read, load or open a list", async () => {
   const { page } = await openForeign();
   const url = `${system.broker}/uploads`;
   const read = await page.evaluate(async (list) => {
@@ -118,40 +118,40 @@ test("another site can neither read a list, nor load it, nor lead there", async 
     url,
   );
   assert.equal(loaded, "refused");
-  const [led] = await Promise.all([
+  const [navigation] = await Promise.all([
     page.waitForNavigation(),
     page.evaluate((list) => location.assign(list), url),
   ]);
-  assert.equal(led.status(), 403);
+  assert.equal(navigation.status(), 403);
   await page.close();
 });
 
-test("a foreign name that was made to point to this machine is served nothing", async () => {
+test("DNS rebinding does not reach the broker", async () => {
   const other = await launchBrowser("--host-resolver-rules=MAP rebound.example 127.0.0.1");
   try {
     const page = await other.newPage();
     const { port } = new URL(system.broker);
-    const answer = await page.goto(`http://rebound.example:${port}/uploads`);
-    assert.equal(answer.status(), 403);
-    // The refusal itself lets its page ask for nothing.
-    const asked = await page.evaluate((body) => {
+    const response = await page.goto(`http://rebound.example:${port}/uploads`);
+    assert.equal(response.status(), 403);
+    // The policy of the refusal's page blocks all its requests.
+    const outcomes = await page.evaluate((body) => {
       const headers = { "Content-Type": "application/json" };
-      const told = (asking) =>
-        asking.then(
+      const outcomeOf = (request) =>
+        request.then(
           ({ status }) => status,
           () => "blocked",
         );
       const begun = fetch("/uploads", { method: "POST", headers, body });
-      return Promise.all([told(begun), told(fetch("/limits"))]);
+      return Promise.all([outcomeOf(begun), outcomeOf(fetch("/limits"))]);
     }, FILE);
-    assert.deepEqual(asked, ["blocked", "blocked"]);
+    assert.deepEqual(outcomes, ["blocked", "blocked"]);
   } finally {
     await other.close();
   }
   assert.deepEqual(await uploads(), []);
 });
 
-test("the demo page takes a file all the way, without a token", async () => {
+test("the demo page can upload a file without a token", async () => {
   const demo = new DemoPage(await browser.newPage(), `user-${randomUUID()}`);
   await demo.visit(system.demo);
   const [{ state }] = await demo.upload(sampleNamed("sample.png"));

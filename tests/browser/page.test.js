@@ -3,20 +3,20 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { crc32, deflateSync } from "node:zlib";
 import { test } from "../bounded.js";
-import { sampleNamed, setStage } from "./stage.js";
+import { sampleNamed, setUpFixture } from "./fixture.js";
 
-const stage = setStage();
+const fixture = setUpFixture();
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** A page that shows all that it can show: assets, a failure, an error at a field. */
+/** Open a page with assets, a failure and an invalid field. */
 async function openFull(options) {
-  const demo = await stage.open(options);
+  const demo = await fixture.open(options);
   await demo.upload(
     sampleNamed("sample.mp4"),
     sampleNamed("sample.wav"),
     sampleNamed("sample.png"),
-    await stage.variant(`${"a rather long name ".repeat(8)}.mp4`, "sample.mp4", "tail"),
-    await stage.write("notes.txt", "Only words."),
+    await fixture.variant(`${"a rather long name ".repeat(8)}.mp4`, "sample.mp4", "tail"),
+    await fixture.write("notes.txt", "Only words."),
   );
   await demo.page.type("#url", "http://169.254.169.254/");
   await demo.press("Add");
@@ -32,25 +32,25 @@ async function violationsOn(demo) {
   });
 }
 
-test("a sample's public URL becomes an asset of its name", async () => {
-  const demo = await stage.open();
+test("a sample's public URL becomes an asset with the given name", async () => {
+  const demo = await fixture.open();
   await demo.press("video");
   const url = await demo.page.$eval("#url", ({ value }) => value);
-  assert.equal(url, `${stage.system.demo}/samples/sample.mp4`);
+  assert.equal(url, `${fixture.system.demo}/samples/sample.mp4`);
   await demo.page.type("#name", "The sample");
   await demo.press("Add");
   await demo.page.waitForSelector(".card");
   const [card] = await demo.cards();
   assert.equal(card.name, "The sample");
   assert.match(card.facts, /^Video · mp4/);
-  await stage.assertStored(demo.user, card.assetId, sampleNamed("sample.mp4"));
+  await fixture.assertStored(demo.user, card.assetId, sampleNamed("sample.mp4"));
   assert.deepEqual(await demo.focused(), { id: "url", text: "", element: "input" });
-  assert.deepEqual(demo.complaints, []);
+  assert.deepEqual(demo.consoleErrors, []);
 });
 
 for (const url of ["http://169.254.169.254/", "ftp://media.example/talk.mp4", "talk.mp4", ""]) {
-  test(`the public URL "${url}" is refused at the field, which gets the focus`, async () => {
-    const demo = await stage.open();
+  test(`the public URL "${url}" is refused at its field, which gets the focus`, async () => {
+    const demo = await fixture.open();
     if (url) await demo.page.type("#url", url);
     await demo.press("Add");
     await demo.page.waitForSelector("#url[aria-invalid=true]");
@@ -61,8 +61,8 @@ for (const url of ["http://169.254.169.254/", "ftp://media.example/talk.mp4", "t
   });
 }
 
-test("a pasted URL is sent as the address bar would send it", async () => {
-  const demo = await stage.open();
+test("a pasted URL is normalized as in the address bar", async () => {
+  const demo = await fixture.open();
   await demo.page.setRequestInterception(true);
   const sent = [];
   demo.page.on("request", (request) => {
@@ -86,7 +86,7 @@ test("a pasted URL is sent as the address bar would send it", async () => {
   ]);
 });
 
-/** A black PNG of this many pixels. */
+/** Return a black PNG of this size. */
 function png(width, height) {
   const chunk = (name, body) => {
     const named = Buffer.concat([Buffer.from(name), body]);
@@ -98,7 +98,7 @@ function png(width, height) {
   const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0]);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  // Each line begins with a byte that says how it is filtered: not at all.
+  // Each line begins with the type of its filter, which is 0: none.
   const lines = Buffer.alloc((width + 1) * height);
   return Buffer.concat([
     Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
@@ -108,11 +108,11 @@ function png(width, height) {
   ]);
 }
 
-test("media of any form keep the gallery's grid, whole and undistorted", async () => {
-  const demo = await stage.open();
+test("media of any size fit the gallery's tiles, whole and undistorted", async () => {
+  const demo = await fixture.open();
   const forms = { portrait: [90, 400], square: [100, 100], wide: [900, 20], needle: [2, 900] };
   const images = Object.entries(forms).map(([name, size]) =>
-    stage.write(`${name}.png`, png(...size)),
+    fixture.write(`${name}.png`, png(...size)),
   );
   await demo.upload(
     ...(await Promise.all(images)),
@@ -139,19 +139,19 @@ test("media of any form keep the gallery's grid, whole and undistorted", async (
   }
 });
 
-test("what only developers can use is behind the failure's details", async () => {
-  const demo = await stage.open();
-  await demo.upload(await stage.write("words.txt", "Only words."));
+test("a failure's code and request id are behind its details", async () => {
+  const demo = await fixture.open();
+  await demo.upload(await fixture.write("words.txt", "Only words."));
   const isShown = () => demo.page.$eval(".row .reference", (code) => code.checkVisibility());
   assert.equal(await isShown(), false);
   await demo.page.click(".row summary");
   assert.equal(await isShown(), true);
 });
 
-test("each place that shows a name keeps the name's direction to itself", async () => {
-  const demo = await stage.open();
+test("a right-to-left name does not change the order of the text around it", async () => {
+  const demo = await fixture.open();
   const name = "\u05e9\u05dc\u05d5\u05dd.png";
-  await demo.upload(await stage.variant(name, "sample.png", "tail"));
+  await demo.upload(await fixture.variant(name, "sample.png", "tail"));
   await demo.page.waitForSelector(".card");
   const places = await demo.page.evaluate((shown) => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -168,10 +168,10 @@ test("each place that shows a name keeps the name's direction to itself", async 
   for (const place of places) assert.match(place, /: isolate$/);
 });
 
-test("no card has a name that can be read in another order", async () => {
-  const demo = await stage.open();
+test("no card has a name with characters that reverse its order", async () => {
+  const demo = await fixture.open();
   const [{ failure }] = await demo.upload(
-    await stage.variant("\u202egnp.mp4", "sample.mp4", "tail"),
+    await fixture.variant("\u202egnp.mp4", "sample.mp4", "tail"),
   );
   const names = (await demo.cards()).map(({ name }) => name);
   // The name is refused with the characters, or the file gets one without them.
@@ -179,8 +179,8 @@ test("no card has a name that can be read in another order", async () => {
   for (const name of names) assert.doesNotMatch(name, /[\u202a-\u202e]/);
 });
 
-test("an error at a field is gone when the next try goes well", async () => {
-  const demo = await stage.open();
+test("an error at a field disappears when the next try succeeds", async () => {
+  const demo = await fixture.open();
   await demo.page.type("#url", "talk.mp4");
   await demo.press("Add");
   await demo.page.waitForSelector("#url[aria-invalid=true]");
@@ -192,8 +192,8 @@ test("an error at a field is gone when the next try goes well", async () => {
   assert.equal(await demo.page.$eval("#url-error", ({ textContent }) => textContent), "");
 });
 
-test("bob does not see what alice added", async () => {
-  const alice = await stage.open({ user: "alice" });
+test("bob does not see alice's assets", async () => {
+  const alice = await fixture.open({ user: "alice" });
   await alice.upload(sampleNamed("sample.png"));
   assert.equal((await alice.cards()).length, 1);
   await Promise.all([alice.page.waitForNavigation(), alice.page.click('a[href="?user=bob"]')]);
@@ -202,21 +202,21 @@ test("bob does not see what alice added", async () => {
   assert.match(await empty.evaluate(({ textContent }) => textContent), /^Nothing here yet/);
 });
 
-test("a name that nobody can have is refused in the server's words", async () => {
-  const demo = await stage.open();
-  await demo.page.goto(`${stage.system.demo}/?user=a%20b`);
-  const trouble = await demo.page.waitForSelector("#trouble:not([hidden])");
-  assert.match(await trouble.evaluate(({ textContent }) => textContent), /^The parameter sub/);
+test("an invalid user name is refused with the server's message", async () => {
+  const demo = await fixture.open();
+  await demo.page.goto(`${fixture.system.demo}/?user=a%20b`);
+  const failure = await demo.page.waitForSelector("#page-error:not([hidden])");
+  assert.match(await failure.evaluate(({ textContent }) => textContent), /^The parameter sub/);
 });
 
-test("assets beyond the first page come by one button, once each", async () => {
-  const demo = await stage.open();
+test("a button shows the assets of the next page, once each", async () => {
+  const demo = await fixture.open();
   const paths = [];
   for (let index = 0; index < 26; index += 1) {
-    paths.push(await stage.variant(`page/${index}.png`, "sample.png", `tail ${index}`));
+    paths.push(await fixture.variant(`page/${index}.png`, "sample.png", `tail ${index}`));
   }
   await demo.upload(...paths);
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   assert.equal((await demo.cards()).length, 24);
   await demo.press("Show more");
   await demo.page.waitForFunction(() => document.querySelectorAll(".card").length === 26);
@@ -225,8 +225,8 @@ test("assets beyond the first page come by one button, once each", async () => {
   assert.equal(await demo.page.$("#more:not([hidden])"), null);
 });
 
-test("the keyboard alone is enough: choose, upload, copy, add a URL", async () => {
-  const demo = await stage.open();
+test("a user can choose, upload, copy and add a URL with the keyboard only", async () => {
+  const demo = await fixture.open();
   const { page } = demo;
   const tabTo = async (test) => {
     for (let step = 0; step < 60; step += 1) {
@@ -234,12 +234,12 @@ test("the keyboard alone is enough: choose, upload, copy, add a URL", async () =
       const focus = await demo.focused();
       if (test(focus)) return;
     }
-    assert.fail("The keyboard does not lead there.");
+    assert.fail("The Tab key does not reach the element.");
   };
 
   await tabTo(({ id }) => id === "files");
   const chooser = page.waitForFileChooser();
-  // The browser has to know that somebody waits before the key comes, and it answers in order.
+  // The browser processes commands in order, so after this one it expects the file chooser.
   await page.evaluate(() => {});
   await page.keyboard.press("Enter");
   await (await chooser).accept([sampleNamed("sample.wav")]);
@@ -254,7 +254,7 @@ test("the keyboard alone is enough: choose, upload, copy, add a URL", async () =
   assert.equal((await demo.focused()).id, "files");
 
   await tabTo(({ id }) => id === "url");
-  await page.keyboard.type(`${stage.system.demo}/samples/sample.png`);
+  await page.keyboard.type(`${fixture.system.demo}/samples/sample.png`);
   await page.keyboard.press("Tab");
   await page.keyboard.type("Image");
   await page.keyboard.press("Tab");
@@ -262,9 +262,9 @@ test("the keyboard alone is enough: choose, upload, copy, add a URL", async () =
   await page.waitForFunction(() => document.querySelectorAll(".card").length === 2);
 });
 
-test("after a removal the keyboard's place is the next row", async () => {
-  const demo = await stage.open();
-  await demo.upload(await stage.write("a.txt", "a"), await stage.write("b.txt", "b"));
+test("after a row is removed the focus is in the next row", async () => {
+  const demo = await fixture.open();
+  await demo.upload(await fixture.write("a.txt", "a"), await fixture.write("b.txt", "b"));
   await demo.press("Remove a.txt");
   assert.match((await demo.focused()).text, /^Remove/);
   assert.deepEqual(
@@ -273,17 +273,17 @@ test("after a removal the keyboard's place is the next row", async () => {
   );
 });
 
-test("what the same file would be refused for again can only be removed", async () => {
-  const demo = await stage.open();
+test("a file that would be refused again can only be removed", async () => {
+  const demo = await fixture.open();
   const rows = await demo.upload(
-    await stage.write("d.txt", "Only words."),
-    await stage.write("nothing.mp4", ""),
+    await fixture.write("d.txt", "Only words."),
+    await fixture.write("nothing.mp4", ""),
   );
-  for (const { says, buttons } of rows) assert.deepEqual([says, buttons], ["Failed", ["Remove"]]);
+  for (const { label, buttons } of rows) assert.deepEqual([label, buttons], ["Failed", ["Remove"]]);
 });
 
-test("what a new sign-in can mend may be tried again", async () => {
-  const demo = await stage.open();
+test("a file that failed for the sign-in can be tried again", async () => {
+  const demo = await fixture.open();
   await demo.page.setRequestInterception(true);
   let isSignedOut = true;
   demo.page.on("request", (request) => {
@@ -303,11 +303,11 @@ test("what a new sign-in can mend may be tried again", async () => {
   await demo.rowIn("done", "sample.png");
 });
 
-test("new uploads stand on top of the others, in their order and in sight", async () => {
-  const demo = await stage.open({ width: 390 });
+test("new uploads are above the others, in their order and visible", async () => {
+  const demo = await fixture.open({ width: 390 });
   const named = (prefix, count) =>
     Promise.all(
-      Array.from({ length: count }, (_, index) => stage.write(`${prefix}${index}.txt`, "Words.")),
+      Array.from({ length: count }, (_, index) => fixture.write(`${prefix}${index}.txt`, "Words.")),
     );
   await demo.upload(...(await named("old", 12)));
   await demo.choose(...(await named("new", 2)));
@@ -317,41 +317,41 @@ test("new uploads stand on top of the others, in their order and in sight", asyn
     rows.slice(0, 3).map(({ name }) => name),
     ["new0.txt", "new1.txt", "old0.txt"],
   );
-  const isInSight = await demo.page.$eval(".row", (row) => {
+  const isVisible = await demo.page.$eval(".row", (row) => {
     const { top, bottom } = row.getBoundingClientRect();
     return top >= 0 && bottom <= innerHeight;
   });
-  assert.ok(isInSight);
+  assert.ok(isVisible);
 });
 
 test("finished rows are cleared at once", async () => {
-  const demo = await stage.open();
-  await demo.upload(sampleNamed("sample.png"), await stage.write("c.txt", "c"));
+  const demo = await fixture.open();
+  await demo.upload(sampleNamed("sample.png"), await fixture.write("c.txt", "c"));
   await demo.press("Clear finished");
   assert.deepEqual(await demo.rows(), []);
   assert.equal((await demo.focused()).id, "files");
 });
 
 for (const scheme of ["light", "dark"]) {
-  test(`axe finds nothing to mend in ${scheme} colours`, async () => {
+  test(`axe finds no violation in ${scheme} colours`, async () => {
     const demo = await openFull({ scheme });
     assert.deepEqual(await violationsOn(demo), []);
   });
 }
 
-test("axe finds nothing to mend while a file is sent", async () => {
-  await stage.system.arm({
+test("axe finds no violation while a file is sent", async () => {
+  await fixture.system.injectFault({
     match: { method: "PUT" },
     do: { kind: "slow", bytesPerSecond: 4_000_000 },
   });
-  const demo = await stage.open();
-  await demo.choose(await stage.variant("sent.mp4", "sample.mp4", Buffer.alloc(24_000_000)));
+  const demo = await fixture.open();
+  await demo.choose(await fixture.variant("sent.mp4", "sample.mp4", Buffer.alloc(24_000_000)));
   await demo.rowIn("uploading", "sent.mp4");
   assert.deepEqual(await violationsOn(demo), []);
 });
 
 for (const width of [320, 390]) {
-  test(`nothing is cut off or scrolls sideways at ${width} pixels`, async () => {
+  test(`the page fits into ${width} pixels without horizontal scrolling`, async () => {
     const demo = await openFull({ width });
     const outside = await demo.page.evaluate(() =>
       [...document.querySelectorAll("main *, header *")]
@@ -364,17 +364,17 @@ for (const width of [320, 390]) {
   });
 }
 
-test("dark colours follow the system's wish", async () => {
-  const ground = (demo) =>
+test("dark colours follow the system's setting", async () => {
+  const background = (demo) =>
     demo.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   assert.notEqual(
-    await ground(await stage.open({ scheme: "dark" })),
-    await ground(await stage.open({ scheme: "light" })),
+    await background(await fixture.open({ scheme: "dark" })),
+    await background(await fixture.open({ scheme: "light" })),
   );
 });
 
-test("nothing moves for people who want it still", async () => {
-  const demo = await stage.open();
+test("there are no transitions if the user prefers reduced motion", async () => {
+  const demo = await fixture.open();
   const duration = () =>
     demo.page.$eval("#drop", (drop) => getComputedStyle(drop).transitionDuration);
   assert.notEqual(await duration(), "0s");

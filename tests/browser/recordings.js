@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-/** Every container with every codec that a recorder may be asked for, by what is recorded. */
+/** Return every combination of a container and the codecs, as a media type. */
 const combined = (family, containers, codecs) =>
   containers.flatMap((container) =>
     ["", ...codecs].map((codec) => `${family}/${container}${codec && `;codecs=${codec}`}`),
@@ -30,8 +30,8 @@ const MIME_TYPES = {
 };
 
 /**
- * What Safari calls its recordings. WebKit writes the container, `; codecs=` and the codecs with a comma between them
- * and no quotes (`MediaRecorderPrivateEncoder.cpp`); an app may pass on the type that it asked for. Safari records MP4
+ * The media types of Safari's recordings. WebKit writes the container, `; codecs=` and the codecs, separated by commas
+ * and without quotes (`MediaRecorderPrivateEncoder.cpp`); an app may use the type that it requested. Safari records MP4
  * since 14.1 (webkit.org/blog/11353/mediarecorder-api), and WebM, ALAC and PCM since 18.4 (its release notes).
  */
 const SAFARI = [
@@ -61,32 +61,32 @@ const SAFARI = [
 const essenceOf = (mimeType) => mimeType.split(";")[0].trim().toLowerCase();
 const familyOf = (mimeType) => mimeType.split("/")[0].toUpperCase();
 
-/** Waits until everything is registered; asserts what the broker decided, what was signed and sent, and the bytes. */
-async function assertRegistered(stage, sent) {
-  const told = await stage.until((entries) => entries.every(({ asset, error }) => asset || error));
-  assert.deepEqual(told.map(({ error }) => error).filter(Boolean), []);
-  const uploads = new Map((await stage.uploads()).map((upload) => [upload.id, upload]));
+/** Wait until all blobs are registered, and assert their types, the sent content types, and their bytes. */
+async function assertRegistered(fixture, sent) {
+  const entries = await fixture.until((all) => all.every(({ asset, error }) => asset || error));
+  assert.deepEqual(entries.map(({ error }) => error).filter(Boolean), []);
+  const uploads = new Map((await fixture.uploads()).map((upload) => [upload.id, upload]));
   for (const [index, { type, digest }] of sent.entries()) {
-    const upload = uploads.get(told[index].id);
+    const upload = uploads.get(entries[index].id);
     assert.equal(upload.contentType, essenceOf(type), type);
     assert.equal(upload.asset.type, familyOf(type), type);
-    await stage.assertDigest(upload.asset.id, digest);
+    await fixture.assertDigest(upload.asset.id, digest);
   }
-  const puts = stage.network.passed.filter(({ method }) => method === "PUT");
+  const puts = fixture.network.requests.filter(({ method }) => method === "PUT");
   assert.deepEqual(
     puts.map(({ type }) => type).sort(),
     sent.map(({ type }) => essenceOf(type)).sort(),
   );
 }
 
-/** Records this kind of media in every way that the engine has, and uploads what is called differently. */
-async function playKind(stage, kind) {
-  const mimeTypes = await stage.page.evaluate(
+/** Record this kind of media in every format of the engine, and upload one recording of each type. */
+async function playKind(fixture, kind) {
+  const mimeTypes = await fixture.page.evaluate(
     (types) => harness.recordable(types),
     MIME_TYPES[kind],
   );
-  assert.ok(mimeTypes.length > 0, `${stage.engine.name} records no ${kind}`);
-  const sent = await stage.page.evaluate((...args) => harness.record(...args), kind, [
+  assert.ok(mimeTypes.length > 0, `${fixture.engine.name} records no ${kind}`);
+  const sent = await fixture.page.evaluate((...args) => harness.record(...args), kind, [
     "",
     ...mimeTypes,
   ]);
@@ -94,51 +94,51 @@ async function playKind(stage, kind) {
     sent.map(({ type }) => familyOf(type)),
     sent.map(() => (kind === "audio" ? "AUDIO" : "VIDEO")),
   );
-  await assertRegistered(stage, sent);
-  await playApi(stage, sent[0]);
+  await assertRegistered(fixture, sent);
+  await playApi(fixture, sent[0]);
 }
 
-/** Uploads a recording by the HTTP API alone; the name tells the type where the page has lost it. */
-async function playApi(stage, { type }) {
+/** Upload a recording with the HTTP API. Without a type, the file's extension decides. */
+async function playApi(fixture, { type }) {
   const extension = essenceOf(type).split("/x-").at(-1).split("/").at(-1);
   for (const [by, reported] of [
     ["fetch", type],
     ["xhr", type],
     ["fetch", ""],
   ]) {
-    stage.network.passed.length = 0;
+    fixture.network.requests.length = 0;
     const name = `take.${extension}`;
-    const { begun, upload, digest } = await stage.page.evaluate(
+    const { begun, upload, digest } = await fixture.page.evaluate(
       (options) => harness.uploadByApi(options),
       { name, type: reported, by },
     );
     assert.deepEqual(begun.headers, { "Content-Type": begun.contentType });
     if (reported) assert.equal(begun.contentType, essenceOf(type));
     assert.equal(upload.status, "registered");
-    const put = stage.network.passed.find(({ method }) => method === "PUT");
+    const put = fixture.network.requests.find(({ method }) => method === "PUT");
     assert.equal(put.type, begun.contentType);
-    await stage.assertDigest(upload.asset.id, digest);
+    await fixture.assertDigest(upload.asset.id, digest);
   }
 }
 
-async function playSafari(stage) {
-  const sent = await stage.page.evaluate(
+async function playSafari(fixture) {
+  const sent = await fixture.page.evaluate(
     (types) => harness.sendBlobs(types.map((type) => new Blob([crypto.randomUUID()], { type }))),
     SAFARI,
   );
   assert.equal(sent.length, SAFARI.length);
-  await assertRegistered(stage, sent);
+  await assertRegistered(fixture, sent);
 }
 
 /**
- * The scenarios of an engine. WebKitGTK has no recorder unless it is built with GStreamer's transcoder. Debian 12 does
- * not do that ("The MediaRecorder is unsupported on this platform"), so WebKit sends what Safari would send.
+ * Return the scenarios of an engine. WebKitGTK has a recorder only if it is built with GStreamer's transcoder, which
+ * Debian 12 does not do ("The MediaRecorder is unsupported on this platform"). So WebKit sends Safari's media types.
  */
 export const recordingsOf = (engine) =>
   engine === "WebKit"
-    ? { "recordings by Safari's names": playSafari }
+    ? { "recordings with Safari's media types": playSafari }
     : {
-        "recordings of sound": (stage) => playKind(stage, "audio"),
-        "recordings of a picture without sound": (stage) => playKind(stage, "video"),
-        "recordings of a picture with sound": (stage) => playKind(stage, "both"),
+        "recordings of sound": (fixture) => playKind(fixture, "audio"),
+        "recordings of a picture without sound": (fixture) => playKind(fixture, "video"),
+        "recordings of a picture with sound": (fixture) => playKind(fixture, "both"),
       };

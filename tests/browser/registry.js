@@ -11,11 +11,11 @@ const run = promisify(execFile);
 const LARGEST_PACKAGE = 256 * 1_048_576; // bytes
 
 /**
- * An npm registry on this machine, which has exactly the packages that are installed in this repository's
- * `node_modules`: so an app's `npm install` and `npm ci` need no network.
+ * An npm registry on this machine with exactly the packages in this repository's `node_modules`, so that an app's
+ * `npm install` and `npm ci` need no network.
  */
 export class Registry {
-  /** Archives by the path of their package, since a lock file demands the same bytes again. */
+  /** Archives by the path of their package. They are kept because a lock file requires the same bytes again. */
   #archives = new Map();
   #folders;
   #server;
@@ -59,7 +59,7 @@ export class Registry {
     const versions = {};
     for (const folder of this.#foldersOf(name)) {
       const manifest = JSON.parse(await readFile(join(ROOT, folder, "package.json"), "utf8"));
-      // What only other systems need is not installed here: this registry has never heard of it.
+      // Optional dependencies for other systems are not installed here, so this registry does not have them.
       const optional = Object.entries(manifest.optionalDependencies ?? {}).filter(
         ([dependency]) => this.#foldersOf(dependency).length > 0,
       );
@@ -80,7 +80,7 @@ export class Registry {
   }
 }
 
-/** Return the folder's files as a tar archive, which npm takes without compression too. */
+/** Return the folder's files as a tar archive. npm accepts it without compression. */
 async function pack(folder) {
   const path = join(ROOT, folder);
   const { stdout } = await run(

@@ -1,59 +1,59 @@
 import assert from "node:assert/strict";
 import { stat } from "node:fs/promises";
 import { test } from "../bounded.js";
-import { setStage, until } from "./stage.js";
+import { setUpFixture, until } from "./fixture.js";
 
-const stage = setStage();
+const fixture = setUpFixture();
 const MEGABYTE = 1_048_576;
 const BEGUN = /^Started \d+ \w+ \d{4}, [\d:]{8}\. Choose the same file to upload it again\.$/;
 
-/** Reloads the page in the middle of a file, and waits for what the new one finds. */
-async function reloadInMidPut(name = "left.mp4", known = name) {
-  await stage.system.arm({
+/** Reload the page during an upload, and wait until the new page shows the unfinished upload. */
+async function reloadDuringPut(name = "left.mp4", known = name) {
+  await fixture.system.injectFault({
     match: { method: "PUT" },
     do: { kind: "slow", bytesPerSecond: 1_000_000 },
   });
-  const demo = await stage.open();
-  const path = await stage.variant(name, "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  const demo = await fixture.open();
+  const path = await fixture.variant(name, "sample.mp4", Buffer.alloc(24 * MEGABYTE));
   await demo.choose(path);
   await demo.page.waitForFunction(() => document.querySelector("progress")?.value > 5);
   demo.page.once("dialog", (dialog) => dialog.accept());
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   await demo.rowIn("unfinished", known);
   return { demo, path };
 }
 
-/** Answers the file chooser that the row's button opens. */
+/** Choose a file in the chooser that the row's button opens. */
 async function chooseFor(demo, path) {
   const chooser = demo.page.waitForFileChooser();
-  // The browser has to know that somebody waits before the click comes, and it answers in order.
+  // The browser processes commands in order, so after this one it expects the file chooser.
   await demo.page.evaluate(() => {});
   await demo.press("Choose file");
   await (await chooser).accept([path]);
 }
 
-/** Posts to the broker as another tab of this user would. */
+/** Send a POST to the broker as another tab of this user does. */
 async function post(user, path, body) {
-  const { token } = await (await fetch(`${stage.system.demo}/token?sub=${user}`)).json();
-  return fetch(stage.system.broker + path, {
+  const { token } = await (await fetch(`${fixture.system.demo}/token?sub=${user}`)).json();
+  return fetch(fixture.system.broker + path, {
     method: "POST",
     headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
 }
 
-test("after a reload an unfinished upload asks for its file, and goes on", async () => {
-  const { demo, path } = await reloadInMidPut();
-  await demo.rowSays("Unfinished", BEGUN);
+test("after a reload an unfinished upload asks for its file and resumes", async () => {
+  const { demo, path } = await reloadDuringPut();
+  await demo.rowShows("Unfinished", BEGUN);
   await chooseFor(demo, path);
   await demo.rowIn("done", path);
-  await stage.assertStored(demo.user, (await demo.rows())[0].assetId, path);
-  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+  await fixture.assertStored(demo.user, (await demo.rows())[0].assetId, path);
+  assert.equal((await fixture.system.ask(demo.user, "/uploads")).items.length, 1);
 });
 
-test("the page's own chooser goes on with it too, without a second upload or a lost focus", async () => {
-  const { demo, path } = await reloadInMidPut();
-  await demo.choose(await stage.write("first.txt", "Only words."));
+test("the page's file control resumes an unfinished upload, and the focus is kept", async () => {
+  const { demo, path } = await reloadDuringPut();
+  await demo.choose(await fixture.write("first.txt", "Only words."));
   await demo.rowIn("failed", "first.txt");
   const button = await demo.page.waitForSelector(
     '[data-state="unfinished"] [data-action="resume"]',
@@ -67,47 +67,47 @@ test("the page's own chooser goes on with it too, without a second upload or a l
     ["left.mp4", "first.txt"],
   );
   assert.match((await demo.focused()).text, /^Remove left\.mp4$/);
-  await stage.assertStored(demo.user, rows[0].assetId, path);
-  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+  await fixture.assertStored(demo.user, rows[0].assetId, path);
+  assert.equal((await fixture.system.ask(demo.user, "/uploads")).items.length, 1);
 });
 
-test("two unfinished uploads of one name are told apart, and each takes one file", async () => {
-  const demo = await stage.open();
+test("two unfinished uploads of one name show different times, and each resumes with one file", async () => {
+  const demo = await fixture.open();
   const paths = [
-    await stage.variant("one/take.mp4", "sample.mp4", "first tail"),
-    await stage.variant("two/take.mp4", "sample.mp4", "other tail"),
+    await fixture.variant("one/take.mp4", "sample.mp4", "first tail"),
+    await fixture.variant("two/take.mp4", "sample.mp4", "other tail"),
   ];
   const { size } = await stat(paths[0]);
   for (let count = 0; count < 2; count += 1) {
-    // Their times are told to the second.
+    // The page shows their times to the second.
     await new Promise((resolve) => setTimeout(resolve, 1000 * count));
     const wanted = { fileName: "take.mp4", contentType: "video/mp4", size };
     assert.equal((await post(demo.user, "/uploads", wanted)).status, 201);
   }
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   await demo.page.waitForFunction(
     () => document.querySelectorAll('[data-state="unfinished"]').length === 2,
   );
-  const told = (await demo.rows()).map((row) => row.told);
-  for (const one of told) assert.match(one, BEGUN);
-  assert.notEqual(told[0], told[1]);
+  const sentences = (await demo.rows()).map(({ sentence }) => sentence);
+  for (const sentence of sentences) assert.match(sentence, BEGUN);
+  assert.notEqual(sentences[0], sentences[1]);
   for (const row of await demo.upload(...paths)) assert.equal(row.state, "done");
-  const { items } = await stage.system.ask(demo.user, "/uploads");
+  const { items } = await fixture.system.ask(demo.user, "/uploads");
   assert.equal(new Set(items.map(({ asset }) => asset.id)).size, 2);
   assert.equal(items.length, 2);
 });
 
-test("a file that the broker knows by a tidied name is found again by its own", async () => {
-  const { demo, path } = await reloadInMidPut("left\u200e.mp4", "left.mp4");
+test("a file whose name the broker has cleaned resumes its upload", async () => {
+  const { demo, path } = await reloadDuringPut("left\u200e.mp4", "left.mp4");
   await demo.choose(path);
   await demo.rowIn("done", "left.mp4");
-  const { items } = await stage.system.ask(demo.user, "/uploads");
+  const { items } = await fixture.system.ask(demo.user, "/uploads");
   assert.equal(items.length, 1);
 });
 
-test("another file is refused for it, and the upload waits on", async () => {
-  const { demo, path } = await reloadInMidPut();
-  await chooseFor(demo, await stage.write("other.mp4", "other bytes"));
+test("a different file is refused, and the upload stays unfinished", async () => {
+  const { demo, path } = await reloadDuringPut();
+  await chooseFor(demo, await fixture.write("other.mp4", "other bytes"));
   await demo.page.waitForSelector(".row .failure:not([hidden])");
   const [row] = await demo.rows();
   assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
@@ -116,26 +116,26 @@ test("another file is refused for it, and the upload waits on", async () => {
   await demo.rowIn("done", path);
 });
 
-test("an unfinished upload can be given up without its file", async () => {
-  const { demo } = await reloadInMidPut();
+test("an unfinished upload can be discarded without its file", async () => {
+  const { demo } = await reloadDuringPut();
   await demo.press("Discard left.mp4");
   await demo.page.waitForFunction(() => !document.querySelector(".row"));
   assert.equal((await demo.focused()).id, "files");
-  const { items } = await stage.system.ask(demo.user, "/uploads");
+  const { items } = await fixture.system.ask(demo.user, "/uploads");
   assert.deepEqual(
     items.map(({ status }) => status),
     ["cancelled"],
   );
-  const asked = demo.page.waitForResponse((response) => response.url().endsWith("?limit=100"));
-  await demo.visit(stage.system.demo);
-  await asked;
+  const listed = demo.page.waitForResponse((response) => response.url().endsWith("?limit=100"));
+  await demo.visit(fixture.system.demo);
+  await listed;
   await demo.page.evaluate(() => {});
   assert.deepEqual(await demo.rows(), []);
 });
 
-test("what another tab has finished can't be given up, and the row says so", async () => {
-  const { demo, path } = await reloadInMidPut();
-  const other = await stage.open({ user: demo.user });
+test("an upload that another tab has completed can't be discarded, and the row shows why", async () => {
+  const { demo, path } = await reloadDuringPut();
+  const other = await fixture.open({ user: demo.user });
   await other.rowIn("unfinished", path);
   await chooseFor(other, path);
   await other.rowIn("done", path);
@@ -144,71 +144,71 @@ test("what another tab has finished can't be given up, and the row says so", asy
   const [row] = await demo.rows();
   assert.deepEqual([row.name, row.state], ["left.mp4", "unfinished"]);
   assert.match(row.failure, /upload_not_pending · request \S+$/);
-  assert.equal((await stage.system.ask(demo.user, "/assets")).items.length, 1);
+  assert.equal((await fixture.system.ask(demo.user, "/assets")).items.length, 1);
 });
 
-test("what sync. is still registering after a reload becomes an asset without another one", async () => {
-  await stage.system.arm({
+test("an upload that Sync is registering during a reload becomes an asset without another upload", async () => {
+  await fixture.system.injectFault({
     match: { method: "POST", path: "/v2/assets" },
     do: { kind: "delay", seconds: 6 },
   });
-  const demo = await stage.open();
-  const path = await stage.variant("registering.mp4", "sample.mp4", "tail");
+  const demo = await fixture.open();
+  const path = await fixture.variant("registering.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   await until(async () => {
-    const { items } = await stage.system.ask(demo.user, "/uploads");
+    const { items } = await fixture.system.ask(demo.user, "/uploads");
     return items[0]?.status === "registering";
   });
   demo.page.once("dialog", (dialog) => dialog.accept());
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   await demo.page.waitForSelector(".card");
   const [card] = await demo.cards();
-  await stage.assertStored(demo.user, card.assetId, path);
+  await fixture.assertStored(demo.user, card.assetId, path);
   assert.deepEqual(await demo.rows(), []);
 });
 
-test("while sync. is slow with what has arrived, the row speaks of no failure", async () => {
-  // The answer to the PUT comes late, so that the test can have the file registered before the page.
-  await stage.system.arm({
+test("while Sync registers slowly, the row shows no failure", async () => {
+  // The response to the PUT is delayed, so that the test can register the file before the page does.
+  await fixture.system.injectFault({
     match: { method: "PUT" },
     do: { kind: "delay", seconds: 2, when: "after" },
   });
-  await stage.system.arm({
+  await fixture.system.injectFault({
     match: { method: "POST", path: "/v2/assets" },
     do: { kind: "delay", seconds: 5 },
   });
-  const demo = await stage.open();
-  const answers = [];
+  const demo = await fixture.open();
+  const statuses = [];
   demo.page.on("response", (response) => {
-    if (response.url().endsWith("/complete")) answers.push(response.status());
+    if (response.url().endsWith("/complete")) statuses.push(response.status());
   });
   await demo.page.evaluate(() => {
-    globalThis.said = new Set();
+    globalThis.shownTexts = new Set();
     new MutationObserver(() => {
       const text = (selector) => document.querySelector(`.row ${selector}`)?.textContent;
-      said.add(`${text(".state")}: ${text(".left")}`);
+      shownTexts.add(`${text(".state")}: ${text(".left")}`);
     }).observe(document.body, { childList: true, subtree: true, characterData: true });
   });
-  const path = await stage.variant("patient.mp4", "sample.mp4", "tail");
+  const path = await fixture.variant("patient.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   let id;
   await until(async () => {
-    id = (await stage.system.ask(demo.user, "/uploads")).items[0]?.id;
+    id = (await fixture.system.ask(demo.user, "/uploads")).items[0]?.id;
     return id && (await post(demo.user, `/uploads/${id}/complete`)).status !== 409;
   });
   await demo.rowIn("done", path);
-  assert.ok(answers.includes(202), `the page was told ${answers}`);
-  const said = await demo.page.evaluate(() => [...globalThis.said]);
-  assert.ok(said.includes("Processing: The whole file has arrived. You may close this page."));
+  assert.ok(statuses.includes(202), `the page received ${statuses}`);
+  const texts = await demo.page.evaluate(() => [...globalThis.shownTexts]);
+  assert.ok(texts.includes("Processing: The whole file has arrived. You may close this page."));
   assert.deepEqual(
-    said.filter((one) => /again|answered|next/i.test(one)),
+    texts.filter((one) => /again|answered|next/i.test(one)),
     [],
   );
 });
 
-/** Opens a page which the broker tells to wait longer than it is patient, until the end of the trouble. */
-async function openImpatient(status = 202, body = { status: "registering" }) {
-  const demo = await stage.open();
+/** Open a page for which registrations take longer than it waits, until `end` is called. */
+async function openWithSlowRegistration(status = 202, body = { status: "registering" }) {
+  const demo = await fixture.open();
   await demo.page.setRequestInterception(true);
   let isSlow = true;
   demo.page.on("request", (request) => {
@@ -220,7 +220,7 @@ async function openImpatient(status = 202, body = { status: "registering" }) {
       headers: {
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": "Retry-After",
-        // Longer than the page is patient.
+        // The page does not wait that long.
         "Retry-After": "999",
       },
       body: JSON.stringify(body),
@@ -232,50 +232,50 @@ async function openImpatient(status = 202, body = { status: "registering" }) {
   return { demo, end };
 }
 
-test("what sync. takes too long for is no failure either, and another try finds its asset", async () => {
-  const { demo, end } = await openImpatient();
-  const path = await stage.variant("late.mp4", "sample.mp4", "tail");
+test("a registration that takes too long is not a failure, and another try finds its asset", async () => {
+  const { demo, end } = await openWithSlowRegistration();
+  const path = await fixture.variant("late.mp4", "sample.mp4", "tail");
   await demo.choose(path);
-  await demo.rowSays("Still processing", /^This takes longer than usual\./);
+  await demo.rowShows("Still processing", /^This takes longer than usual\./);
   const [row] = await demo.rows();
   assert.deepEqual([row.failure, row.buttons], ["", ["Try again", "Remove"]]);
   end();
   await demo.press("Try again");
   await demo.rowIn("done", path);
-  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+  assert.equal((await fixture.system.ask(demo.user, "/uploads")).items.length, 1);
 });
 
-test("what sync. took too long for shows its asset by itself when it is there", async () => {
-  const { demo, end } = await openImpatient();
-  const path = await stage.variant("slow.mp4", "sample.mp4", "tail");
+test("a registration that took too long shows its asset as soon as it exists", async () => {
+  const { demo, end } = await openWithSlowRegistration();
+  const path = await fixture.variant("slow.mp4", "sample.mp4", "tail");
   await demo.choose(path);
-  await demo.rowSays("Still processing", /^This takes longer than usual\./);
-  // Not by this page, but as the sweep does it.
-  const [{ id }] = (await stage.system.ask(demo.user, "/uploads")).items;
+  await demo.rowShows("Still processing", /^This takes longer than usual\./);
+  // The test completes the upload as the sweeper does, without the page.
+  const [{ id }] = (await fixture.system.ask(demo.user, "/uploads")).items;
   assert.equal((await post(demo.user, `/uploads/${id}/complete`)).status, 200);
   await demo.rowIn("done", path);
   const [card] = await demo.cards();
-  await stage.assertStored(demo.user, card.assetId, path);
+  await fixture.assertStored(demo.user, card.assetId, path);
   end();
 });
 
-test("what was given up goes on by another try, and is one asset", async () => {
+test("a failed registration resumes with another try, and makes one asset", async () => {
   const busy = { code: "rate_limited", retryable: true, detail: "Too much at once." };
-  const { demo, end } = await openImpatient(429, busy);
-  const path = await stage.variant("twice.mp4", "sample.mp4", "tail");
+  const { demo, end } = await openWithSlowRegistration(429, busy);
+  const path = await fixture.variant("twice.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   await demo.rowIn("failed", path);
   end();
   await demo.press("Try again");
   await demo.rowIn("done", path);
-  assert.equal((await stage.system.ask(demo.user, "/uploads")).items.length, 1);
+  assert.equal((await fixture.system.ask(demo.user, "/uploads")).items.length, 1);
 });
 
-test("what had arrived before the tab was closed is an asset in the next one", async () => {
-  await stage.system.arm({
+test("a file that arrived before the tab was closed is an asset in the next tab", async () => {
+  await fixture.system.injectFault({
     match: { method: "POST", path: "/v2/assets" },
     times: null,
-    // Other than after a 503, it is certain that nothing was registered.
+    // Unlike a 503, a 429 certainly means that nothing was registered.
     do: {
       kind: "answer",
       status: 429,
@@ -283,17 +283,17 @@ test("what had arrived before the tab was closed is an asset in the next one", a
       body: { message: "Busy" },
     },
   });
-  const demo = await stage.open();
-  const path = await stage.variant("arrived.mp4", "sample.mp4", "tail");
+  const demo = await fixture.open();
+  const path = await fixture.variant("arrived.mp4", "sample.mp4", "tail");
   await demo.choose(path);
   await demo.rowIn("finishing", path);
   demo.page.once("dialog", (dialog) => dialog.accept());
-  await stage.system.calm();
-  // So long after the last 429 the broker asks Sync for nothing.
+  await fixture.system.restore();
+  // After a 429, the broker pauses for this long.
   await new Promise((resolve) => setTimeout(resolve, 1500));
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   await demo.page.waitForSelector(".card");
   const [card] = await demo.cards();
-  await stage.assertStored(demo.user, card.assetId, path);
+  await fixture.assertStored(demo.user, card.assetId, path);
   assert.deepEqual(await demo.rows(), []);
 });

@@ -13,9 +13,8 @@ const STARTED_WITHIN = 60_000; // milliseconds
 const STOPPED_WITHIN = 20_000; // milliseconds
 
 /**
- * Starts the whole system as `make run` does, on free ports and with a folder of its own.
- * What is set here wins over the sandbox's own choice of settings. Pages of the port `page`, which is the tests' to
- * serve, may use it beside the demo page.
+ * Start the whole system as `make run` does, on free ports and with a temporary folder. `settings` override the
+ * sandbox's defaults. Tests may serve pages on the port `page`, which may use the system like the demo page.
  */
 export async function startSystem(settings = {}) {
   const [broker, upstream, dynamodb, demo, page] = await freePorts(5);
@@ -46,13 +45,13 @@ export async function startSystem(settings = {}) {
     if (signal === "SIGKILL") throw new Error("The sandbox did not stop on SIGTERM.");
   }
 
-  const address = (port) => `http://127.0.0.1:${port}`;
+  const urlOf = (port) => `http://127.0.0.1:${port}`;
   const system = {
-    demo: address(demo),
-    broker: address(broker),
-    upstream: address(upstream),
-    dynamodb: address(dynamodb),
-    page: address(page),
+    demo: urlOf(demo),
+    broker: urlOf(broker),
+    upstream: urlOf(upstream),
+    dynamodb: urlOf(dynamodb),
+    page: urlOf(page),
   };
   try {
     await printed(python, system.demo);
@@ -64,7 +63,7 @@ export async function startSystem(settings = {}) {
   return { ...system, environment, stop, ...controls(system) };
 }
 
-/** What another broker has to be told to work on the same system. */
+/** Return the environment of another broker for the same system. */
 const brokerEnvironment = ({ demo, upstream, dynamodb }) => ({
   PATH: process.env.PATH,
   ALLOWED_ORIGINS: "*",
@@ -83,7 +82,7 @@ const brokerEnvironment = ({ demo, upstream, dynamodb }) => ({
   AWS_EC2_METADATA_DISABLED: "true",
 });
 
-/** What tests do to the upstream, and ask of the broker. */
+/** Return the functions by which tests control the upstream and call the broker. */
 function controls({ demo, broker, upstream }) {
   const control = (method, path, body) =>
     json(`${upstream}/_sandbox/${path}`, {
@@ -93,22 +92,22 @@ function controls({ demo, broker, upstream }) {
     });
 
   return {
-    /** Orders trouble for requests to come. */
-    arm: (fault) => control("POST", "faults", fault),
+    /** Inject a fault into the upstream. */
+    injectFault: (fault) => control("POST", "faults", fault),
     behave: (changes) => control("PATCH", "behavior", changes),
-    /** Takes back all trouble and all behaviours. */
-    async calm() {
+    /** Delete all faults, and restore all behaviours. */
+    async restore() {
       await control("DELETE", "faults");
       await control("DELETE", "behavior");
     },
-    /** Every asset that sync. has, its own list's word for it. */
+    /** Return all assets in Sync's own list. */
     async library() {
       const { items } = await json(`${upstream}/v2/assets?limit=100`, {
         headers: { "x-api-key": API_KEY },
       });
       return items;
     },
-    /** Asks the broker as this user. */
+    /** Send a GET to the broker as this user, and return the body. */
     async ask(user, path) {
       const { token } = await json(`${demo}/token?sub=${user}`);
       return json(broker + path, { headers: { Authorization: `Bearer ${token}` } });
@@ -119,11 +118,11 @@ function controls({ demo, broker, upstream }) {
 async function json(url, options) {
   const response = await fetch(url, options);
   const text = await response.text();
-  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
+  if (!response.ok) throw new Error(`${url} returned ${response.status}: ${text}`);
   return text && JSON.parse(text);
 }
 
-/** Waits until the process has printed the text; fails with its output when it ends before. */
+/** Wait until the process has printed a text. If it ends first, throw an error with its output. */
 function printed(child, text) {
   let output = "";
   return new Promise((resolve, reject) => {
@@ -150,8 +149,8 @@ const PORTS = 22_000;
 let nextPort = process.pid * 1021;
 
 /**
- * Gives ports that nobody listens on. They are none of those that the system gives to outgoing connections, and each
- * test process begins elsewhere: so nobody takes one before the program that it is for.
+ * Return ports that no process listens on. They are outside the range that the system uses for outgoing connections,
+ * and each test process begins with another number, so they stay free until the caller's program uses them.
  */
 export async function freePorts(count) {
   const ports = [];

@@ -1,31 +1,31 @@
 import assert from "node:assert/strict";
 import { test } from "../bounded.js";
-import { sampleNamed, setStage, until } from "./stage.js";
+import { sampleNamed, setUpFixture, until } from "./fixture.js";
 import { API_KEY } from "./system.js";
 
-const stage = setStage();
+const fixture = setUpFixture();
 const SAMPLES = ["sample.mp4", "sample.wav", "sample.png"].map(sampleNamed);
 const MEGABYTE = 1_048_576;
 
-test("a video, a sound and an image become assets, byte for byte", async () => {
-  const demo = await stage.open();
+test("a video, an audio file and an image become assets with the same bytes", async () => {
+  const demo = await fixture.open();
   const rows = await demo.upload(...SAMPLES);
   for (const [index, path] of SAMPLES.entries()) {
-    assert.equal(rows[index].says, "Ready");
-    await stage.assertStored(demo.user, rows[index].assetId, path);
+    assert.equal(rows[index].label, "Ready");
+    await fixture.assertStored(demo.user, rows[index].assetId, path);
   }
-  assert.deepEqual(demo.complaints, []);
+  assert.deepEqual(demo.consoleErrors, []);
 });
 
-test("registered assets are listed with id, facts and thumbnail or player, after a reload too", async () => {
-  const demo = await stage.open();
+test("assets are listed with id, facts and thumbnail or player, even after a reload", async () => {
+  const demo = await fixture.open();
   const rows = await demo.upload(...SAMPLES);
   const listed = await demo.cards();
   assert.deepEqual(
     new Set(listed.map(({ assetId }) => assetId)),
     new Set(rows.map(({ assetId }) => assetId)),
   );
-  await demo.visit(stage.system.demo);
+  await demo.visit(fixture.system.demo);
   const cards = new Map((await demo.cards()).map((card) => [card.name, card]));
   assert.equal(cards.size, 3);
   assert.equal(cards.get("sample.mp4").kind, "video");
@@ -34,11 +34,11 @@ test("registered assets are listed with id, facts and thumbnail or player, after
   assert.match(cards.get("sample.mp4").facts, /^Video · mp4 · 0:\d\d · \d+ × \d+ · [\d.]+ kB$/);
   for (const { name, assetId } of rows) assert.equal(cards.get(name).assetId, assetId);
   await demo.page.waitForFunction(() => document.querySelector(".card img").naturalWidth > 0);
-  assert.deepEqual(demo.complaints, []);
+  assert.deepEqual(demo.consoleErrors, []);
 });
 
-test("a listed video plays from where it is stored", async () => {
-  const demo = await stage.open();
+test("a listed video plays from the storage", async () => {
+  const demo = await fixture.open();
   await demo.upload(sampleNamed("sample.mp4"));
   await demo.page.$eval(".card video", (video) => {
     video.muted = true;
@@ -47,27 +47,27 @@ test("a listed video plays from where it is stored", async () => {
   await demo.page.waitForFunction(() => document.querySelector(".card video").currentTime > 0);
 });
 
-test("the copy button puts the asset id on the clipboard, and says so", async () => {
-  const demo = await stage.open();
+test("the copy button copies the asset id and confirms it", async () => {
+  const demo = await fixture.open();
   const [{ assetId }] = await demo.upload(sampleNamed("sample.png"));
   await demo.press("Copy asset id");
   await demo.copied();
   assert.equal(await demo.clipboard(), assetId);
 });
 
-test("two files of equal name, size and type become two assets, each with its own bytes", async () => {
+test("two files of the same name, size and type become two assets, each with its own bytes", async () => {
   const paths = [
-    await stage.variant("one/take.mp4", "sample.mp4", "first tail"),
-    await stage.variant("two/take.mp4", "sample.mp4", "other tail"),
+    await fixture.variant("one/take.mp4", "sample.mp4", "first tail"),
+    await fixture.variant("two/take.mp4", "sample.mp4", "other tail"),
   ];
-  const demo = await stage.open();
+  const demo = await fixture.open();
   const rows = await demo.upload(...paths);
   assert.notEqual(rows[0].assetId, rows[1].assetId);
-  await stage.assertStored(demo.user, rows[0].assetId, paths[0]);
-  await stage.assertStored(demo.user, rows[1].assetId, paths[1]);
+  await fixture.assertStored(demo.user, rows[0].assetId, paths[0]);
+  await fixture.assertStored(demo.user, rows[1].assetId, paths[1]);
 });
 
-test("file names of any script, with quotes, spaces and emoji, arrive as they are", async () => {
+test("file names in any script, with quotes, spaces and emoji, are kept unchanged", async () => {
   const names = [
     "Ünïcödé ファイル.png",
     `it's "quoted" & <b>bold<b>.png`,
@@ -77,29 +77,29 @@ test("file names of any script, with quotes, spaces and emoji, arrive as they ar
   ];
   const paths = [];
   for (const [index, name] of names.entries()) {
-    paths.push(await stage.variant(`names/${name}`, "sample.png", `tail ${index}`));
+    paths.push(await fixture.variant(`names/${name}`, "sample.png", `tail ${index}`));
   }
-  const demo = await stage.open();
+  const demo = await fixture.open();
   const rows = await demo.upload(...paths);
   for (const [index, path] of paths.entries()) {
-    assert.deepEqual([rows[index].failure, rows[index].says], ["", "Ready"]);
-    await stage.assertStored(demo.user, rows[index].assetId, path);
+    assert.deepEqual([rows[index].failure, rows[index].label], ["", "Ready"]);
+    await fixture.assertStored(demo.user, rows[index].assetId, path);
   }
-  const { items } = await stage.system.ask(demo.user, "/assets");
+  const { items } = await fixture.system.ask(demo.user, "/assets");
   assert.deepEqual(items.map(({ fileName }) => fileName).sort(), [...names].sort());
 });
 
-test("many files are sent three at a time, and all arrive", async () => {
+test("many files are sent three at a time", async () => {
   const paths = [];
   for (let index = 0; index < 8; index += 1) {
-    paths.push(await stage.variant(`many/${index}.wav`, "sample.wav", `tail ${index}`));
+    paths.push(await fixture.variant(`many/${index}.wav`, "sample.wav", `tail ${index}`));
   }
-  await stage.system.arm({
+  await fixture.system.injectFault({
     match: { method: "PUT" },
     times: paths.length,
     do: { kind: "slow", bytesPerSecond: 400_000 },
   });
-  const demo = await stage.open();
+  const demo = await fixture.open();
   let open = 0;
   let most = 0;
   demo.page.on("request", (request) => {
@@ -109,12 +109,12 @@ test("many files are sent three at a time, and all arrive", async () => {
     if (request.method() === "PUT") open -= 1;
   });
   const rows = await demo.upload(...paths);
-  assert.deepEqual(new Set(rows.map(({ says }) => says)), new Set(["Ready"]));
+  assert.deepEqual(new Set(rows.map(({ label }) => label)), new Set(["Ready"]));
   assert.equal(most, 3);
 });
 
 test("files that are dropped on the page are uploaded", async () => {
-  const demo = await stage.open();
+  const demo = await fixture.open();
   const session = await demo.page.createCDPSession();
   const data = { items: [], files: [sampleNamed("sample.png")], dragOperationsMask: 1 };
   for (const type of ["dragEnter", "dragOver", "drop"]) {
@@ -123,73 +123,73 @@ test("files that are dropped on the page are uploaded", async () => {
   await demo.rowIn("done", "sample.png");
 });
 
-test("while a file is sent, its row tells percentage, speed and time left", async () => {
+test("while a file is sent, its row shows percentage, speed and time left", async () => {
   await slowDown();
-  const demo = await stage.open();
-  await demo.choose(await stage.variant("slow.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE)));
-  const told = await demo.page.waitForFunction(() => {
+  const demo = await fixture.open();
+  await demo.choose(await fixture.variant("slow.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE)));
+  const shown = await demo.page.waitForFunction(() => {
     const text = (selector) => document.querySelector(selector)?.textContent ?? "";
     const [percentage, speed, left] = [".percentage", ".speed", ".left"].map(text);
     const value = document.querySelector("progress")?.value;
     return value > 0 && value < 100 && speed && left && { percentage, value, speed, left };
   });
-  const { percentage, value, speed, left } = await told.jsonValue();
+  const { percentage, value, speed, left } = await shown.jsonValue();
   assert.equal(percentage, `${value} %`);
   assert.match(speed, /^[\d.]+ MB\/s$/);
   assert.match(left, /^\d+ s left$/);
 });
 
-test("an upload cancelled on its way leaves no asset, and the page says so", async () => {
+test("an upload that is cancelled while it is sent leaves no asset, and the page announces it", async () => {
   await slowDown();
-  const demo = await stage.open();
-  const path = await stage.variant("cancelled.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  const demo = await fixture.open();
+  const path = await fixture.variant("cancelled.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
   await demo.choose(path);
   await demo.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
   await demo.press("Cancel");
   await demo.rowIn("cancelled", path);
-  assert.equal((await demo.rows())[0].says, "Cancelled");
+  assert.equal((await demo.rows())[0].label, "Cancelled");
   assert.match((await demo.focused()).text, /^Try again/);
   await demo.page.waitForFunction(() =>
     document.querySelector("#status").textContent.includes("cancelled.mp4 is cancelled"),
   );
   await until(async () => {
-    const { items } = await stage.system.ask(demo.user, "/uploads");
+    const { items } = await fixture.system.ask(demo.user, "/uploads");
     return items.length === 1 && items[0].status === "cancelled";
   });
-  assert.deepEqual((await stage.system.ask(demo.user, "/assets")).items, []);
+  assert.deepEqual((await fixture.system.ask(demo.user, "/assets")).items, []);
   assert.deepEqual(await demo.cards(), []);
 });
 
 test("a cancelled upload can be tried again", async () => {
   await slowDown();
-  const demo = await stage.open();
-  const path = await stage.variant("again.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  const demo = await fixture.open();
+  const path = await fixture.variant("again.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
   await demo.choose(path);
   await demo.page.waitForFunction(() => document.querySelector("progress")?.value > 0);
   await demo.press("Cancel");
   await demo.rowIn("cancelled", path);
-  await stage.system.calm();
+  await fixture.system.restore();
   await demo.press("Try again");
   await demo.rowIn("done", path);
-  await stage.assertStored(demo.user, (await demo.rows())[0].assetId, path);
+  await fixture.assertStored(demo.user, (await demo.rows())[0].assetId, path);
 });
 
-test("the API key is nowhere in the page and nowhere in its traffic", async () => {
-  const demo = await stage.open();
+test("the API key is neither in the page nor in its traffic", async () => {
+  const demo = await fixture.open();
   const seen = [];
   const reading = [];
   demo.page.on("request", (request) => {
     seen.push(request.url(), JSON.stringify(request.headers()), request.postData() ?? "");
   });
   demo.page.on("response", (response) => seen.push(JSON.stringify(response.headers())));
-  // Only what is there: a player leaves off loading when it has enough, and its response never ends.
+  // Only finished responses are read: a player pauses loading when it has enough, so its response does not end.
   demo.page.on("requestfinished", (request) => {
-    // A preflight has no body to be read, and what came out of a cache may have no response.
+    // A preflight has no body, and a cached request may have no response.
     const read = async () => seen.push(await request.response().text());
     reading.push(read().catch(() => {}));
   });
-  await demo.visit(stage.system.demo);
-  const long = await stage.variant("long.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
+  await demo.visit(fixture.system.demo);
+  const long = await fixture.variant("long.mp4", "sample.mp4", Buffer.alloc(24 * MEGABYTE));
   await demo.upload(...SAMPLES, long);
   await Promise.all(reading);
   seen.push(await demo.page.content());
@@ -200,7 +200,7 @@ test("the API key is nowhere in the page and nowhere in its traffic", async () =
 });
 
 const slowDown = () =>
-  stage.system.arm({
+  fixture.system.injectFault({
     match: { method: "PUT" },
     times: 1,
     do: { kind: "slow", bytesPerSecond: 2_000_000 },

@@ -8,8 +8,8 @@ import { extname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { after, before, describe, test } from "../bounded.js";
+import { sampleNamed, setUpFixture } from "./fixture.js";
 import { Registry } from "./registry.js";
-import { sampleNamed, setStage } from "./stage.js";
 import { ROOT } from "./system.js";
 
 const MEGABYTE = 1_048_576;
@@ -25,7 +25,7 @@ const PACKAGES = [
 ];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-/** The pages of the app, each with its module and its place for what that shows. */
+/** The pages of the app, each with its module and its HTML. */
 const PAGES = {
   react: [
     `import { createRoot } from "react-dom/client";
@@ -50,14 +50,14 @@ const PAGES = {
 };
 
 const run = promisify(execFile);
-const stage = setStage();
+const fixture = setUpFixture();
 let folder;
 let registry;
 let clone;
 let server;
 let user;
 
-/** Runs a command as on a machine of its own: with npm's cache of that name, which is empty at first. */
+/** Run a command as on a separate machine: npm's cache has the machine's name, and is empty at first. */
 const runOn = (machine, cwd, ...command) =>
   run(command[0], command.slice(1), {
     cwd,
@@ -72,7 +72,7 @@ const runOn = (machine, cwd, ...command) =>
     },
   });
 
-/** Writes an app out of the examples, which does not have the client yet. */
+/** Write an app from the examples, without the client. */
 async function writeApp(app) {
   const { devDependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
   const dependencies = Object.fromEntries(PACKAGES.map((name) => [name, devDependencies[name]]));
@@ -81,7 +81,7 @@ async function writeApp(app) {
     "package.json": JSON.stringify({ private: true, type: "module", dependencies }),
     "vite.config.js": `export default { build: { rolldownOptions: { input: ${JSON.stringify(input)} } } };`,
     ".gitignore": "node_modules\ndist\n",
-    ".env": `VITE_BROKER=${stage.system.broker}\n`,
+    ".env": `VITE_BROKER=${fixture.system.broker}\n`,
   };
   for (const [name, [code, body]] of Object.entries(PAGES)) {
     files[`${name}.jsx`] = code;
@@ -93,7 +93,7 @@ async function writeApp(app) {
     await cp(join(ROOT, "docs/examples", name), join(app, "examples", name));
 }
 
-/** Installs the client as the docs say and commits that; what is built and served is a clone on another machine. */
+/** Install the client as documented and commit it, and build and serve a clone on another machine. */
 async function buildClone() {
   folder = await mkdtemp(join(tmpdir(), "vite-"));
   registry = await Registry.start();
@@ -115,39 +115,39 @@ async function buildClone() {
   await rm(join(folder, "broker"));
   await runOn("second", clone, "npm", "ci");
   await runOn("second", clone, "npx", "vite", "build", "--logLevel", "error");
-  server = createServer(serve).listen(new URL(stage.system.page).port, "127.0.0.1");
+  server = createServer(serve).listen(new URL(fixture.system.page).port, "127.0.0.1");
   await once(server, "listening");
 }
 
-/** Plays the app's own backend, which knows who is signed in. */
+/** Serve the built app, and the token of the signed-in user. */
 async function serve({ url }, response) {
   if (url === "/token") {
-    const answer = await fetch(`${stage.system.demo}/token?sub=${user}`);
-    return response.end((await answer.json()).token);
+    const issued = await fetch(`${fixture.system.demo}/token?sub=${user}`);
+    return response.end((await issued.json()).token);
   }
   const body = await readFile(join(clone, "dist", url)).catch(() => null);
   response.writeHead(body ? 200 : 404, { "Content-Type": TYPES[extname(url)] ?? "text/plain" });
   response.end(body);
 }
 
-/** Opens a page of the app as a user who has nothing yet. */
+/** Open a page of the app as a new user. */
 async function open(name) {
   user = `vite-${name}-${Date.now()}`;
-  const page = await stage.newPage();
+  const page = await fixture.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
-  await page.goto(`${stage.system.page}/${name}.html`);
+  await page.goto(`${fixture.system.page}/${name}.html`);
   return { page, errors };
 }
 
-/** Asserts that this file is the user's one upload, byte for byte. */
-async function assertOnly(path) {
-  const { items } = await stage.system.ask(user, "/uploads");
+/** Assert that the user has exactly one upload with this file's bytes, and return the asset's id. */
+async function assertOnlyUpload(path) {
+  const { items } = await fixture.system.ask(user, "/uploads");
   assert.deepEqual(
     items.map(({ status }) => status),
     ["registered"],
   );
-  await stage.assertStored(user, items[0].asset.id, path);
+  await fixture.assertStored(user, items[0].asset.id, path);
   return items[0].asset.id;
 }
 
@@ -161,7 +161,7 @@ describe("an app that Vite built in a fresh clone", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  test("the clone has one React, and the client as files of its own", async () => {
+  test("the clone has one React, and the client as separate files", async () => {
     const { stdout } = await runOn("second", clone, "npm", "ls", "react", "--parseable");
     const modules = join(clone, "node_modules");
     assert.equal(stdout.trim(), join(modules, "react"));
@@ -169,7 +169,7 @@ describe("an app that Vite built in a fresh clone", () => {
     assert.ok(client.isDirectory());
   });
 
-  test("the publish command of the docs is ready for the owner of the name", async () => {
+  test("the documented publish command works as a dry run", async () => {
     const page = await readFile(join(ROOT, "docs/client.md"), "utf8");
     const [, command] = page.match(/`(cd client && npm publish .*?)`/);
     const { stdout } = await runOn("third", ROOT, "sh", "-ec", `${command} --dry-run`);
@@ -182,7 +182,7 @@ describe("an app that Vite built in a fresh clone", () => {
     await (await page.waitForSelector("input[type=file]")).uploadFile(path);
     const output = await page.waitForSelector("output");
     const shown = await output.evaluate(({ textContent }) => textContent);
-    assert.equal(shown, await assertOnly(path));
+    assert.equal(shown, await assertOnlyUpload(path));
     assert.deepEqual(errors, []);
   });
 
@@ -194,7 +194,7 @@ describe("an app that Vite built in a fresh clone", () => {
       "input[type=hidden][name=asset][value]:not([value=''])",
     );
     const value = await field.evaluate((element) => element.value);
-    assert.equal(value, await assertOnly(path));
+    assert.equal(value, await assertOnlyUpload(path));
     assert.deepEqual(errors, []);
   });
 
@@ -205,11 +205,11 @@ describe("an app that Vite built in a fresh clone", () => {
     await (await page.waitForSelector(".uppy-StatusBar-actionBtn--upload")).click();
     await page.waitForFunction(() => window.uppy.getFiles()[0].progress.uploadComplete);
     const id = await page.evaluate(() => window.uppy.getFiles()[0].response.body.asset.id);
-    assert.equal(id, await assertOnly(path));
+    assert.equal(id, await assertOnlyUpload(path));
     assert.deepEqual(errors, []);
   });
 
-  test("a recording of Uppy's webcam plugin becomes a video of the same bytes", async () => {
+  test("a recording of Uppy's webcam plugin becomes a video with the same bytes", async () => {
     const { page, errors } = await open("webcam");
     const click = async (selector) => (await page.waitForSelector(selector)).click();
     await click("[data-uppy-acquirer-id=Webcam] button");
@@ -227,26 +227,26 @@ describe("an app that Vite built in a fresh clone", () => {
     });
     assert.equal(type, "video/webm;codecs=vp8,opus");
     assert.deepEqual([body.contentType, body.asset.type], ["video/webm", "VIDEO"]);
-    await assertOnly(await stage.write("recorded.webm", Buffer.from(bytes)));
+    await assertOnlyUpload(await fixture.write("recorded.webm", Buffer.from(bytes)));
     assert.deepEqual(errors, []);
   });
 
-  test("with Golden Retriever, Uppy's Dashboard goes on after a reload, with the same upload", async () => {
-    await stage.system.arm({
+  test("with Golden Retriever, Uppy's Dashboard resumes the same upload after a reload", async () => {
+    await fixture.system.injectFault({
       match: { method: "PUT" },
       do: { kind: "slow", bytesPerSecond: 500_000 },
     });
     const { page } = await open("uppy");
-    const path = await stage.variant("kept.mp4", "sample.mp4", Buffer.alloc(8 * MEGABYTE));
+    const path = await fixture.variant("kept.mp4", "sample.mp4", Buffer.alloc(8 * MEGABYTE));
     await (await page.waitForSelector("input.uppy-Dashboard-input")).uploadFile(path);
     await (await page.waitForSelector(".uppy-StatusBar-actionBtn--upload")).click();
     await page.waitForFunction(() => window.uppy.getFiles()[0]?.progress.percentage > 5);
-    // Golden Retriever writes twice a second what it knows.
+    // Golden Retriever stores its state twice a second.
     await sleep(1000);
     await page.reload();
     await page.waitForFunction(() => window.uppy.getState().recoveredState);
     await (await page.waitForSelector(".uppy-StatusBar-actionBtn--upload")).click();
     await page.waitForFunction(() => window.uppy.getFiles()[0]?.progress.uploadComplete);
-    await assertOnly(path);
+    await assertOnlyUpload(path);
   });
 });

@@ -1,16 +1,16 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-const ELEMENT = "element-6066-11e4-a52e-4f735466cecf"; // named by the standard
+const ELEMENT = "element-6066-11e4-a52e-4f735466cecf"; // from the standard
 const STARTED_WITHIN = 20_000; // milliseconds
 
-/** As much of the W3C's WebDriver as the tests need: one session of a browser that speaks it. */
+/** A client with the part of W3C WebDriver that the tests need: one session of a browser. */
 export class WebDriver {
   #base;
   #driver;
   #session;
 
-  /** Starts the driver, and the browser by it. */
+  /** Start the driver and its browser. */
   static async start(command, args, port, capabilities) {
     const self = new WebDriver();
     self.#driver = spawn(command, args, { stdio: "ignore", detached: true });
@@ -32,7 +32,7 @@ export class WebDriver {
     return this.#call(method, this.#session + path, body);
   }
 
-  /** Runs a function in the page, waits for it, and gives its value. */
+  /** Run a function in the page, and return its value. */
   async evaluate(work, ...args) {
     const script = `
       const done = arguments[arguments.length - 1];
@@ -56,7 +56,7 @@ export class WebDriver {
   async stop() {
     await this.command("DELETE", "").catch(() => {});
     const exit = once(this.#driver, "exit");
-    // The driver's children, too: the browser and its display.
+    // The signal also stops the driver's children: the browser and its display.
     process.kill(-this.#driver.pid, "SIGTERM");
     await exit;
   }

@@ -44,7 +44,7 @@ for (const [seconds, text] of [
     assert.equal(formatLength(seconds), text));
 }
 
-test("a moment is shown to the second, on the reader's own clock", () => {
+test("a moment is shown to the second in the user's time zone", () => {
   const noon = new Date(2026, 4, 4, 12, 2, 7);
   assert.equal(formatMoment(noon.toISOString()), "4 May 2026, 12:02:07");
 });
@@ -54,5 +54,5 @@ for (const [text, sentence] of [
   ["a.mp4 failed: Try again.", "a.mp4 failed: Try again."],
   ["Waiting …", "Waiting …"],
 ]) {
-  test(`"${text}" is spoken with one end`, () => assert.equal(endSentence(text), sentence));
+  test(`"${text}" is announced with one end mark`, () => assert.equal(endSentence(text), sentence));
 }

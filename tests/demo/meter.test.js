@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { createMeter } from "../../sandbox/demo/page/meter.js";
 import { test } from "../bounded.js";
 
-test("the first word from the network tells no speed yet", () => {
+test("the meter has no speed after the first event", () => {
   assert.equal(createMeter(1000).read(100, 0), null);
 });
 
-test("speed and time left follow from what was sent since", () => {
+test("the meter computes speed and time left from the bytes sent", () => {
   const meter = createMeter(1000);
   meter.read(0, 0);
   assert.deepEqual(meter.read(200, 1000), { bytesPerSecond: 200, secondsLeft: 4 });
 });
 
-test("a network that changes its pace is followed within seconds", () => {
+test("the meter follows a change of speed within seconds", () => {
   const meter = createMeter(1_000_000);
   meter.read(0, 0);
   meter.read(100_000, 1000);
@@ -20,7 +20,7 @@ test("a network that changes its pace is followed within seconds", () => {
   assert.equal(meter.read(100_000 + 11 * 100, 11_000).bytesPerSecond, 100);
 });
 
-test("while nothing moves, no speed is made up", () => {
+test("the meter has no speed while no bytes are sent", () => {
   const meter = createMeter(1000);
   meter.read(100, 0);
   assert.equal(meter.read(100, 1000), null);

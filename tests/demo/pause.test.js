@@ -30,7 +30,7 @@ test("a pause in the queue shows the position and the time", () => {
   });
 });
 
-test("a pause in the queue without a position shows the time alone", () => {
+test("a pause in the queue without a position shows only the time", () => {
   const pause = { error: { name: "RateLimitError" }, phase: "waiting", until: 9000 };
   assert.equal(describePause(pause, 0, true).text, "The upload starts in 9 s.");
 });

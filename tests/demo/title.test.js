@@ -4,7 +4,7 @@ import { test } from "../bounded.js";
 
 const asset = { id: "0b5e", name: null };
 
-test("a label comes before the file's name, and that before the address", () => {
+test("the title is the name, or else the file name, or else the asset's name", () => {
   const sourceUrl = "https://media.example/talk.mp4";
   assert.equal(titleOf({ name: "A talk", fileName: "a.mp4", sourceUrl, asset }), "A talk");
   assert.equal(titleOf({ name: null, fileName: "a.mp4", sourceUrl, asset }), "a.mp4");
@@ -19,6 +19,6 @@ for (const [sourceUrl, title] of [
   ["https://media.example/", "0b5e"],
   [null, "0b5e"],
 ]) {
-  test(`what was registered from ${sourceUrl} without a name is called ${title}`, () =>
+  test(`an asset from ${sourceUrl} without a name has the title ${title}`, () =>
     assert.equal(titleOf({ name: null, fileName: null, sourceUrl, asset }), title));
 }

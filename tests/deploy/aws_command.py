@@ -1,7 +1,7 @@
-"""The AWS command line, as far as the runbook uses it: each option is looked up in AWS's own model.
+"""The part of the AWS command line that the runbook uses, based on boto3's service models.
 
-It stands in for the real one, whose package pins another boto3. An unknown operation or option, or
-a value of a wrong type, is an error, as there.
+It replaces the real one, whose package pins another boto3. As in the real one, an unknown operation
+or option, or a value of the wrong type, is an error.
 """
 
 import json
@@ -13,7 +13,7 @@ from botocore import xform_name
 
 
 def value(shape: Any, words: list[str]) -> Any:
-    """Read an option's words as its shape has them."""
+    """Return the value of an option, converted to its shape."""
     if shape.type_name == "list":
         return [value(shape.member, [word]) for word in words]
     (word,) = words
@@ -32,7 +32,7 @@ def value(shape: Any, words: list[str]) -> Any:
 
 
 def options(members: Any, words: list[str]) -> dict[str, Any]:
-    """Read all options; a flag has no word."""
+    """Return the values of all options; a flag has no words."""
     known = {"--" + xform_name(name, "-"): name for name in members}
     given: dict[str, list[str]] = {}
     for word in words:
@@ -57,9 +57,9 @@ def main() -> None:
         return
     method = operation.replace("-", "_")
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
-    answer = getattr(client, method)(**options(model.input_shape.members, words))
-    answer.pop("ResponseMetadata")
-    print(json.dumps(answer, default=str))  # noqa: T201 - as the real one does
+    response = getattr(client, method)(**options(model.input_shape.members, words))
+    response.pop("ResponseMetadata")
+    print(json.dumps(response, default=str))  # noqa: T201 - the command's output
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from tests.support.running_broker import Api
 
 
 class Caller(Api):
-    """One caller; every answer is held against the OpenAPI document, as in the broker's tests."""
+    """A caller whose responses are checked against the OpenAPI document."""
 
     def __init__(self, url: str, subject: str | None = None) -> None:
         broker: Any = SimpleNamespace(url=url)

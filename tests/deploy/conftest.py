@@ -1,4 +1,4 @@
-"""An emulated account with one stack of the broker in it, in front of the sandbox's upstream."""
+"""Fixtures: an emulated account with a stack of the broker, and the stand-in for Sync."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.upstream_process import KEY, RunningUpstream
 
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """sync., as the sandbox plays it."""
+    """The sandbox's stand-in for Sync."""
     started = RunningUpstream(tmp_path_factory.mktemp("upstream"))
     yield started
     assert started.stop() == 0
@@ -24,7 +24,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstre
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
-    """An account with the two secrets of the stage prod in SSM."""
+    """An account with the two secrets of the stage `prod`."""
     with emulated_aws(tmp_path_factory.mktemp("aws")) as account:
         ssm = account.client("ssm")
         for name, value in (("api-key", KEY), ("jwt-secret", SECRET)):
@@ -36,25 +36,25 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
-    """A clone whose stages use the sandbox's upstream."""
+    """A copy of the project whose stages use the stand-in for Sync."""
     return Project(
         tmp_path_factory.mktemp("project") / "clone",
         SYNC_BASE_URL=upstream.url,
         SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
-        # By this name, the upstream's files are those of a public site.
+        # Under this host name, the stand-in's files have public URLs.
         PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}",
     )
 
 
 @pytest.fixture(scope="session")
 def packaged(project: Project) -> Path:
-    """What `chalice package` makes of it."""
+    """The output folder of `chalice package`."""
     return project.package()
 
 
 @pytest.fixture(scope="session")
 def stack(aws: EmulatedAws, packaged: Path) -> Stack:
-    """The stack, created, with a table of its own."""
+    """The deployed stack, with its own table."""
     created = Stack(aws, "broker-prod", "broker-prod-uploads")
     table.create(aws.client("dynamodb"), created.table)
     created.deploy(packaged)
@@ -64,12 +64,12 @@ def stack(aws: EmulatedAws, packaged: Path) -> Stack:
 
 @pytest.fixture(scope="session")
 def abandoned(stack: Stack) -> str:
-    """An upload whose tab was closed after its PUT; the schedule's test comes last."""
+    """The id of an upload whose tab was closed after its PUT, for the test of the schedule."""
     upload_id: str = Caller(stack.url, "left-for-the-schedule").landed()["id"]
     return upload_id
 
 
 @pytest.fixture
-def caller(stack: Stack, abandoned: str) -> Caller:  # noqa: ARG001 - so that its minute begins early
-    """Somebody whom no other test knows."""
+def caller(stack: Stack, abandoned: str) -> Caller:  # noqa: ARG001 - its wait begins early
+    """A caller whom no other test uses."""
     return Caller(stack.url)

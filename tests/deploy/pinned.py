@@ -1,4 +1,4 @@
-"""Names and versions of packages: as a file pins them, as they are installed, as a zip has them."""
+"""Names and versions of packages: pinned in a file, installed, and in a deployment package."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from tests.support.upstream_process import ROOT
 
 
 def requirements(file: Path) -> list[Requirement]:
-    """Return what a requirements file names itself, without its hashes."""
+    """Return the requirements of a file, without their hashes."""
     lines = re.sub(r"\\\n", " ", file.read_text()).splitlines()
     named = (re.sub(r"\s+(#|--hash=).*", "", line) for line in lines)
     return [Requirement(line) for line in named if line and not line.startswith(("#", "-"))]
 
 
 def pins(file: str) -> dict[str, str]:
-    """Return the packages that a file pins for this Python; what it does not pin is an error."""
+    """Return the packages that a file pins for this Python; each requirement must be a pin."""
     found = {}
     for one in requirements(ROOT / file):
         (specifier,) = one.specifier
@@ -41,7 +41,7 @@ def installed(environment: str) -> dict[str, str]:
 
 
 def zipped(archive: Path) -> dict[str, str]:
-    """Return the packages whose metadata a deployment package holds."""
+    """Return the packages whose metadata is in a deployment package."""
     with zipfile.ZipFile(archive) as opened:
         names = opened.namelist()
     found = re.findall(r"^([\w.]+)-([^/-]+)\.dist-info/METADATA$", "\n".join(names), re.MULTILINE)

@@ -1,6 +1,6 @@
-"""The relay of `docs/examples/relay.conf`: a real nginx on loopback, with its own certificate.
+"""The relay of `docs/examples/relay.conf`: nginx on loopback, with a self-signed certificate.
 
-As a program it runs a relay until it is told to stop: relay.py PORT STORAGE_ORIGIN APP_ORIGIN
+As a program it runs a relay until SIGTERM: relay.py PORT STORAGE_ORIGIN APP_ORIGIN
 """
 
 import datetime as dt
@@ -40,10 +40,10 @@ http {{
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that vouches for itself, and its key."""
+    """Create a self-signed certificate for 127.0.0.1, and return its file and its key's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    # nginx looks for names only, others for the address.
+    # nginx compares only DNS names, and other clients compare the IP address.
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("127.0.0.1")]
     now = dt.datetime.now(dt.UTC)
     made = (
@@ -74,15 +74,15 @@ class Relay:
     """A started relay.
 
     Args:
-        folder: Where its files go.
+        folder: The folder for its files.
         port: Its port.
         storage: Storage's origin.
         origin: The app's origin.
-        trusted: The certificates by which storage is known, if not the relay's own.
+        trusted: The certificates that the relay trusts for storage, if not its own.
 
     Attributes:
-        url: Its origin.
-        certificate: What a client has to trust.
+        url: The relay's origin.
+        certificate: The relay's certificate, for its clients to trust.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class Relay:
             time.sleep(0.02)
 
     def logged(self) -> str:
-        """Read all that it wrote down."""
+        """Return the content of its logs."""
         return "".join(path.read_text() for path in self.folder.glob("*.log"))
 
     def stop(self) -> int:
-        """Stop it, and return its exit code."""
+        """Stop nginx, and return its exit code."""
         self._process.terminate()
         return self._process.wait(timeout=10)
 
@@ -142,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         relay = Relay(Path(folder), int(port), storage, origin)
         try:
-            print(relay.url, flush=True)  # noqa: T201 - whoever started it waits for it
+            print(relay.url, flush=True)  # noqa: T201 - the parent process waits for it
             signal.pause()
         except KeyboardInterrupt:
             relay.stop()

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "../bounded.js";
 import { launchBrowser } from "../browser/browser.js";
 import { DemoPage } from "../browser/demo-page.js";
-import { digestOf, sampleNamed } from "../browser/stage.js";
+import { digestOf, sampleNamed } from "../browser/fixture.js";
 import { freePorts, ROOT, startSystem } from "../browser/system.js";
 
 const USER = "relayed";
@@ -36,9 +36,9 @@ after(async () => {
   await system?.stop();
 });
 
-test("Where storage refuses browsers, the relay takes a file from the page to its asset.", async () => {
+test("If storage refuses browsers, a page can upload through the relay.", async () => {
   const page = await browser.newPage();
-  // The relay's certificate is its own; a browser would ask its user.
+  // The relay's certificate is self-signed, so a browser would warn its user.
   const session = await page.createCDPSession();
   await session.send("Security.setIgnoreCertificateErrors", { ignore: true });
   const demo = new DemoPage(page, USER);
@@ -51,7 +51,7 @@ test("Where storage refuses browsers, the relay takes a file from the page to it
   assert.equal(digestOf(Buffer.from(await stored.arrayBuffer())), digestOf(await readFile(path)));
 });
 
-test("Without the relay the same storage refuses the page, so the relay is what helped.", async () => {
+test("Without the relay, the same storage refuses the page.", async () => {
   const page = await browser.newPage();
   await page.goto(system.demo);
   const { token } = await (await fetch(`${system.demo}/token?sub=${USER}`)).json();

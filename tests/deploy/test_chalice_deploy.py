@@ -1,4 +1,4 @@
-"""`chalice deploy`, again, and `chalice delete`, as they are, against the emulator."""
+"""`chalice deploy` and `chalice delete`, against the emulator."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ NAME = f"sync-upload-broker-{STAGE}"
 
 @pytest.fixture(scope="module")
 def environment(aws: EmulatedAws) -> Iterator[dict[str, str]]:
-    """The operator's shell, whose calls of API Gateway pass the adapter, and the stage's table."""
+    """The operator's environment, whose API Gateway calls go to the adapter, with the table."""
     table.create(aws.client("dynamodb"), NAME)
     gateway = ImportingGateway(aws)
     yield {**aws.environment, "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url}
@@ -35,35 +35,35 @@ def _url(project: Project, aws: EmulatedAws) -> str:
     return aws.api(_deployed(project)["rest_api"]["rest_api_id"])
 
 
-def test_deploy(
+def test_deployed_broker_registers_upload(
     project: Project,
     aws: EmulatedAws,
     environment: dict[str, str],
     upstream: RunningUpstream,
-    abandoned: str,  # noqa: ARG001 - its minutes pass meanwhile
+    abandoned: str,  # noqa: ARG001 - its wait begins early
 ) -> None:
-    """What one command made takes a file to its asset, with the secrets from SSM."""
+    """After one command, the broker registers an upload, with the secrets from SSM."""
     project.chalice("deploy", "--stage", STAGE, **environment)
     caller = Caller(_url(project, aws))
     asset = caller.registered()["asset"]
     assert upstream.outcomes().count(f"asset {asset['id']}") == 1
 
 
-def test_configuration(project: Project, aws: EmulatedAws) -> None:
-    """The functions are as the stage says, and hold no secret."""
+def test_deployed_functions_match_stage(project: Project, aws: EmulatedAws) -> None:
+    """The functions have the stage's configuration, and hold no secret."""
     functions = aws.client("lambda")
     for name, seconds in ((NAME, 30), (f"{NAME}-sweep", 120)):
         found = functions.get_function_configuration(FunctionName=name)
         assert (found["Timeout"], found["MemorySize"]) == (seconds, 512)
         assert found["TracingConfig"]["Mode"] == "Active"
         assert not {"SYNC_API_KEY", "JWT_SECRET"} & set(found["Environment"]["Variables"])
-        # A new account has ten concurrent executions, and refuses to reserve any of them.
+        # A new account has ten concurrent executions, and AWS refuses to reserve any of them.
         assert "ReservedConcurrentExecutions" not in functions.get_function(FunctionName=name)
     assert _deployed(project)["rest_api"]["rest_api_url"].endswith("/api/")
 
 
-def test_roles(aws: EmulatedAws, project: Project) -> None:
-    """Both roles have the stage's policy and nothing else."""
+def test_deployed_roles_have_stage_policy(aws: EmulatedAws, project: Project) -> None:
+    """Both roles have the stage's policy and no other."""
     iam = aws.client("iam")
     wanted = json.loads((project.folder / ".chalice" / f"policy-{STAGE}.json").read_text())
     for role in (f"{NAME}-api_handler", f"{NAME}-sweep"):
@@ -73,8 +73,10 @@ def test_roles(aws: EmulatedAws, project: Project) -> None:
         assert found["PolicyDocument"] == wanted
 
 
-def test_redeploy(project: Project, aws: EmulatedAws, environment: dict[str, str]) -> None:
-    """A second deployment puts a changed version into the place of the first."""
+def test_second_deploy_replaces_version(
+    project: Project, aws: EmulatedAws, environment: dict[str, str]
+) -> None:
+    """A second deployment replaces the version, and keeps the URL and the uploads."""
     url = _url(project, aws)
     caller = Caller(url)
     upload = caller.landed()
@@ -85,8 +87,10 @@ def test_redeploy(project: Project, aws: EmulatedAws, environment: dict[str, str
     assert caller.complete(upload).json()["status"] == "registered"
 
 
-def test_delete(project: Project, aws: EmulatedAws, environment: dict[str, str]) -> None:
-    """`chalice delete` leaves the table and the secrets, and nothing else."""
+def test_chalice_delete_keeps_table_and_secrets(
+    project: Project, aws: EmulatedAws, environment: dict[str, str]
+) -> None:
+    """`chalice delete` deletes everything but the table and the secrets."""
     url = _url(project, aws)
     project.chalice("delete", "--stage", STAGE, **environment)
     assert requests.get(url + "/health", timeout=9).status_code == 404

@@ -1,12 +1,12 @@
-"""The runbook's cost is what the calls cost, counted anew, by the rules of DynamoDB."""
+"""The costs in the runbook match the costs that benchmarks/cost.py counts."""
 
 import re
 from collections.abc import Iterator
 
-import cost
 import pytest
-from request_units import Index, read_units, weigh, write_units
 
+from benchmarks import cost
+from benchmarks.request_units import Index, read_units, weigh, write_units
 from chalicelib.aws import clients
 from ops import table
 from tests.support.emulated_aws import EmulatedAws
@@ -23,7 +23,7 @@ def tables(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[list[list[str]]]:
-    """The tables that the benchmark writes, over an emulator and an upstream of real processes."""
+    """The tables of the benchmark, with the emulator and the stand-in for Sync."""
     for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
     upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
@@ -31,9 +31,9 @@ def tables(
     table.create(clients.dynamodb(), TABLE)
     broker = RunningBroker(TABLE)
     try:
-        beside = aws.client("dynamodb")
-        calls = cost.count(broker, upstream, beside)
-        yield rows(cost.report(calls, cost.stored(TABLE, beside)))
+        unmetered = aws.client("dynamodb")
+        calls = cost.count(broker, upstream, unmetered)
+        yield rows(cost.report(calls, cost.stored(TABLE, unmetered)))
     finally:
         broker.stop()
         assert upstream.stop() == 0
@@ -42,36 +42,35 @@ def tables(
 
 
 def rows(text: str) -> list[list[str]]:
-    """Read the cells of all tables' rows, without the lines under the headings."""
+    """Return the cells of all tables, row by row, without the lines under the headings."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
 
 
-def test_page(tables: list[list[str]]) -> None:
-    """Every figure is on the page: the counts as they are, bytes and prices within a twentieth."""
+def test_page_has_counted_costs(tables: list[list[str]]) -> None:
+    """The page has each figure: the counts exactly, and bytes and prices within 5 %."""
     part = PAGE.partition("## What it costs")[2].partition("\n## ")[0]
     shown = {row[0]: row[1:] for row in rows(part)}
     counts = ["call", "POST /uploads", "first complete", "POST /assets", "sweep, nothing due"]
     assert {name for name, *_ in tables} >= {*counts, "together", "the sweep, every minute"}
     for name, *counted in tables:
-        figures = shown[name]
-        for mine, theirs in zip(counted, figures, strict=True):
-            if re.fullmatch(r"[\d,.]+", mine):
-                assert number(mine) == pytest.approx(number(theirs), rel=0.05, abs=0.02), name
+        for figure, on_page in zip(counted, shown[name], strict=True):
+            if re.fullmatch(r"[\d,.]+", figure):
+                assert number(figure) == pytest.approx(number(on_page), rel=0.05, abs=0.02), name
             else:
-                assert mine == theirs
+                assert figure == on_page
     for name, *counted in tables:
         if len(counted) > 2 and counted[0].isdigit():
             assert counted[:3] == shown[name][:3], name
 
 
 def number(text: str) -> float:
-    """Read a figure."""
+    """Return a figure as a number."""
     return float(text.replace(",", ""))
 
 
-def test_weights() -> None:
-    """Items weigh what DynamoDB's documentation says."""
+def test_item_size_follows_documentation() -> None:
+    """The size of an item follows the rules of DynamoDB's documentation."""
     item = {
         "pk": {"S": "ü"},
         "n": {"N": "1764000000000"},
@@ -87,7 +86,7 @@ def test_weights() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "factor", "units"),
     [
-        (None, None, 1, 1),  # a refused write of what is not there
+        (None, None, 1, 1),  # a refused write of an item that does not exist
         (None, {"pk": {"S": "x" * 100}}, 1, 1),
         (None, {"pk": {"S": "x" * 1100}}, 2, 4),
         ({"pk": {"S": "x" * 3000}}, None, 1, 3),
@@ -112,13 +111,13 @@ def test_write_units(
     factor: int,
     units: int,
 ) -> None:
-    """A unit for each KB, twice in a transaction; an index entry costs when it changes."""
+    """A write costs a unit per KB, two in a transaction, and units for changed index entries."""
     index = Index(("k",), ("v",))
     assert write_units(before, after, [index], factor) == units
 
 
 def test_read_units() -> None:
-    """A unit for each 4 KB, half of it from an index; nothing is not free."""
+    """A read costs a unit per 4 KB, half of it from an index, and one unit at least."""
     assert read_units(0, is_consistent=True) == 1
     assert read_units(4097, is_consistent=True) == 2
     assert read_units(5000, is_consistent=False) == 1

@@ -1,4 +1,4 @@
-"""The runbook's commands do what it says, against the emulator."""
+"""The commands of docs/operations.md, against the emulator."""
 
 import json
 import os
@@ -22,13 +22,13 @@ NAME = "sync-upload-broker-prod"
 
 
 def block(beginning: str) -> str:
-    """Find the page's shell block that begins so."""
+    """Return the page's only shell block that contains a text."""
     (found,) = [one for one in re.findall(r"```sh\n(.+?)```", PAGE, re.DOTALL) if beginning in one]
     return str(found)
 
 
 def run(commands: str, aws: EmulatedAws, **environ: str) -> str:
-    """Run shell commands as they stand on the page."""
+    """Run shell commands of the page, and return their output."""
     command = shlex.join([sys.executable, str(Path(__file__).parent / "aws_command.py")])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'aws() {{ {command} "$@"; }}\n{commands}'],
@@ -42,8 +42,8 @@ def run(commands: str, aws: EmulatedAws, **environ: str) -> str:
     return done.stdout
 
 
-def test_throttling(aws: EmulatedAws) -> None:
-    """A stage that `chalice deploy` made gets the throttling that a stack's has."""
+def test_throttling_command_survives_deploy(aws: EmulatedAws) -> None:
+    """The page's command sets a stack's throttling, and another deployment keeps it."""
     gateway = aws.client("apigateway")
     api = gateway.create_rest_api(name="plain")["id"]
     (root,) = gateway.get_resources(restApiId=api)["items"]
@@ -52,15 +52,15 @@ def test_throttling(aws: EmulatedAws) -> None:
     gateway.put_integration(**where, type="MOCK")
     gateway.create_deployment(restApiId=api, stageName="api")
     run(block("update-stage"), aws, API_ID=api)
-    # Another deployment to the stage, as a further `chalice deploy` makes it, leaves it so.
+    # `chalice deploy` creates such a deployment.
     gateway.create_deployment(restApiId=api, stageName="api")
     settings = gateway.get_stage(restApiId=api, stageName="api")["methodSettings"]["*/*"]
     gateway.delete_rest_api(restApiId=api)
     assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (100, 200)
 
 
-def test_logs_expire(aws: EmulatedAws) -> None:
-    """Both functions' groups are told to forget, and Insights takes the queries' command."""
+def test_log_commands_set_retention_and_query(aws: EmulatedAws) -> None:
+    """The page's commands set the retention of both log groups, and start a query."""
     logs = aws.client("logs")
     names = [f"/aws/lambda/{NAME}", f"/aws/lambda/{NAME}-sweep"]
     before = {one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]}
@@ -75,7 +75,7 @@ def test_logs_expire(aws: EmulatedAws) -> None:
 
 @pytest.fixture
 def backed_up(aws: EmulatedAws) -> Any:
-    """The table of a plain deployment, with point-in-time recovery, and with nothing in it left."""
+    """A DynamoDB client, with an empty table that has point-in-time recovery."""
     dynamodb = aws.client("dynamodb")
     table.create(dynamodb, NAME)
     dynamodb.update_continuous_backups(
@@ -89,14 +89,14 @@ def backed_up(aws: EmulatedAws) -> Any:
             dynamodb.delete_table(TableName=name)
 
 
-def test_restored_table(
+def test_restore_commands_keep_uploads(
     aws: EmulatedAws, backed_up: Any, stack: Stack, packaged: Path, tmp_path: Path
 ) -> None:
-    """A stack that is given the restored table serves what lies there, with its own policy."""
+    """With the page's commands, a stack serves the uploads of a restored table."""
     caller = Caller(stack.url)
     done = caller.registered()
     own = stack.table
-    # The upload is to be found in what is restored, and nowhere else.
+    # Only the restored table has the upload.
     item = backed_up.get_item(TableName=own, Key={"pk": {"S": f"upload#{done['id']}"}})["Item"]
     backed_up.put_item(TableName=NAME, Item=item)
     backed_up.delete_item(TableName=own, Key={"pk": item["pk"]})

@@ -1,4 +1,4 @@
-"""Nothing that is installed depends on the day, and what is deployed is what was tested."""
+"""All installed packages are pinned, and the deployed packages are the tested ones."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ from tests.support.project import Project
 from tests.support.upstream_process import ROOT
 
 DEPLOYED = ("requirements.txt", "requirements-key-sets.txt")
-# The sets that are installed together, each with the file that pins every package of it.
-ASKED_FOR = {
+# The file that pins all packages of an environment, and the files that name its requirements.
+REQUIREMENTS = {
     "constraints.txt": (*DEPLOYED, "sandbox/requirements.txt", "requirements-dev.txt"),
     "sandbox/constraints-dynamodb.txt": (
         "sandbox/requirements-dynamodb.txt",
@@ -26,7 +26,7 @@ ASKED_FOR = {
 
 
 def test_zip_holds_tested_versions(packaged: Path) -> None:
-    """A package's libraries are those of requirements.txt, none more, as these tests run with."""
+    """The zip holds exactly the libraries of requirements.txt, in the tested versions."""
     found = zipped(packaged / "deployment.zip")
     assert found == pins("requirements.txt")
     tested = installed(".venv")
@@ -35,8 +35,8 @@ def test_zip_holds_tested_versions(packaged: Path) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-def test_zip_of_each_architecture(tmp_path: Path, architecture: str) -> None:
-    """For either of Lambda's processors the same versions are packaged, compiled for it."""
+def test_zip_is_compiled_for_architecture(tmp_path: Path, architecture: str) -> None:
+    """For each of Lambda's architectures the zip holds the same versions, compiled for it."""
     project = Project(tmp_path / "clone")
     project.change_config(lambda_architecture=architecture)
     archive = project.package() / "deployment.zip"
@@ -50,7 +50,7 @@ def test_zip_of_each_architecture(tmp_path: Path, architecture: str) -> None:
 
 @pytest.mark.parametrize("file", DEPLOYED)
 def test_deployed_pins_are_hashed(file: str) -> None:
-    """Every pin of what is deployed has hashes, and is what the tests' environment has."""
+    """Each pin of a deployed package has hashes, and is the tests' version."""
     text = (ROOT / file).read_text()
     hashed = re.findall(r"^([\w.-]+)==.* \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
     assert hashed == [one.name for one in requirements(ROOT / file)]
@@ -58,7 +58,7 @@ def test_deployed_pins_are_hashed(file: str) -> None:
 
 
 def test_altered_package_is_refused(tmp_path: Path) -> None:
-    """A package whose bytes have another hash is not deployed."""
+    """`chalice package` refuses a library whose hash differs."""
     project = Project(tmp_path / "clone")
     file = project.folder / "requirements.txt"
     before, pin, after = file.read_text().partition("requests==")
@@ -68,7 +68,7 @@ def test_altered_package_is_refused(tmp_path: Path) -> None:
 
 
 def test_page_checks_all_hashes(tmp_path: Path) -> None:
-    """By the commands of the page, the hash of what is compiled for Lambda is checked as well."""
+    """The commands on the page also check the hashes of libraries compiled for Lambda."""
     page = (ROOT / "docs" / "decisions" / "pinned-deployment.md").read_text()
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert commands.count("chalice deploy --stage prod") == 1
@@ -81,7 +81,7 @@ def test_page_checks_all_hashes(tmp_path: Path) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 
-    def carry_out() -> subprocess.CompletedProcess[str]:
+    def run_commands() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-euc", commands],
             cwd=project.folder,
@@ -91,7 +91,7 @@ def test_page_checks_all_hashes(tmp_path: Path) -> None:
             check=False,
         )
 
-    done = carry_out()
+    done = run_commands()
     assert done.returncode == 0, done.stdout + done.stderr
     assert zipped(project.folder / "out" / "deployment.zip") == pins("requirements.txt")
     (wheel,) = (project.folder / "wheels").glob("rpds_py-*aarch64.whl")
@@ -99,26 +99,26 @@ def test_page_checks_all_hashes(tmp_path: Path) -> None:
     shutil.rmtree(project.folder / "wheels")
     file = project.folder / "requirements.txt"
     file.write_text(file.read_text().replace(sha256, "0" * 64))
-    done = carry_out()
+    done = run_commands()
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
 
 
-@pytest.mark.parametrize(("file", "sources"), ASKED_FOR.items())
-def test_what_is_asked_for_is_pinned(file: str, sources: tuple[str, ...]) -> None:
-    """What is asked for by name has the version that the file of all pins has."""
+@pytest.mark.parametrize(("file", "sources"), REQUIREMENTS.items())
+def test_requirements_match_constraints(file: str, sources: tuple[str, ...]) -> None:
+    """Each requirement has the version that the constraints have."""
     for source in sources:
         assert pins(source), source
         assert pins(source).items() <= pins(file).items(), source
 
 
-def test_environment() -> None:
-    """The tests run with the pinned packages and with no others, pip included."""
+def test_environment_has_only_pinned_packages() -> None:
+    """The tests run with exactly the pinned packages, pip included."""
     assert installed(".venv") == pins("constraints.txt")
 
 
-def test_emulator_environment() -> None:
-    """So does the emulator; its pip and setuptools are those that Python brings along."""
+def test_emulator_environment_has_only_pinned_packages() -> None:
+    """The emulator runs with exactly the pinned packages, besides Python's pip and setuptools."""
     found = installed(".venv-ministack")
     bundled = {"pip", "setuptools"}
     assert {name: found[name] for name in found.keys() - bundled} == pins(
@@ -127,18 +127,18 @@ def test_emulator_environment() -> None:
 
 
 def write_hashes(file: Path) -> subprocess.CompletedProcess[str]:
-    """Run what `make hashes` runs, on a file of the test's own."""
+    """Run the script of `make hashes` on another file."""
     command = [sys.executable, "scripts/hashes.py", str(file)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_hashes_are_written(tmp_path: Path) -> None:
-    """The hashes of a version replace those of another, and comments and conditions stay."""
+def test_hashes_script_replaces_hashes(tmp_path: Path) -> None:
+    """The script replaces the hashes of a pin, and keeps comments and markers."""
     (pin,) = re.findall(
         r"^idna==.*\n(?:    --hash.*\n)+", (ROOT / "requirements.txt").read_text(), re.MULTILINE
     )
     first, _, hashes = pin.partition(" \\\n")
-    head = f'# Why it is here.\n{first} ; python_version < "3.99"'
+    head = f'# A comment.\n{first} ; python_version < "3.99"'
     file = tmp_path / "requirements.txt"
     file.write_text(f"{head} \\\n    --hash=sha256:{'0' * 64}\n")
     done = write_hashes(file)
@@ -146,11 +146,11 @@ def test_hashes_are_written(tmp_path: Path) -> None:
     assert file.read_text() == f"{head} \\\n{hashes}"
 
 
-def test_hashes_of_an_incomplete_file(tmp_path: Path) -> None:
-    """Where a package is missing that another one needs, nothing is written."""
+def test_hashes_script_refuses_incomplete_file(tmp_path: Path) -> None:
+    """If the file lacks a package that another one needs, the script writes nothing."""
     file = tmp_path / "requirements.txt"
     file.write_text("referencing==0.37.0\n")
     done = write_hashes(file)
     assert done.returncode == 1
-    assert "must pin what its packages need: attrs, rpds-py" in done.stderr
+    assert "must also pin the packages that its packages need: attrs, rpds-py" in done.stderr
     assert file.read_text() == "referencing==0.37.0\n"

@@ -1,4 +1,4 @@
-"""What the broker calls of AWS is what its policy allows, and nothing is allowed beyond that."""
+"""The policies allow the AWS calls that the broker makes, and no others."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 STAGE = "prod"
 TABLE = f"sync-upload-broker-{STAGE}"
 IN_TRANSACTION = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
-# What the services around a function call in its name; the broker never does.
+# Lambda calls these services in the function's name. The broker does not.
 OF_LAMBDA = {"logs", "xray"}
 
 
 def called(operation: str, request: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name the actions, each with its resource, that IAM asks for when a call is made."""
+    """Yield the actions that IAM requires for a call, each with its resource."""
     if operation == "TransactWriteItems":
         for entry in request["TransactItems"]:
             for kind, item in entry.items():
@@ -39,7 +39,7 @@ def called(operation: str, request: dict[str, Any]) -> Iterator[tuple[str, str]]
 
 
 def allowed(stage: str) -> set[tuple[str, str]]:
-    """Read a stage's policy: each action with each resource."""
+    """Return the actions that a stage's policy allows, each with its resource."""
     policy = json.loads((ROOT / ".chalice" / f"policy-{stage}.json").read_text())
     found = set()
     for statement in policy["Statement"]:
@@ -49,7 +49,7 @@ def allowed(stage: str) -> set[tuple[str, str]]:
             for given in (statement["Action"], statement["Resource"])
         )
         for action in actions:
-            assert re.fullmatch(r"[a-z]+:[A-Za-z]+", action), "an action is named in full"
+            assert re.fullmatch(r"[a-z]+:[A-Za-z]+", action), "the policy has a wildcard action"
             if action.partition(":")[0] not in OF_LAMBDA:
                 found |= {(action, resource.split(":", 5)[5]) for resource in resources}
     assert found, "a policy allows something"
@@ -58,7 +58,7 @@ def allowed(stage: str) -> set[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """An upstream with its minute unspent; that of the stack holds files which wait for a sweep."""
+    """A separate stand-in for Sync, whose rate limit no other test has used."""
     started = RunningUpstream(tmp_path_factory.mktemp("own-upstream"))
     yield started
     assert started.stop() == 0
@@ -66,7 +66,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstre
 
 @pytest.fixture
 def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, str]]]:
-    """The actions that the broker's own clients send, and a broker with its secrets in SSM."""
+    """The actions that the broker's clients have used so far, each with its resource."""
     seen: set[tuple[str, str]] = set()
 
     def record(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -80,7 +80,7 @@ def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tupl
     events: Any = clients.session().events
     events.register("provide-client-params.*.*", record)
     yield seen
-    # The stack of the other tests makes a table of the same name, and must find none.
+    # Other tests create a table of the same name.
     dynamodb = clients.dynamodb()
     dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=TABLE)
@@ -88,21 +88,23 @@ def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tupl
     clients.ssm.cache_clear()
 
 
-def lost(upstream: RunningUpstream, caller: Api, upload: dict[str, Any]) -> None:
-    """Lose the answer of a registration, so that its asset has to be looked for."""
+def complete_without_response(
+    upstream: RunningUpstream, caller: Api, upload: dict[str, Any]
+) -> None:
+    """Lose the response to a registration, so that the broker has to reconcile it."""
     upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets", times=1)
     caller.complete(upload)
 
 
-def whole_flow(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Do everything that callers and the schedule can do."""
+def use_every_feature(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Send each request that callers can send, and run the sweep."""
     caller = Api(broker)
     keyed = {"Idempotency-Key": "a-key"}
     body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
     for _ in range(2):
         assert caller.call("POST", "/uploads", json=body, headers=keyed).status_code == 201
     done = caller.registered()
-    lost(upstream, caller, caller.landed())
+    complete_without_response(upstream, caller, caller.landed())
     assert caller.call("DELETE", f"/uploads/{caller.begin()['id']}").status_code == 204
     upload = caller.begin()
     broker.clock.advance(3_000)
@@ -123,8 +125,10 @@ def whole_flow(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert broker.sweep().found
 
 
-def test_used_and_allowed(used: set[tuple[str, str]], upstream: RunningUpstream) -> None:
-    """Every action that is used is allowed on its resource, and every allowed one is used."""
+def test_policy_allows_exactly_used_actions(
+    used: set[tuple[str, str]], upstream: RunningUpstream
+) -> None:
+    """The policy allows exactly the actions that the broker uses, on their resources."""
     broker = RunningBroker(TABLE)
     try:
         broker.configure(
@@ -136,14 +140,14 @@ def test_used_and_allowed(used: set[tuple[str, str]], upstream: RunningUpstream)
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}",
         )
         used.clear()
-        whole_flow(broker, upstream)
+        use_every_feature(broker, upstream)
     finally:
         broker.stop()
     assert used == allowed(STAGE)
 
 
-def test_stages_alike() -> None:
-    """The stages differ by their name alone, in the policies and in the configuration."""
+def test_stage_policies_differ_only_in_names() -> None:
+    """The policies of the stages differ only in the stage's name."""
     folder = ROOT / ".chalice"
     dev = (folder / "policy-dev.json").read_text()
     assert (
@@ -154,8 +158,8 @@ def test_stages_alike() -> None:
     )
 
 
-def test_stack_allows_the_same() -> None:
-    """The stack's policy has the same actions; its resources are the stack's own."""
+def test_stack_policy_has_same_actions() -> None:
+    """The stack's policy allows the same actions as the stage's policy."""
     text = re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
     stack = yaml.safe_load(text)["Resources"]["BrokerPolicy"]["Properties"]["PolicyDocument"]
     actions: set[str] = set()
@@ -166,8 +170,8 @@ def test_stack_allows_the_same() -> None:
     assert {action for action in actions if action.partition(":")[0] not in OF_LAMBDA} == wanted
 
 
-def test_no_secret() -> None:
-    """The configuration holds no secret, and reserves no concurrency: new accounts refuse it."""
+def test_configuration_has_no_secret_or_concurrency() -> None:
+    """The configuration has no secret, and reserves no concurrency, as new accounts can't."""
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
     text = json.dumps(config)
     assert "reserved_concurrency" not in text

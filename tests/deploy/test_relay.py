@@ -1,4 +1,4 @@
-"""The relay before a storage that refuses browsers: `docs/examples/relay.conf` in real nginx."""
+"""The relay of `docs/examples/relay.conf` in nginx, in front of a storage without CORS."""
 
 import hashlib
 import random
@@ -25,7 +25,7 @@ ASKED = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """Storage as browsers can't use it: it answers no preflight, and grants no origin."""
+    """The stand-in for Sync, whose storage refuses preflights and has no CORS headers."""
     upstream = RunningUpstream(tmp_path_factory.mktemp("storage"))
     upstream.behave(storageCors=False)
     yield upstream
@@ -34,15 +34,15 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstrea
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory, storage: RunningUpstream) -> Iterator[Relay]:
-    """The relay in front of it."""
+    """The relay in front of the storage."""
     started = Relay(tmp_path_factory.mktemp("relay"), free_port(), storage.url, APP)
     yield started
     assert started.stop() == 0
 
 
-def send(relay: Relay, method: str, address: str, **arguments: Any) -> requests.Response:
-    """Send a request to the relay; `address` is a whole address at storage, or a path."""
-    path = "/" + address.split("/", 3)[3] if "://" in address else address
+def send(relay: Relay, method: str, url: str, **arguments: Any) -> requests.Response:
+    """Send a request to the relay, for a URL of storage or a path."""
+    path = "/" + url.split("/", 3)[3] if "://" in url else url
     headers = {"Origin": APP, "Content-Type": "video/mp4"} | arguments.pop("headers", {})
     return requests.request(
         method, relay.url + path, headers=headers, verify=relay.certificate, timeout=60, **arguments
@@ -50,24 +50,24 @@ def send(relay: Relay, method: str, address: str, **arguments: Any) -> requests.
 
 
 def seen(storage: RunningUpstream) -> int:
-    """Count what reached storage."""
+    """Return the number of requests that reached storage."""
     return len(storage.journal())
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "a bü%2F+&=;~'(1).mp4", "..", "%00", "x" * 200])
-def test_bytes_arrive(name: str, relay: Relay, storage: RunningUpstream) -> None:
-    """A signed PUT goes through unchanged, whatever its path, and the page may read the answer."""
+def test_relay_forwards_put_unchanged(name: str, relay: Relay, storage: RunningUpstream) -> None:
+    """The relay forwards a signed PUT unchanged, and the page may read the response."""
     data = random.Random(name).randbytes(300_000)  # noqa: S311 - any bytes
     ticket = storage.presign(name, size=len(data))
-    answer = send(relay, "PUT", ticket["uploadUrl"], data=data)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Access-Control-Allow-Origin"] == APP
+    response = send(relay, "PUT", ticket["uploadUrl"], data=data)
+    assert response.status_code == 200, response.text
+    assert response.headers["Access-Control-Allow-Origin"] == APP
     stored = requests.get(ticket["url"], timeout=9).content
     assert hashlib.sha256(stored).digest() == hashlib.sha256(data).digest()
 
 
-def test_preflight(relay: Relay, storage: RunningUpstream) -> None:
-    """The relay answers it by itself, for the app alone."""
+def test_relay_allows_only_app_origin(relay: Relay, storage: RunningUpstream) -> None:
+    """The relay responds to preflights itself, and allows only the app's origin."""
     before, path = seen(storage), storage.presign()["uploadUrl"]
     granted = send(relay, "OPTIONS", path, headers=ASKED)
     assert granted.status_code == 204
@@ -79,14 +79,14 @@ def test_preflight(relay: Relay, storage: RunningUpstream) -> None:
         assert refused.status_code == 403
         assert not [name for name in refused.headers if name.startswith("Access-Control")]
         assert refused.headers["Vary"] == "Origin"
-    assert seen(storage) == before + 1, "the presign alone"
+    assert seen(storage) == before + 1, "only the presign"
 
 
-def test_stranger_reads_nothing(relay: Relay, storage: RunningUpstream) -> None:
-    """A page of another origin gets no CORS on the PUT either, and storage's own never counts."""
+def test_relay_replaces_cors_of_storage(relay: Relay, storage: RunningUpstream) -> None:
+    """The relay drops storage's CORS headers, and adds its own only for the app's origin."""
     storage.behave(storageCors=True)
     try:
-        answers = {
+        responses = {
             origin: send(
                 relay,
                 "PUT",
@@ -98,13 +98,13 @@ def test_stranger_reads_nothing(relay: Relay, storage: RunningUpstream) -> None:
         }
     finally:
         storage.behave(storageCors=False)
-    assert answers[APP].headers["Access-Control-Allow-Origin"] == APP
-    assert "Access-Control-Allow-Origin" not in answers[STRANGER].headers
+    assert responses[APP].headers["Access-Control-Allow-Origin"] == APP
+    assert "Access-Control-Allow-Origin" not in responses[STRANGER].headers
 
 
 @pytest.mark.parametrize("change", ["signature", "path", "type"])
-def test_signature_counts(change: str, relay: Relay, storage: RunningUpstream) -> None:
-    """What was not signed so is refused by storage, in a way that the app's page can read."""
+def test_storage_checks_signature(change: str, relay: Relay, storage: RunningUpstream) -> None:
+    """Storage refuses a changed request, and the app's page can read the refusal."""
     url = storage.presign(size=2_000_000)["uploadUrl"]
     if change == "signature":
         url = url[:-1] + ("0" if url[-1] != "0" else "1")
@@ -112,34 +112,34 @@ def test_signature_counts(change: str, relay: Relay, storage: RunningUpstream) -
         url = url.replace("clip.mp4", "clop.mp4")
     content_type = "video/webm" if change == "type" else "video/mp4"
     headers = {"Content-Type": content_type}
-    answer = send(relay, "PUT", url, data=b"x" * 2_000_000, headers=headers)
-    assert answer.status_code == 403
-    assert "SignatureDoesNotMatch" in answer.text
-    assert answer.headers["Access-Control-Allow-Origin"] == APP
+    response = send(relay, "PUT", url, data=b"x" * 2_000_000, headers=headers)
+    assert response.status_code == 403
+    assert "SignatureDoesNotMatch" in response.text
+    assert response.headers["Access-Control-Allow-Origin"] == APP
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PATCH", "TRACE", "PROPFIND"])
-def test_no_other_method(method: str, relay: Relay, storage: RunningUpstream) -> None:
-    """Nothing but PUT gets to storage, signed or not."""
+def test_relay_refuses_other_methods(method: str, relay: Relay, storage: RunningUpstream) -> None:
+    """The relay forwards only PUT."""
     url = storage.presign()["uploadUrl"]
     before = seen(storage)
-    answer = send(relay, method, url)
-    assert answer.status_code == 405
-    assert method == "TRACE" or answer.headers["Allow"] == "PUT, OPTIONS"
+    response = send(relay, method, url)
+    assert response.status_code == 405
+    assert method == "TRACE" or response.headers["Allow"] == "PUT, OPTIONS"
     assert seen(storage) == before
 
 
 @pytest.mark.parametrize("path", ["/", "/v2/assets", "/storage/a/b", "/x?X-Amz-Signature=", "/?a"])
-def test_no_other_path(path: str, relay: Relay, storage: RunningUpstream) -> None:
-    """A path that nobody signed is refused before it reaches storage."""
+def test_relay_refuses_unsigned_urls(path: str, relay: Relay, storage: RunningUpstream) -> None:
+    """The relay refuses a URL without a signature, and does not forward it."""
     before = seen(storage)
     assert send(relay, "PUT", path, data=b"x").status_code == 403
     assert seen(storage) == before
 
 
 @pytest.mark.parametrize("line", ["PUT {other}{path}", "PUT //127.0.0.1:{port}{path}"])
-def test_no_other_host(line: str, relay: Relay, storage: RunningUpstream) -> None:
-    """It is no open proxy: a request that names another host gets to storage, or nowhere."""
+def test_relay_is_no_open_proxy(line: str, relay: Relay, storage: RunningUpstream) -> None:
+    """The relay never connects to a host that a request names."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.5)
         port = other.getsockname()[1]
@@ -151,21 +151,21 @@ def test_no_other_host(line: str, relay: Relay, storage: RunningUpstream) -> Non
             other.accept()
 
 
-def test_too_large(relay: Relay, storage: RunningUpstream) -> None:
-    """More than 5 GiB are refused before a byte is read, and the page can read why."""
+def test_relay_refuses_too_large_body(relay: Relay, storage: RunningUpstream) -> None:
+    """The relay refuses more than 5 GiB before it reads the body; the page can read the refusal."""
     headers = {"Content-Length": str(5 * 1024**3 + 1)}
-    answer = send(relay, "PUT", storage.presign()["uploadUrl"], headers=headers)
-    assert answer.status_code == 413
-    assert answer.headers["Access-Control-Allow-Origin"] == APP
+    response = send(relay, "PUT", storage.presign()["uploadUrl"], headers=headers)
+    assert response.status_code == 413
+    assert response.headers["Access-Control-Allow-Origin"] == APP
 
 
 def incoming(storage: RunningUpstream) -> int:
-    """Count the bytes that storage has received of what is still coming."""
+    """Return the number of bytes that storage has received of unfinished uploads."""
     return sum(path.stat().st_size for path in (storage.folder / "upstream" / "tmp").iterdir())
 
 
 class HalfByHalf:
-    """A body whose second half is sent when the first one has arrived."""
+    """A body whose second half is sent after the first one has arrived."""
 
     def __init__(self, data: bytes, has_arrived: Callable[[], bool]) -> None:
         self._data = data
@@ -181,31 +181,31 @@ class HalfByHalf:
         yield self._data[half:]
 
 
-def test_not_buffered(relay: Relay, storage: RunningUpstream) -> None:
-    """The first of 50 MB reach storage before the last are sent; none lie on the relay's disk."""
+def test_relay_streams_body(relay: Relay, storage: RunningUpstream) -> None:
+    """The relay forwards bytes before it has received all, and writes none to its disk."""
     data = random.Random(50).randbytes(50_000_000)  # noqa: S311 - any bytes
     ticket = storage.presign(size=len(data))
     body = HalfByHalf(data, lambda: incoming(storage) > 20_000_000)
-    answer = send(relay, "PUT", ticket["uploadUrl"], data=body)
-    assert answer.status_code == 200, answer.text
+    response = send(relay, "PUT", ticket["uploadUrl"], data=body)
+    assert response.status_code == 200, response.text
     assert not [path for path in (relay.folder / "body").rglob("*") if path.is_file()]
     stored = requests.get(ticket["url"], timeout=60).content
     assert hashlib.sha256(stored).digest() == hashlib.sha256(data).digest()
 
 
-def test_sent_once(relay: Relay, storage: RunningUpstream) -> None:
-    """Where storage cuts the connection, the page reads a 502, and nothing is tried again."""
+def test_relay_does_not_retry(relay: Relay, storage: RunningUpstream) -> None:
+    """If storage closes the connection, the relay returns 502, and does not send the PUT again."""
     url, before = storage.presign()["uploadUrl"], seen(storage)
     storage.order({"kind": "cut", "when": "before"}, "PUT", times=1)
-    answer = send(relay, "PUT", url, data=b"hello")
-    assert answer.status_code == 502
-    assert answer.headers["Access-Control-Allow-Origin"] == APP
+    response = send(relay, "PUT", url, data=b"hello")
+    assert response.status_code == 502
+    assert response.headers["Access-Control-Allow-Origin"] == APP
     assert [one["method"] for one in storage.journal()[before:]] == ["PUT"]
     assert send(relay, "PUT", url, data=b"hello").status_code == 200
 
 
-def test_log_without_signatures(relay: Relay, storage: RunningUpstream) -> None:
-    """What may be written with an address stays out of the log, also when storage is gone."""
+def test_relay_logs_no_signatures(relay: Relay, storage: RunningUpstream) -> None:
+    """The relay logs no signature, neither of a forwarded nor of a refused PUT."""
     url = storage.presign()["uploadUrl"]
     assert send(relay, "PUT", url, data=b"hello").status_code == 200
     assert send(relay, "PUT", url + "&X-Amz-Signature=" + "f" * 64, data=b"x").status_code == 403
@@ -214,13 +214,13 @@ def test_log_without_signatures(relay: Relay, storage: RunningUpstream) -> None:
 
 
 class SecureStorage(BaseHTTPRequestHandler):
-    """Another storage, by https, which keeps what it was sent."""
+    """A storage with HTTPS that records its requests."""
 
     protocol_version = "HTTP/1.1"
     received: ClassVar[list[tuple[str, list[tuple[str, str]], bytes]]] = []
 
     def do_PUT(self) -> None:
-        """Keep the request."""
+        """Record the request."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.received.append((self.requestline, sorted(self.headers.items()), body))
         self.send_response(200)
@@ -230,12 +230,12 @@ class SecureStorage(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """Its origin, and the certificate by which it is known."""
+    """The origin of a storage with HTTPS, and its certificate."""
     pem, key = certificate(tmp_path, "storage")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem, key)
@@ -251,23 +251,25 @@ def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize("is_trusted", [True, False])
-def test_https(is_trusted: bool, secure: tuple[str, Path], tmp_path: Path) -> None:  # noqa: FBT001
-    """Storage must prove who it is, and gets the bytes and what was signed: nothing else."""
-    origin, known_by = secure
-    relay = Relay(tmp_path, free_port(), origin, APP, known_by if is_trusted else None)
+def test_relay_verifies_storage_certificate(
+    *, is_trusted: bool, secure: tuple[str, Path], tmp_path: Path
+) -> None:
+    """The relay verifies storage's certificate, and forwards only the bytes and signed headers."""
+    origin, trusted = secure
+    relay = Relay(tmp_path, free_port(), origin, APP, trusted if is_trusted else None)
     try:
         personal = {"Cookie": "session=1", "Authorization": "Bearer x", "x-api-key": "k"}
         path = "/a%2Fb/ü%20'?X-Amz-Date=1&X-Amz-Signature=ab&x=%2f%2F".replace("ü", "%C3%BC")
-        answer = put_exactly(relay, path, personal)
+        response = put_exactly(relay, path, personal)
     finally:
         assert relay.stop() == 0
-    assert answer.count(f"Access-Control-Allow-Origin: {APP}") == 1
+    assert response.count(f"Access-Control-Allow-Origin: {APP}") == 1
     if not is_trusted:
-        assert answer.startswith("HTTP/1.1 502 ")
+        assert response.startswith("HTTP/1.1 502 ")
         assert not SecureStorage.received
         return
-    assert answer.startswith("HTTP/1.1 200 ")
-    assert "Set-Cookie" not in answer
+    assert response.startswith("HTTP/1.1 200 ")
+    assert "Set-Cookie" not in response
     ((line, headers, body),) = SecureStorage.received
     assert line == f"PUT {path} HTTP/1.1"
     assert dict(headers) == {
@@ -280,7 +282,7 @@ def test_https(is_trusted: bool, secure: tuple[str, Path], tmp_path: Path) -> No
 
 
 def put_exactly(relay: Relay, path: str, headers: dict[str, str]) -> str:
-    """PUT to a path that no library may tidy, and return the answer's head."""
+    """Send a PUT whose path no library normalises, and return the response."""
     sent = {
         "Host": "127.0.0.1",
         "Origin": APP,
@@ -294,7 +296,7 @@ def put_exactly(relay: Relay, path: str, headers: dict[str, str]) -> str:
 
 
 def exchange(relay: Relay, request: str) -> str:
-    """Send bytes, and return what comes back until the relay closes the connection."""
+    """Send a request, and return all bytes until the relay closes the connection."""
     trusted = ssl.create_default_context(cafile=str(relay.certificate))
     address = ("127.0.0.1", int(relay.url.rpartition(":")[2]))
     with (
@@ -302,14 +304,14 @@ def exchange(relay: Relay, request: str) -> str:
         trusted.wrap_socket(plain, server_hostname="127.0.0.1") as sender,
     ):
         sender.sendall(request.encode())
-        answer = b""
+        response = b""
         while received := sender.recv(65_536):
-            answer += received
-    return answer.decode()
+            response += received
+    return response.decode()
 
 
-def test_page_fills_in_all() -> None:
-    """The page's commands set, and fill in, every name in the file's braces and no other."""
+def test_page_sets_all_variables() -> None:
+    """The page's commands set and substitute each variable of the file, and no other."""
     folder = ROOT / "docs"
     block = (folder / "relay.md").read_text().partition("```sh\nexport")[2].partition("```")[0]
     named = set(re.findall(r"\$\{(\w+)\}", (folder / "examples" / "relay.conf").read_text()))

@@ -1,6 +1,6 @@
-"""The whole way through API Gateway and Lambda, in a stack that CloudFormation made.
+"""A deployed stack: requests pass through API Gateway and Lambda, with the secrets in SSM.
 
-Policies are enforced by the emulator, and the secrets lie in SSM.
+The emulator enforces the policies.
 """
 
 import threading
@@ -18,27 +18,27 @@ from tests.support.stack import Stack
 from tests.support.upstream_process import RunningUpstream
 
 
-def test_whole_way(caller: Caller, upstream: RunningUpstream) -> None:
-    """A file gets its asset, once, and the list and the asset's record tell it."""
+def test_stack_registers_upload_once(caller: Caller, upstream: RunningUpstream) -> None:
+    """An upload becomes one asset, which the list and `GET /assets/{id}` return."""
     upload = caller.landed()
-    answer = caller.complete(upload)
-    assert answer.status_code == 200, answer.text
-    asset = answer.json()["asset"]
+    response = caller.complete(upload)
+    assert response.status_code == 200, response.text
+    asset = response.json()["asset"]
     assert caller.complete(upload).json()["asset"] == asset
     assert [one["id"] for one in caller.call("GET", "/uploads").json()["items"]] == [upload["id"]]
     assert caller.call("GET", f"/assets/{asset['id']}").json()["id"] == upload["id"]
     assert upstream.outcomes().count(f"asset {asset['id']}") == 1
 
 
-def test_location(caller: Caller) -> None:
-    """`Location` is right behind the gateway's stage."""
+def test_location_includes_gateway_stage(caller: Caller) -> None:
+    """`Location` includes the gateway's stage."""
     body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
-    answer = caller.call("POST", "/uploads", json=body)
-    assert answer.headers["Location"] == f"/api/uploads/{answer.json()['id']}"
+    response = caller.call("POST", "/uploads", json=body)
+    assert response.headers["Location"] == f"/api/uploads/{response.json()['id']}"
 
 
-def test_renew_and_cancel(caller: Caller) -> None:
-    """A pending upload keeps its fresh address, and is gone when it was cancelled."""
+def test_stack_renews_and_cancels(caller: Caller) -> None:
+    """A pending upload keeps its upload URL while that is fresh, and can be cancelled."""
     upload = caller.begin()
     renewed = caller.call("POST", f"/uploads/{upload['id']}/renew").json()
     assert renewed["uploadUrl"] == upload["uploadUrl"]
@@ -46,35 +46,35 @@ def test_renew_and_cancel(caller: Caller) -> None:
     assert caller.complete(upload).status_code == 410
 
 
-def test_public_url(caller: Caller, upstream: RunningUpstream) -> None:
-    """A public URL is registered, and what no stranger may name is refused."""
+def test_stack_registers_only_public_urls(caller: Caller, upstream: RunningUpstream) -> None:
+    """The broker registers a public URL, and refuses a URL that is not public."""
     public = upstream.upload().replace("127.0.0.1", "localhost")
-    answer = caller.call("POST", "/assets", json={"url": public, "type": "VIDEO"})
-    assert answer.status_code == 201, answer.text
-    assert answer.json()["asset"]["id"]
+    response = caller.call("POST", "/assets", json={"url": public, "type": "VIDEO"})
+    assert response.status_code == 201, response.text
+    assert response.json()["asset"]["id"]
     refused = caller.call("POST", "/assets", json={"url": "http://127.0.0.1/x", "type": "VIDEO"})
     assert refused.status_code == 422
 
 
-def test_idempotency_key(caller: Caller) -> None:
-    """The same key gives the same upload."""
+def test_idempotency_key_returns_same_upload(caller: Caller) -> None:
+    """A request with the same Idempotency-Key returns the same upload."""
     headers = {"Idempotency-Key": "a-key"}
     body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
     first, second = (caller.call("POST", "/uploads", json=body, headers=headers) for _ in "12")
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_without_token(caller: Caller) -> None:
-    """Without a token there is a 401 that a browser of the app can read."""
+def test_missing_token_returns_401_with_cors(caller: Caller) -> None:
+    """A request without a token returns a 401 that the app's page can read."""
     headers = {"Authorization": None, "Origin": ORIGIN}
-    answer = caller.call("GET", "/uploads", headers=headers)
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    response = caller.call("GET", "/uploads", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-def test_preflight(stack: Stack) -> None:
-    """A browser's preflight is answered for the app's origin and for no other."""
+def test_stack_allows_only_app_origin(stack: Stack) -> None:
+    """A preflight is allowed only for the app's origin."""
     asked = {"Access-Control-Request-Method": "POST"}
     granted = requests.options(
         stack.url + "/uploads", headers={"Origin": ORIGIN} | asked, timeout=9
@@ -87,11 +87,11 @@ def test_preflight(stack: Stack) -> None:
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_root_and_head(stack: Stack) -> None:
-    """The API's root names its documents behind the stage, and HEAD is answered as GET is."""
-    answer = requests.get(stack.url + "/", timeout=9)
-    assert answer.status_code == 200
-    assert (answer.json()["health"], answer.json()["openapi"]) == (
+def test_stack_serves_root_and_head(stack: Stack) -> None:
+    """The root names documents with the gateway's stage, and HEAD returns the headers of GET."""
+    response = requests.get(stack.url + "/", timeout=9)
+    assert response.status_code == 200
+    assert (response.json()["health"], response.json()["openapi"]) == (
         "/api/health",
         "/api/openapi.json",
     )
@@ -103,19 +103,19 @@ def test_root_and_head(stack: Stack) -> None:
         assert not head.content
 
 
-def test_gateways_own_answer(stack: Stack) -> None:
-    """What the gateway answers by itself is a problem that every browser can read."""
-    answer = requests.get(stack.url + "/no/such/path", headers={"Origin": ORIGIN}, timeout=9)
-    assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    problem = answer.json()
+def test_gateway_response_is_problem_with_cors(stack: Stack) -> None:
+    """A response of the gateway itself is a problem that every page can read."""
+    response = requests.get(stack.url + "/no/such/path", headers={"Origin": ORIGIN}, timeout=9)
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    problem = response.json()
     assert (problem["status"], problem["code"]) == (404, "not_found")
-    assert problem["requestId"] == answer.headers["X-Request-Id"]
+    assert problem["requestId"] == response.headers["X-Request-Id"]
 
 
-def test_policy_enforced(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:
-    """The emulator does enforce the policy: without its statement the broker gets nothing."""
+def test_emulator_enforces_policy(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:
+    """Without its policy, the broker can't read the table: the emulator enforces policies."""
     iam = aws.client("iam")
     role = stack.resource("ApiHandlerRole")
     attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
@@ -128,8 +128,8 @@ def test_policy_enforced(stack: Stack, caller: Caller, aws: EmulatedAws) -> None
     assert caller.call("GET", "/uploads").status_code == 200
 
 
-def test_one_stage(stack: Stack, aws: EmulatedAws) -> None:
-    """There is one stage, slowed down against floods; a second one would not be."""
+def test_gateway_has_one_throttled_stage(stack: Stack, aws: EmulatedAws) -> None:
+    """The gateway has one stage, with throttling; another stage would have none."""
     api = stack.outputs["RestAPIId"]
     (stage,) = aws.client("apigateway").get_stages(restApiId=api)["item"]
     assert stage["stageName"] == "api"
@@ -138,8 +138,8 @@ def test_one_stage(stack: Stack, aws: EmulatedAws) -> None:
     assert stage["methodSettings"]["*/*"]["throttlingBurstLimit"] == 200
 
 
-def test_log_kept_for_a_while(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:
-    """Both functions write to the groups that expire, and to no other."""
+def test_functions_log_to_expiring_groups(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:
+    """Both functions write only to the log groups with a retention."""
     caller.call("GET", "/limits")
     groups = aws.client("logs").describe_log_groups()["logGroups"]
     mine = [one for one in groups if f"/{stack.name}/" in one["logGroupName"]]
@@ -147,17 +147,19 @@ def test_log_kept_for_a_while(stack: Stack, caller: Caller, aws: EmulatedAws) ->
     assert {one["retentionInDays"] for one in mine} == {30}
 
 
-def test_sweep_by_its_schedule(abandoned: str, stack: Stack, aws: EmulatedAws) -> None:
-    """The upload of the closed tab is registered by the rule that runs every minute."""
+def test_schedule_registers_abandoned_upload(
+    abandoned: str, stack: Stack, aws: EmulatedAws
+) -> None:
+    """The scheduled sweep registers the upload whose tab was closed."""
     caller = Caller(stack.url, "left-for-the-schedule")
 
     def registered() -> Any:
-        # A function that is asked without a pause leaves the emulator no time for the other one.
+        # Without a pause, the emulator would have no time to run the other function.
         time.sleep(1)
         upload = caller.call("GET", f"/uploads/{abandoned}").json()
         return upload if upload["status"] == "registered" else None
 
-    # An attempt that the emulator cut off is found out about by a later run.
+    # If the emulator interrupts an attempt, a later sweep reconciles it.
     try:
         found = wait_until(registered, 330)
     except AssertionError as error:
@@ -168,40 +170,42 @@ def test_sweep_by_its_schedule(abandoned: str, stack: Stack, aws: EmulatedAws) -
 
 
 class Traffic:
-    """Callers who go on asking, and repeat what may be repeated, as the browser client does."""
+    """Callers who send requests without end, and retry server errors, as the client does."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._stopped = threading.Event()
-        self.answers: list[int] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
+        self.statuses: list[int] = []
+        self._threads = [threading.Thread(target=self._send) for _ in range(2)]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         headers = {"Authorization": f"Bearer {token()}"}
         while not self._stopped.is_set():
             for _ in range(3):
-                answer = requests.get(self._url + "/limits", headers=headers, timeout=30)
-                if answer.status_code not in {500, 502, 503, 504}:
+                response = requests.get(self._url + "/limits", headers=headers, timeout=30)
+                if response.status_code not in {500, 502, 503, 504}:
                     break
-            self.answers.append(answer.status_code)
+            self.statuses.append(response.status_code)
 
     def stop(self) -> None:
-        """Let the last answers arrive."""
+        """Stop after the running requests."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
 
 
-def test_update(stack: Stack, project: Project, upstream: RunningUpstream) -> None:
-    """A changed version replaces the old one without losing a request that is in flight."""
+def test_stack_update_loses_no_request(
+    stack: Stack, project: Project, upstream: RunningUpstream
+) -> None:
+    """A stack update replaces the version, and no request in flight is lost."""
     project.change_version("0.2.0")
     changed = project.package()
     callers = [Caller(stack.url) for _ in range(3)]
     landed = [caller.landed() for caller in callers]
     before = len(upstream.outcomes())
-    # The answer comes after two seconds: the function is replaced meanwhile.
+    # Sync's responses take two seconds, in which CloudFormation replaces the function.
     slow = {"kind": "delay", "seconds": 1.9, "when": "after"}
     upstream.order(slow, "POST", "/v2/assets", times=3)
     traffic = Traffic(stack.url)
@@ -213,13 +217,13 @@ def test_update(stack: Stack, project: Project, upstream: RunningUpstream) -> No
         wait_until(lambda: len(upstream.outcomes()) >= before + 3)
         stack.deploy(changed)
         wait_until(lambda: _version(stack) == "0.2.0")
-        seen = len(traffic.answers)
-        wait_until(lambda: len(traffic.answers) > seen + 3)
+        seen = len(traffic.statuses)
+        wait_until(lambda: len(traffic.statuses) > seen + 3)
         traffic.stop()
-        answers = [one.result() for one in completing]
-    assert set(traffic.answers) == {200}
-    assert [answer.status_code for answer in answers] == [200] * 3, [one.text for one in answers]
-    assets = {answer.json()["asset"]["id"] for answer in answers}
+        responses = [one.result() for one in completing]
+    assert set(traffic.statuses) == {200}
+    assert [one.status_code for one in responses] == [200] * 3, [one.text for one in responses]
+    assets = {one.json()["asset"]["id"] for one in responses}
     assert assets == {line.split()[1].rstrip(";") for line in _assets(upstream, before)}
 
 
@@ -233,13 +237,13 @@ def _assets(upstream: RunningUpstream, since: int) -> list[str]:
 
 
 def _version(stack: Stack) -> str:
-    answer = requests.get(stack.url + "/", timeout=30)
-    version: str = answer.json()["version"]
+    response = requests.get(stack.url + "/", timeout=30)
+    version: str = response.json()["version"]
     return version
 
 
-def test_delete(stack: Stack, aws: EmulatedAws) -> None:
-    """Without its stack the API is gone, and the table is there with what it holds."""
+def test_stack_deletion_keeps_table(stack: Stack, aws: EmulatedAws) -> None:
+    """Deleting the stack deletes the API, and keeps the table with its items."""
     url = stack.url
     stack.delete()
     assert requests.get(url + "/health", timeout=9).status_code == 404

@@ -1,4 +1,4 @@
-"""The stack's template fits the code: its table, its metrics, its gateway's own answers."""
+"""The stack's template matches the code: its table, its metrics, its gateway responses."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from ops.deployment import PARAMETERS
 from tests.support.upstream_process import ROOT
 
 TEMPLATE: dict[str, Any] = yaml.safe_load(
-    # Which function it is does not matter here, only what it is applied to.
+    # The tests need only the arguments of CloudFormation's functions.
     re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
 )
 STACK = TEMPLATE["Resources"]
@@ -24,12 +24,12 @@ ALARMS = {
     for name, resource in STACK.items()
     if resource.get("Type") == "AWS::CloudWatch::Alarm"
 }
-# What sync.'s 429 and a table that can't be reached are told by already.
-TOLD_OTHERWISE = {"line_slower", "line_unavailable"}
+# Other alarms cover these events: those on Sync's 429 and on an unreachable table.
+COVERED_BY_OTHERS = {"line_slower", "line_unavailable"}
 
 
 def emitted() -> dict[str, set[str]]:
-    """Name what the code counts: each metric with the dimensions that it comes by."""
+    """Return the metrics that the code emits, each with its dimensions."""
     found: dict[str, set[str]] = {}
     for groups in metrics.GROUPS.values():
         for group in groups:
@@ -38,29 +38,29 @@ def emitted() -> dict[str, set[str]]:
     return found
 
 
-def test_table() -> None:
-    """The table's own template protects what it holds, and the stack defines no second one."""
-    (made,) = yaml.safe_load(table.TEMPLATE.read_text())["Resources"].values()
-    properties = made["Properties"]
+def test_table_template_protects_data() -> None:
+    """The table's template protects its items, and the stack's template defines no table."""
+    (resource,) = yaml.safe_load(table.TEMPLATE.read_text())["Resources"].values()
+    properties = resource["Properties"]
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
     assert properties["SSESpecification"]["SSEEnabled"] is True
     assert properties["DeletionProtectionEnabled"] is True
     assert properties["TableName"] == {"Ref": "TableName"}
-    assert made["DeletionPolicy"] == made["UpdateReplacePolicy"] == "Retain"
+    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
     assert "AWS::DynamoDB::Table" not in {one.get("Type") for one in STACK.values()}
 
 
-def test_default_names() -> None:
-    """The stack's defaults are what `provision` makes for the stage prod."""
+def test_stack_defaults_match_prod() -> None:
+    """The defaults of the stack's parameters are the settings of the stage `prod`."""
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    made = config["stages"]["prod"]["environment_variables"]
+    settings = config["stages"]["prod"]["environment_variables"]
     for parameter, setting in PARAMETERS.items():
-        assert TEMPLATE["Parameters"][parameter].get("Default", "") == made[setting]
+        assert TEMPLATE["Parameters"][parameter].get("Default", "") == settings[setting]
 
 
-def test_alarms_on_what_is_counted() -> None:
-    """Every alarm on a metric of the broker's own is on one that the code writes, by its name."""
+def test_alarms_watch_emitted_metrics() -> None:
+    """Each alarm on a metric of the broker watches one that the code emits."""
     own = {name: one for name, one in ALARMS.items() if one.get("Namespace") == metrics.NAMESPACE}
     assert len(own) >= 7
     for name, alarm in own.items():
@@ -73,11 +73,11 @@ def test_alarms_on_what_is_counted() -> None:
     watched = {value for value in named if value != TABLE}
     assert watched - codes <= set(metrics.GROUPS)
     seen = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
-    assert watched >= (seen - TOLD_OTHERWISE) | {"upstream_unauthorized", "upstream_busy"}
+    assert watched >= (seen - COVERED_BY_OTHERS) | {"upstream_unauthorized", "upstream_busy"}
 
 
-def test_events_exist() -> None:
-    """Every event that is counted is written somewhere, and every event is documented."""
+def test_counted_events_are_logged_and_documented() -> None:
+    """The code logs each counted event, and the page documents each logged event."""
     code = "".join(path.read_text() for path in (ROOT / "chalicelib").rglob("*.py"))
     written = set(re.findall(r"\b(?:event|failure)\(\s*\"(\w+)\"", code))
     assert set(metrics.GROUPS) <= written
@@ -86,23 +86,23 @@ def test_events_exist() -> None:
     assert written <= documented
 
 
-def test_dimensions_are_few() -> None:
-    """No metric is told apart by anything that grows with callers, uploads or requests."""
+def test_metrics_have_bounded_dimensions() -> None:
+    """No dimension of a metric grows with callers, uploads or requests."""
     assert {group.by for groups in metrics.GROUPS.values() for group in groups} == {
         *(None, "event", "state", "code")
     }
 
 
-def test_alarms_tell_somebody() -> None:
-    """Every alarm goes to the topic, and says in words what it means."""
+def test_alarms_notify_topic() -> None:
+    """Each alarm notifies the topic, and has a description."""
     for alarm in ALARMS.values():
         assert ["AlarmTopic"] in alarm["AlarmActions"]
         assert alarm["AlarmDescription"].endswith(".")
         assert alarm["TreatMissingData"] in {"notBreaching", "breaching"}
 
 
-def test_dashboard() -> None:
-    """It is JSON, and shows every metric that the code writes."""
+def test_dashboard_shows_every_metric() -> None:
+    """The dashboard shows each metric that the code emits, and its widgets do not overlap."""
     body = STACK["Dashboard"]["Properties"]["DashboardBody"]
     widgets = json.loads(body)["widgets"]
     shown = json.dumps([widget["properties"] for widget in widgets])
@@ -123,8 +123,8 @@ RESPONSES = STACK["RestAPI"]["Properties"]["GatewayResponses"]
 
 
 @pytest.mark.parametrize("kind", RESPONSES)
-def test_gateways_own_answers(kind: str) -> None:
-    """Each is a problem with CORS, whose code is documented; a page says which statuses."""
+def test_gateway_responses_are_documented_problems(kind: str) -> None:
+    """Each gateway response is a problem with CORS, which docs/errors.md documents."""
     response = RESPONSES[kind]
     headers = response["ResponseParameters"]["Headers"]
     assert headers["Content-Type"] == "'application/problem+json'"
@@ -144,14 +144,14 @@ def test_gateways_own_answers(kind: str) -> None:
     assert row in page
 
 
-def test_no_aliases() -> None:
-    """CloudFormation knows no aliases, so the template has none of its own."""
+def test_template_has_no_aliases() -> None:
+    """The template has no YAML aliases, which CloudFormation does not know."""
     text = Path(ROOT / ".chalice" / "template.yaml").read_text()
     assert not re.search(r"[:\s-]\s[&*][a-z]+\s*$", text, re.MULTILINE)
 
 
 def test_runbook_has_every_alarm() -> None:
-    """Each alarm has its place in the runbook, and no place is left of one that is gone."""
+    """The runbook has a section for each alarm, and no other."""
     page = (ROOT / "docs" / "operations.md").read_text()
     part = page.partition("## When an alarm rings")[2].partition("\n## ")[0]
     assert sorted(re.findall(r"^### (\w+)$", part, re.MULTILINE)) == sorted(ALARMS)

@@ -1,4 +1,4 @@
-"""What `chalice package --pkg-format terraform` writes is what docs/deploy.md says of it."""
+"""`chalice package --pkg-format terraform` writes the files that docs/deploy.md describes."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from tests.support.project import Project
 from tests.support.upstream_process import ROOT
 
 
-def test_chalices_file(project: Project) -> None:
-    """Functions, roles, API and schedule are in it; table, alarms, logs and throttling are not."""
+def test_terraform_package_matches_page(project: Project) -> None:
+    """The file has functions, roles, API and schedule, but no table, alarms or logs."""
     page = (ROOT / "docs" / "deploy.md").read_text()
     section = page.partition("## With Terraform")[2].partition("\n## ")[0]
     (command,) = re.findall(r"`chalice (package [^`]*)`", section.partition(" writes ")[0])

@@ -1,4 +1,4 @@
-"""The zip holds what it should and nothing else, and is small; with its bytecode too."""
+"""The deployment package: its content and its size, with and without bytecode."""
 
 import importlib.util
 import os
@@ -26,23 +26,23 @@ MIB = 1024 * 1024
 
 
 def contents(archive: Path) -> dict[str, bytes]:
-    """Open a zip."""
+    """Return the files of a zip."""
     with zipfile.ZipFile(archive) as opened:
         names = opened.namelist()
-        assert len(names) == len(set(names)), "nothing is in it twice"
+        assert len(names) == len(set(names)), "the zip has a file twice"
         return {name: opened.read(name) for name in names if not name.endswith("/")}
 
 
 def check_top(files: dict[str, bytes], *more: str) -> None:
-    """Look at what lies at the zip's root: the broker, its libraries, and their descriptions."""
+    """Check the root of a zip: the broker, its libraries, and their metadata."""
     top = {name.partition("/")[0] for name in files}
     described = {name for name in top if name.endswith(".dist-info")}
     top -= described
     assert OURS | ASKED_FOR | set(more) <= top <= OURS | LIBRARIES | set(more)
 
 
-def test_plain(packaged: Path) -> None:
-    """The broker's own files are the project's, none of them a test's, and nothing is compiled."""
+def test_zip_has_only_sources(packaged: Path) -> None:
+    """The zip holds the broker's files and libraries, and no bytecode, and is small."""
     archive = packaged / "deployment.zip"
     files = contents(archive)
     check_top(files)
@@ -65,8 +65,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.package() / "deployment.zip"
 
 
-def test_compiled(compiled: Path) -> None:
-    """Every module has its bytecode, which fits its source, and the zip is small all the same."""
+def test_compiled_zip_has_matching_bytecode(compiled: Path) -> None:
+    """After `make bytecode`, each module has bytecode that matches its source; the zip is small."""
     files = contents(compiled)
     check_top(files, "__pycache__")
     tag = sys.implementation.cache_tag
@@ -74,15 +74,15 @@ def test_compiled(compiled: Path) -> None:
         folder, _, module = name.rpartition("/")
         prefix = f"{folder}/" if folder else ""
         bytecode = files[f"{prefix}__pycache__/{module[:-3]}.{tag}.pyc"]
-        # PEP 552: the flags say that the hash of the source is checked.
+        # PEP 552: with these flags, Python checks the hash of the source.
         assert bytecode[:4] == importlib.util.MAGIC_NUMBER
         assert int.from_bytes(bytecode[4:8], "little") == 0b11
         assert bytecode[8:16] == importlib.util.source_hash(files[name]), name
     assert compiled.stat().st_size < 4 * MIB
 
 
-def test_with_key_sets(tmp_path: Path) -> None:
-    """With what key sets need, added as docs/security.md has it, 8 MB are enough."""
+def test_zip_with_key_sets_is_small(tmp_path: Path) -> None:
+    """With the requirements of key sets, added as docs/security.md describes, 8 MiB suffice."""
     project = Project(tmp_path / "clone")
     assert "cryptography" not in (project.folder / "requirements.txt").read_text()
     shutil.copy(ROOT / "requirements-key-sets.txt", project.folder)

@@ -1,8 +1,8 @@
-"""A broker of its own process, to be killed: `python tests/faults/broker_process.py`.
+"""A broker that a test can kill: `python tests/faults/broker_process.py`.
 
-Its clock is ahead of the real one by the seconds in the file `CLOCK_FILE`, and `CLOCK_SPEED` times
-as fast. With `SWEEP_SECONDS` it sweeps every so many real seconds. It ends when its standard input
-does, so that none is left behind.
+Its clock is ahead of the real one by the seconds in the file `CLOCK_FILE`, and runs `CLOCK_SPEED`
+times as fast. With `SWEEP_SECONDS` it sweeps at that interval, in real seconds. It exits when its
+standard input is closed, so that no process outlives the tests.
 """
 
 import os
@@ -14,23 +14,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from app import app  # noqa: E402 - it lies at the top of the project
+from app import app  # noqa: E402 - the project's root must be on the path first
 from chalicelib import bootstrap  # noqa: E402 - as above
 from chalicelib.core import log  # noqa: E402 - as above
 from chalicelib.core.clock import Clock  # noqa: E402 - as above
 from chalicelib.syncapi.client import Timeouts  # noqa: E402 - as above
 from sandbox.broker import serve  # noqa: E402 - as above
 
-TIMEOUTS = Timeouts(presign=2.0, register=1.5, look=1.5)
+TIMEOUTS = Timeouts(presign=2.0, register=1.5, lookup=1.5)
 
 
 class FileClock(Clock):
-    """The real time, faster, and moved by what a file says.
+    """The real time, running faster, plus an offset from a file.
 
     Args:
-        path: The file: the seconds to be ahead.
-        speed: How many seconds pass in a real one.
-        zero: The real time from which on it is faster.
+        path: The file with the offset in seconds.
+        speed: How many seconds pass in each real second.
+        zero: The real time at which both clocks agree.
     """
 
     def __init__(self, path: Path, speed: float, zero: float) -> None:
@@ -46,11 +46,11 @@ class FileClock(Clock):
 
 def _sweep(seconds: float) -> None:
     while True:
-        # As a schedule does: at the same moments, whenever this process was started.
+        # A schedule fires at fixed moments too, whenever the process was started.
         time.sleep(seconds - time.time() % seconds)
         try:
             bootstrap.broker().sweeper.run(max(seconds, 2.0))
-        except Exception as error:  # noqa: BLE001 - the next one may fare better
+        except Exception as error:  # noqa: BLE001 - the next sweep may succeed
             log.failure("sweep_failed", error)
 
 

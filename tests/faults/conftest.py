@@ -1,4 +1,4 @@
-"""Parts that can be made to fail: DynamoDB behind a proxy, sync., and the broker between them."""
+"""Services that can be made to fail: DynamoDB behind a proxy, Sync, and the broker between them."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 
 from sandbox import environment
 from sandbox.ports import Ports
-from tests.faults.stand import Stand
+from tests.faults.faulty_broker import FaultyBroker
 from tests.support.dynamodb_process import RunningDynamoDB
 from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.upstream_process import RunningUpstream
@@ -14,7 +14,7 @@ from tests.support.upstream_process import RunningUpstream
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a DynamoDB emulator of these tests' own."""
+    """The port of a DynamoDB emulator that only these tests use."""
     running = RunningDynamoDB(tmp_path_factory.mktemp("dynamodb"))
     yield running.port
     running.stop()
@@ -22,7 +22,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def faulty_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """One upstream for all tests in trouble."""
+    """The upstream that all fault tests share."""
     upstream = RunningUpstream(tmp_path_factory.mktemp("upstream"))
     yield upstream
     assert upstream.stop() == 0
@@ -30,7 +30,7 @@ def faulty_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 
 @pytest.fixture(scope="module")
 def dynamodb(emulator: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDynamoDB]:
-    """The proxy in front of the emulator, and an environment that reaches nothing else."""
+    """The proxy in front of the emulator. The environment reaches no other DynamoDB."""
     proxy = FaultyDynamoDB(emulator)
     ports = Ports(broker=0, upstream=0, dynamodb=proxy.port, demo=0)
     with pytest.MonkeyPatch.context() as patch:
@@ -44,16 +44,18 @@ def dynamodb(emulator: int, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def module_stand(dynamodb: FaultyDynamoDB, faulty_upstream: RunningUpstream) -> Iterator[Stand]:
+def module_broker(
+    dynamodb: FaultyDynamoDB, faulty_upstream: RunningUpstream
+) -> Iterator[FaultyBroker]:
     """One gateway for a module's tests."""
-    stand = Stand("none yet")
-    stand.dynamodb, stand.upstream = dynamodb, faulty_upstream
-    yield stand
-    stand.stop()
+    broker = FaultyBroker("none yet")
+    broker.dynamodb, broker.upstream = dynamodb, faulty_upstream
+    yield broker
+    broker.stop()
 
 
 @pytest.fixture
-def stand(module_stand: Stand) -> Stand:
-    """The broker with the real time, nothing due, and a sync. that is empty and in order."""
-    module_stand.renew()
-    return module_stand
+def broker(module_broker: FaultyBroker) -> FaultyBroker:
+    """A broker on the real time, with no due work, and a Sync that is empty and works."""
+    module_broker.reset()
+    return module_broker

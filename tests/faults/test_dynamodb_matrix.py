@@ -1,8 +1,8 @@
 """Every step that calls DynamoDB, against every way in which DynamoDB can fail.
 
-A failing call takes boto3 seconds of pauses and repetitions. So all steps are struck by one fault
-at once, each with a caller of its own whose calls alone are struck; then everything heals, time
-passes, sweeps run; and each test looks at its own cell.
+A failing call takes boto3 seconds of pauses and retries. So one fault hits all steps at once, each
+with its own caller whose calls alone fail; then the faults end, time passes, sweeps run; and each
+test checks its own cell.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,12 +14,12 @@ import pytest
 import requests
 
 from chalicelib.syncapi.client import Timeouts
-from tests.faults.stand import (
-    LOOK,
+from tests.faults.faulty_broker import (
+    LIST,
     REGISTER,
     SETTLED,
     Caller,
-    Stand,
+    FaultyBroker,
     assert_own_settled,
     assert_settled,
     wait_for,
@@ -29,91 +29,91 @@ from tests.support.faulty_dynamodb import Rule
 PLAN_MAX_BYTES = 1000
 LASTING = ("throttled", "throttling", "500", "slow-before", "slow-after", "cut-before", "cut-after")
 ONCE = ("throttled", "slow-before", "slow-after", "cut-before", "cut-after")
-HELD = "#attempt.#id = :attempt"
+LEASED = "#attempt.#id = :attempt"
 
 
 @dataclass
 class Cell:
-    """One step, struck by one fault.
+    """One step, hit by one fault.
 
     Attributes:
-        caller: Whose calls are struck.
+        caller: Whose calls fail.
         owner: The caller's id in the table.
-        name: Of the upload.
+        name: The upload's name.
         upload: The upload, where the step needs one.
-        answer: What the caller was told.
-        rule: What struck.
-        asset: The id of the asset that was made without an answer.
+        response: The response to the caller.
+        rule: The proxy's rule for the fault.
+        asset: The id of the asset whose registration is ambiguous.
     """
 
     caller: Caller
     owner: str
     name: str
     upload: dict[str, Any] = field(default_factory=dict)
-    answer: requests.Response | None = None
+    response: requests.Response | None = None
     rule: Rule | None = None
     asset: str = ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A call to DynamoDB on the way of a request.
+    """A call to DynamoDB within a request.
 
     Attributes:
-        prepare: Brings the upload so far.
+        prepare: Brings the upload to the step.
         act: Sends the request.
-        operation: DynamoDB's name of the call.
-        holding: What tells the call from others; `{id}`, `{owner}` and `{asset}` are filled in.
-        fine: The status without a fault.
-        told: The status while the fault lasts.
+        operation: The call's name at DynamoDB.
+        contains: Texts that only this call contains; `{id}`, `{owner}` and `{asset}` are filled in.
+        expected: The status without a fault.
+        failing: The status while the fault lasts.
         early: Whether it is prepared before the settle time.
     """
 
-    prepare: Callable[[Stand, Cell], None]
+    prepare: Callable[[FaultyBroker, Cell], None]
     act: Callable[[Cell], requests.Response]
     operation: str
-    holding: tuple[str, ...]
-    fine: tuple[int, ...]
-    told: int = 503
+    contains: tuple[str, ...]
+    expected: tuple[int, ...]
+    failing: int = 503
     early: bool = False
 
 
-def nothing(_stand: Stand, _cell: Cell) -> None:
+def nothing(_broker: FaultyBroker, _cell: Cell) -> None:
     """Prepare nothing."""
 
 
-def land(_stand: Stand, cell: Cell) -> None:
+def land(_broker: FaultyBroker, cell: Cell) -> None:
     """Let the bytes land."""
     cell.upload = cell.caller.land(cell.name)
 
 
-def begin(_stand: Stand, cell: Cell) -> None:
+def begin(_broker: FaultyBroker, cell: Cell) -> None:
     """Begin an upload whose bytes never land."""
     cell.upload = cell.caller.begin(name=cell.name)
 
 
-def too_large(_stand: Stand, cell: Cell) -> None:
-    """Let more bytes land than sync.'s plan allows."""
-    begin(_stand, cell)
+def too_large(_broker: FaultyBroker, cell: Cell) -> None:
+    """Let more bytes land than Sync's plan allows."""
+    begin(_broker, cell)
     assert cell.caller.put(cell.upload, b"x" * (PLAN_MAX_BYTES + 1)).status_code == 200
 
 
-def lose(stand: Stand, cell: Cell) -> None:
-    """Lose a registration before sync. has carried it out."""
-    land(stand, cell)
-    stand.upstream.order({"kind": "cut"}, *REGISTER)
+def cut_before(broker: FaultyBroker, cell: Cell) -> None:
+    """Reset the connection of a registration that Sync has not carried out."""
+    land(broker, cell)
+    broker.upstream.order({"kind": "cut"}, *REGISTER)
     assert cell.caller.complete(cell.upload).status_code == 202
 
 
-def lose_made(stand: Stand, cell: Cell) -> None:
-    """Lose the answer of a registration, and fail to look for it."""
-    land(stand, cell)
-    stand.upstream.order({"kind": "cut", "when": "after"}, *REGISTER)
-    stand.upstream.order({"kind": "answer", "status": 500}, *LOOK, times=2)
+def cut_after(broker: FaultyBroker, cell: Cell) -> None:
+    """Reset the connection after Sync has carried out a registration, and fail to reconcile it."""
+    land(broker, cell)
+    broker.upstream.order({"kind": "cut", "when": "after"}, *REGISTER)
+    broker.upstream.order({"kind": "answer", "status": 500}, *LIST, times=2)
     assert cell.caller.complete(cell.upload).status_code == 202
-    # On a busy machine the broker may have given up before sync. was done.
-    wait_for(lambda: any(asset["name"] == cell.name for asset in stand.assets()))
-    [cell.asset] = (asset["id"] for asset in stand.assets() if asset["name"] == cell.name)
+    # On a busy machine the broker may have given up before Sync was done.
+    wait_for(lambda: any(asset["name"] == cell.name for asset in broker.assets()))
+    [cell.asset] = (asset["id"] for asset in broker.assets() if asset["name"] == cell.name)
 
 
 def begins(cell: Cell) -> requests.Response:
@@ -133,13 +133,13 @@ def posts_url(cell: Cell) -> requests.Response:
     return cell.caller.post_url(cell.upload["url"], cell.name)
 
 
-def have_url(stand: Stand, cell: Cell) -> None:
-    """Have a public URL."""
-    cell.upload = {"url": stand.upstream.upload().replace("127.0.0.1", "localhost")}
+def make_url(broker: FaultyBroker, cell: Cell) -> None:
+    """Upload a file, which makes its public URL."""
+    cell.upload = {"url": broker.upstream.upload().replace("127.0.0.1", "localhost")}
 
 
 def reads(path: str) -> Callable[[Cell], requests.Response]:
-    """Read something."""
+    """Return an action that reads a path."""
     return lambda cell: cell.caller.call("GET", path.format(**cell.upload))
 
 
@@ -149,7 +149,7 @@ def cancels(cell: Cell) -> requests.Response:
 
 
 def renews(cell: Cell) -> requests.Response:
-    """Get a fresh address."""
+    """Get a fresh upload URL."""
     return cell.caller.call("POST", f"/uploads/{cell.upload['id']}/renew")
 
 
@@ -159,117 +159,122 @@ STEPS = {
     "write": Step(nothing, begins, TRANSACT, ("{owner}", "creating#"), (201,)),
     "lease": Step(land, completes, UPDATE, ("upload#{id}", ":pending"), (200,)),
     "record": Step(land, completes, TRANSACT, ("upload#{id}", "claim#"), (200,)),
-    "reopen": Step(begin, completes, UPDATE, ("upload#{id}", HELD), (409,)),
-    "release": Step(lose, completes, UPDATE, ("upload#{id}", HELD), (202,)),
-    "look-lease": Step(lose_made, completes, UPDATE, ("upload#{id}", "#lease_until <"), (200,)),
-    "claims": Step(lose_made, completes, "BatchGetItem", ("claim#{asset}",), (200,)),
-    # The repetition of one that was carried out is refused; then nobody POSTs, and 202 is true.
-    "lease-again": Step(lose, completes, UPDATE, ("upload#{id}", HELD), (200, 202), early=True),
-    "fail": Step(too_large, completes, TRANSACT, ("upload#{id}", HELD), (413,)),
+    "reopen": Step(begin, completes, UPDATE, ("upload#{id}", LEASED), (409,)),
+    "release": Step(cut_before, completes, UPDATE, ("upload#{id}", LEASED), (202,)),
+    "reconcile-lease": Step(
+        cut_after, completes, UPDATE, ("upload#{id}", "#lease_until <"), (200,)
+    ),
+    "claims": Step(cut_after, completes, "BatchGetItem", ("claim#{asset}",), (200,)),
+    # If DynamoDB carried out the first try, it refuses the retry; then nobody POSTs, and 202 is
+    # right.
+    "lease-again": Step(
+        cut_before, completes, UPDATE, ("upload#{id}", LEASED), (200, 202), early=True
+    ),
+    "fail": Step(too_large, completes, TRANSACT, ("upload#{id}", LEASED), (413,)),
     "cancel": Step(begin, cancels, TRANSACT, ("upload#{id}", ":pending"), (204,)),
-    # Where the first try was carried out, the repetition finds its address.
+    # If DynamoDB carried out the first try, the retry finds its URL.
     "renew": Step(begin, renews, UPDATE, ("upload#{id}", "size(#targets)"), (200,), early=True),
     "read": Step(begin, reads("/uploads/{id}"), "GetItem", ("upload#{id}",), (200,)),
     "list": Step(begin, reads("/uploads"), "Query", ("{owner}",), (200,)),
     "limits": Step(begin, reads("/limits"), "GetItem", ("quota#{owner}",), (200,)),
-    "url-reserve": Step(have_url, posts_url, UPDATE, ("{owner}", "not_exists(#place)"), (201,)),
-    "url-write": Step(have_url, posts_url, TRANSACT, ("{owner}", "creating#"), (201,)),
-    # The record is there already, so the caller goes on by its id.
-    "url-record": Step(have_url, posts_url, TRANSACT, ("{owner}", "claim#"), (201,), told=202),
+    "url-reserve": Step(make_url, posts_url, UPDATE, ("{owner}", "not_exists(#place)"), (201,)),
+    "url-write": Step(make_url, posts_url, TRANSACT, ("{owner}", "creating#"), (201,)),
+    # The record exists already, so the caller can use its id.
+    "url-record": Step(make_url, posts_url, TRANSACT, ("{owner}", "claim#"), (201,), failing=202),
 }
 CELLS = [(step, fault, False) for step in STEPS for fault in LASTING] + [
     (step, fault, True) for step in STEPS for fault in ONCE
 ]
 
 
-def new_cell(stand: Stand, name: str) -> Cell:
-    """Make a cell whose caller nobody knows."""
-    caller = Caller(stand)
-    owner = stand.wired().authenticator.caller(f"Bearer {caller.token}").id
+def new_cell(broker: FaultyBroker, name: str) -> Cell:
+    """Return a cell with a new caller."""
+    caller = Caller(broker)
+    owner = broker.wired().authenticator.caller(f"Bearer {caller.token}").id
     return Cell(caller, owner, name)
 
 
-def strike(stand: Stand, step: Step, cell: Cell, fault: str, *, once: bool) -> None:
-    """Let DynamoDB fail at a step of one cell, and send the request."""
+def order_fault(broker: FaultyBroker, step: Step, cell: Cell, fault: str, *, once: bool) -> None:
+    """Order a fault at a step of one cell, and send the request."""
     marks = {"owner": cell.owner, "id": cell.upload.get("id", ""), "asset": cell.asset}
-    holding = tuple(part.format(**marks) for part in step.holding)
-    cell.rule = stand.dynamodb.order(fault, step.operation, *holding, lasting=not once)
-    cell.answer = step.act(cell)
+    contains = tuple(part.format(**marks) for part in step.contains)
+    cell.rule = broker.dynamodb.order(fault, step.operation, *contains, lasting=not once)
+    cell.response = step.act(cell)
 
 
 def forget_unrecorded(cells: Iterable[Cell]) -> None:
     """Expect nothing of the public URLs that were refused before they were recorded."""
     for cell in cells:
-        if cell.answer is not None and cell.answer.status_code == 503:
+        if cell.response is not None and cell.response.status_code == 503:
             cell.caller.landed_names &= {one["name"] for one in cell.caller.uploads()}
 
 
 @dataclass
 class Matrix:
-    """All cells after everything has healed, and what sync. holds."""
+    """All cells after the faults have ended, and the assets at Sync."""
 
-    stand: Stand
+    broker: FaultyBroker
     cells: dict[tuple[str, str, bool], Cell]
     made: Mapping[str | None, list[str]]
 
 
 @pytest.fixture(scope="module")
-def matrix(module_stand: Stand) -> Matrix:
-    """Carry out all cells, one fault after the other, heal, and let time pass."""
-    stand = module_stand
-    stand.timeouts = Timeouts()  # It is not sync. that is in trouble.
-    stand.renew()
-    # So short a life is more than half over when the settle time is.
-    stand.upstream.behave(planMaxBytes=PLAN_MAX_BYTES, expiresIn=300)
-    cells = {key: new_cell(stand, "/".join(map(str, key))) for key in CELLS}
+def matrix(module_broker: FaultyBroker) -> Matrix:
+    """Run all cells, one fault after the other, end the faults, and let time pass."""
+    broker = module_broker
+    broker.timeouts = Timeouts()  # Sync does not fail here.
+    broker.reset()
+    # More than half of so short a life is over after the settle time.
+    broker.upstream.behave(planMaxBytes=PLAN_MAX_BYTES, expiresIn=300)
+    cells = {key: new_cell(broker, "/".join(map(str, key))) for key in CELLS}
     for is_early in (True, False):
         for key, cell in cells.items():
             if STEPS[key[0]].early is is_early:
-                STEPS[key[0]].prepare(stand, cell)
+                STEPS[key[0]].prepare(broker, cell)
         if is_early:
-            stand.clock.advance(SETTLED)
+            broker.clock.advance(SETTLED)
     for kind in dict.fromkeys((fault, once) for _, fault, once in CELLS):
-        # Each container has a budget of repetitions, which all cells at once would use up: then
-        # what only took long, on a busy machine, would not be repeated, and fail before its fault.
-        stand.point()
+        # Each container has a budget of retries, which all cells at once would use up: a call that
+        # was merely slow, on a busy machine, would not be retried, and would fail before its fault.
+        broker.start_container()
         chosen = [key for key in CELLS if key[1:] == kind]
         with ThreadPoolExecutor(len(chosen)) as pool:
-            jobs = [
-                pool.submit(strike, stand, STEPS[key[0]], cells[key], key[1], once=key[2])
+            futures = [
+                pool.submit(order_fault, broker, STEPS[key[0]], cells[key], key[1], once=key[2])
                 for key in chosen
             ]
-        for job in jobs:
-            job.result()
-    stand.heal()
-    stand.clock.advance(SETTLED)
-    # One half goes on by its callers, the other by the sweep alone.
+        for future in futures:
+            future.result()
+    broker.heal()
+    broker.clock.advance(SETTLED)
+    # Callers continue one half of the uploads, the sweep alone the other half.
     for cell in list(cells.values())[::2]:
         for upload in cell.caller.uploads():
             cell.caller.complete(upload)
-    made = stand.finish()
+    made = broker.finish()
     forget_unrecorded(cell for key, cell in cells.items() if key[0].startswith("url"))
-    return Matrix(stand, cells, made)
+    return Matrix(broker, cells, made)
 
 
 @pytest.mark.parametrize(
     ("step", "fault", "once"),
     [pytest.param(*key, id=f"{key[0]}-{key[1]}{'-once' * key[2]}") for key in CELLS],
 )
-def test_dynamodb_fault(matrix: Matrix, step: str, fault: str, once: bool) -> None:  # noqa: FBT001 - a parameter
-    """What can't be recorded is told as 503, and afterwards nothing is lost or made twice."""
+def test_dynamodb_fault_loses_nothing(matrix: Matrix, step: str, fault: str, once: bool) -> None:  # noqa: FBT001 - a parameter
+    """A failed write is 503, and afterwards nothing is lost or made twice."""
     cell = matrix.cells[step, fault, once]
     assert cell.rule is not None
-    assert cell.rule.reached.is_set(), "the fault struck nothing"
-    assert cell.answer is not None
-    wanted = STEPS[step].fine if once else (STEPS[step].told,)
-    assert cell.answer.status_code in wanted, cell.answer.text
-    if cell.answer.status_code == 503:
-        assert cell.answer.json()["code"] == "store_unavailable"
+    assert cell.rule.reached.is_set(), "the fault hit no call"
+    assert cell.response is not None
+    statuses = STEPS[step].expected if once else (STEPS[step].failing,)
+    assert cell.response.status_code in statuses, cell.response.text
+    if cell.response.status_code == 503:
+        assert cell.response.json()["code"] == "store_unavailable"
     assert_own_settled(cell.caller, matrix.made)
 
 
-def test_no_stray_asset(matrix: Matrix) -> None:
-    """No cell has made an asset that no upload stands for."""
+def test_each_asset_has_an_upload(matrix: Matrix) -> None:
+    """Each asset belongs to an upload."""
     names = {name for cell in matrix.cells.values() for name in cell.caller.landed_names}
     assert len(matrix.made) > len(STEPS)
     assert set(matrix.made) <= names
@@ -279,15 +284,15 @@ UNREACHABLE = ("reserve", "write", "lease", "record", "reopen", "release", "read
 
 
 @pytest.mark.parametrize("name", UNREACHABLE)
-def test_dynamodb_unreachable(stand: Stand, name: str) -> None:
-    """A table that can't be reached from some step on is told as 503, and nothing is lost."""
-    cell = new_cell(stand, "unreachable")
-    STEPS[name].prepare(stand, cell)
-    strike(stand, STEPS[name], cell, "unreachable", once=False)
-    assert cell.answer is not None
-    assert cell.answer.status_code == STEPS[name].told
-    stand.heal()
-    stand.clock.advance(SETTLED)
+def test_unreachable_dynamodb_loses_nothing(broker: FaultyBroker, name: str) -> None:
+    """If a table can't be reached from some step on, the response is 503, and nothing is lost."""
+    cell = new_cell(broker, "unreachable")
+    STEPS[name].prepare(broker, cell)
+    order_fault(broker, STEPS[name], cell, "unreachable", once=False)
+    assert cell.response is not None
+    assert cell.response.status_code == STEPS[name].failing
+    broker.heal()
+    broker.clock.advance(SETTLED)
     for upload in cell.caller.uploads():
         cell.caller.complete(upload)
-    assert_settled(stand, [cell.caller])
+    assert_settled(broker, [cell.caller])

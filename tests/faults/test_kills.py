@@ -1,4 +1,4 @@
-"""A broker's process is killed at every step, and another one goes on."""
+"""A broker's process is killed at every step, and another one takes over."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import requests
 
-from tests.faults.stand import (
-    LOOK,
+from tests.faults.faulty_broker import (
+    LIST,
     PRESIGN,
     REGISTER,
     SETTLED,
     Caller,
-    Stand,
+    FaultyBroker,
     assert_settled,
     wait_for,
 )
@@ -27,17 +27,17 @@ from tests.support.upstream_process import ROOT, free_port
 UPDATE, TRANSACT = "UpdateItem", "TransactWriteItems"
 
 
-class Victim:
-    """A broker process that shares everything with the one in this process."""
+class BrokerProcess:
+    """A broker process that shares table, upstream and clock with the broker in this process."""
 
-    def __init__(self, stand: Stand, folder: Path) -> None:
+    def __init__(self, broker: FaultyBroker, folder: Path) -> None:
         self.clock = folder / "clock"
-        self.tell_time(stand)
+        self.set_clock(broker)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "log"
-        environment = stand.environment(
-            stand.upstream, PUBLIC_URL_EXCEPTIONS=f"http://localhost:{stand.upstream.port}"
+        environment = broker.environment(
+            broker.upstream, PUBLIC_URL_EXCEPTIONS=f"http://localhost:{broker.upstream.port}"
         )
         self._environment = {
             **os.environ,
@@ -45,12 +45,12 @@ class Victim:
             "BROKER_PORT": str(self.port),
             "CLOCK_FILE": str(self.clock),
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **more: str) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it responds."""
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / "tests" / "faults" / "broker_process.py")],
                 cwd=ROOT,
                 env={**self._environment, **more},
@@ -58,47 +58,47 @@ class Victim:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers)
+        wait_for(self._responds)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return requests.get(f"{self.url}/health", timeout=5).status_code == 200
         except requests.ConnectionError:
             return False
 
-    def tell_time(self, stand: Stand) -> None:
-        """Let its clock show what the other broker's shows."""
-        self.clock.write_text(str(stand.clock.ahead))
+    def set_clock(self, broker: FaultyBroker) -> None:
+        """Set its clock to the other broker's."""
+        self.clock.write_text(str(broker.clock.ahead))
 
     def kill(self) -> None:
-        """Give it no chance to tidy up."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            self.process = None
+        """Kill it, so that it cleans up nothing."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process = None
 
 
 @pytest.fixture
-def victim(stand: Stand, tmp_path: Path) -> Iterator[Victim]:
-    """A broker to be killed."""
-    victim = Victim(stand, tmp_path)
-    yield victim
-    victim.kill()
+def process(broker: FaultyBroker, tmp_path: Path) -> Iterator[BrokerProcess]:
+    """A broker process to be killed."""
+    process = BrokerProcess(broker, tmp_path)
+    yield process
+    process.kill()
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where the process is killed.
+class KillPoint:
+    """The point at which the process is killed.
 
     Attributes:
-        route: What it was asked: `begin`, `complete`, `url`, `renew`, or `sweep` for nothing.
-        pause: The call to DynamoDB, with what tells it from others, at which it stands.
-        delay: The call to sync. at which it stands.
-        after: Whether the call has been carried out when it is killed.
-        landed: Whether the bytes are there.
-        lost: Whether an earlier registration is of unknown outcome.
+        route: The request: `begin`, `complete`, `url` or `renew`; `sweep` for no request.
+        pause: The call to DynamoDB at which it waits, with texts that only this call contains.
+        delay: The call to Sync at which it waits.
+        after: Whether the call has been carried out when the process is killed.
+        landed: Whether the bytes have landed.
+        lost: Whether an earlier registration is ambiguous.
     """
 
     route: str
@@ -109,7 +109,7 @@ class Point:
     lost: bool = False
 
 
-def _points() -> dict[str, Point]:
+def _kill_points() -> dict[str, KillPoint]:
     pauses: dict[str, tuple[str, tuple[str, ...]]] = {
         "begin-reserve": ("begin", (UPDATE, "not_exists(#place)")),
         "begin-write": ("begin", (TRANSACT, "creating#")),
@@ -131,109 +131,115 @@ def _points() -> dict[str, Point]:
         "sweep-post": ("sweep", REGISTER),
     }
     unfinished = (UPDATE, "#attempt.#id = :attempt")
-    found: dict[str, Point] = {}
+    found: dict[str, KillPoint] = {}
     for is_after in (False, True):
         when = "after" if is_after else "before"
         for name, (route, pause) in pauses.items():
-            found[f"{when}-{name}"] = Point(route, pause=pause, after=is_after)
+            found[f"{when}-{name}"] = KillPoint(route, pause=pause, after=is_after)
         for name, (route, delay) in delays.items():
-            found[f"{when}-{name}"] = Point(route, delay=delay, after=is_after)
-        found[f"{when}-reopen"] = Point("complete", unfinished, after=is_after, landed=False)
-        found[f"{when}-release"] = Point("complete", unfinished, after=is_after, lost=True)
-        found[f"{when}-look-lease"] = Point(
+            found[f"{when}-{name}"] = KillPoint(route, delay=delay, after=is_after)
+        found[f"{when}-reopen"] = KillPoint("complete", unfinished, after=is_after, landed=False)
+        found[f"{when}-release"] = KillPoint("complete", unfinished, after=is_after, lost=True)
+        found[f"{when}-reconcile-lease"] = KillPoint(
             "complete", (UPDATE, "#lease_until <"), after=is_after, lost=True
         )
-    found["look"] = Point("complete", delay=LOOK, lost=True)
+    found["list"] = KillPoint("complete", delay=LIST, lost=True)
     return found
 
 
-POINTS = _points()
+KILL_POINTS = _kill_points()
 
 
-def ask(stand: Stand, victim: Victim, caller: Caller, point: Point) -> Callable[[], Any]:
-    """Prepare what the process is to be killed in, and return its request."""
+def prepare(
+    broker: FaultyBroker, process: BrokerProcess, caller: Caller, point: KillPoint
+) -> Callable[[], Any]:
+    """Prepare the upload, and return the request during which the process is killed."""
     begins = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": "killed"}
     if point.route == "begin":
-        return sender(victim, caller, "/uploads", begins)
+        return sender(process, caller, "/uploads", begins)
     if point.route == "url":
-        url = stand.upstream.upload().replace("127.0.0.1", "localhost")
-        return sender(victim, caller, "/assets", {"url": url, "type": "VIDEO", "name": "killed"})
+        url = broker.upstream.upload().replace("127.0.0.1", "localhost")
+        return sender(process, caller, "/assets", {"url": url, "type": "VIDEO", "name": "killed"})
     upload = caller.land("killed") if point.landed else caller.begin(name="killed")
     if point.lost:
-        stand.upstream.order({"kind": "cut"}, *REGISTER)
+        broker.upstream.order({"kind": "cut"}, *REGISTER)
         assert caller.complete(upload).status_code == 202
     if point.route == "renew":
-        stand.clock.advance(1900)
+        broker.clock.advance(1900)
     elif point.route == "sweep":
-        stand.clock.advance(61)
-        return lambda: victim.start(SWEEP_SECONDS="0.1")
-    return sender(victim, caller, f"/uploads/{upload['id']}/{point.route}")
+        broker.clock.advance(61)
+        return lambda: process.start(SWEEP_SECONDS="0.1")
+    return sender(process, caller, f"/uploads/{upload['id']}/{point.route}")
 
 
-def sender(victim: Victim, caller: Caller, path: str, body: Any = None) -> Callable[[], Any]:
-    """Make a request in the background, whose answer never comes."""
+def sender(
+    process: BrokerProcess, caller: Caller, path: str, body: Any = None
+) -> Callable[[], Any]:
+    """Return a request in the background, which must get no response."""
 
     def send() -> None:
         headers = {"Authorization": f"Bearer {caller.token}"}
         try:
-            requests.post(victim.url + path, json=body, headers=headers, timeout=30)
+            requests.post(process.url + path, json=body, headers=headers, timeout=30)
         except requests.ConnectionError:
             return
-        raise AssertionError("it answered before it was killed")
+        raise AssertionError("it responded before it was killed")
 
     return threading.Thread(target=send).start
 
 
-@pytest.mark.parametrize("name", POINTS)
-def test_killed(stand: Stand, victim: Victim, name: str) -> None:
-    """What a killed process leaves is finished by others, once, and no place is lost."""
-    point, caller = POINTS[name], Caller(stand)
-    request = ask(stand, victim, caller, point)
-    victim.tell_time(stand)
+@pytest.mark.parametrize("name", KILL_POINTS)
+def test_killed_process_loses_nothing(
+    broker: FaultyBroker, process: BrokerProcess, name: str
+) -> None:
+    """Others finish a killed process's work, once, and release its reservations."""
+    point, caller = KILL_POINTS[name], Caller(broker)
+    request = prepare(broker, process, caller, point)
+    process.set_clock(broker)
     when = "after" if point.after else "before"
     if point.route != "sweep":
-        victim.start()
+        process.start()
     if point.delay:
-        stand.upstream.order({"kind": "delay", "seconds": 1.2, "when": when}, *point.delay)
-        seen = len(stand.upstream.journal())
+        broker.upstream.order({"kind": "delay", "seconds": 1.2, "when": when}, *point.delay)
+        seen = len(broker.upstream.journal())
         request()
-        wait_for(lambda: len(stand.upstream.journal()) > seen)
+        wait_for(lambda: len(broker.upstream.journal()) > seen)
         if point.after:
-            # It is killed with its work done, not while the body is still on the way.
-            wait_for(lambda: "delay-after" in stand.upstream.journal()[-1]["outcome"])
+            # It is killed after Sync's work is done, not while the body is still on the way.
+            wait_for(lambda: "delay-after" in broker.upstream.journal()[-1]["outcome"])
     else:
-        operation, *holding = point.pause
-        rule = stand.dynamodb.order(f"pause-{when}", operation, *holding, lasting=False)
+        operation, *contains = point.pause
+        rule = broker.dynamodb.order(f"pause-{when}", operation, *contains, lasting=False)
         request()
         wait_for(rule.reached.is_set)
         if point.after:
             wait_for(lambda: rule.carried_out)
-    victim.kill()
-    stand.heal()
+    process.kill()
+    broker.heal()
     if point.route == "url":
-        # Its caller got no answer; where the record was written, the sweep goes on with it.
+        # Its caller got no response; if the record was written, the sweep continues with it.
         caller.landed_names = {one["name"] for one in caller.uploads()}
-    stand.clock.advance(SETTLED)
+    broker.clock.advance(SETTLED)
     for upload in caller.uploads():
         caller.complete(upload)
-    assert_settled(stand, [caller])
+    assert_settled(broker, [caller])
 
 
-def test_new_process(stand: Stand, victim: Victim) -> None:
+def test_new_process_finishes_upload(broker: FaultyBroker, process: BrokerProcess) -> None:
     """A new process finishes with its own sweep what a killed one had begun."""
-    caller = Caller(stand)
+    caller = Caller(broker)
     upload = caller.land("killed")
-    victim.start()
-    stand.upstream.order({"kind": "delay", "seconds": 1, "when": "after"}, *REGISTER)
-    sender(victim, caller, f"/uploads/{upload['id']}/complete")()
-    # The POST counts as one from its first line on: wait until it is carried out.
-    wait_for(lambda: "delay-after" in stand.upstream.journal()[-1]["outcome"])
-    victim.kill()
-    stand.heal()
-    stand.clock.advance(SETTLED)
-    victim.tell_time(stand)
-    victim.start(SWEEP_SECONDS="0.1")
+    process.start()
+    broker.upstream.order({"kind": "delay", "seconds": 1, "when": "after"}, *REGISTER)
+    sender(process, caller, f"/uploads/{upload['id']}/complete")()
+    # The journal lists the POST from its first line on: wait until it is carried out.
+    wait_for(lambda: "delay-after" in broker.upstream.journal()[-1]["outcome"])
+    process.kill()
+    broker.heal()
+    broker.clock.advance(SETTLED)
+    process.set_clock(broker)
+    process.start(SWEEP_SECONDS="0.1")
     wait_for(lambda: caller.status(upload) == "registered")
-    assert stand.posts() == 1
-    victim.kill()
-    assert_settled(stand, [caller])
+    assert broker.count_posts() == 1
+    process.kill()
+    assert_settled(broker, [caller])

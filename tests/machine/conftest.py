@@ -5,19 +5,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine.step_count import COUNTS
-from tests.machine.surroundings import Surroundings
+from tests.machine.system import Services
 
 
 @pytest.fixture(scope="session")
-def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    """A DynamoDB emulator and an upstream of the state machine's own."""
-    started = Surroundings(tmp_path_factory.mktemp("machine"))
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """A DynamoDB emulator and an upstream that only the state machine uses."""
+    started = Services(tmp_path_factory.mktemp("machine"))
     yield started
     started.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how far the state machine got."""
+    """Report how many steps the state machine made."""
     if COUNTS:
-        told = ", ".join(f"{count} {what}" for what, count in sorted(COUNTS.items()))
-        terminalreporter.write_line(f"state machine: {told}")
+        summary = ", ".join(f"{count} {what}" for what, count in sorted(COUNTS.items()))
+        terminalreporter.write_line(f"state machine: {summary}")

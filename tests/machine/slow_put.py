@@ -1,4 +1,4 @@
-"""A PUT whose bytes take their time: storage checks the address at its start, not at its end."""
+"""A slow PUT: storage checks the upload URL at its start, not at its end."""
 
 import http.client
 from urllib.parse import urlsplit
@@ -8,8 +8,8 @@ class SlowPut:
     """A PUT that has sent its head and half of its body.
 
     Args:
-        url: Where to.
-        data: What.
+        url: The upload URL.
+        data: The body.
     """
 
     def __init__(self, url: str, data: bytes) -> None:
@@ -24,16 +24,16 @@ class SlowPut:
         self._connection.send(data[:half])
 
     def finish(self) -> int:
-        """Send the rest, and give the status of the answer."""
+        """Send the rest, and return the status of the response; 0 if the PUT was refused."""
         try:
             self._connection.send(self._rest)
             status = self._connection.getresponse().status
         except (ConnectionError, http.client.HTTPException):
-            return 0  # It was refused at its start.
+            return 0  # Storage refused the PUT at its start.
         finally:
             self.close()
         return status
 
     def close(self) -> None:
-        """Give up."""
+        """Close the connection."""
         self._connection.close()

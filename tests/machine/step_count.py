@@ -1,4 +1,4 @@
-"""What the state machine did, for the end of the report."""
+"""Counters of the state machine, for pytest's summary."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""An emulated account, sync. and a project of each module's own, and an operator's shell."""
+"""Fixtures for each module: an emulated account, a stand-in for Sync, and a project."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.ops.meddling_aws import MeddlingAws
+from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
@@ -16,7 +16,7 @@ from tests.support.upstream_process import RunningUpstream
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """sync., as the sandbox plays it; it takes the marked key."""
+    """The sandbox's stand-in for Sync, which accepts the tests' key."""
     started = RunningUpstream(
         tmp_path_factory.mktemp("upstream"), SYNC_API_KEY=KEY, ALLOWED_ORIGINS=ORIGIN
     )
@@ -33,14 +33,14 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
-    """A clone whose stages use the sandbox's upstream."""
-    made = Project(
+    """A copy of the project whose stages use the stand-in for Sync."""
+    created = Project(
         tmp_path_factory.mktemp("project") / "clone",
         SYNC_BASE_URL=upstream.url,
         SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
     )
-    vendor(made.folder)
-    return made
+    vendor(created.folder)
+    return created
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def folder(project: Project) -> Path:
 
 @pytest.fixture
 def shell(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
-    """The operator's environment, of this test."""
+    """The account, for which this test's environment is set up."""
     for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -60,26 +60,26 @@ def shell(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
 
 @pytest.fixture
 def empty(shell: EmulatedAws) -> EmulatedAws:
-    """The account with nothing in it."""
+    """The account without any resources."""
     assert requests.post(f"{shell.url}/_ministack/reset", timeout=9).ok
     return shell
 
 
 @pytest.fixture(scope="module")
-def proxy(aws: EmulatedAws) -> Iterator[MeddlingAws]:
+def proxy(aws: EmulatedAws) -> Iterator[AwsProxy]:
     """A proxy in front of the account."""
-    started = MeddlingAws(aws.port)
+    started = AwsProxy(aws.port)
     yield started
     started.stop()
 
 
 @pytest.fixture
-def meddler(
-    empty: EmulatedAws,  # noqa: ARG001 - it begins with nothing
-    proxy: MeddlingAws,
+def empty_proxy(
+    empty: EmulatedAws,  # noqa: ARG001 - it empties the account
+    proxy: AwsProxy,
     monkeypatch: pytest.MonkeyPatch,
-) -> MeddlingAws:
-    """The empty account behind the proxy, which the shell calls."""
+) -> AwsProxy:
+    """The proxy in front of the empty account; the shell's calls pass through it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     proxy.rules.clear()
     proxy.calls.clear()

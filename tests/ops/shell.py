@@ -1,4 +1,4 @@
-"""An operator's shell: runs the commands, in this process or as a program at a terminal."""
+"""Run the operator's commands: in this process, or as a program at a terminal."""
 
 import io
 import json
@@ -16,14 +16,14 @@ from ops import __main__ as ops
 from ops.account import Account
 from tests.support.upstream_process import ROOT
 
-KEY = "sk-marked-KEY-00112233"  # searched for in all that comes out
+KEY = "sk-marked-KEY-00112233"  # the output of each command is searched for it
 TOKENS = "marked-SECRET-of-the-tokens-0123456789abcdef"
 SECRETS = f"SYNC_API_KEY={KEY}\nJWT_SECRET={TOKENS}\n"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command came to."""
+class Result:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -31,12 +31,12 @@ class Said:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Read its JSON, which is all that is on standard output."""
+        """The JSON document on standard output."""
         found: dict[str, Any] = json.loads(self.out)
         return found
 
     def outcomes(self) -> dict[str, list[str]]:
-        """Sort the details of the steps by what came of them."""
+        """Return the details of the steps by their outcomes."""
         found: dict[str, list[str]] = {}
         for step in self.document["steps"]:
             found.setdefault(step["outcome"], []).append(step["detail"])
@@ -48,58 +48,60 @@ def _account(*_: str | None) -> Account:
     return Account()
 
 
-def known(_: str | None = None) -> Account:
-    """Take the same account for the same environment: making clients takes most of the time."""
+def cached_account(_: str | None = None) -> Account:
+    """Return the same account for the same environment, since creating clients is slow."""
     names = sorted(name for name in os.environ if name.startswith("AWS_"))
     return _account(*(os.environ[name] for name in names))
 
 
-def run(folder: Path, *arguments: str, stdin: str = "") -> Said:
-    """Run a command in this process, whose environment is the shell's; stdin is a pipe."""
+def run(folder: Path, *arguments: str, stdin: str = "") -> Result:
+    """Run a command in this process, with the input in a pipe; its output must hold no secret."""
     out, err = io.StringIO(), io.StringIO()
-    where = ["--project-dir", str(folder)]
+    project = ["--project-dir", str(folder)]
     try:
-        code = ops.main([arguments[0], *where, *arguments[1:]], out, err, io.StringIO(stdin), known)
-    except SystemExit as end:  # argparse's own
+        code = ops.main(
+            [arguments[0], *project, *arguments[1:]], out, err, io.StringIO(stdin), cached_account
+        )
+    except SystemExit as end:  # from argparse
         code = int(end.code or 0)
-    said = Said(code, out.getvalue(), err.getvalue())
-    for text in (said.out, said.err):
+    result = Result(code, out.getvalue(), err.getvalue())
+    for text in (result.out, result.err):
         assert KEY not in text
         assert TOKENS not in text
-    return said
+    return result
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What was seen at a terminal, and the exit code."""
+class TerminalResult:
+    """The exit code of a program, and the content of its terminal."""
 
     code: int
     screen: str
 
 
-def at_terminal(folder: Path, *arguments: str, keys: list[tuple[str, str]]) -> Typed:
-    """Run a command as a program at a terminal of its own, and type; `typed` says how."""
+def at_terminal(folder: Path, *arguments: str, keys: list[tuple[str, str]]) -> TerminalResult:
+    """Run a command as a program at a terminal, and type, as `type_into` does."""
     command = [sys.executable, "-m", "ops", arguments[0], "--project-dir", str(folder)]
-    return typed([*command, *arguments[1:]], ROOT, keys)
+    return type_into([*command, *arguments[1:]], ROOT, keys)
 
 
-def typed(
+def type_into(
     command: list[str],
     folder: Path,
     keys: list[tuple[str, str]],
     environment: dict[str, str] | None = None,
-) -> Typed:
-    """Run a program at a terminal of its own, and type.
+) -> TerminalResult:
+    """Run a program at a terminal, and type.
 
     Args:
-        command: The program.
-        folder: Where.
-        keys: What to type, each after a text that is waited for.
-        environment: Its environment, if not the shell's.
+        command: The program and its arguments.
+        folder: The working folder.
+        keys: Pairs of a text to wait for, and the keys to type then.
+        environment: The program's environment, if it is not this process's.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        # A terminal of its own, as a login has: the question goes there, not to stderr.
+        # getpass writes its question to the controlling terminal, not to stderr.
         ["setsid", "--ctty", "--wait", *command],
         cwd=folder,
         env=environment,
@@ -109,26 +111,26 @@ def typed(
     )
     os.close(theirs)
     screen = ""
-    for prompt, answer in keys:
-        screen = _until(ours, screen, prompt)
-        time.sleep(0.05)  # the question is there before the echo is off
-        os.write(ours, answer.encode())
-    screen = _until(ours, screen, None)
+    for prompt, text in keys:
+        screen = _read_until(ours, screen, prompt)
+        time.sleep(0.05)  # getpass writes the question before it turns the echo off
+        os.write(ours, text.encode())
+    screen = _read_until(ours, screen, None)
     code = process.wait(timeout=20)
     os.close(ours)
-    return Typed(code, screen)
+    return TerminalResult(code, screen)
 
 
-def _until(terminal: int, screen: str, wanted: str | None) -> str:
-    """Read until a text stands on the screen for the first time, or to the end."""
+def _read_until(terminal: int, screen: str, wanted: str | None) -> str:
+    """Read until new output contains a text, or to the end; return the whole output."""
     seen = len(screen)
     while wanted is None or wanted not in screen[seen:]:
         try:
             chunk = os.read(terminal, 65536)
-        except OSError:  # Linux's way to say that nobody has the other end open any more
+        except OSError:  # on Linux, nobody has the other end open any more
             chunk = b""
         if not chunk:
-            assert wanted is None, f"{wanted!r} never came: {screen}"
+            assert wanted is None, f"the output lacks {wanted!r}: {screen}"
             break
         screen += chunk.decode()
     return screen

@@ -1,4 +1,4 @@
-"""The command line itself: its help, its exit codes, and what it never says."""
+"""The command line: its help, its exit codes, and the masking of secrets."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from ops import __main__ as ops
 from ops.account import Account, explain
 from ops.terminal import Terminal
-from tests.ops.meddling_aws import MeddlingAws
+from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.upstream_process import ROOT
@@ -21,8 +21,8 @@ from tests.support.upstream_process import ROOT
 COMMANDS = ("provision", "doctor", "destroy", "settle")
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The program and each command have a page that tells options and exit codes."""
+def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of each command lists its options and the exit codes."""
     command = [sys.executable, "-m", "ops", "--help"]
     page = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:
@@ -48,37 +48,39 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("settle", "--stage", "prod", "x", "--failed", "--asset", "y"),
     ],
 )
-def test_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """What can't be understood is usage, exit code 2, and nothing on standard output."""
+def test_invalid_arguments_exit_with_2(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invalid arguments lead to exit code 2, and write nothing to standard output."""
     with pytest.raises(SystemExit) as end:
         ops.main(arguments, io.StringIO(), io.StringIO(), io.StringIO())
     assert end.value.code == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "usage: python -m ops" in said.err
+    result = capsys.readouterr()
+    assert result.out == ""
+    assert "usage: python -m ops" in result.err
 
 
-def test_no_such_stage(folder: Path) -> None:
-    """An unknown stage is told with those that there are; as JSON too."""
-    said = run(folder, "doctor", "--stage", "live", "--json")
-    assert said.code == 2
-    assert "There are: dev, prod." in said.err
-    assert said.document["error"]["message"].startswith("There is no stage 'live'")
+def test_unknown_stage_lists_stages(folder: Path) -> None:
+    """For an unknown stage, the command reports the existing stages, with --json too."""
+    result = run(folder, "doctor", "--stage", "live", "--json")
+    assert result.code == 2
+    assert "Its stages are: dev, prod." in result.err
+    assert result.document["error"]["message"].startswith("There is no stage 'live'")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"stages": []}'])
-def test_no_project(tmp_path: Path, content: str | None) -> None:
-    """A folder without a configuration that can be read is told by its name."""
+def test_unreadable_configuration_is_named(tmp_path: Path, content: str | None) -> None:
+    """If the configuration can't be read, the command reports its path."""
     if content is not None:
         (tmp_path / ".chalice").mkdir()
         (tmp_path / ".chalice" / "config.json").write_text(content)
-    said = run(tmp_path, "doctor", "--stage", "prod")
-    assert said.code == 2
-    assert str(tmp_path) in said.err or "There are: ." in said.err
+    result = run(tmp_path, "doctor", "--stage", "prod")
+    assert result.code == 2
+    assert str(tmp_path) in result.err or "Its stages are: ." in result.err
 
 
-def test_no_such_profile(folder: Path, shell: EmulatedAws) -> None:  # noqa: ARG001 - no config file
-    """A profile that is not configured is usage."""
+def test_unknown_profile_exits_with_2(folder: Path, shell: EmulatedAws) -> None:  # noqa: ARG001 - no config file
+    """A profile that is not configured leads to exit code 2."""
     out, err = io.StringIO(), io.StringIO()
     arguments = ["doctor", "--project-dir", str(folder), "--stage", "prod", "--profile", "nobody"]
     assert ops.main(arguments, out, err, io.StringIO()) == 2
@@ -95,22 +97,22 @@ def test_no_such_profile(folder: Path, shell: EmulatedAws) -> None:  # noqa: ARG
     ],
     ids=["unreachable", "credentials", "region"],
 )
-def test_account(
+def test_account_problems_are_explained(
     command: str,
     change: dict[str, str | None],
     code: int,
     words: str,
     folder: Path,
-    shell: EmulatedAws,  # noqa: ARG001 - what is changed
+    shell: EmulatedAws,  # noqa: ARG001 - the test changes its environment
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is wrong with the account is told in words, by the documented exit codes."""
+    """The commands explain problems with the account, with the documented exit codes."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     for name, value in change.items():
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
-    said = run(folder, command, "--stage", "prod", "--json")
-    assert (said.code, said.document["exitCode"]) == (code, code)
-    assert words in said.err
+    result = run(folder, command, "--stage", "prod", "--json")
+    assert (result.code, result.document["exitCode"]) == (code, code)
+    assert words in result.err
 
 
 @pytest.mark.parametrize(
@@ -121,26 +123,28 @@ def test_account(
         ("ValidationException", 1),
     ],
 )
-def test_refused(meddler: MeddlingAws, folder: Path, refusal: str, code: int) -> None:
-    """What AWS refuses is told with the call that was refused, or who is asking."""
-    meddler.refuse("DescribeTable", refusal, "for this reason")
-    said = run(folder, "provision", "--stage", "prod", "--dry-run")
-    assert said.code == code
-    assert "DescribeTable: for this reason" in said.err or "expired" in said.err
+def test_refused_call_is_named(
+    empty_proxy: AwsProxy, folder: Path, refusal: str, code: int
+) -> None:
+    """If AWS refuses a call, the command names the call, or reports expired credentials."""
+    empty_proxy.refuse("DescribeTable", refusal, "for this reason")
+    result = run(folder, "provision", "--stage", "prod", "--dry-run")
+    assert result.code == code
+    assert "DescribeTable: for this reason" in result.err or "expired" in result.err
 
 
 @pytest.mark.parametrize(
     ("code", "status"), [("ThrottlingException", 400), ("InternalServerError", 500)]
 )
-def test_passing(code: str, status: int) -> None:
-    """What passes by itself is no fault of the stage's, once boto3 has given up."""
-    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    problem = explain(ClientError(answer, "DescribeTable"))
+def test_temporary_error_exits_with_3(code: str, status: int) -> None:
+    """A temporary error of AWS leads to exit code 3, and the advice to try again."""
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    problem = explain(ClientError(response, "DescribeTable"))
     assert (problem.code, problem.advice) == (3, "Try again in a minute.")
 
 
-def test_interrupted(folder: Path) -> None:
-    """Ctrl-C ends it as shells expect, with a word about what to do."""
+def test_interrupt_exits_with_130(folder: Path) -> None:
+    """Ctrl-C leads to exit code 130, and the advice to run the command again."""
 
     def interrupt(_: str | None) -> Account:
         raise KeyboardInterrupt
@@ -148,21 +152,21 @@ def test_interrupted(folder: Path) -> None:
     err = io.StringIO()
     arguments = ["doctor", "--project-dir", str(folder), "--stage", "prod"]
     assert ops.main(arguments, io.StringIO(), err, io.StringIO(), interrupt) == 130
-    assert "it goes on where it is" in err.getvalue()
+    assert "it resumes where it stopped" in err.getvalue()
 
 
 @pytest.mark.parametrize(
     ("arguments", "redirection", "code", "words"),
     [
-        ("provision --stage prod --dry-run", "| true", 1, "Looking at the stage prod"),
-        ("provision --stage prod", "0<&-", 2, "Pipe them in, each as NAME=value"),
+        ("provision --stage prod --dry-run", "| true", 1, "Checking the stage prod"),
+        ("provision --stage prod", "0<&-", 2, "Pipe them in, one NAME=value on each line"),
     ],
-    ids=["nobody reads", "no input"],
+    ids=["output closed", "input closed"],
 )
-def test_closed(
+def test_closed_streams_are_no_internal_error(
     empty: EmulatedAws, folder: Path, arguments: str, redirection: str, code: int, words: str
 ) -> None:
-    """A result that nobody reads, or a closed standard input, is no defect."""
+    """A closed standard input or output is not reported as an internal error."""
     assert empty.url
     line = f"'{sys.executable}' -m ops {arguments} --project-dir '{folder}' {redirection}"
     line += "; exit ${PIPESTATUS[0]}"
@@ -171,38 +175,38 @@ def test_closed(
     )
     assert done.returncode == code, done.stderr
     assert words in done.stderr
-    assert "defect" not in done.stderr
+    assert "Internal error" not in done.stderr
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 
 
-class Broken(io.StringIO):
-    """Standard input that fails with the secret in its words."""
+class FailingInput(io.StringIO):
+    """Standard input whose error contains the secret."""
 
     def read(self, _: int | None = -1) -> str:
-        """Fail."""
+        """Raise an error with the secret."""
         raise RuntimeError(f"not readable: {KEY}")
 
 
-def test_defect(empty: EmulatedAws, folder: Path) -> None:
-    """Even a defect tells where it is, and no secret that its text holds."""
+def test_traceback_masks_secrets(empty: EmulatedAws, folder: Path) -> None:
+    """The traceback of an internal error is shown, with its secrets masked."""
     name = "/sync-upload-broker/prod/api-key"
     empty.client("ssm").put_parameter(Name=name, Value=KEY, Type="SecureString")
     err = io.StringIO()
     arguments = ["provision", "--project-dir", str(folder), "--stage", "prod"]
-    code = ops.main([*arguments, "--secrets-from-stdin"], io.StringIO(), err, Broken())
+    code = ops.main([*arguments, "--secrets-from-stdin"], io.StringIO(), err, FailingInput())
     assert code == 1
-    assert "A defect: RuntimeError" in err.getvalue()
+    assert "Internal error: RuntimeError" in err.getvalue()
     assert "RuntimeError: not readable: ***" in err.getvalue()
     assert KEY not in err.getvalue()
 
 
-def test_masked() -> None:
-    """Each of two secrets with a comma is masked, as it is and as JSON and Python write it."""
+def test_terminal_masks_each_secret() -> None:
+    """Each of two secrets with a comma is masked, also if JSON or Python has escaped it."""
     out, err = io.StringIO(), io.StringIO()
     terminal = Terminal(out, err, as_json=False)
     terminal.hide('first"secret\\, second-secret')
-    said = 'first"secret\\ first\\"secret\\\\ second-secret and words'
-    terminal.progress(said)
-    terminal.result([said], {})
+    text = 'first"secret\\ first\\"secret\\\\ second-secret and words'
+    terminal.progress(text)
+    terminal.result([text], {})
     assert out.getvalue() == err.getvalue() == "*** *** *** and words\n"

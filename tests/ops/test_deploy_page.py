@@ -1,4 +1,4 @@
-"""docs/deploy.md: its commands do what it says, and it names all that there is."""
+"""docs/deploy.md: its commands work, and its tables are complete."""
 
 import json
 import os
@@ -16,8 +16,8 @@ import requests
 import yaml
 
 from ops import __main__ as ops
-from tests.ops.meddling_aws import Answer, MeddlingAws
-from tests.ops.shell import KEY, TOKENS, typed
+from tests.ops.aws_proxy import AwsProxy, Response
+from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import REGION, EmulatedAws
 from tests.support.imported_api import ImportingGateway
@@ -28,14 +28,14 @@ BLOCKS = dict(re.findall(r"^```sh (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DO
 CLONED = ("Makefile", "constraints.txt", "requirements.txt", "app.py", "ops", "chalicelib")
 CLONED += (".chalice", "sandbox")
 TABLE = "sync-upload-broker-prod"
-# What the broker's own modules call of the table for the line, and for a settled upload.
-OF_THE_LINE = {"dynamodb:GetItem", "dynamodb:UpdateItem"}
-OF_THE_STORE = OF_THE_LINE | {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
+# The calls of the broker's modules: the rate limiter's for a presign, the repository's to settle.
+RATE_LIMITER = {"dynamodb:GetItem", "dynamodb:UpdateItem"}
+REPOSITORY = RATE_LIMITER | {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Path:
-    """A clone that has been set up, with the page's own setting in its configuration."""
+    """A copy of the project after `make setup`, with the page's setting in its configuration."""
     folder = tmp_path_factory.mktemp("clone")
     skipped = shutil.ignore_patterns("__pycache__", "deployments", "deployed", "samples")
     for name in CLONED:
@@ -45,7 +45,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
             shutil.copy(ROOT / name, folder / name)
     vendor(folder)
     for name in ("constraints.txt", "requirements.txt", "sandbox/requirements.txt"):
-        os.utime(folder / name, (0, 0))  # older than what was installed by them
+        os.utime(folder / name, (0, 0))  # older than the environments, so that make keeps those
     for name in ("requirements-dynamodb.txt", "constraints-dynamodb.txt"):
         os.utime(folder / "sandbox" / name, (0, 0))
     for name in (".venv", ".venv-ministack"):
@@ -55,22 +55,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
     (given,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     settings = config["stages"]["prod"]["environment_variables"]
     settings |= json.loads(given)["stages"]["prod"]["environment_variables"]
-    # sync. is the sandbox's, and the emulator runs the functions on this machine.
+    # The stage uses the stand-in for Sync, and the emulator runs the functions on this machine.
     settings |= {"SYNC_BASE_URL": upstream.url, "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}"}
     config["lambda_architecture"] = "arm64" if platform.machine() == "aarch64" else "x86_64"
     file.write_text(json.dumps(config))
     return folder
 
 
-def _active(carry_out: Callable[[], Answer]) -> Answer:
-    status, answer = carry_out()
-    return status, answer | ({"State": "Active"} if "State" in answer else {})
+def _active(forward: Callable[[], Response]) -> Response:
+    status, response = forward()
+    return status, response | ({"State": "Active"} if "State" in response else {})
 
 
 @pytest.fixture(scope="module")
-def environment(aws: EmulatedAws, proxy: MeddlingAws) -> Any:
-    """The operator's shell."""
-    # boto3 looks every five seconds whether a function is active.
+def environment(aws: EmulatedAws, proxy: AwsProxy) -> Any:
+    """The environment of the operator's shell."""
+    # The emulator reports a function as active only after a call, and boto3 waits for that.
     proxy.rules["GET ['functions']"] = _active
     gateway = ImportingGateway(aws)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -84,24 +84,26 @@ def environment(aws: EmulatedAws, proxy: MeddlingAws) -> Any:
     gateway.stop()
 
 
-def test_from_clone_to_stage(clone: Path, environment: dict[str, str], aws: EmulatedAws) -> None:
-    """Three commands bring a stage up; the doctor finds it well; removing leaves the table."""
+def test_page_commands_deploy_check_and_remove(
+    clone: Path, environment: dict[str, str], aws: EmulatedAws
+) -> None:
+    """The page's commands deploy a stage, find nothing wrong, and remove all but the table."""
     set_up, provision, deploy = BLOCKS["first"].splitlines()
     questions = [
         ("API key (not shown): ", f"{KEY}\n"),
-        ("signed with (not shown): ", f"{TOKENS}\n"),
+        ("signs tokens (not shown): ", f"{TOKENS}\n"),
     ]
-    first = typed(["bash", "-euc", f"{set_up}\n{provision}"], clone, questions, environment)
+    first = type_into(["bash", "-euc", f"{set_up}\n{provision}"], clone, questions, environment)
     assert first.code == 0, first.screen
     assert KEY not in first.screen
     assert TOKENS not in first.screen
-    # Not at a terminal, which Chalice would ask for its colours, and wait ten seconds.
+    # Without a terminal: Chalice would query its colours, and wait ten seconds for a response.
     run_in(clone, environment, deploy)
     record = json.loads((clone / ".chalice" / "deployed" / "prod.json").read_text())
     (api,) = [one["rest_api_id"] for one in record["resources"] if one["name"] == "rest_api"]
     url = aws.api(api)
     assert requests.get(f"{url}/health", timeout=30).json() == {"status": "ok"}
-    # On AWS the API is where the record says; in the emulator it is elsewhere.
+    # The emulator serves the API at another URL than the one in Chalice's record.
     doctor = BLOCKS["doctor"].replace("--stage prod", f"--stage prod --url {url}")
     assert " ok" in run_in(clone, environment, doctor).splitlines()[-1]
     run_in(clone, environment, BLOCKS["remove"])
@@ -111,7 +113,7 @@ def test_from_clone_to_stage(clone: Path, environment: dict[str, str], aws: Emul
 
 
 def run_in(clone: Path, environment: dict[str, str], commands: str) -> str:
-    """Run commands in the clone's environment, and return what they say."""
+    """Run commands in the project's environment, and return their output."""
     done = subprocess.run(
         ["bash", "-euc", f". .venv/bin/activate\n{commands}"],
         cwd=clone,
@@ -124,8 +126,8 @@ def run_in(clone: Path, environment: dict[str, str], commands: str) -> str:
     return done.stdout
 
 
-def test_stacks_parameters() -> None:
-    """Every parameter of the stack is on the page with its default, and the command's exist."""
+def test_page_lists_stack_parameters() -> None:
+    """The page lists each parameter of the stack with its default, and uses no unknown one."""
     text = re.sub(r"!(\w+)", "", (ROOT / ".chalice" / "template.yaml").read_text())
     parameters = yaml.safe_load(text)["Parameters"]
     defaults = {
@@ -142,25 +144,25 @@ def test_stacks_parameters() -> None:
     assert required <= named
 
 
-def test_readme() -> None:
+def test_readme_has_page_commands() -> None:
     """The README has the same three commands."""
     assert f"```sh\n{BLOCKS['first']}```" in (ROOT / "README.md").read_text()
 
 
-def test_commands() -> None:
-    """Every command line can be understood, and the exit codes are those of the help."""
+def test_page_commands_and_exit_codes() -> None:
+    """The parser accepts each command line of the page, and the exit codes match the help."""
     lines = re.findall(r"python -m ops ([a-z][^`\n|]*)", PAGE)
     assert len(lines) >= 7
     for line in lines:
         given = ops.parser().parse_args(line.split())
         assert given.stage == "prod"
-    told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
-    helped = re.findall(r"^  (\d+)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
-    assert told == {code: re.sub(r"\s+", " ", words) for code, words in helped}
+    on_page = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
+    in_help = re.findall(r"^  (\d+)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
+    assert on_page == {code: re.sub(r"\s+", " ", words) for code, words in in_help}
 
 
 def operations(*modules: str) -> set[str]:
-    """Name the actions of the AWS calls that stand in modules' sources."""
+    """Return the actions of the AWS calls in the modules' sources."""
     source = "\n".join((ROOT / "ops" / f"{name}.py").read_text() for name in modules)
     found = set()
     for service in ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation"):
@@ -168,10 +170,10 @@ def operations(*modules: str) -> set[str]:
         for method, action in client.meta.method_to_api_mapping.items():
             if re.search(rf"\.{method}\(|get_paginator\(\"{method}\"\)", source):
                 found.add(f"{service}:{action}")
-    return found - {"lambda:GetPolicy"}  # it is IAM's that is called
+    return found - {"lambda:GetPolicy"}  # the source calls IAM's GetPolicy
 
 
-LOOKING = {
+READS = {
     "dynamodb:DescribeTable",
     "dynamodb:DescribeContinuousBackups",
     "dynamodb:DescribeTimeToLive",
@@ -180,22 +182,23 @@ LOOKING = {
 CHECKS = [f"checks/{path.stem}" for path in (ROOT / "ops" / "checks").glob("*.py")]
 
 
-def test_actions() -> None:
-    """The actions on the page are those of the calls that the commands' sources make."""
+def test_page_lists_actions() -> None:
+    """The page lists the actions of each command, as its source calls them."""
     rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
-    told = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
-    assert set(told) == {"provision", "doctor", "destroy", "settle"}
-    made, secrets = operations("table", "table_stack"), operations("parameters")
+    listed = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
+    assert set(listed) == {"provision", "doctor", "destroy", "settle"}
+    tables, secrets = operations("table", "table_stack"), operations("parameters")
     deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
     functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
     assert operations("deployment") == stack | functions
-    assert told["provision"] == made | secrets - {"ssm:DeleteParameter"}
-    assert told["doctor"] == operations(*CHECKS) | LOOKING | OF_THE_LINE | stack
-    assert told["destroy"] == operations("destroy") | secrets - {"ssm:PutParameter"} | deletion | {
+    assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"}
+    assert listed["doctor"] == operations(*CHECKS) | READS | RATE_LIMITER | stack
+    removal = operations("destroy") | secrets - {"ssm:PutParameter"} | deletion
+    assert listed["destroy"] == removal | {
         "dynamodb:DescribeTable",
         "cloudformation:DescribeStacks",
         "cloudformation:DescribeStackEvents",
         *functions,
     }
-    assert told["settle"] == {"ssm:GetParameter"} | OF_THE_STORE | stack
+    assert listed["settle"] == {"ssm:GetParameter"} | REPOSITORY | stack

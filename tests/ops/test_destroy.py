@@ -1,4 +1,4 @@
-"""`python -m ops destroy`: the secrets go, and the table stays unless that was said twice."""
+"""`python -m ops destroy`: it deletes the secrets, and the table only with a confirmation."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.meddling_aws import Answer, MeddlingAws
+from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import SECRETS, at_terminal, run
 from tests.support.emulated_aws import EmulatedAws
 
@@ -18,57 +18,59 @@ DESTROY = ("destroy", "--stage", "prod", "--json")
 
 @pytest.fixture(autouse=True)
 def provisioned(empty: EmulatedAws, folder: Path) -> EmulatedAws:
-    """An account with what `provision` made."""
+    """An account after `provision`."""
     piped = ("--secrets-from-stdin", "--json")
     assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
     return empty
 
 
 def left(aws: EmulatedAws) -> tuple[int, list[str]]:
-    """Count the secrets that are left, and name the tables."""
+    """Return the number of remaining secrets, and the names of the tables."""
     found = aws.client("ssm").describe_parameters()["Parameters"]
     return len(found), aws.client("dynamodb").list_tables()["TableNames"]
 
 
-def test_keeps_the_table(provisioned: EmulatedAws, folder: Path) -> None:
-    """By itself it removes the secrets alone, and may be repeated."""
-    said = run(folder, *DESTROY)
-    assert said.code == 0, said.err
+def test_destroy_keeps_table_by_default(provisioned: EmulatedAws, folder: Path) -> None:
+    """Without options, destroy deletes only the secrets, and is idempotent."""
+    result = run(folder, *DESTROY)
+    assert result.code == 0, result.err
     assert left(provisioned) == (0, [TABLE])
-    assert [one["outcome"] for one in said.document["steps"]] == ["done", "done", "kept"]
-    assert "it alone knows which asset is whose" in said.document["steps"][2]["detail"]
+    assert [one["outcome"] for one in result.document["steps"]] == ["done", "done", "kept"]
+    assert "only the table records who owns which asset" in result.document["steps"][2]["detail"]
     again = run(folder, *DESTROY)
     assert (again.code, set(again.outcomes())) == (0, {"kept"})
 
 
 @pytest.mark.parametrize("more", [(), ("--yes-delete-the-table", TABLE), ("--delete-table",)])
-def test_dry_run(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
-    """With --dry-run it says what would go, and nothing goes."""
+def test_destroy_dry_run_changes_nothing(
+    empty_proxy: AwsProxy, folder: Path, more: tuple[str, ...]
+) -> None:
+    """With --dry-run, destroy reports what it would delete, and deletes nothing."""
     piped = ("--secrets-from-stdin", "--json")
     assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
-    meddler.calls.clear()
-    said = run(folder, *DESTROY, "--dry-run", *more)
-    assert said.code == 0, said.err
-    assert len(said.outcomes()["planned"]) == (3 if more else 2)
-    assert not [one for one in meddler.calls if one.startswith(("Delete", "Update", "Put"))]
+    empty_proxy.calls.clear()
+    result = run(folder, *DESTROY, "--dry-run", *more)
+    assert result.code == 0, result.err
+    assert len(result.outcomes()["planned"]) == (3 if more else 2)
+    assert not [one for one in empty_proxy.calls if one.startswith(("Delete", "Update", "Put"))]
 
 
-def test_named_at_once(provisioned: EmulatedAws, folder: Path) -> None:
-    """The second word may be said at once; then the protection is turned off, and all is gone."""
-    said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
-    assert said.code == 0, said.err
+def test_destroy_deletes_table_with_option(provisioned: EmulatedAws, folder: Path) -> None:
+    """With --yes-delete-the-table, destroy turns the protection off and deletes everything."""
+    result = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+    assert result.code == 0, result.err
     assert left(provisioned) == (0, [])
-    assert "Turning the deletion protection" in said.err
+    assert "Turning the deletion protection" in result.err
     assert provisioned.client("cloudformation").describe_stacks()["Stacks"] == []
 
 
-def test_interrupted(provisioned: EmulatedAws, folder: Path) -> None:
-    """A run between the stack's end and the table's is repeated, and so is one after both."""
+def test_destroy_resumes_after_interruption(provisioned: EmulatedAws, folder: Path) -> None:
+    """Destroy deletes the table if an earlier run has deleted only the stack, or everything."""
     provisioned.client("cloudformation").delete_stack(StackName=f"table-{TABLE}")
     for detail in ("the table was deleted", "there is no such table"):
-        said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
-        assert said.code == 0, said.err
-        assert said.document["steps"][-1]["detail"] == detail
+        result = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+        assert result.code == 0, result.err
+        assert result.document["steps"][-1]["detail"] == detail
     assert left(provisioned) == (0, [])
 
 
@@ -77,16 +79,20 @@ def test_interrupted(provisioned: EmulatedAws, folder: Path) -> None:
     [("--yes-delete-the-table", "another"), ("--delete-table",)],
     ids=["another name", "no terminal"],
 )
-def test_not_told_twice(provisioned: EmulatedAws, folder: Path, more: tuple[str, ...]) -> None:
-    """With another name, or nobody to ask, nothing is removed at all."""
-    said = run(folder, *DESTROY, *more)
-    assert said.code == 2
+def test_destroy_needs_confirmation(
+    provisioned: EmulatedAws, folder: Path, more: tuple[str, ...]
+) -> None:
+    """With another name, or without a terminal to ask, destroy removes nothing."""
+    result = run(folder, *DESTROY, *more)
+    assert result.code == 2
     assert left(provisioned) == (2, [TABLE])
 
 
 @pytest.mark.parametrize(("typed", "code"), [(TABLE, 0), ("yes", 2), ("", 2)])
-def test_typed(provisioned: EmulatedAws, folder: Path, typed: str, code: int) -> None:
-    """At a terminal the table's name has to be typed."""
+def test_destroy_asks_for_table_name(
+    provisioned: EmulatedAws, folder: Path, typed: str, code: int
+) -> None:
+    """At a terminal, the operator has to type the table's name."""
     seen = at_terminal(
         folder, "destroy", "--stage", "prod", "--delete-table", keys=[("delete it:", f"{typed}\n")]
     )
@@ -95,31 +101,33 @@ def test_typed(provisioned: EmulatedAws, folder: Path, typed: str, code: int) ->
     assert left(provisioned) == ((0, []) if code == 0 else (2, [TABLE]))
 
 
-def test_still_deployed(provisioned: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """What is still deployed would break: `chalice delete` comes first."""
+def test_destroy_refuses_deployed_stage(
+    provisioned: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Destroy refuses a deployed stage, and advises `chalice delete`."""
     (tmp_path / ".chalice" / "deployed").mkdir(parents=True)
     config = (folder / ".chalice" / "config.json").read_text()
     (tmp_path / ".chalice" / "config.json").write_text(config)
     record = tmp_path / ".chalice" / "deployed" / "prod.json"
     record.write_text(json.dumps({"resources": [{"name": "api_handler"}]}))
-    said = run(tmp_path, *DESTROY)
-    assert said.code == 1
-    assert "Run `chalice delete --stage prod` first" in said.err
+    result = run(tmp_path, *DESTROY)
+    assert result.code == 1
+    assert "First run `chalice delete --stage prod`" in result.err
     assert left(provisioned) == (2, [TABLE])
-    # What Chalice leaves when it has deleted everything.
+    # Chalice's record after `chalice delete`.
     record.write_text(json.dumps({"resources": [], "schema_version": "2.0", "backend": "api"}))
     assert run(tmp_path, *DESTROY).code == 0
 
 
 def make_role(aws: EmulatedAws) -> str:
-    """Make a role, and return its ARN."""
-    made = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")
-    arn: str = made["Role"]["Arn"]
+    """Create a role, and return its ARN."""
+    created = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")
+    arn: str = created["Role"]["Arn"]
     return arn
 
 
 def make_function(aws: EmulatedAws, role: str, name: str, **environment: str) -> None:
-    """Make a function that does nothing."""
+    """Create a function that does nothing."""
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("app.py", "def app(event, context): ...")
@@ -142,73 +150,75 @@ def make_function(aws: EmulatedAws, role: str, name: str, **environment: str) ->
     ],
     ids=["table", "key", "tokens"],
 )
-def test_in_use(
+def test_destroy_refuses_table_in_use(
     provisioned: EmulatedAws, folder: Path, setting: dict[str, str], more: tuple[str, ...]
 ) -> None:
-    """What a function still names stays, however the function is called, on whichever page."""
+    """Destroy removes nothing while any function of the account names the table or a secret."""
     role = make_role(provisioned)
-    for number in range(60):  # a page has 50
+    for number in range(60):  # a page of the list has 50 functions
         make_function(provisioned, role, f"a-{number}", UPLOADS_TABLE="another")
     make_function(provisioned, role, "running-ApiHandler-1", **setting)
-    said = run(folder, *DESTROY, *more)
-    assert said.code == 1
-    assert "still use the stage's table or secrets: running-ApiHandler-1." in said.err
+    result = run(folder, *DESTROY, *more)
+    assert result.code == 1
+    assert "still use the stage's table or secrets: running-ApiHandler-1." in result.err
     assert left(provisioned) == (2, [TABLE])
     provisioned.client("lambda").delete_function(FunctionName="running-ApiHandler-1")
     assert run(folder, *DESTROY, *more).code == 0
 
 
-def test_deployed_elsewhere(provisioned: EmulatedAws, folder: Path) -> None:
-    """Functions that were deployed from another folder would break as well."""
-    make_function(provisioned, make_role(provisioned), TABLE)  # which is called as the function is
-    said = run(folder, *DESTROY)
-    assert said.code == 1
-    assert "in the folder that it was deployed from" in said.err
+def test_destroy_finds_functions_by_name(provisioned: EmulatedAws, folder: Path) -> None:
+    """Destroy refuses a stage that was deployed from another folder."""
+    make_function(provisioned, make_role(provisioned), TABLE)  # the function has the same name
+    result = run(folder, *DESTROY)
+    assert result.code == 1
+    assert "in the folder that it was deployed from" in result.err
     assert left(provisioned) == (2, [TABLE])
 
 
-@pytest.mark.parametrize("more", [("--yes-delete-the-table", TABLE), ()], ids=["waits", "tells"])
-def test_again(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
-    """A table that is being deleted already is waited for, without another order."""
+@pytest.mark.parametrize("more", [("--yes-delete-the-table", TABLE), ()], ids=["waits", "reports"])
+def test_destroy_waits_for_running_deletion(
+    empty_proxy: AwsProxy, folder: Path, more: tuple[str, ...]
+) -> None:
+    """Destroy waits for a table that is being deleted already, and does not delete it again."""
     piped = ("--secrets-from-stdin", "--json")
     assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
-    looks: list[int] = []
+    calls: list[int] = []
 
-    def going(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        looks.append(status)
-        if len(looks) > 2:
+    def deleting(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        calls.append(status)
+        if len(calls) > 2:
             return 400, {"__type": "ResourceNotFoundException"}
-        answer["Table"]["TableStatus"] = "DELETING"
-        return status, answer
+        response["Table"]["TableStatus"] = "DELETING"
+        return status, response
 
-    meddler.rules["DescribeTable"] = going
-    meddler.calls.clear()
-    said = run(folder, *DESTROY, *more)
-    assert said.code == 0, said.err
-    detail = said.document["steps"][-1]["detail"]
+    empty_proxy.rules["DescribeTable"] = deleting
+    empty_proxy.calls.clear()
+    result = run(folder, *DESTROY, *more)
+    assert result.code == 0, result.err
+    detail = result.document["steps"][-1]["detail"]
     assert detail == ("the table was deleted" if more else "the table is being deleted already")
-    assert len(looks) == (3 if more else 1)
-    assert not {"UpdateTable", "DeleteTable"} & set(meddler.calls)
+    assert len(calls) == (3 if more else 1)
+    assert not {"UpdateTable", "DeleteTable"} & set(empty_proxy.calls)
 
 
-def test_protection_first(meddler: MeddlingAws, folder: Path) -> None:
-    """The table is deleted only when it is at rest again after its protection was turned off."""
+def test_destroy_waits_until_protection_is_off(empty_proxy: AwsProxy, folder: Path) -> None:
+    """Destroy deletes the table only after the update that turns its protection off is done."""
     piped = ("--secrets-from-stdin", "--json")
     assert run(folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
     statuses = ["ACTIVE", "UPDATING", "UPDATING"]
 
-    def updating(carry_out: Callable[[], Answer]) -> Answer:
-        code, answer = carry_out()
-        if statuses and "Table" in answer:
-            answer["Table"]["TableStatus"] = statuses.pop(0)
-        return code, answer
+    def updating(forward: Callable[[], Response]) -> Response:
+        code, response = forward()
+        if statuses and "Table" in response:
+            response["Table"]["TableStatus"] = statuses.pop(0)
+        return code, response
 
-    meddler.rules["DescribeTable"] = updating
-    meddler.calls.clear()
-    said = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
-    assert said.code == 0, said.err
-    order = [one for one in meddler.calls if one.endswith("Table")]
+    empty_proxy.rules["DescribeTable"] = updating
+    empty_proxy.calls.clear()
+    result = run(folder, *DESTROY, "--yes-delete-the-table", TABLE)
+    assert result.code == 0, result.err
+    order = [one for one in empty_proxy.calls if one.endswith("Table")]
     assert order[:6] == [
         "DescribeTable",
         "UpdateTable",
@@ -217,14 +227,14 @@ def test_protection_first(meddler: MeddlingAws, folder: Path) -> None:
     ]
 
 
-def test_stack(provisioned: EmulatedAws, folder: Path) -> None:
-    """A stack that is there comes first too; the table that it leaves goes by its name."""
+def test_destroy_refuses_existing_stack(provisioned: EmulatedAws, folder: Path) -> None:
+    """Destroy refuses while the stack exists. Then it deletes the table that --table names."""
     client = provisioned.client("cloudformation")
     resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}
     client.create_stack(StackName="made", TemplateBody=json.dumps({"Resources": {"One": resource}}))
-    said = run(folder, *DESTROY, "--stack", "made")
-    assert said.code == 1
-    assert "aws cloudformation delete-stack --stack-name made" in said.err
+    result = run(folder, *DESTROY, "--stack", "made")
+    assert result.code == 1
+    assert "aws cloudformation delete-stack --stack-name made" in result.err
     dynamodb = provisioned.client("dynamodb")
     dynamodb.create_table(
         TableName="made-Uploads-1",
@@ -233,6 +243,6 @@ def test_stack(provisioned: EmulatedAws, folder: Path) -> None:
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
     )
     more = ("--stack", "gone", "--table", "made-Uploads-1")
-    said = run(folder, *DESTROY, *more, "--yes-delete-the-table", "made-Uploads-1")
-    assert said.code == 0, said.err
+    result = run(folder, *DESTROY, *more, "--yes-delete-the-table", "made-Uploads-1")
+    assert result.code == 0, result.err
     assert left(provisioned)[1] == [TABLE]

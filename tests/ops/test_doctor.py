@@ -1,4 +1,4 @@
-"""`python -m ops doctor` on a stage that `chalice deploy` made: each thing that may be wrong."""
+"""`python -m ops doctor` on a stage that `chalice deploy` deployed."""
 
 import io
 import json
@@ -21,10 +21,10 @@ from chalicelib.aws import clients
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import api, functions, identity, storage, upstream
-from ops.checks.findings import Finding, Patient, State
+from ops.checks.findings import Finding, State, Target
 from ops.terminal import Terminal
-from tests.ops.meddling_aws import Answer, MeddlingAws
-from tests.ops.shell import KEY, SECRETS, known, run
+from tests.ops.aws_proxy import AwsProxy, Response
+from tests.ops.shell import KEY, SECRETS, cached_account, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.imported_api import ImportingGateway
 from tests.support.project import ORIGIN, Project
@@ -33,21 +33,21 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 
 NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"
-LINE = {"pk": {"S": "line#presign"}}
+RATE_LIMIT_KEY = {"pk": {"S": "line#presign"}}
 PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
-PARTS |= {"sync.", "storage", "schedule"}
+PARTS |= {"Sync", "storage", "schedule"}
 
 
-def active(carry_out: Callable[[], Answer]) -> Answer:
-    """Say that a function is active; the emulator says so only once it was called."""
-    status, answer = carry_out()
-    return status, answer | ({"State": "Active"} if "State" in answer else {})
+def active(forward: Callable[[], Response]) -> Response:
+    """Report a function as active; the emulator does so only after a call."""
+    status, response = forward()
+    return status, response | ({"State": "Active"} if "State" in response else {})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def url(aws: EmulatedAws, project: Project, proxy: MeddlingAws) -> str:
-    """Provision and deploy the stage, once."""
-    # boto3 looks every five seconds whether a function is active.
+def url(aws: EmulatedAws, project: Project, proxy: AwsProxy) -> str:
+    """Provision and deploy the stage once, and return the API's URL."""
+    # boto3 waits until a function is active, and polls every five seconds.
     proxy.rules["GET ['functions']"] = active
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws.environment.items():
@@ -60,99 +60,99 @@ def url(aws: EmulatedAws, project: Project, proxy: MeddlingAws) -> str:
         project.chalice("deploy", "--stage", "prod", **environment)
         gateway.stop()
     record = json.loads((project.folder / ".chalice" / "deployed" / "prod.json").read_text())
-    (made,) = [one for one in record["resources"] if one["name"] == "rest_api"]
-    return aws.api(made["rest_api_id"])
+    (api_,) = [one for one in record["resources"] if one["name"] == "rest_api"]
+    return aws.api(api_["rest_api_id"])
 
 
 @pytest.fixture(autouse=True)
-def calm(shell: EmulatedAws, upstream: RunningUpstream) -> None:
-    """Nothing is ordered of sync., and nobody in the line."""
+def reset_state(shell: EmulatedAws, upstream: RunningUpstream) -> None:
+    """Remove the stand-in's faults, and the rate limiter's state."""
     upstream.call("POST", "/_sandbox/reset")
-    shell.client("dynamodb").delete_item(TableName=NAME, Key=LINE)
+    shell.client("dynamodb").delete_item(TableName=NAME, Key=RATE_LIMIT_KEY)
 
 
 @pytest.fixture
-def patient(folder: Path, url: str) -> Patient:
-    """The deployed stage, with what earlier checks have found."""
+def target(folder: Path, url: str) -> Target:
+    """The deployed stage, with the results of earlier checks."""
     stage = stages.read(folder, "prod")
     terminal = Terminal(io.StringIO(), io.StringIO(), as_json=False)
     known_secrets = {"SYNC_API_KEY": KEY}
-    found = deployment.plain(stage)
-    return Patient(stage, known(), terminal, found, url, known_secrets, aws_ahead=0)
+    found = deployment.from_record(stage)
+    return Target(stage, cached_account(), terminal, found, url, known_secrets, aws_ahead=0)
 
 
-def other(patient: Patient, **settings: str) -> Patient:
-    """Take a stage with other settings."""
-    environment = {**patient.stage.environment, **settings}
-    assert patient.deployment is not None
+def with_settings(target: Target, **settings: str) -> Target:
+    """Return a target whose stage and deployment have other settings."""
+    environment = {**target.stage.environment, **settings}
+    assert target.deployment is not None
     return replace(
-        patient,
-        stage=replace(patient.stage, environment=environment),
-        deployment=replace(patient.deployment, environment=environment),
+        target,
+        stage=replace(target.stage, environment=environment),
+        deployment=replace(target.deployment, environment=environment),
     )
 
 
-def wrong(check: Callable[[Patient], Iterator[Finding]], patient: Patient) -> list[Finding]:
-    """Run a check, and return what is not fine; each of that comes with advice."""
-    found = [one for one in check(patient) if one.state is not State.OK]
+def wrong(check: Callable[[Target], Iterator[Finding]], target: Target) -> list[Finding]:
+    """Run a check, and return the findings that are not OK; each of them has advice."""
+    found = [one for one in check(target) if one.state is not State.OK]
     assert all(one.advice for one in found), found
     return found
 
 
-def test_fine(folder: Path, url: str) -> None:
-    """A stage that was provisioned and deployed is fine in every part."""
-    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
-    found = said.document["findings"]
+def test_doctor_accepts_deployed_stage(folder: Path, url: str) -> None:
+    """The doctor finds nothing wrong with a stage that was provisioned and deployed."""
+    result = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
+    found = result.document["findings"]
     assert [one for one in found if one["state"] != "ok"] == []
     assert {one["check"] for one in found} == PARTS
-    assert said.code == said.document["exitCode"] == 0
-    assert "Checking: policy ..." in said.err
+    assert result.code == result.document["exitCode"] == 0
+    assert "Checking: policy ..." in result.err
 
 
-def test_deployed_elsewhere(folder: Path, url: str, tmp_path: Path) -> None:
-    """Without the record of `chalice deploy` the functions are found by Chalice's names."""
+def test_doctor_finds_functions_by_name(folder: Path, url: str, tmp_path: Path) -> None:
+    """Without Chalice's record, the doctor finds the functions by Chalice's names."""
     kept = shutil.ignore_patterns("deployed", "deployments")
     shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
     more = ("--url", url, "--json", "--no-presign")
     found = run(tmp_path, "doctor", "--stage", "prod", *more).document["findings"]
     assert [one for one in found if one["state"] not in {"ok", "skipped"}] == []
     assert {one["check"] for one in found} == PARTS
-    (where,) = [one for one in found if one["check"] == "deployment"]
-    assert (where["subject"], where["detail"]) == ("from elsewhere", url)
+    (one,) = [one for one in found if one["check"] == "deployment"]
+    assert (one["subject"], one["detail"]) == ("from another folder", url)
 
 
-def test_words(folder: Path, url: str) -> None:
-    """In words each part stands under its name, and the last line counts."""
-    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--no-presign")
-    assert said.code == 0, said.out
-    assert "\n  ok      deletion protection: on\n" in said.out
-    assert "\n  skipped preflight: by --no-presign\n" in said.out
-    assert said.out.splitlines()[-1].endswith(" ok, 1 skipped")
+def test_text_output_counts_findings(folder: Path, url: str) -> None:
+    """The text output lists the findings, and its last line counts them."""
+    result = run(folder, "doctor", "--stage", "prod", "--url", url, "--no-presign")
+    assert result.code == 0, result.out
+    assert "\n  ok      deletion protection: on\n" in result.out
+    assert "\n  skipped preflight: by --no-presign\n" in result.out
+    assert result.out.splitlines()[-1].endswith(" ok, 1 skipped")
 
 
-def test_unknown_storage_host(patient: Patient, upstream_of: RunningUpstream) -> None:
-    """A storage host that the setting lacks is named: its files could be registered as URLs."""
-    assert wrong(upstream.storage, patient) == []
-    (found,) = wrong(upstream.storage, other(patient, SYNC_STORAGE_HOSTS="assets.sync.so"))
+def test_unknown_storage_host_is_wrong(target: Target, sync: RunningUpstream) -> None:
+    """The doctor names a storage host that SYNC_STORAGE_HOSTS lacks."""
+    assert wrong(upstream.storage, target) == []
+    (found,) = wrong(upstream.storage, with_settings(target, SYNC_STORAGE_HOSTS="assets.sync.so"))
     assert found.subject == "hosts"
-    assert found.advice == f"Add to SYNC_STORAGE_HOSTS: 127.0.0.1:{upstream_of.port}"
+    assert found.advice == f"Add to SYNC_STORAGE_HOSTS: 127.0.0.1:{sync.port}"
 
 
-def test_storage_refuses(folder: Path, url: str, upstream: RunningUpstream) -> None:
-    """Storage that lets no browser in is found, and the page about the relay is named."""
+def test_storage_without_cors_is_wrong(folder: Path, url: str, upstream: RunningUpstream) -> None:
+    """If storage refuses browsers, the doctor advises a relay."""
     upstream.behave(storageCors=False)
-    said = run(folder, "doctor", "--stage", "prod", "--url", url)
-    assert said.code == 1
-    assert f"WRONG   preflight from {ORIGIN}: storage, 127.0.0.1:" in said.out
-    assert "docs/relay.md" in said.out
-    assert "STORAGE_RELAY" in said.out
+    result = run(folder, "doctor", "--stage", "prod", "--url", url)
+    assert result.code == 1
+    assert f"WRONG   preflight from {ORIGIN}: storage, 127.0.0.1:" in result.out
+    assert "docs/relay.md" in result.out
+    assert "STORAGE_RELAY" in result.out
     assert upstream.outcomes().count("presigned") == 1
-    assert "X-Amz-Signature" not in said.out + said.err
+    assert "X-Amz-Signature" not in result.out + result.err
 
 
 @pytest.fixture
 def relay(upstream: RunningUpstream) -> Iterator[str]:
-    """A relay: it answers a preflight for one origin, and passes a PUT on."""
+    """A relay that allows preflights of one origin, and forwards a PUT."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_OPTIONS(self) -> None:
@@ -166,13 +166,13 @@ def relay(upstream: RunningUpstream) -> Iterator[str]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kind = {"Content-Type": self.headers["Content-Type"]}
             storage = f"http://127.0.0.1:{upstream.port}{self.path}"
-            answer = requests.put(storage, body, headers=kind, timeout=9)
-            self.send_response(answer.status_code)
+            response = requests.put(storage, body, headers=kind, timeout=9)
+            self.send_response(response.status_code)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -183,71 +183,77 @@ def relay(upstream: RunningUpstream) -> Iterator[str]:
     thread.join()
 
 
-def test_relay(patient: Patient, relay: str, upstream_of: RunningUpstream) -> None:
-    """With a relay, the relay is asked in storage's place."""
-    upstream_of.behave(storageCors=False)
-    assert wrong(upstream.storage, other(patient, STORAGE_RELAY=relay)) == []
+def test_relay_is_checked_in_place_of_storage(
+    target: Target, relay: str, sync: RunningUpstream
+) -> None:
+    """With STORAGE_RELAY, the doctor checks the relay's CORS, and a PUT through it."""
+    sync.behave(storageCors=False)
+    assert wrong(upstream.storage, with_settings(target, STORAGE_RELAY=relay)) == []
     origins = f"{ORIGIN},https://other.example.com"
-    (found,) = wrong(upstream.storage, other(patient, STORAGE_RELAY=relay, ALLOWED_ORIGINS=origins))
+    (found,) = wrong(
+        upstream.storage, with_settings(target, STORAGE_RELAY=relay, ALLOWED_ORIGINS=origins)
+    )
     assert found.subject == "preflight from https://other.example.com"
     assert f"the relay, {relay[7:]}: it allows {ORIGIN}" in found.detail
-    assert "preflight" not in upstream_of.outcomes()
+    assert "preflight" not in sync.outcomes()
     refused = {"kind": "answer", "status": 403, "body": {}}
-    upstream_of.order(refused, "PUT", "*")
-    (found,) = wrong(upstream.storage, other(patient, STORAGE_RELAY=relay))
+    sync.order(refused, "PUT", "*")
+    (found,) = wrong(upstream.storage, with_settings(target, STORAGE_RELAY=relay))
     assert (found.subject, found.state) == ("PUT", State.WRONG)
-    assert found.detail == f"a byte through the relay, {relay[7:]}: storage answers 403"
+    assert found.detail == f"a byte through the relay, {relay[7:]}: storage returns 403"
     assert "STORAGE_ORIGIN" in found.advice
 
 
 @pytest.fixture
-def upstream_of(request: pytest.FixtureRequest) -> RunningUpstream:
-    """sync., where a module of that name is meant besides."""
+def sync(request: pytest.FixtureRequest) -> RunningUpstream:
+    """The stand-in for Sync, by a name that differs from the module `upstream`."""
     found: RunningUpstream = request.getfixturevalue("upstream")
     return found
 
 
 def grants(aws: EmulatedAws) -> int:
-    """Count the places that were taken in the line."""
-    item = aws.client("dynamodb").get_item(TableName=NAME, Key=LINE).get("Item", {})
+    """Return the number of presigns that the rate limiter has granted."""
+    item = aws.client("dynamodb").get_item(TableName=NAME, Key=RATE_LIMIT_KEY).get("Item", {})
     return sum(name[:1] == "s" and name[1:].isdigit() for name in item)
 
 
-def test_place_in_line(patient: Patient, shell: EmulatedAws, upstream_of: RunningUpstream) -> None:
-    """The presign takes a place; where there is none, its turn is waited for."""
+def test_presign_waits_for_rate_limit(
+    target: Target, shell: EmulatedAws, sync: RunningUpstream
+) -> None:
+    """The doctor's presign counts against the rate limit, and waits for it."""
     clock = [time.time()]
-    patient = replace(
-        other(patient, PRESIGNS_PER_MINUTE="1"),
+    target = replace(
+        with_settings(target, PRESIGNS_PER_MINUTE="1"),
         now=lambda: clock[0],
         sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds),
     )
     began = clock[0]
-    assert wrong(upstream.storage, patient) == []
+    assert wrong(upstream.storage, target) == []
     assert grants(shell) == 1
-    assert wrong(upstream.storage, patient) == []
+    assert wrong(upstream.storage, target) == []
     assert 60 < clock[0] - began < 75
-    assert upstream_of.outcomes().count("presigned") == 2
+    assert sync.outcomes().count("presigned") == 2
     (found,) = wrong(
-        upstream.storage, other(patient, PRESIGNS_PER_MINUTE="1", MAX_WAIT_SECONDS="1")
+        upstream.storage, with_settings(target, PRESIGNS_PER_MINUTE="1", MAX_WAIT_SECONDS="1")
     )
     assert found.state is State.UNKNOWN
     assert found.detail.startswith("no presign: queue_full")
-    assert upstream_of.outcomes().count("presigned") == 2
+    assert sync.outcomes().count("presigned") == 2
 
 
-def test_slows_the_line_down(
-    patient: Patient, shell: EmulatedAws, upstream_of: RunningUpstream
+def test_presign_429_slows_rate_limiter_down(
+    target: Target, shell: EmulatedAws, sync: RunningUpstream
 ) -> None:
-    """A 429 to the presign slows the line down for everybody, as the broker's own would."""
-    upstream_of.behave(presignsPerMinute=0)
-    (found,) = wrong(upstream.storage, patient)
+    """If Sync returns 429 for the presign, the rate limiter slows down for all callers."""
+    sync.behave(presignsPerMinute=0)
+    (found,) = wrong(upstream.storage, target)
     assert found.state is State.UNKNOWN
-    item = shell.client("dynamodb").get_item(TableName=NAME, Key=LINE)["Item"]
+    item = shell.client("dynamodb").get_item(TableName=NAME, Key=RATE_LIMIT_KEY)["Item"]
     assert "slow" in item
 
 
 @pytest.mark.parametrize(
-    ("answer", "state", "words"),
+    ("response", "state", "words"),
     [
         ({"status": 401}, State.WRONG, "--replace-secrets"),
         ({"status": 402}, State.WRONG, "plan"),
@@ -257,48 +263,48 @@ def test_slows_the_line_down(
         ({"status": 301, "headers": {"Location": "http://127.0.0.1:1/"}}, State.WRONG, "BASE_URL"),
     ],
 )
-def test_key(
-    patient: Patient,
-    upstream_of: RunningUpstream,
-    answer: dict[str, Any],
+def test_refused_key_has_advice(
+    target: Target,
+    sync: RunningUpstream,
+    response: dict[str, Any],
     state: State,
     words: str,
 ) -> None:
-    """What sync. says to the key is told with what to do; a redirect gets no key."""
-    upstream_of.order({"kind": "answer", "body": {}, **answer}, "GET", "/v2/assets")
-    found = [one for one in wrong(upstream.key, patient) if one.subject == "key"]
+    """The doctor reports Sync's response to the key with advice, and follows no redirect."""
+    sync.order({"kind": "answer", "body": {}, **response}, "GET", "/v2/assets")
+    found = [one for one in wrong(upstream.key, target) if one.subject == "key"]
     assert [one.state for one in found] == [state]
     assert words in found[0].advice
 
 
-def test_no_sync(url: str, patient: Patient) -> None:
-    """Where sync. can't be reached, nothing is said to be wrong, and the exit code says so."""
-    lost = other(patient, SYNC_BASE_URL="http://127.0.0.1:9")
+def test_unreachable_sync_is_unknown(url: str, target: Target) -> None:
+    """If Sync can't be reached, its checks are unknown, and the exit code is 3."""
+    lost = with_settings(target, SYNC_BASE_URL="http://127.0.0.1:9")
     found = doctor.run(replace(lost, deployment=None, url=url), None, may_presign=True)
-    states = {one.subject: one.state for one in found if one.check in {"sync.", "storage"}}
+    states = {one.subject: one.state for one in found if one.check in {"Sync", "storage"}}
     assert set(states.values()) == {State.UNKNOWN}
-    assert doctor.exit_code([one for one in found if one.check in {"sync.", "storage"}]) == 3
+    assert doctor.exit_code([one for one in found if one.check in {"Sync", "storage"}]) == 3
 
 
 @pytest.mark.parametrize(("seconds", "is_wrong"), [(200, False), (-400, True)])
-def test_syncs_clock(
-    patient: Patient, upstream_of: RunningUpstream, seconds: int, *, is_wrong: bool
+def test_sync_clock_skew_is_wrong(
+    target: Target, sync: RunningUpstream, seconds: int, *, is_wrong: bool
 ) -> None:
-    """A clock of sync.'s that is off is found before it is too far off to find assets again."""
+    """The doctor reports a skew of Sync's clock before it can break reconciliation."""
     date = formatdate(time.time() + seconds, usegmt=True)
-    answer = {"kind": "answer", "status": 200, "body": {"items": []}, "headers": {"Date": date}}
-    upstream_of.order(answer, "GET", "/v2/assets")
-    assert bool(wrong(upstream.key, patient)) is is_wrong
+    response = {"kind": "answer", "status": 200, "body": {"items": []}, "headers": {"Date": date}}
+    sync.order(response, "GET", "/v2/assets")
+    assert bool(wrong(upstream.key, target)) is is_wrong
 
 
-def test_own_clock(patient: Patient) -> None:
-    """This machine's clock is held against AWS's, and sync.'s too against AWS's."""
-    late = replace(patient, now=lambda: time.time() - 120)
+def test_clocks_are_compared_with_aws(target: Target) -> None:
+    """The doctor compares this machine's clock and Sync's with AWS's."""
+    late = replace(target, now=lambda: time.time() - 120)
     (found,) = wrong(identity.account, late)
     assert found.subject == "clock"
-    told = re.fullmatch(r"AWS's is \+(\d+) s from this machine's", found.detail)
-    assert told
-    assert 119 <= int(told[1]) <= 130, "and what the call takes"
+    skew = re.fullmatch(r"AWS's clock differs from this machine's by \+(\d+) s", found.detail)
+    assert skew
+    assert 119 <= int(skew[1]) <= 130, "120 s, and the duration of the call"
     assert wrong(upstream.key, late) == []
 
 
@@ -306,45 +312,45 @@ def test_own_clock(patient: Patient) -> None:
     ("value", "kind", "words"),
     [
         (None, "", "there is no such parameter"),
-        ("two words", "SecureString", "it must be sync.'s API key"),
-        (KEY, "String", "it is a String, no SecureString"),
+        ("two words", "SecureString", "API key, in ASCII without spaces, quotes and backslashes"),
+        (KEY, "String", "it is a String, not a SecureString"),
     ],
 )
-def test_parameters(
-    patient: Patient, shell: EmulatedAws, value: str | None, kind: str, words: str
+def test_unusable_parameter_is_wrong(
+    target: Target, shell: EmulatedAws, value: str | None, kind: str, words: str
 ) -> None:
-    """A secret that is not there, is none, or lies in the clear is found by its name."""
+    """The doctor names a parameter that is missing, not valid or not encrypted."""
     ssm, name = shell.client("ssm"), "/sync-upload-broker/prod/api-key"
     ssm.delete_parameter(Name=name)
     if value is not None:
         ssm.put_parameter(Name=name, Value=value, Type=kind)
     try:
-        patient.secrets.clear()
-        (found,) = wrong(storage.secrets, patient)
-        assert "SYNC_API_KEY" not in patient.secrets
-        (blind,) = wrong(upstream.key, patient)
+        target.secrets.clear()
+        (found,) = wrong(storage.secrets, target)
+        assert "SYNC_API_KEY" not in target.secrets
+        (blind,) = wrong(upstream.key, target)
         assert blind.state is State.UNKNOWN
     finally:
         if value is not None:
             ssm.delete_parameter(Name=name)
         ssm.put_parameter(Name=name, Value=KEY, Type="SecureString")
     assert (found.subject, found.state) == (name, State.WRONG)
-    assert found.detail.startswith(words)
+    assert words in found.detail
     assert "python -m ops provision --stage prod" in found.advice
 
 
-def test_table(patient: Patient, shell: EmulatedAws) -> None:
-    """Each property of the table is looked at; one that is off is told with the command."""
+def test_unprotected_table_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """The doctor names each protection that is off, and the command that turns it on."""
     client = shell.client("dynamodb")
     client.update_table(TableName=NAME, DeletionProtectionEnabled=False)
     recovery = {"PointInTimeRecoveryEnabled": False}
     client.update_continuous_backups(TableName=NAME, PointInTimeRecoverySpecification=recovery)
-    found = wrong(storage.table, patient)
+    found = wrong(storage.table, target)
     assert {one.subject for one in found} == {"deletion protection", "point-in-time recovery"}
     assert {one.advice for one in found} == {"Run `python -m ops provision --stage prod`."}
-    assert run(patient.stage.folder, "provision", "--stage", "prod").code == 0
-    assert wrong(storage.table, patient) == []
-    (missing,) = wrong(storage.table, other(patient, UPLOADS_TABLE="nowhere"))
+    assert run(target.stage.folder, "provision", "--stage", "prod").code == 0
+    assert wrong(storage.table, target) == []
+    (missing,) = wrong(storage.table, with_settings(target, UPLOADS_TABLE="nowhere"))
     assert missing.detail == "there is no such table"
 
 
@@ -360,95 +366,95 @@ def test_table(patient: Patient, shell: EmulatedAws) -> None:
         ),
     ],
 )
-def test_function(
-    patient: Patient,
+def test_changed_function_is_wrong(
+    target: Target,
     shell: EmulatedAws,
     change: dict[str, Any],
     back: dict[str, Any],
     subject: str,
 ) -> None:
-    """What was changed by hand is found."""
+    """The doctor names a changed property of a function, and the command to deploy again."""
     client = shell.client("lambda")
     client.update_function_configuration(FunctionName=NAME, **change)
-    found = wrong(functions.configuration, patient)
+    found = wrong(functions.configuration, target)
     client.update_function_configuration(FunctionName=NAME, **back)
     assert [one.subject for one in found] == [f"{NAME}: {subject}"]
     assert "chalice deploy --stage prod" in found[0].advice
 
 
-def test_architecture(patient: Patient) -> None:
-    """Another architecture than that of the stage is found."""
+def test_changed_architecture_is_wrong(target: Target) -> None:
+    """The doctor names the functions whose architecture is not the stage's."""
     wanted = {
-        name: replace(one, architecture="riscv") for name, one in patient.stage.functions.items()
+        name: replace(one, architecture="riscv") for name, one in target.stage.functions.items()
     }
-    elsewhere = replace(patient, stage=replace(patient.stage, functions=wanted))
+    elsewhere = replace(target, stage=replace(target.stage, functions=wanted))
     found = wrong(functions.configuration, elsewhere)
     assert [one.subject for one in found] == [f"{NAME}: architecture", f"{SWEEP}: architecture"]
     assert found[0].detail.endswith(", not riscv")
 
 
 def environment_of(aws: EmulatedAws, **more: str) -> dict[str, Any]:
-    """Take the API function's environment, with more in it."""
+    """Return an update of the API function's environment with more variables."""
     client = aws.client("lambda")
     found = client.get_function_configuration(FunctionName=NAME)["Environment"]["Variables"]
     return {"FunctionName": NAME, "Environment": {"Variables": {**found, **more}}}
 
 
-def test_secret_in_environment(patient: Patient, shell: EmulatedAws) -> None:
-    """A secret in a function's environment is found under any name, and only that is said."""
+def test_secret_in_environment_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """The doctor names the variable of a function that holds a secret, and not its value."""
     client, before = shell.client("lambda"), environment_of(shell)
     client.update_function_configuration(**environment_of(shell, NOTE=KEY))
-    found = wrong(functions.configuration, patient)
+    found = wrong(functions.configuration, target)
     client.update_function_configuration(**before)
     details = {one.subject: one.detail for one in found}
     assert details == {
-        f"{NAME}: settings": "these are not as configured: NOTE",
-        f"{NAME}: secrets": "in the clear in NOTE",
+        f"{NAME}: settings": "not as configured: NOTE",
+        f"{NAME}: secrets": "unencrypted in NOTE",
     }
 
 
-def test_schedule(patient: Patient, shell: EmulatedAws) -> None:
-    """A sweep that nothing calls is found, with the command that switches its rule on."""
+def test_stopped_schedule_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """The doctor reports a sweep without an enabled rule, and how to enable the rule."""
     events = shell.client("events")
     (rule,) = [one["Name"] for one in events.list_rules()["Rules"] if NAME in one["Name"]]
-    assert wrong(functions.schedule, patient) == []
+    assert wrong(functions.schedule, target) == []
     events.disable_rule(Name=rule)
-    (off,) = wrong(functions.schedule, patient)
+    (off,) = wrong(functions.schedule, target)
     assert (off.detail, off.advice) == (
-        "its rule is off",
+        "its rule is disabled",
         f"Run `aws events enable-rule --name {rule}`.",
     )
     targets = events.list_targets_by_rule(Rule=rule)["Targets"]
     events.remove_targets(Rule=rule, Ids=[one["Id"] for one in targets])
-    (gone,) = wrong(functions.schedule, patient)
+    (gone,) = wrong(functions.schedule, target)
     events.put_targets(Rule=rule, Targets=targets)
     events.enable_rule(Name=rule)
-    assert gone.detail == "nothing calls it"
+    assert gone.detail == "no rule calls it"
 
 
-def test_policy(patient: Patient, shell: EmulatedAws) -> None:
-    """What a role may do beyond the policy, and what it may not, is found."""
+def test_changed_policy_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """The doctor lists the extra and the missing permissions of a role."""
     iam, role = shell.client("iam"), f"{NAME}-sweep"
     more = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [more]})
     iam.put_role_policy(RoleName=role, PolicyName="by-hand", PolicyDocument=document)
-    (found,) = wrong(functions.policy, patient)
-    assert (found.subject, found.detail) == (role, "it may also s3:* on *")
+    (found,) = wrong(functions.policy, target)
+    assert (found.subject, found.detail) == (role, "it also allows s3:* on *")
     iam.delete_role_policy(RoleName=role, PolicyName="by-hand")
-    made = iam.create_policy(PolicyName="wide", PolicyDocument=document)["Policy"]["Arn"]
-    iam.attach_role_policy(RoleName=role, PolicyArn=made)
-    (found,) = wrong(functions.policy, patient)
-    assert found.detail == "it may also s3:* on *"
-    iam.detach_role_policy(RoleName=role, PolicyArn=made)
+    arn = iam.create_policy(PolicyName="wide", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+    (found,) = wrong(functions.policy, target)
+    assert found.detail == "it also allows s3:* on *"
+    iam.detach_role_policy(RoleName=role, PolicyArn=arn)
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     less = {**own, "Statement": own["Statement"][1:]}
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(less))
-    (found,) = wrong(functions.policy, patient)
+    (found,) = wrong(functions.policy, target)
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     assert f"dynamodb:UpdateItem on table/{NAME}" in found.detail
-    assert found.detail.startswith("it may not dynamodb:BatchGetItem")
-    assert wrong(functions.policy, patient) == []
+    assert found.detail.startswith("it does not allow dynamodb:BatchGetItem")
+    assert wrong(functions.policy, target) == []
 
 
 @pytest.mark.parametrize(
@@ -460,112 +466,116 @@ def test_policy(patient: Patient, shell: EmulatedAws) -> None:
     ],
     ids=["action", "resource", "condition"],
 )
-def test_policy_in_the_negative(
-    patient: Patient, shell: EmulatedAws, statement: dict[str, Any], words: str
+def test_policy_with_exceptions_is_wrong(
+    target: Target, shell: EmulatedAws, statement: dict[str, Any], words: str
 ) -> None:
-    """A statement about all but what it names is found too, and told whole."""
+    """The doctor reports NotAction, NotResource and conditions of an extra statement."""
     iam, role = shell.client("iam"), f"{NAME}-sweep"
     document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", **statement}}
     iam.put_role_policy(RoleName=role, PolicyName="not", PolicyDocument=json.dumps(document))
-    (found,) = wrong(functions.policy, patient)
+    (found,) = wrong(functions.policy, target)
     iam.delete_role_policy(RoleName=role, PolicyName="not")
-    assert found.detail == f"it may also {words}"
+    assert found.detail == f"it also allows {words}"
 
 
-@pytest.mark.parametrize("place", ["eu-west-1:*", "*:123456789012"])
-def test_policy_of_another_place(patient: Patient, shell: EmulatedAws, place: str) -> None:
-    """What is allowed in another region or account is not what the stage needs."""
+@pytest.mark.parametrize("location", ["eu-west-1:*", "*:123456789012"])
+def test_policy_for_other_region_or_account_is_wrong(
+    target: Target, shell: EmulatedAws, location: str
+) -> None:
+    """A permission in another region or account does not replace the stage's own."""
     iam, role = shell.client("iam"), f"{NAME}-sweep"
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    moved = json.dumps(own).replace(":ssm:*:*:", f":ssm:{place}:")
+    moved = json.dumps(own).replace(":ssm:*:*:", f":ssm:{location}:")
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=moved)
-    (found,) = wrong(functions.policy, patient)
+    (found,) = wrong(functions.policy, target)
     here = json.dumps(own).replace("dynamodb:*:*", "dynamodb:us-east-1:000000000000")
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=here)
-    assert wrong(functions.policy, patient) == []
+    assert wrong(functions.policy, target) == []
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     parameter = "parameter/sync-upload-broker/prod/api-key"
-    assert f"it may also ssm:GetParameter on arn:aws:ssm:{place}:{parameter}" in found.detail
-    assert f"it may not ssm:GetParameter on {parameter}" in found.detail
+    assert f"it also allows ssm:GetParameter on arn:aws:ssm:{location}:{parameter}" in found.detail
+    assert f"it does not allow ssm:GetParameter on {parameter}" in found.detail
 
 
-def test_cors(patient: Patient) -> None:
-    """An origin that the deployed API does not let in is found."""
-    (found,) = wrong(api.answers, other(patient, ALLOWED_ORIGINS=f"{ORIGIN},https://b.example.com"))
+def test_origin_refused_by_api_is_wrong(target: Target) -> None:
+    """The doctor names a configured origin that the deployed API refuses."""
+    (found,) = wrong(
+        api.responses, with_settings(target, ALLOWED_ORIGINS=f"{ORIGIN},https://b.example.com")
+    )
     assert found.subject == "preflight from https://b.example.com"
     assert found.detail == "it allows no origin"
     assert "ALLOWED_ORIGINS" in found.advice
 
 
-def test_no_api(patient: Patient, url: str) -> None:
-    """An address that is not the broker's is found; one that nobody answers at is told apart."""
-    found = wrong(api.answers, replace(patient, url=f"{url}/elsewhere"))
+def test_wrong_api_url_is_wrong(target: Target, url: str) -> None:
+    """A URL that is not the broker's is wrong; a URL that can't be reached is unknown."""
+    found = wrong(api.responses, replace(target, url=f"{url}/elsewhere"))
     assert {one.state for one in found} == {State.WRONG}
-    assert "Is this the broker's address?" in found[0].advice
-    lost = doctor.run(replace(patient, url="http://127.0.0.1:9"), None, may_presign=False)
+    assert "Check that this is the broker's URL." in found[0].advice
+    lost = doctor.run(replace(target, url="http://127.0.0.1:9"), None, may_presign=False)
     (one,) = [one for one in lost if one.check == "api"]
     assert one.state is State.UNKNOWN
     assert "127.0.0.1:9 can't be reached" in one.detail
 
 
-def test_misconfigured(patient: Patient, shell: EmulatedAws) -> None:
-    """A broker that serves nobody is found, and where it says why."""
+def test_misconfigured_broker_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """The doctor reports a misconfigured broker, and the log that has the reason."""
     client, before = shell.client("lambda"), environment_of(shell)
     client.update_function_configuration(**environment_of(shell, AUTH_MODE="open"))
-    found = wrong(api.answers, patient)
+    found = wrong(api.responses, target)
     client.update_function_configuration(**before)
     assert found[0].subject.endswith("/health")
-    assert found[0].detail == "it answers 503, misconfigured"
+    assert found[0].detail == "it returns 503, misconfigured"
     assert f"`misconfigured` or `secret_not_valid` in /aws/lambda/{NAME}" in found[0].advice
 
 
-def test_unreadable_secret(patient: Patient, shell: EmulatedAws) -> None:
-    """A broker that can't read the tokens' secret is found by a forged token."""
+def test_unreadable_secret_is_wrong(target: Target, shell: EmulatedAws) -> None:
+    """A forged token reveals a broker that can't read the tokens' secret."""
     client, before = shell.client("lambda"), environment_of(shell)
     name = "/sync-upload-broker/prod/jwt-secret"
     elsewhere = environment_of(shell, JWT_SECRET_PARAMETER="/sync-upload-broker/prod/not-there")
     client.update_function_configuration(**elsewhere)
-    found = wrong(api.answers, patient)
+    found = wrong(api.responses, target)
     client.update_function_configuration(**before)
     assert [one.subject for one in found] == ["a forged token"]
-    assert found[0].detail == "it answers 503, secrets_unavailable"
+    assert found[0].detail == "it returns 503, secrets_unavailable"
     assert "secret_not_read" in found[0].advice
     assert name not in found[0].advice
 
 
-def test_unreadable_key_set(patient: Patient, upstream_of: RunningUpstream) -> None:
-    """A broker that can't get its identity provider's keys is found by a token of their kind."""
+def test_unreadable_key_set_is_wrong(target: Target, sync: RunningUpstream) -> None:
+    """A forged RS256 token reveals a broker that can't fetch the identity provider's keys."""
     settings = {"JWT_JWKS_URL": "http://127.0.0.1:9/keys.json", "JWT_AUDIENCE": "app"}
     settings |= {"JWT_ISSUER": "https://id.example.com"}
     clients.session.cache_clear()
     broker = RunningBroker(NAME)
     try:
-        broker.configure(upstream_of, JWT_SECRET="", **settings)
-        (found,) = wrong(api.answers, replace(other(patient, **settings), url=broker.url))
+        broker.configure(sync, JWT_SECRET="", **settings)
+        (found,) = wrong(api.responses, replace(with_settings(target, **settings), url=broker.url))
     finally:
         broker.stop()
         clients.session.cache_clear()
     assert found.subject == "a forged token"
-    assert found.detail == "it answers 503, secrets_unavailable"
+    assert found.detail == "it returns 503, secrets_unavailable"
 
 
-def test_settings(patient: Patient) -> None:
-    """Settings that the broker would not take, or that let no browser in, are found."""
-    found = wrong(identity.settings, other(patient, AUTH_MODE="", ALLOWED_ORIGINS=""))
+def test_invalid_settings_are_wrong(target: Target) -> None:
+    """The doctor names settings that the broker rejects, and an empty ALLOWED_ORIGINS."""
+    found = wrong(identity.settings, with_settings(target, AUTH_MODE="", ALLOWED_ORIGINS=""))
     assert [one.subject for one in found] == ["AUTH_MODE", "ALLOWED_ORIGINS"]
-    assert "so no browser may call" in found[1].detail
+    assert "so the broker refuses every browser" in found[1].detail
 
 
-def test_package_of_key_sets(patient: Patient, tmp_path: Path) -> None:
-    """A stage that uses an identity provider without the package that verifies tokens is found."""
+def test_missing_key_set_package_is_wrong(target: Target, tmp_path: Path) -> None:
+    """With JWT_JWKS_URL, the doctor requires the package that verifies the tokens."""
     settings = {
         "JWT_JWKS_URL": "https://id.example.com/keys.json",
         "JWT_AUDIENCE": "app",
         "JWT_ISSUER": "https://id.example.com/",
         "JWT_SECRET_PARAMETER": "",
     }
-    one = other(patient, **settings)
+    one = with_settings(target, **settings)
     one = replace(one, stage=replace(one.stage, folder=tmp_path))
     file = tmp_path / "requirements.txt"
     file.write_text((ROOT / "requirements.txt").read_text())
@@ -577,57 +587,59 @@ def test_package_of_key_sets(patient: Patient, tmp_path: Path) -> None:
     assert wrong(identity.settings, one) == []
 
 
-def test_no_credentials(
+def test_missing_credentials_are_unknown(
     folder: Path, url: str, aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without credentials what needs them is not said to be wrong, and the rest is checked."""
+    """Without credentials, the checks that need them are unknown, and the others run."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
+    result = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
     states = {
         (one["check"], one["subject"]): (one["state"], one["detail"])
-        for one in said.document["findings"]
+        for one in result.document["findings"]
     }
     assert states["account", "credentials"] == ("unknown", "There are no credentials.")
     assert states["table", "all"] == ("unknown", "not checked: AWS does not know you")
     assert states["api", f"{url}/health"][0] == "ok"
-    assert said.code == 3
-    assert aws.url not in said.out.replace(url, "")
+    assert result.code == 3
+    assert aws.url not in result.out.replace(url, "")
 
 
-def test_no_aws(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where AWS can't be reached, the exit code says that nothing is known."""
+def test_unreachable_aws_exits_with_3(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If AWS can't be reached, the exit code is 3."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    said = run(folder, "doctor", "--stage", "prod", "--url", url)
-    assert said.code == 3
-    assert "UNKNOWN credentials: AWS can't be reached" in said.out
+    result = run(folder, "doctor", "--stage", "prod", "--url", url)
+    assert result.code == 3
+    assert "UNKNOWN credentials: AWS can't be reached" in result.out
 
 
 @pytest.mark.parametrize(("region", "words"), [("", "none is set"), ("eu-west-1", "us-east-1")])
-def test_region(
+def test_other_region_is_wrong(
     folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, region: str, words: str
 ) -> None:
-    """A shell without a region, or with another one than the deployment's, is found."""
+    """The doctor reports a shell whose region is missing, or is not the deployment's."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    said = run(folder, "doctor", "--stage", "prod", "--url", url, "--json", "--no-presign")
-    found = [one for one in said.document["findings"] if one["subject"] == "region"]
+    result = run(folder, "doctor", "--stage", "prod", "--url", url, "--json", "--no-presign")
+    found = [one for one in result.document["findings"] if one["subject"] == "region"]
     assert words in found[-1]["detail"]
     assert "AWS_DEFAULT_REGION" in found[-1]["advice"]
-    assert said.code == 1
-    states = {(one["check"], one["state"]) for one in said.document["findings"]}
+    assert result.code == 1
+    states = {(one["check"], one["state"]) for one in result.document["findings"]}
     assert {check for check, state in states if state == "wrong"} == {"account"}
     assert {("table", "unknown"), ("parameters", "unknown"), ("functions", "unknown")} <= states
-    assert "provision" not in said.out
+    assert "provision" not in result.out
 
 
-def test_provision_elsewhere(
+def test_provision_refuses_other_region(
     folder: Path, shell: EmulatedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is deployed in one region is not provisioned in another one."""
+    """Provision refuses a region that is not the deployment's."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    said = run(folder, "provision", "--stage", "prod", "--secrets-from-stdin", stdin=SECRETS)
-    assert said.code == 2
-    assert "was deployed to us-east-1, and your shell is set to eu-west-1." in said.err
+    result = run(folder, "provision", "--stage", "prod", "--secrets-from-stdin", stdin=SECRETS)
+    assert result.code == 2
+    assert "was deployed to us-east-1, but your shell is set to eu-west-1." in result.err
     client = boto3.Session().client("dynamodb", endpoint_url=shell.url)
     assert client.list_tables()["TableNames"] == []
 
@@ -642,15 +654,15 @@ def test_provision_elsewhere(
         ("policy-prod.json", "[]", "policy", "as a policy (TypeError)"),
     ],
 )
-def test_broken_file(
-    patient: Patient, tmp_path: Path, file: str, content: str | None, check: str, words: str
+def test_broken_file_is_wrong(
+    target: Target, tmp_path: Path, file: str, content: str | None, check: str, words: str
 ) -> None:
-    """A file that is missing or broken is a finding with advice, and the rest is checked."""
+    """A missing or malformed file is a finding with advice, and the other checks run."""
     kept = shutil.ignore_patterns("deployments")
-    shutil.copytree(patient.stage.folder / ".chalice", tmp_path / ".chalice", ignore=kept)
+    shutil.copytree(target.stage.folder / ".chalice", tmp_path / ".chalice", ignore=kept)
     broken = tmp_path / ".chalice" / file
     broken.unlink() if content is None else broken.write_text(content)
-    own = replace(patient, stage=stages.read(tmp_path, "prod"), deployment=None)
+    own = replace(target, stage=stages.read(tmp_path, "prod"), deployment=None)
     found = doctor.run(own, None, may_presign=False)
     bad = [one for one in found if one.state is State.WRONG]
     assert [one.check for one in bad] == [check]
@@ -659,17 +671,20 @@ def test_broken_file(
     assert {one.check for one in found} == PARTS
 
 
-def test_functions_gone(meddled: MeddlingAws, patient: Patient) -> None:
-    """Functions that are gone are to be deployed again; an answer of no form is no defect."""
-    meddled.rules["GET ['functions']"] = lambda _: (404, {"__type": "ResourceNotFoundException"})
-    patient = replace(patient, account=known())
-    found = doctor.run(patient, None, may_presign=False)
+def test_missing_functions_are_wrong(stage_proxy: AwsProxy, target: Target) -> None:
+    """For missing functions the doctor advises to deploy; a malformed response is a finding."""
+    stage_proxy.rules["GET ['functions']"] = lambda _: (
+        404,
+        {"__type": "ResourceNotFoundException"},
+    )
+    target = replace(target, account=cached_account())
+    found = doctor.run(target, None, may_presign=False)
     bad = {one.check: one for one in found if one.state is State.WRONG}
     assert set(bad) == {"functions", "schedule", "policy"}
     assert {one.advice for one in bad.values()} == {"Deploy again: chalice deploy --stage prod."}
-    meddled.rules["GET ['functions']"] = lambda _: (200, {})
-    meddled.rules["DescribeTable"] = lambda _: (400, {"__type": "OddException"})
-    found = doctor.run(patient, None, may_presign=False)
+    stage_proxy.rules["GET ['functions']"] = lambda _: (200, {})
+    stage_proxy.rules["DescribeTable"] = lambda _: (400, {"__type": "OddException"})
+    found = doctor.run(target, None, may_presign=False)
     bad = {one.check: one for one in found if one.state is State.WRONG}
     assert set(bad) == {"functions", "schedule", "policy", "table"}
     assert all(one.advice for one in bad.values())
@@ -685,32 +700,32 @@ def test_functions_gone(meddled: MeddlingAws, patient: Patient) -> None:
         ),
     ],
 )
-def test_failed_function(
-    meddled: MeddlingAws, patient: Patient, state: dict[str, str], detail: str
+def test_failed_function_is_wrong(
+    stage_proxy: AwsProxy, target: Target, state: dict[str, str], detail: str
 ) -> None:
-    """A function that AWS could not make, or not update, is to be deployed again; why is told."""
+    """The doctor reports why AWS could not create or update a function."""
 
-    def failed(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        return status, {**answer, "State": "Active", **state}
+    def failed(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        return status, {**response, "State": "Active", **state}
 
-    meddled.rules["GET ['functions']"] = failed
-    found = list(functions.configuration(replace(patient, account=known())))
+    stage_proxy.rules["GET ['functions']"] = failed
+    found = list(functions.configuration(replace(target, account=cached_account())))
     bad = {(one.subject, one.detail) for one in found if one.state is State.WRONG}
     assert bad == {(f"{name}: state", detail) for name in (NAME, SWEEP)}
 
 
 @pytest.mark.parametrize("status", ["CREATING", "DELETING", "ARCHIVED"])
-def test_table_not_ready(meddled: MeddlingAws, patient: Patient, status: str) -> None:
-    """A table that can't be used yet, or no more, is told, and not looked into."""
+def test_unusable_table_is_wrong(stage_proxy: AwsProxy, target: Target, status: str) -> None:
+    """The doctor reports a table that is not active, and does not check its properties."""
 
-    def answer(carry_out: Callable[[], Answer]) -> Answer:
-        code, found = carry_out()
+    def rule(forward: Callable[[], Response]) -> Response:
+        code, found = forward()
         found["Table"]["TableStatus"] = status
         return code, found
 
-    meddled.rules["DescribeTable"] = answer
-    (found,) = storage.table(replace(patient, account=known()))
+    stage_proxy.rules["DescribeTable"] = rule
+    (found,) = storage.table(replace(target, account=cached_account()))
     assert (found.subject, found.state) == ("status", State.WRONG)
     assert found.detail == f"{NAME} is {status.lower()}"
 
@@ -725,29 +740,29 @@ def test_table_not_ready(meddled: MeddlingAws, patient: Patient, status: str) ->
         (None, State.WRONG),
     ],
 )
-def test_encryption(
-    meddled: MeddlingAws,
-    patient: Patient,
+def test_encryption_needs_account_key(
+    stage_proxy: AwsProxy,
+    target: Target,
     description: dict[str, str] | None,
     state: State,
 ) -> None:
-    """Only a key of this account will do."""
+    """The doctor accepts encryption only with a key of the account."""
 
-    def answer(carry_out: Callable[[], Answer]) -> Answer:
-        code, found = carry_out()
+    def rule(forward: Callable[[], Response]) -> Response:
+        code, found = forward()
         found["Table"]["SSEDescription"] = description
         return code, found
 
-    meddled.rules["DescribeTable"] = answer
-    found = {one.subject: one for one in storage.table(replace(patient, account=known()))}
+    stage_proxy.rules["DescribeTable"] = rule
+    found = {one.subject: one for one in storage.table(replace(target, account=cached_account()))}
     assert found["encryption with the account's key"].state is state
 
 
 @pytest.fixture
-def meddled(
-    shell: EmulatedAws, proxy: MeddlingAws, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MeddlingAws]:
-    """The proxy before the account with the stage in it."""
+def stage_proxy(
+    shell: EmulatedAws, proxy: AwsProxy, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AwsProxy]:
+    """The proxy in front of the account with the deployed stage."""
     assert shell.url
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     before = dict(proxy.rules)
@@ -756,11 +771,11 @@ def meddled(
     proxy.rules.update(before)
 
 
-def test_not_deployed(folder: Path, patient: Patient) -> None:
-    """Between provision and deploy the doctor says what is still to be done."""
+def test_stage_before_deploy_has_advice(folder: Path, target: Target) -> None:
+    """Before the first deployment, the doctor advises to deploy."""
     stage = stages.read(folder, "dev")
     found = doctor.run(
-        replace(patient, stage=stage, deployment=None, url=None), None, may_presign=False
+        replace(target, stage=stage, deployment=None, url=None), None, may_presign=False
     )
     details = {one.check: one for one in found}
     assert "`chalice deploy --stage dev`" in details["deployment"].advice

@@ -1,4 +1,4 @@
-"""`python -m ops provision`: what it makes, leaves, mends, asks for and refuses."""
+"""`python -m ops provision`: what it creates, keeps, fixes, asks for and refuses."""
 
 import io
 import json
@@ -16,8 +16,8 @@ from ops import stage as stages
 from ops import table
 from ops.table_stack import Need, TableStack
 from ops.terminal import Problem, Terminal
-from tests.ops.meddling_aws import Answer, MeddlingAws
-from tests.ops.shell import KEY, SECRETS, TOKENS, Said, at_terminal, known, run
+from tests.ops.aws_proxy import AwsProxy, Response
+from tests.ops.shell import KEY, SECRETS, TOKENS, Result, at_terminal, cached_account, run
 from tests.support.emulated_aws import EmulatedAws, wait_until
 
 TABLE = "sync-upload-broker-prod"
@@ -26,19 +26,19 @@ JWT_SECRET = "/sync-upload-broker/prod/jwt-secret"
 STACK = f"table-{TABLE}"
 WRITES = ("Create", "Update", "Put", "Delete", "Execute")
 PROVISION = ("provision", "--stage", "prod", "--json")
-# The emulator's CloudFormation leaves these out, and `provision` turns them on.
+# The emulator's CloudFormation ignores these properties, so `provision` turns them on.
 LEFT_OUT = ("encryption with the account's key", "time to live", "point-in-time recovery")
 PROTECTIONS = {*LEFT_OUT, "deletion protection"}
 PROPERTIES = {"key", "billing", "index by-list", "index by-due", *PROTECTIONS}
 
 
-def provision(folder: Path, *more: str, stdin: str = SECRETS) -> Said:
-    """Provision the stage, with secrets from a pipe."""
+def provision(folder: Path, *more: str, stdin: str = SECRETS) -> Result:
+    """Run `provision` with secrets from a pipe."""
     return run(folder, *PROVISION, "--secrets-from-stdin", *more, stdin=stdin)
 
 
 def properties(aws: EmulatedAws) -> dict[str, bool]:
-    """Return of each property of the table whether it is right."""
+    """Return each property of the table, and whether it matches the template."""
     client = aws.client("dynamodb")
     found = table.describe(client, TABLE)
     assert found is not None
@@ -46,52 +46,54 @@ def properties(aws: EmulatedAws) -> dict[str, bool]:
 
 
 def stored(aws: EmulatedAws) -> dict[str, str]:
-    """Read the secrets; each is encrypted."""
-    answer = aws.client("ssm").get_parameters(Names=[API_KEY, JWT_SECRET], WithDecryption=True)
-    assert {one["Type"] for one in answer["Parameters"]} <= {"SecureString"}
-    return {one["Name"]: one["Value"] for one in answer["Parameters"]}
+    """Return the stored secrets, which must be encrypted."""
+    response = aws.client("ssm").get_parameters(Names=[API_KEY, JWT_SECRET], WithDecryption=True)
+    assert {one["Type"] for one in response["Parameters"]} <= {"SecureString"}
+    return {one["Name"]: one["Value"] for one in response["Parameters"]}
 
 
-def writes(meddler: MeddlingAws) -> list[str]:
-    """Name the calls that changed something."""
-    return [call for call in meddler.calls if call.startswith(WRITES)]
+def writes(empty_proxy: AwsProxy) -> list[str]:
+    """Return the calls that change something."""
+    return [call for call in empty_proxy.calls if call.startswith(WRITES)]
 
 
-def test_everything(empty: EmulatedAws, folder: Path) -> None:
-    """From nothing to a table with all that it needs, and two encrypted secrets."""
-    said = provision(folder)
-    assert said.code == 0, said.err
-    assert set(said.outcomes()) == {"done"}
+def test_provision_creates_table_and_secrets(empty: EmulatedAws, folder: Path) -> None:
+    """In an empty account, provision creates the table and two encrypted secrets."""
+    result = provision(folder)
+    assert result.code == 0, result.err
+    assert set(result.outcomes()) == {"done"}
     assert properties(empty) == dict.fromkeys(PROPERTIES, True)
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: TOKENS}
-    assert f"Table {TABLE}: create the table" in said.err
+    assert f"Table {TABLE}: create the table" in result.err
     (stack,) = empty.client("cloudformation").describe_stacks()["Stacks"]
     assert (stack["StackName"], stack["StackStatus"]) == (STACK, "CREATE_COMPLETE")
 
 
-def test_twice(meddler: MeddlingAws, folder: Path) -> None:
-    """A second run asks for nothing, writes nothing, and says that everything is kept."""
+def test_provision_is_idempotent(empty_proxy: AwsProxy, folder: Path) -> None:
+    """A second run asks for nothing, changes nothing, and reports that it keeps everything."""
     assert provision(folder).code == 0
-    assert len(writes(meddler)) == 7
-    meddler.calls.clear()
+    assert len(writes(empty_proxy)) == 7
+    empty_proxy.calls.clear()
     again = run(folder, *PROVISION)
     assert again.code == 0, again.err
     assert set(again.outcomes()) == {"kept"}
-    assert writes(meddler) == []
+    assert writes(empty_proxy) == []
 
 
 @pytest.mark.parametrize("before", ["nothing", "half"])
-def test_dry_run(meddler: MeddlingAws, folder: Path, before: str) -> None:
-    """With --dry-run the same is planned, nothing is asked for and nothing is written."""
+def test_provision_dry_run_changes_nothing(
+    empty_proxy: AwsProxy, folder: Path, before: str
+) -> None:
+    """With --dry-run, provision reports its plan, asks for nothing and changes nothing."""
     if before == "half":
         assert provision(folder).code == 0
         dynamodb().update_table(TableName=TABLE, DeletionProtectionEnabled=False)
-    meddler.calls.clear()
-    said = run(folder, *PROVISION, "--dry-run")
-    assert said.code == 0, said.err
-    assert writes(meddler) == []
-    assert said.document["dryRun"] is True
-    planned = said.outcomes()["planned"]
+    empty_proxy.calls.clear()
+    result = run(folder, *PROVISION, "--dry-run")
+    assert result.code == 0, result.err
+    assert writes(empty_proxy) == []
+    assert result.document["dryRun"] is True
+    planned = result.outcomes()["planned"]
     if before == "half":
         assert planned == ["turn on deletion protection"]
     else:
@@ -100,18 +102,18 @@ def test_dry_run(meddler: MeddlingAws, folder: Path, before: str) -> None:
 
 
 def dynamodb() -> Any:
-    """The client of the shell's account."""
-    return known().client("dynamodb")
+    """Return a DynamoDB client of the shell's account."""
+    return cached_account().client("dynamodb")
 
 
 def _restored(client: Any) -> None:
-    """Make a table as AWS restores it: without expiry, recovery and protection."""
+    """Create a table as AWS restores it: without expiry, recovery and protection."""
     client.create_table(**table.definition(TABLE))
     client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
 
 
-def test_existing_table(empty: EmulatedAws, folder: Path) -> None:
-    """A table that no stack owns, such as a restored one, gets a stack, protection, and no loss."""
+def test_provision_adopts_restored_table(empty: EmulatedAws, folder: Path) -> None:
+    """Provision adopts a table without a stack, protects it, and keeps its items."""
     client = empty.client("dynamodb")
     _restored(client)
     planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
@@ -119,15 +121,15 @@ def test_existing_table(empty: EmulatedAws, folder: Path) -> None:
         "let a stack adopt the table, unchanged",
         *(f"turn on {one}" for one in (LEFT_OUT[0], "deletion protection", *LEFT_OUT[1:])),
     ]
-    said = provision(folder)
-    assert said.code == 0, said.err
-    assert "the table was adopted by its stack, unchanged" in said.outcomes()["done"]
+    result = provision(folder)
+    assert result.code == 0, result.err
+    assert "the table was adopted by its stack, unchanged" in result.outcomes()["done"]
     assert properties(empty) == dict.fromkeys(PROPERTIES, True)
     assert client.scan(TableName=TABLE)["Count"] == 1
     assert set(run(folder, *PROVISION).outcomes()) == {"kept"}
 
 
-def test_stacks_end(empty: EmulatedAws, folder: Path) -> None:
+def test_table_outlives_stack(empty: EmulatedAws, folder: Path) -> None:
     """The table outlives its stack, and DynamoDB refuses to delete it."""
     assert provision(folder).code == 0
     client = empty.client("dynamodb")
@@ -139,16 +141,16 @@ def test_stacks_end(empty: EmulatedAws, folder: Path) -> None:
     assert client.scan(TableName=TABLE)["Count"] == 1
 
 
-def test_turned_off_by_hand(empty: EmulatedAws, folder: Path) -> None:
-    """Protection that somebody turned off is turned on, though the template has not changed."""
+def test_provision_turns_protection_on_again(empty: EmulatedAws, folder: Path) -> None:
+    """Provision turns on protection that somebody turned off, if the template is unchanged too."""
     assert provision(folder).code == 0
     client = empty.client("dynamodb")
     client.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     client.update_time_to_live(
         TableName=TABLE, TimeToLiveSpecification={"Enabled": False, "AttributeName": "ttl"}
     )
-    said = provision(folder)
-    assert said.outcomes()["done"] == [
+    result = provision(folder)
+    assert result.outcomes()["done"] == [
         "deletion protection was turned on",
         "time to live was turned on",
     ]
@@ -160,16 +162,21 @@ def stack_of(
     err: io.StringIO | None = None,
     slept: list[float] | None = None,
 ) -> TableStack:
-    """The table's stack, whose time passes by sleeping."""
+    """Return the table's stack, with a clock that only sleeping advances."""
     terminal = Terminal(io.StringIO(), err or io.StringIO(), as_json=False)
     times = slept if slept is not None else []
     return TableStack(
-        known(), TABLE, terminal, times.append, lambda: sum(times), template or table.TEMPLATE
+        cached_account(),
+        TABLE,
+        terminal,
+        times.append,
+        lambda: sum(times),
+        template or table.TEMPLATE,
     )
 
 
 def another_template(folder: Path, **properties: Any) -> Path:
-    """Write the template of another version."""
+    """Write a template with other properties, and return its path."""
     template = yaml.safe_load(table.TEMPLATE.read_text())
     template["Resources"][table.RESOURCE]["Properties"] |= properties
     file = folder / "table.yaml"
@@ -177,8 +184,8 @@ def another_template(folder: Path, **properties: Any) -> Path:
     return file
 
 
-def test_update(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """A template with a further index updates the table, without loss, and says what changed."""
+def test_provision_updates_table(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """A template with another index updates the table, keeps its items, and reports the change."""
     assert provision(folder).code == 0
     client = empty.client("dynamodb")
     client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
@@ -194,15 +201,15 @@ def test_update(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
     names = {one["IndexName"] for one in found["GlobalSecondaryIndexes"]}
     assert names == {"by-list", "by-due", "by-more"}
     assert client.scan(TableName=TABLE)["Count"] == 1
-    # And back, by the command.
+    # The command restores this version's template.
     planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
-    assert planned == ["update the table's stack by this version's template"]
+    assert planned == ["update the table's stack to this version's template"]
     done = run(folder, *PROVISION).outcomes()["done"]
     assert done == ["the table was updated: GlobalSecondaryIndexes"]
 
 
-def test_update_undone(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """An update that CloudFormation undoes is explained, and leaves the table as it was."""
+def test_rolled_back_update_is_explained(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """An update that CloudFormation rolls back is explained, and leaves the table unchanged."""
     assert provision(folder).code == 0
     client = empty.client("dynamodb")
     client.put_item(TableName=TABLE, Item={"pk": {"S": "kept"}})
@@ -211,11 +218,11 @@ def test_update_undone(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None
     with pytest.raises(Problem, match=r"UPDATE_ROLLBACK_COMPLETE.*requires replacing"):
         stack.deploy(Need.UPDATE)
     assert client.scan(TableName=TABLE)["Count"] == 1
-    assert provision(folder).code == 0, "a stack whose update was undone takes the next one"
+    assert provision(folder).code == 0, "a rolled-back stack accepts the next update"
 
 
-def test_comment_changed(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """A template that differs in a comment alone changes nothing."""
+def test_template_comment_changes_nothing(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
+    """A template that differs only in a comment changes nothing."""
     assert provision(folder).code == 0
     assert empty.url
     file = tmp_path / "table.yaml"
@@ -265,78 +272,78 @@ def _other_ttl(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("create", "words"),
     [
         (_other_key, ("key", "id (N)", "must be pk (S)", "UPLOADS_TABLE")),
-        (_other_index, ("index by-due", "KEYS_ONLY", "INCLUDE id, owner", "change the index")),
+        (_other_index, ("index by-due", "KEYS_ONLY", "INCLUDE id, owner", "Change the index")),
         (_no_index, ("index by-due", "missing", "INCLUDE id, owner")),
         (_other_billing, ("billing", "PROVISIONED", "PAY_PER_REQUEST")),
         (_other_ttl, ("time to live", "on, expires", "must be on, ttl")),
     ],
     ids=["key", "index", "no index", "billing", "ttl"],
 )
-def test_unfit_table(
-    meddler: MeddlingAws, folder: Path, make: Callable[[Any], None], words: tuple[str, ...]
+def test_provision_refuses_unfit_table(
+    empty_proxy: AwsProxy, folder: Path, create: Callable[[Any], None], words: tuple[str, ...]
 ) -> None:
-    """What only a person can change is reported with what to do, before anything is written."""
-    make(dynamodb())
-    meddler.calls.clear()
-    said = provision(folder)
-    assert said.code == 1
+    """Provision refuses a table that it can't fix, advises the operator, and changes nothing."""
+    create(dynamodb())
+    empty_proxy.calls.clear()
+    result = provision(folder)
+    assert result.code == 1
     for word in words:
-        assert word in said.err, word
-    assert writes(meddler) == []
-    assert said.document["exitCode"] == 1
+        assert word in result.err, word
+    assert writes(empty_proxy) == []
+    assert result.document["exitCode"] == 1
 
 
-def test_table_of_another_stack(empty: EmulatedAws, folder: Path) -> None:
-    """A table that another stack owns stays as it is, and the reason is reported."""
+def test_provision_refuses_table_of_another_stack(empty: EmulatedAws, folder: Path) -> None:
+    """Provision does not change a table that another stack owns, and reports the reason."""
     parameter = {"ParameterKey": "TableName", "ParameterValue": TABLE}
     body = table.TEMPLATE.read_text()
     cloudformation = empty.client("cloudformation")
     cloudformation.create_stack(StackName="theirs", TemplateBody=body, Parameters=[parameter])
     wait_until(lambda: TABLE in empty.client("dynamodb").list_tables()["TableNames"])
-    said = provision(folder)
-    assert said.code == 1
-    assert f"{TABLE} already exists in stack" in said.err
-    assert "use --secrets-only" in said.err
+    result = provision(folder)
+    assert result.code == 1
+    assert f"{TABLE} already exists in stack" in result.err
+    assert "use --secrets-only" in result.err
     (left,) = cloudformation.describe_stacks()["Stacks"]
     assert left["StackName"] == "theirs"
     assert provision(folder, "--secrets-only").code == 0
 
 
-def test_stack_of_another_table(empty: EmulatedAws, folder: Path) -> None:
-    """A stack of the same name that holds another table is left alone."""
+def test_provision_refuses_stack_of_another_table(empty: EmulatedAws, folder: Path) -> None:
+    """Provision does not change a stack that has the expected name but another table."""
     parameter = {"ParameterKey": "TableName", "ParameterValue": "another"}
     body = table.TEMPLATE.read_text()
     cloudformation = empty.client("cloudformation")
     cloudformation.create_stack(StackName=STACK, TemplateBody=body, Parameters=[parameter])
-    said = provision(folder)
-    assert said.code == 1
-    assert f"The stack {STACK} is that of the table another." in said.err
+    result = provision(folder)
+    assert result.code == 1
+    assert f"The stack {STACK} belongs to the table another." in result.err
 
 
-def test_lost_table(empty: EmulatedAws, folder: Path) -> None:
-    """A stack whose table was deleted behind its back is explained; no empty table is made."""
+def test_provision_does_not_replace_lost_table(empty: EmulatedAws, folder: Path) -> None:
+    """If the table of an existing stack is missing, provision advises, and creates no new one."""
     assert provision(folder).code == 0
     client = empty.client("dynamodb")
     client.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     client.delete_table(TableName=TABLE)
-    said = provision(folder)
-    assert said.code == 1
-    assert f"The stack {STACK} is there, but its table {TABLE} is not." in said.err
-    assert f"aws cloudformation delete-stack --stack-name {STACK}" in said.err
+    result = provision(folder)
+    assert result.code == 1
+    assert f"The stack {STACK} exists, but its table {TABLE} does not." in result.err
+    assert f"aws cloudformation delete-stack --stack-name {STACK}" in result.err
     assert client.list_tables()["TableNames"] == []
 
 
-def in_state(status: str) -> Callable[[Callable[[], Answer]], Answer]:
-    """Let CloudFormation say that the stack is in a state."""
+def in_state(status: str) -> Callable[[Callable[[], Response]], Response]:
+    """Return a rule by which CloudFormation reports a status of the stack."""
 
-    def answer(carry_out: Callable[[], Answer]) -> Answer:
-        code, text = carry_out()
+    def rule(forward: Callable[[], Response]) -> Response:
+        code, text = forward()
         return code, re.sub(r"(?<=<StackStatus>)\w+", status, text)
 
-    return answer
+    return rule
 
 
 @pytest.mark.parametrize(
@@ -348,47 +355,49 @@ def in_state(status: str) -> Callable[[Callable[[], Answer]], Answer]:
         ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback"),
     ],
 )
-def test_stuck_stack(meddler: MeddlingAws, folder: Path, status: str, advice: str) -> None:
-    """A stack that takes no update is named with the command that ends its state."""
+def test_provision_refuses_stuck_stack(
+    empty_proxy: AwsProxy, folder: Path, status: str, advice: str
+) -> None:
+    """Provision refuses a stack that takes no update, and reports the command that helps."""
     assert provision(folder).code == 0
-    meddler.rules["DescribeStacks"] = in_state(status)
-    meddler.calls.clear()
-    said = provision(folder)
-    assert said.code == 1
-    assert f"The stack {STACK} is {status}" in said.err
-    assert advice in said.err
-    assert writes(meddler) == []
+    empty_proxy.rules["DescribeStacks"] = in_state(status)
+    empty_proxy.calls.clear()
+    result = provision(folder)
+    assert result.code == 1
+    assert f"The stack {STACK} is {status}" in result.err
+    assert advice in result.err
+    assert writes(empty_proxy) == []
 
 
-def test_interrupted(meddler: MeddlingAws, folder: Path) -> None:
-    """A failure in the middle is reported; the next run keeps what was done, and does the rest."""
-    meddler.refuse("UpdateTimeToLive", "AccessDeniedException", "no dynamodb:UpdateTimeToLive")
-    said = provision(folder)
-    assert said.code == 3
-    assert "AWS does not let you call UpdateTimeToLive: no dynamodb:UpdateTimeToLive" in said.err
-    meddler.rules.clear()
-    meddler.calls.clear()
+def test_provision_resumes_after_failure(empty_proxy: AwsProxy, folder: Path) -> None:
+    """After a failure in the middle, the next run does only the remaining steps."""
+    empty_proxy.refuse("UpdateTimeToLive", "AccessDeniedException", "no dynamodb:UpdateTimeToLive")
+    result = provision(folder)
+    assert result.code == 3
+    assert "AWS does not let you call UpdateTimeToLive: no dynamodb:UpdateTimeToLive" in result.err
+    empty_proxy.rules.clear()
+    empty_proxy.calls.clear()
     again = run(folder, *PROVISION)
     assert again.code == 0, again.err
     assert again.outcomes()["done"] == [
         "time to live was turned on",
         "point-in-time recovery was turned on",
     ]
-    assert writes(meddler) == ["UpdateTimeToLive", "UpdateContinuousBackups"]
+    assert writes(empty_proxy) == ["UpdateTimeToLive", "UpdateContinuousBackups"]
 
 
-def test_waits_for_stack(meddler: MeddlingAws, folder: Path) -> None:
-    """The command waits for the change that an interrupted run began, and reports progress."""
+def test_provision_waits_for_running_change(empty_proxy: AwsProxy, folder: Path) -> None:
+    """Provision waits for the change that an interrupted run began, and reports progress."""
     assert provision(folder).code == 0
     asked: list[int] = []
 
-    def creating(carry_out: Callable[[], Answer]) -> Answer:
+    def creating(forward: Callable[[], Response]) -> Response:
         asked.append(1)
-        return in_state("CREATE_IN_PROGRESS" if len(asked) < 30 else "CREATE_COMPLETE")(carry_out)
+        return in_state("CREATE_IN_PROGRESS" if len(asked) < 30 else "CREATE_COMPLETE")(forward)
 
-    meddler.rules["DescribeStacks"] = creating
+    empty_proxy.rules["DescribeStacks"] = creating
     planned = run(folder, *PROVISION, "--dry-run").outcomes()["planned"]
-    assert planned == ["wait for the stack's running change"]
+    assert planned == ["wait for the running change of the stack"]
     slept: list[float] = []
     err = io.StringIO()
     stack_of(err=err, slept=slept).wait()
@@ -396,65 +405,69 @@ def test_waits_for_stack(meddler: MeddlingAws, folder: Path) -> None:
     assert 1 < err.getvalue().count("still CREATE_IN_PROGRESS") <= sum(slept) / 10
     asked.clear()
     stage, secrets = stages.read(folder, "prod"), {"SYNC_API_KEY": KEY, "JWT_SECRET": TOKENS}
-    orders, terminal = provision_.Orders(), Terminal(io.StringIO(), err, as_json=False)
-    steps = provision_.run(stage, known(), terminal, orders, lambda _: secrets, slept.append)
+    options, terminal = provision_.Options(), Terminal(io.StringIO(), err, as_json=False)
+    steps = provision_.run(
+        stage, cached_account(), terminal, options, lambda _: secrets, slept.append
+    )
     assert {one.outcome for one in steps} == {"kept"}
 
 
-def test_waits_too_long(meddler: MeddlingAws, folder: Path) -> None:
-    """The command gives up after an hour if a change does not end; the next run resumes."""
+def test_provision_gives_up_after_an_hour(empty_proxy: AwsProxy, folder: Path) -> None:
+    """Provision gives up if a change of the stack does not end within an hour."""
     assert provision(folder).code == 0
-    meddler.rules["DescribeStacks"] = in_state("UPDATE_IN_PROGRESS")
+    empty_proxy.rules["DescribeStacks"] = in_state("UPDATE_IN_PROGRESS")
     with pytest.raises(Problem, match="still UPDATE_IN_PROGRESS after 36"):
         stack_of().wait()
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_being_deleted(meddler: MeddlingAws, folder: Path, more: tuple[str, ...]) -> None:
-    """A table that is being deleted is neither kept nor waited for; nothing is written."""
+def test_provision_refuses_table_being_deleted(
+    empty_proxy: AwsProxy, folder: Path, more: tuple[str, ...]
+) -> None:
+    """Provision refuses a table that is being deleted, and changes nothing."""
     assert provision(folder).code == 0
 
-    def deleting(carry_out: Callable[[], Answer]) -> Answer:
-        status, answer = carry_out()
-        answer["Table"]["TableStatus"] = "DELETING"
-        return status, answer
+    def deleting(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        response["Table"]["TableStatus"] = "DELETING"
+        return status, response
 
-    meddler.rules["DescribeTable"] = deleting
-    meddler.calls.clear()
-    said = provision(folder, *more)
-    assert said.code == 1
-    assert f"The table {TABLE} is being deleted.\nRun this again in some minutes." in said.err
-    assert writes(meddler) == []
+    empty_proxy.rules["DescribeTable"] = deleting
+    empty_proxy.calls.clear()
+    result = provision(folder, *more)
+    assert result.code == 1
+    assert f"The table {TABLE} is being deleted.\nRun this again in a few minutes." in result.err
+    assert writes(empty_proxy) == []
 
 
-def test_at_terminal(empty: EmulatedAws, folder: Path) -> None:
-    """Secrets are asked for without echo, one that can't be right again, and never shown."""
+def test_provision_asks_without_echo(empty: EmulatedAws, folder: Path) -> None:
+    """At a terminal, provision asks for secrets without echo, and again if one is not valid."""
     typed = at_terminal(
         folder,
         *PROVISION[:3],
         keys=[
             ("API key (not shown): ", "two words\n"),
             ("API key (not shown): ", f"{KEY}\n"),
-            ("are signed with (not shown): ", f"{TOKENS}\n"),
+            ("signs tokens (not shown): ", f"{TOKENS}\n"),
         ],
     )
     assert typed.code == 0, typed.screen
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: TOKENS}
-    assert "It must be sync.'s API key, in ASCII without spaces" in typed.screen
+    assert "API key, in ASCII without spaces, quotes and backslashes" in typed.screen
     for secret in (KEY, TOKENS, "two words"):
         assert secret not in typed.screen
 
 
-def test_no_terminal(meddler: MeddlingAws, folder: Path) -> None:
-    """Without a terminal nothing is asked for, and it is said how else."""
-    said = run(folder, *PROVISION, stdin=SECRETS)
-    assert said.code == 2
-    assert "--secrets-from-stdin" in said.err
-    assert writes(meddler) == []
+def test_provision_without_terminal_advises_pipe(empty_proxy: AwsProxy, folder: Path) -> None:
+    """Without a terminal, provision asks for nothing, and advises --secrets-from-stdin."""
+    result = run(folder, *PROVISION, stdin=SECRETS)
+    assert result.code == 2
+    assert "--secrets-from-stdin" in result.err
+    assert writes(empty_proxy) == []
 
 
-def test_no_pipe(empty: EmulatedAws, folder: Path) -> None:
-    """At a terminal nothing is read that would be shown while it is typed."""
+def test_secrets_from_stdin_refuses_terminal(empty: EmulatedAws, folder: Path) -> None:
+    """With --secrets-from-stdin, provision refuses a terminal, which would show the secrets."""
     seen = at_terminal(folder, *PROVISION[:3], "--secrets-from-stdin", keys=[])
     assert seen.code == 2
     assert "Standard input is a terminal" in seen.screen
@@ -465,55 +478,57 @@ def test_no_pipe(empty: EmulatedAws, folder: Path) -> None:
     ("stdin", "words"),
     [
         ("", "SYNC_API_KEY is not in standard input"),
-        (f"{KEY}\n", "Line 1 of standard input is no NAME=value"),
-        (f"API_KEY={KEY}\n", "Line 1 of standard input is no NAME=value"),
+        (f"{KEY}\n", "Line 1 of standard input is not NAME=value"),
+        (f"API_KEY={KEY}\n", "Line 1 of standard input is not NAME=value"),
         (f"SYNC_API_KEY={KEY}\nJWT_SECRET={TOKENS[:20]}\n", "at least 32 bytes"),
         (f"SYNC_API_KEY={KEY} {KEY}\nJWT_SECRET={TOKENS}\n", "without spaces"),
     ],
 )
-def test_wrong_secrets(meddler: MeddlingAws, folder: Path, stdin: str, words: str) -> None:
-    """What can't be a secret is refused by the broker's own rules, and nothing is stored."""
-    said = provision(folder, stdin=stdin)
-    assert said.code == 2
-    assert words in said.err
-    assert TOKENS[:20] not in said.err + said.out
-    assert writes(meddler) == []
+def test_provision_refuses_invalid_secrets(
+    empty_proxy: AwsProxy, folder: Path, stdin: str, words: str
+) -> None:
+    """Provision refuses secrets that the broker would refuse, and stores nothing."""
+    result = provision(folder, stdin=stdin)
+    assert result.code == 2
+    assert words in result.err
+    assert TOKENS[:20] not in result.err + result.out
+    assert writes(empty_proxy) == []
 
 
-def test_rotation(empty: EmulatedAws, folder: Path) -> None:
-    """With --replace-secrets what is given is replaced, and the rest is kept."""
+def test_replace_secrets_keeps_missing_ones(empty: EmulatedAws, folder: Path) -> None:
+    """With --replace-secrets, provision replaces the given secrets, and keeps the others."""
     assert provision(folder).code == 0
     both = f"{TOKENS[::-1]},{TOKENS}"
-    said = provision(folder, "--replace-secrets", stdin=f"JWT_SECRET={both}\n")
-    assert said.code == 0, said.err
+    result = provision(folder, "--replace-secrets", stdin=f"JWT_SECRET={both}\n")
+    assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: both}
-    assert TOKENS[::-1] not in said.out + said.err
-    assert [step["outcome"] for step in said.document["steps"]] == ["kept", "done", "kept"]
+    assert TOKENS[::-1] not in result.out + result.err
+    assert [step["outcome"] for step in result.document["steps"]] == ["kept", "done", "kept"]
 
 
-def test_bad_parameter(empty: EmulatedAws, folder: Path) -> None:
-    """A parameter that the broker can't use is asked for again."""
+def test_provision_replaces_invalid_secret(empty: EmulatedAws, folder: Path) -> None:
+    """Provision asks for a stored secret again if the broker would refuse it."""
     ssm = empty.client("ssm")
     ssm.put_parameter(Name=JWT_SECRET, Value="short", Type="SecureString")
-    said = provision(folder)
-    assert said.code == 0, said.err
-    assert f"{JWT_SECRET} can't be used: it must be a secret of at least 32 bytes" in said.err
+    result = provision(folder)
+    assert result.code == 0, result.err
+    assert f"{JWT_SECRET} is not valid: it must be a secret of at least 32 bytes" in result.err
     assert stored(empty)[JWT_SECRET] == TOKENS
 
 
-def test_in_the_clear(empty: EmulatedAws, folder: Path) -> None:
-    """A parameter that is not encrypted is left to a person: the secret is spoilt."""
+def test_provision_refuses_unencrypted_parameter(empty: EmulatedAws, folder: Path) -> None:
+    """Provision refuses a parameter that is not encrypted, and advises a new secret."""
     ssm = empty.client("ssm")
     ssm.put_parameter(Name=API_KEY, Value=KEY, Type="String")
-    said = provision(folder)
-    assert said.code == 1
-    assert "lies there in the clear" in said.err
-    assert f"aws ssm delete-parameter --name {API_KEY}" in said.err
+    result = provision(folder)
+    assert result.code == 1
+    assert "is not encrypted: it is a String, not a SecureString" in result.err
+    assert f"aws ssm delete-parameter --name {API_KEY}" in result.err
     assert empty.client("dynamodb").list_tables()["TableNames"] == []
 
 
 def configured(folder: Path, tmp_path: Path, **settings: str) -> Path:
-    """Copy a project's configuration with other settings of the stage."""
+    """Copy the project's configuration with other settings of the stage, and return its folder."""
     content = json.loads((folder / ".chalice" / "config.json").read_text())
     environment = content["stages"]["prod"]["environment_variables"] | settings
     content["stages"]["prod"]["environment_variables"] = {
@@ -524,48 +539,52 @@ def configured(folder: Path, tmp_path: Path, **settings: str) -> Path:
     return tmp_path
 
 
-def test_key_set(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """Where an identity provider signs the tokens, no secret of theirs is asked for."""
+def test_provision_with_key_set_needs_no_jwt_secret(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """If an identity provider signs the tokens, provision asks only for the API key."""
     url = "https://id.example.com/jwks.json"
     own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url)
-    said = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
-    assert said.code == 0, said.err
+    result = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
+    assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY}
 
 
-def test_secret_in_configuration(empty: EmulatedAws, folder: Path, tmp_path: Path) -> None:
-    """A secret in the configuration is refused, by its name."""
-    said = provision(configured(folder, tmp_path, SYNC_API_KEY=KEY))
-    assert said.code == 2
-    assert "SYNC_API_KEY stands in .chalice/config.json" in said.err
+def test_provision_refuses_secret_in_configuration(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision refuses a configuration that contains a secret, and names the setting."""
+    result = provision(configured(folder, tmp_path, SYNC_API_KEY=KEY))
+    assert result.code == 2
+    assert "SYNC_API_KEY is in .chalice/config.json" in result.err
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
 
 
-@pytest.mark.parametrize(("origins", "is_told"), [("", True), ("https://a.example.com", False)])
-def test_no_origins(
-    empty: EmulatedAws, folder: Path, tmp_path: Path, origins: str, *, is_told: bool
+@pytest.mark.parametrize(("origins", "warns"), [("", True), ("https://a.example.com", False)])
+def test_provision_warns_about_empty_origins(
+    empty: EmulatedAws, folder: Path, tmp_path: Path, origins: str, *, warns: bool
 ) -> None:
-    """A stage that lets no browser in is told so before it is deployed."""
+    """Provision warns if ALLOWED_ORIGINS is empty."""
     assert empty.url
     own = configured(folder, tmp_path, ALLOWED_ORIGINS=origins)
-    said = run(own, *PROVISION, "--dry-run")
-    assert said.code == 0, said.err
-    assert ("ALLOWED_ORIGINS is empty" in said.err) is is_told
+    result = run(own, *PROVISION, "--dry-run")
+    assert result.code == 0, result.err
+    assert ("ALLOWED_ORIGINS is empty" in result.err) is warns
 
 
-def test_secrets_only(empty: EmulatedAws, folder: Path) -> None:
-    """With --secrets-only the table is left alone."""
-    said = provision(folder, "--secrets-only")
-    assert said.code == 0, said.err
+def test_secrets_only_creates_no_table(empty: EmulatedAws, folder: Path) -> None:
+    """With --secrets-only, provision stores the secrets, and creates no table."""
+    result = provision(folder, "--secrets-only")
+    assert result.code == 0, result.err
     assert set(stored(empty)) == {API_KEY, JWT_SECRET}
     assert empty.client("dynamodb").list_tables()["TableNames"] == []
 
 
-def test_nobody_says_it_back(meddler: MeddlingAws, folder: Path) -> None:
-    """A secret that AWS says back in a refusal is masked."""
+def test_provision_masks_secrets_in_refusals(empty_proxy: AwsProxy, folder: Path) -> None:
+    """Provision masks a secret that AWS quotes in a refusal."""
     words = f"Value '{KEY}' at 'value' failed, as did {json.dumps(TOKENS)}"
-    meddler.refuse("PutParameter", "ValidationException", words)
-    said = provision(folder)  # which looks for both in all that came out
-    assert said.code == 1
-    assert "Value '***' at 'value' failed" in said.err
-    assert "Value '***' at 'value' failed" in said.document["error"]["message"]
+    empty_proxy.refuse("PutParameter", "ValidationException", words)
+    result = provision(folder)  # `run` searches the output for both
+    assert result.code == 1
+    assert "Value '***' at 'value' failed" in result.err
+    assert "Value '***' at 'value' failed" in result.document["error"]["message"]

@@ -1,4 +1,4 @@
-"""`python -m ops settle`: an upload whose outcome is unknown, decided by a person."""
+"""`python -m ops settle`: an operator settles an upload whose outcome is unknown."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from chalicelib.core import log
 from ops import settle
 from ops import stage as stages
 from ops.terminal import Problem, Terminal
-from tests.ops.shell import KEY, SECRETS, Said, known, run
+from tests.ops.shell import KEY, SECRETS, Result, cached_account, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream, put
@@ -23,10 +23,10 @@ TABLE = "sync-upload-broker-prod"
 
 @pytest.fixture(scope="module")
 def broker(
-    aws: EmulatedAws, folder_of_all: Path, upstream: RunningUpstream
+    aws: EmulatedAws, module_folder: Path, upstream: RunningUpstream
 ) -> Iterator[RunningBroker]:
-    """The broker's own code over the stage's table."""
-    # The first file takes sync.'s stand-in longer than the tests' broker waits.
+    """The broker, with the stage's table."""
+    # The stand-in for Sync takes long for its first file, longer than the tests' broker waits.
     key = {"x-api-key": KEY}
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
     first = upstream.call("POST", "/v2/assets/upload", headers=key, json=body).json()
@@ -38,7 +38,7 @@ def broker(
             patch.setenv(name, value)
         clients.session.cache_clear()
         piped = ("--secrets-from-stdin", "--json")
-        assert run(folder_of_all, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
+        assert run(module_folder, "provision", "--stage", "prod", *piped, stdin=SECRETS).code == 0
         started = RunningBroker(TABLE)
         yield started
         started.stop()
@@ -46,7 +46,7 @@ def broker(
 
 
 @pytest.fixture(scope="module")
-def folder_of_all(project: Any) -> Path:
+def module_folder(project: Any) -> Path:
     """The project's folder, for the module."""
     folder: Path = project.folder
     return folder
@@ -54,7 +54,7 @@ def folder_of_all(project: Any) -> Path:
 
 @pytest.fixture
 def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) -> Api:  # noqa: ARG001
-    """A caller; sync. tells no addresses, so that a lost registration can't be decided."""
+    """A caller, while Sync returns no URLs, so that the broker can't reconcile a registration."""
     upstream.call("POST", "/_sandbox/reset")
     upstream.behave(assetUrl="absent")
     broker.configure(upstream, SYNC_API_KEY=KEY)
@@ -62,7 +62,7 @@ def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) ->
 
 
 def undecided(api: Api, upstream: RunningUpstream, data: bytes = b"hello", **more: Any) -> str:
-    """Lose the answer of a registration, and return the upload's id."""
+    """Lose the response to a registration, and return the upload's id."""
     upload = api.landed(data, **more)
     fault = {"kind": "cut", "when": "after"}
     upstream.order(fault, "POST", "/v2/assets", times=1)
@@ -72,15 +72,15 @@ def undecided(api: Api, upstream: RunningUpstream, data: bytes = b"hello", **mor
     return found
 
 
-def operator(folder: Path, *arguments: str) -> Said:
-    """Run the command."""
+def operator(folder: Path, *arguments: str) -> Result:
+    """Run `settle` with --json."""
     return run(folder, "settle", "--stage", "prod", "--json", *arguments)
 
 
-def test_shows(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """It shows what is known of the upload, and which assets may be its own; no signed address."""
+def test_settle_lists_candidates(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """Settle shows the upload and the assets that may belong to it, and no signed URL."""
     api.registered(name="Take 2")
-    taken = api.registered()  # sync. tells no name, so it may be one that lost it.
+    taken = api.registered()  # Sync returns no name for it, so its name may be the upload's
     upload_id = undecided(api, upstream, name="Take 1")
     found = operator(folder, upload_id).document
     assert (found["status"], found["name"], found["settled"]) == ("registering", "Take 1", None)
@@ -89,47 +89,47 @@ def test_shows(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     assert f"asset {candidate['asset']['id']}; fault: cut-after" in upstream.outcomes()
     assert (other["asset"]["id"], other["recorded_by"]) == (taken["asset"]["id"], taken["id"])
     words = run(folder, "settle", "--stage", "prod", upload_id)
-    assert f"{candidate['asset']['id']} (unclear, nobody's): " in words.out
+    assert f"{candidate['asset']['id']} (unclear, not owned): " in words.out
     assert "--asset ID" in words.out
     assert "X-Amz" not in words.out + words.err
 
 
-def test_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """The asset that a person names is recorded for good, as the broker would record it."""
+def test_settle_records_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """Settle records the asset that the operator names, as the broker would."""
     upload_id = undecided(api, upstream)
     (candidate,) = operator(folder, upload_id).document["candidates"]
     asset_id = candidate["asset"]["id"]
     assert open_uploads(api) == 1
-    said = operator(folder, upload_id, "--asset", asset_id)
-    assert said.code == 0, said.err
-    assert said.document["settled"] == "registered"
+    result = operator(folder, upload_id, "--asset", asset_id)
+    assert result.code == 0, result.err
+    assert result.document["settled"] == "registered"
     assert api.call("GET", f"/assets/{asset_id}").json()["id"] == upload_id
     assert api.complete({"id": upload_id}).json()["asset"]["id"] == asset_id
     assert open_uploads(api) == 0
     again = operator(folder, upload_id, "--asset", asset_id)
     assert again.code == 1
-    assert "The upload is registered: there is nothing to settle." in again.err
+    assert "The upload is registered, so there is nothing to settle." in again.err
 
 
-# Clears the screen; colours; the same as one character of C1; and the directions of U+061C, U+200F,
-# U+202E, U+2066. Then a delete, a line of its own, and half of a character.
+# Escape sequences that clear the screen and set a colour, the latter also with the C1 character;
+# bidirectional controls (U+061C, U+200F, U+202E, U+2066); a delete, a new line, a lone surrogate.
 HOSTILE = "\x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: registered\ud800"
 
 
-def test_names_are_escaped(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """Another program's asset can't write into the operator's terminal by its name."""
+def test_settle_escapes_asset_names(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """The name of an asset can't control the operator's terminal."""
     upload_id = undecided(api, upstream)
     asset = operator(folder, upload_id).document["candidates"][0]["asset"]
     body = json.dumps({"items": [{**asset, "name": HOSTILE, "url": None}]})
     fault = {"kind": "answer", "status": 200, "body": body}
     upstream.order(fault, "GET", "/v2/assets", times=None)
-    said = run(folder, "settle", "--stage", "prod", upload_id)
+    result = run(folder, "settle", "--stage", "prod", upload_id)
     as_json = operator(folder, upload_id)
     upstream.call("DELETE", "/_sandbox/faults")
-    assert (said.code, as_json.code) == (0, 0)
-    for text in (said.out, said.err, as_json.out, as_json.err):
+    assert (result.code, as_json.code) == (0, 0)
+    for text in (result.out, result.err, as_json.out, as_json.err):
         assert all(line.isprintable() for line in text.split("\n"))
-    [line] = [line for line in said.out.split("\n") if asset["id"] in line]
+    [line] = [line for line in result.out.split("\n") if asset["id"] in line]
     shown = (
         r"name \x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: registered\ud800"
     )
@@ -138,8 +138,8 @@ def test_names_are_escaped(api: Api, upstream: RunningUpstream, folder: Path) ->
     assert found["asset"]["name"] == HOSTILE
 
 
-def test_problem_is_escaped() -> None:
-    """What ends a command early is told without escape sequences, and each part in one line."""
+def test_terminal_escapes_problems() -> None:
+    """A problem's message and advice are escaped, and each is one line."""
     err = StringIO()
     terminal = Terminal(StringIO(), err, as_json=False)
     terminal.hide("a\x1bsecret")
@@ -150,85 +150,91 @@ def test_problem_is_escaped() -> None:
 
 
 def open_uploads(api: Api) -> int:
-    """Count the caller's open uploads, as its quota does."""
-    told: dict[str, int] = api.call("GET", "/limits").json()["openUploads"]
-    return told["limit"] - told["left"]
+    """Return the number of the caller's open uploads, as its quota counts them."""
+    quota: dict[str, int] = api.call("GET", "/limits").json()["openUploads"]
+    return quota["limit"] - quota["left"]
 
 
-def still_undecided(api: Api, upload_id: str) -> None:
-    """Hold that nothing was moved, and that the broker goes on with it."""
-    log.configure("INFO", api.broker.log)  # which the command has silenced
+def check_still_undecided(api: Api, upload_id: str) -> None:
+    """Check that the upload is unchanged, and that the broker still reconciles it."""
+    log.configure("INFO", api.broker.log)  # the command has silenced the log
     before = len(api.broker.lines("outcome_undecided"))
     assert api.complete({"id": upload_id}).status_code == 202
     assert len(api.broker.lines("outcome_undecided")) == before + 1
 
 
-def test_another_uploads_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """An asset that another upload has recorded is never given to a second one."""
+def test_settle_refuses_asset_of_another_upload(
+    api: Api, upstream: RunningUpstream, folder: Path
+) -> None:
+    """Settle refuses an asset that another upload owns."""
     taken = api.registered()["asset"]["id"]
     upload_id = undecided(api, upstream)
-    said = operator(folder, upload_id, "--asset", taken)
-    assert said.code == 1
-    assert f"The asset {taken} is recorded as another upload's." in said.err
-    still_undecided(api, upload_id)
+    result = operator(folder, upload_id, "--asset", taken)
+    assert result.code == 1
+    assert f"The asset {taken} belongs to another upload." in result.err
+    check_still_undecided(api, upload_id)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"type": "AUDIO"}, "of the type AUDIO, and the upload of VIDEO"),
+        ({"type": "AUDIO"}, "Its type is AUDIO, but the upload's is VIDEO."),
         ({"size": 10**12}, "It has 1000000000000 bytes"),
         ({"createdAt": "2020-01-01T00:00:00Z"}, "before the registration was sent"),
-        (None, "Sync knows no asset"),
+        (None, "Sync has no asset"),
     ],
     ids=["type", "size", "older", "unknown"],
 )
-def test_can_not_be_it(
+def test_settle_refuses_unfit_asset(
     api: Api,
     upstream: RunningUpstream,
     folder: Path,
     change: dict[str, Any] | None,
     words: str,
 ) -> None:
-    """An asset that can't be the upload's is refused, and the broker goes on looking."""
+    """Settle refuses an asset that can't belong to the upload, and the broker still reconciles."""
     upload_id = undecided(api, upstream)
     (candidate,) = operator(folder, upload_id).document["candidates"]
     asset_id = candidate["asset"]["id"] if change else "0" * 8 + "-0000-4000-8000-" + "0" * 12
     if change:
         body = {**candidate["asset"], **change}
-        answer = {"kind": "answer", "status": 200, "body": body}
-        upstream.order(answer, "GET", f"/v2/assets/{asset_id}", times=1)
-    said = operator(folder, upload_id, "--asset", asset_id)
-    assert said.code == 1
-    assert words in said.err
-    still_undecided(api, upload_id)
+        response = {"kind": "answer", "status": 200, "body": body}
+        upstream.order(response, "GET", f"/v2/assets/{asset_id}", times=1)
+    result = operator(folder, upload_id, "--asset", asset_id)
+    assert result.code == 1
+    assert words in result.err
+    check_still_undecided(api, upload_id)
 
 
-def test_sync_is_down(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """Where sync. can't be asked, the exit code says so, and nothing is moved."""
+def test_settle_without_sync_exits_with_3(
+    api: Api, upstream: RunningUpstream, folder: Path
+) -> None:
+    """If Sync can't be reached, the exit code is 3, and the upload is unchanged."""
     upload_id = undecided(api, upstream)
     upstream.order({"kind": "answer", "status": 503, "body": {}}, "GET", "*", times=None)
     for more in ((), ("--asset", "any")):
-        said = operator(folder, upload_id, *more)
-        assert said.code == 3, said.err
+        result = operator(folder, upload_id, *more)
+        assert result.code == 3, result.err
     upstream.call("DELETE", "/_sandbox/faults")
-    still_undecided(api, upload_id)
+    check_still_undecided(api, upload_id)
 
 
 def settler(folder: Path, api: Api) -> settle.Settler:
-    """Make a settler by the broker's clock."""
+    """Return a settler that uses the broker's clock."""
     stage = stages.read(folder, "prod")
     terminal = Terminal(StringIO(), StringIO(), as_json=False)
-    return settle.settler(stage.environment, known(), terminal, api.broker.clock)
+    return settle.settler(stage.environment, cached_account(), terminal, api.broker.clock)
 
 
-def test_failed(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """Once sync. can't be at it any more, the upload may fail; its open place is given back."""
+def test_settle_fails_upload_after_settle_time(
+    api: Api, upstream: RunningUpstream, folder: Path
+) -> None:
+    """Settle fails an upload only after the settle time, and releases its quota."""
     upload_id = undecided(api, upstream)
     early = operator(folder, upload_id, "--failed")
     assert early.code == 1
     assert "Sync may still carry out the registration until 20" in early.err
-    still_undecided(api, upload_id)
+    check_still_undecided(api, upload_id)
     api.broker.clock.advance(151)
     one = settler(folder, api)
     one.fail(one.read(upload_id))
@@ -239,25 +245,25 @@ def test_failed(api: Api, upstream: RunningUpstream, folder: Path) -> None:
         one.fail(one.read(upload_id))
 
 
-def test_broker_at_it(api: Api, upstream: RunningUpstream, folder: Path) -> None:
-    """While an attempt of the broker's holds the lease, nobody else decides."""
+def test_settle_refuses_leased_upload(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """Settle refuses an upload while an attempt of the broker holds the lease."""
     upload_id = undecided(api, upstream)
     one = settler(folder, api)
     seen = one.read(upload_id)
-    one._lease(seen)  # noqa: SLF001 - as an attempt that takes its time
-    said = operator(folder, upload_id, "--asset", "any")
-    assert said.code == 1
-    assert "The broker is working on this upload now." in said.err
+    one._lease(seen)  # noqa: SLF001 - stands for an attempt of the broker that is running
+    result = operator(folder, upload_id, "--asset", "any")
+    assert result.code == 1
+    assert "The broker is working on this upload now." in result.err
 
 
-def test_not_undecided(api: Api, folder: Path) -> None:
-    """Of an upload that is pending, or of none, there is nothing to decide."""
+def test_settle_refuses_pending_or_unknown_upload(api: Api, folder: Path) -> None:
+    """Settle refuses an upload that is pending, and one that does not exist."""
     upload = api.begin()
     shown = operator(folder, upload["id"])
     assert (shown.code, shown.document["candidates"]) == (0, [])
-    said = operator(folder, upload["id"], "--failed")
-    assert said.code == 1
-    assert "The upload is pending" in said.err
+    result = operator(folder, upload["id"], "--failed")
+    assert result.code == 1
+    assert "The upload is pending" in result.err
     missing = operator(folder, "0" * 32)
     assert missing.code == 1
     assert "There is no upload" in missing.err

@@ -1,4 +1,4 @@
-"""The doctor's preflights, judged as a browser judges them."""
+"""The doctor's preflights: it accepts the responses that a browser accepts."""
 
 import threading
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ RIGHT = {"Origin": ORIGIN, "Methods": "GET, PUT", "Headers": "Content-Type"}
 
 
 class Server(ThreadingHTTPServer):
-    """A host that answers everything in one way.
+    """A host with the same response to every request.
 
     Attributes:
-        status: With this status.
-        allowed: With these headers, each after `Access-Control-Allow-`.
-        passwords: What came as `Authorization`.
+        status: The status of the response.
+        allowed: The headers of the response; `Access-Control-Allow-` is added to their names.
+        passwords: The `Authorization` headers of the requests.
     """
 
     status: int
@@ -28,13 +28,13 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The host's URL."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A host."""
+    """A running host."""
 
     class Handler(BaseHTTPRequestHandler):
         server: Server
@@ -49,15 +49,15 @@ def server() -> Iterator[Server]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
-    made = Server(("127.0.0.1", 0), Handler)
-    made.passwords = []
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    started = Server(("127.0.0.1", 0), Handler)
+    started.passwords = []
+    thread = threading.Thread(target=started.serve_forever, args=(0.02,))
     thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
+    yield started
+    started.shutdown()
+    started.server_close()
     thread.join()
 
 
@@ -67,24 +67,28 @@ def server() -> Iterator[Server]:
         (200, {}, ""),
         (204, {"Origin": "*", "Methods": "*", "Headers": "*"}, ""),
         (299, {}, ""),
-        (301, {}, "it answers 301"),
-        (307, {}, "it answers 307"),
-        (403, {}, "it answers 403"),
-        (500, {}, "it answers 500"),
+        (301, {}, "it returns 301"),
+        (307, {}, "it returns 307"),
+        (403, {}, "it returns 403"),
+        (500, {}, "it returns 500"),
         (200, {"Origin": "https://other.example.com"}, "it allows https://other.example.com"),
         (200, {"Origin": ""}, "it allows no origin"),
         (200, {"Methods": "GET, POST"}, "it does not allow PUT"),
         (200, {"Headers": "content"}, "it does not allow the header content-type"),
     ],
 )
-def test_preflight(server: Server, status: int, other: dict[str, str], reason: str) -> None:
-    """Status, origin, method and header must all be right; a redirect is none that is."""
+def test_preflight_needs_status_and_headers(
+    server: Server, status: int, other: dict[str, str], reason: str
+) -> None:
+    """A preflight passes only with a 2xx status, the origin, the method and the header."""
     server.status, server.allowed = status, RIGHT | other
     assert web.preflight(server.url, ORIGIN, "PUT", "content-type") == reason
 
 
-def test_no_password(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password of the host's in the operator's .netrc is not sent along."""
+def test_preflight_sends_no_password(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preflight does not send the host's password from the operator's .netrc."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server.status, server.allowed = 200, RIGHT

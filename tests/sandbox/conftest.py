@@ -1,4 +1,4 @@
-"""Upstreams that run for the tests."""
+"""Fixtures that run upstreams."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,23 +12,23 @@ from tests.support.upstream_process import RunningUpstream
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUpstream]:
-    """One process for all tests that need no other start."""
+    """An upstream process for all tests that need no special start."""
     upstream = RunningUpstream(tmp_path_factory.mktemp("sandbox"))
     yield upstream
     assert upstream.stop() == 0
-    assert upstream.complaints == ""
+    assert upstream.stderr == ""
 
 
 @pytest.fixture
 def upstream(running: RunningUpstream) -> RunningUpstream:
-    """The upstream, empty and with its defaults."""
+    """The upstream, empty and with its default behaviours."""
     running.call("POST", "/_sandbox/reset")
     return running
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., RunningUpstream]]:
-    """Start further processes; those that still run are stopped at the end."""
+    """A function that starts further upstreams. They are stopped at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start_one(**arguments: Any) -> RunningUpstream:

@@ -1,4 +1,4 @@
-"""Media files as devices, recorders and programs make them, small and made on the spot."""
+"""Small media files like those of devices, recorders and programs, made when a test needs them."""
 
 import binascii
 import io
@@ -13,7 +13,7 @@ from av.stream import Disposition
 WIDTH, HEIGHT, RATE = 96, 64, 25
 _SOUND_RATE = 48_000
 
-# Where the top left corner of the encoded picture is shown, by EXIF orientation.
+# The displayed corner of the encoded picture's top left corner, by EXIF orientation.
 CORNERS = {
     1: "top left",
     2: "top right",
@@ -27,7 +27,7 @@ CORNERS = {
 
 
 def picture(number: int = 0) -> av.VideoFrame:
-    """Draw a black picture whose top left quarter is white, with a line that changes."""
+    """Return a black picture with a white top left quarter and a line that varies by number."""
     frame = av.VideoFrame(WIDTH, HEIGHT, "rgb24")
     line = frame.planes[0].line_size
     white = (b"\xff" * (WIDTH // 2 * 3)).ljust(line, b"\0")
@@ -38,7 +38,7 @@ def picture(number: int = 0) -> av.VideoFrame:
 
 
 def white_corner(path: Path) -> str:
-    """Return which corner of a thumbnail is white."""
+    """Return the corner of a thumbnail that is white."""
     with av.open(path) as container:
         frame = next(container.decode(video=0)).reformat(format="gray")
     data, line = bytes(frame.planes[0]), frame.planes[0].line_size
@@ -53,7 +53,7 @@ def white_corner(path: Path) -> str:
 
 
 def image(codec: str = "mjpeg", pixels: str = "yuvj420p") -> bytes:
-    """Encode one picture."""
+    """Return one encoded picture."""
     frame = picture().reformat(format=pixels)
     stream = av.CodecContext.create(codec, "w")
     stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
@@ -62,27 +62,27 @@ def image(codec: str = "mjpeg", pixels: str = "yuvj420p") -> bytes:
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
-    """Make EXIF data that have an orientation and nothing else."""
+    """Return EXIF data with an orientation and nothing else."""
     mark = b"II*\0" if order == "<" else b"MM\0*"
     entry = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
     return mark + struct.pack(f"{order}IH", 8, 1) + entry + bytes(4)
 
 
 def jpeg(orientation: int, order: str = "<") -> bytes:
-    """Make a photo as phones do: upright or not, the pixels are as the sensor lies."""
+    """Return a photo as phones write it: the pixels as the sensor has them, and an orientation."""
     data, block = image(), b"Exif\0\0" + exif(orientation, order)
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
 
 
 def png(orientation: int) -> bytes:
-    """Make a PNG with an `eXIf` chunk."""
+    """Return a PNG with an `eXIf` chunk."""
     data, body = image("png", "rgb24"), b"eXIf" + exif(orientation)
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", binascii.crc32(body))
     return data[:33] + chunk + data[33:]
 
 
 def webp(orientation: int) -> bytes:
-    """Make a WebP with an `EXIF` chunk."""
+    """Return a WebP file with an `EXIF` chunk."""
     simple, block = image("libwebp", "yuv420p"), exif(orientation)
     sizes = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x08\0\0\0" + sizes + simple[12:]
@@ -91,7 +91,7 @@ def webp(orientation: int) -> bytes:
 
 
 def animation(form: str, codec: str, pixels: str, frames: int = 5) -> bytes:
-    """Make an animated image of 0.04 seconds a frame."""
+    """Return an animated image with frames of 0.04 seconds."""
     return _muxed(form, {}, codec, pixels, frames=frames)
 
 
@@ -102,11 +102,11 @@ def video(
     pixel: Fraction | None = None,
     frames: int = RATE,
 ) -> bytes:
-    """Make a video of a second without sound."""
+    """Return a video of one second without sound."""
     return _muxed(form, options or {}, codec, "yuv420p", pixel, frames)
 
 
-def _muxed(  # one parameter for each thing that a test varies
+def _muxed(  # one parameter for each property that a test varies
     form: str,
     options: Mapping[str, str],
     codec: str,
@@ -126,8 +126,8 @@ def _muxed(  # one parameter for each thing that a test varies
     return file.getvalue()
 
 
-def turned(data: bytes, matrix: tuple[float, float, float, float]) -> bytes:
-    """Give an MP4's only track a display matrix, as a phone does that is held upright."""
+def with_matrix(data: bytes, matrix: tuple[float, float, float, float]) -> bytes:
+    """Return an MP4 whose only track has this display matrix, as phones write it."""
     at = data.index(b"tkhd") + 44
     a, b, c, d = (round(one * 65_536) for one in matrix)
     return data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[at + 36 :]
@@ -136,7 +136,7 @@ def turned(data: bytes, matrix: tuple[float, float, float, float]) -> bytes:
 def sound(
     form: str, codec: str, options: Mapping[str, str] | None = None, *, with_cover: bool = False
 ) -> bytes:
-    """Make a second of silence, with a cover if it is a song."""
+    """Return one second of silence, with a cover for a song."""
     file = io.BytesIO()
     with av.open(file, "w", format=form, options=dict(options or {})) as output:
         stream = output.add_stream(codec, _SOUND_RATE, layout="mono")

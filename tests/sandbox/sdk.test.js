@@ -1,4 +1,4 @@
-// The vendor's own TypeScript client, unchanged, against a sandbox of its own.
+// The vendor's TypeScript SDK, unchanged, with the sandbox.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -34,19 +34,19 @@ async function freePort() {
 
 async function call(method, path, body) {
   const headers = { "x-api-key": KEY, "content-type": "application/json" };
-  const answer = await fetch(url + path, { method, headers, body: JSON.stringify(body) });
-  assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  return answer.status === 204 ? undefined : answer.json();
+  const response = await fetch(url + path, { method, headers, body: JSON.stringify(body) });
+  assert.ok(response.ok, `${method} ${path}: ${response.status}`);
+  return response.status === 204 ? undefined : response.json();
 }
 
-async function makeAsset(members, bytes = Buffer.from("hello")) {
+async function makeAsset(fields, bytes = Buffer.from("hello")) {
   const contentType = "video/mp4";
   const file = { fileName: "clip.mp4", contentType, size: bytes.length };
-  const ticket = await call("POST", "/v2/assets/upload", file);
+  const presigned = await call("POST", "/v2/assets/upload", file);
   const headers = { "content-type": contentType };
-  const put = await fetch(ticket.uploadUrl, { method: "PUT", headers, body: bytes });
+  const put = await fetch(presigned.uploadUrl, { method: "PUT", headers, body: bytes });
   assert.equal(put.status, 200);
-  return call("POST", "/v2/assets", { url: ticket.url, type: "VIDEO", ...members });
+  return call("POST", "/v2/assets", { url: presigned.url, type: "VIDEO", ...fields });
 }
 
 before(async () => {
@@ -71,7 +71,7 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-test("an asset is got with every field", async () => {
+test("the SDK gets every field of an asset", async () => {
   const asset = await makeAsset(
     { name: "take" },
     await readFile(join(ROOT, "sandbox/samples/sample.mp4")),
@@ -81,7 +81,7 @@ test("an asset is got with every field", async () => {
   assert.equal(got.durationSeconds, 2);
 });
 
-test("every filter, every sort and the cursor work", async () => {
+test("the SDK lists assets with every filter, every sort and the cursor", async () => {
   await makeAsset({ name: "one", type: "AUDIO" });
   await makeAsset({ name: "two", projectId: "sandbox-project" });
   await makeAsset({ name: "three", type: "IMAGE" });
@@ -100,7 +100,7 @@ test("every filter, every sort and the cursor work", async () => {
   assert.equal(second.nextCursor, undefined);
 });
 
-test("a refusal becomes the client's own error", async () => {
+test("the SDK throws its own error for a refusal", async () => {
   await assert.rejects(client.assets.get("nobody"), (error) => {
     assert.ok(error instanceof SyncError);
     assert.equal(error.statusCode, 404);
@@ -109,7 +109,7 @@ test("a refusal becomes the client's own error", async () => {
   });
 });
 
-test("a generation is created from an assetId, got until it is done, and listed", async () => {
+test("the SDK creates a generation from an assetId, gets it until it completes, and lists it", async () => {
   await call("PATCH", "/_sandbox/behavior", { generationSeconds: 0.3 });
   const video = await makeAsset({});
   const audio = await makeAsset({ type: "AUDIO" });

@@ -1,4 +1,4 @@
-"""The switches themselves, the rate limit, and the process's life."""
+"""The behaviours, the rate limit, and the start and end of the process."""
 
 import signal
 import socket
@@ -15,11 +15,11 @@ PRESIGN = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 1}
 
 
 def presign(upstream: RunningUpstream) -> requests.Response:
-    """Presign a file, whatever the answer is."""
+    """Presign a file, and return the response."""
     return upstream.call("POST", "/v2/assets/upload", json=PRESIGN)
 
 
-def test_change_and_restore(upstream: RunningUpstream) -> None:
+def test_behaviours_change_and_restore(upstream: RunningUpstream) -> None:
     """Behaviours can be read, changed and restored."""
     defaults = upstream.call("GET", "/_sandbox/behavior").json()
     assert defaults["expiresIn"] == 3600
@@ -33,7 +33,7 @@ def test_change_and_restore(upstream: RunningUpstream) -> None:
     ("changes", "hint"),
     [
         ([], "JSON object"),
-        ({"expires": 1}, "known are notUploadedStatus"),
+        ({"expires": 1}, "the behaviours are notUploadedStatus"),
         ({"expiresIn": "1"}, "a whole number from 1 to 604800"),
         ({"expiresIn": True}, "a whole number from 1 to 604800"),
         ({"notUploadedStatus": 418}, "one of 400, 404, 422"),
@@ -44,18 +44,18 @@ def test_change_and_restore(upstream: RunningUpstream) -> None:
         ({"webhookSecret": ""}, "a non-empty string"),
     ],
 )
-def test_bad_change(upstream: RunningUpstream, changes: object, hint: str) -> None:
-    """A change that cannot be made is a 400 that says what would be right, and changes nothing."""
+def test_bad_behaviour_is_refused(upstream: RunningUpstream, changes: object, hint: str) -> None:
+    """An invalid change is a 400 whose message lists what is valid, and changes nothing."""
     before = upstream.call("GET", "/_sandbox/behavior").json()
     both = {"planMaxBytes": 1, **changes} if isinstance(changes, dict) else changes
-    answer = upstream.call("PATCH", "/_sandbox/behavior", json=both)
-    assert answer.status_code == 400
-    assert hint in answer.json()["message"]
+    response = upstream.call("PATCH", "/_sandbox/behavior", json=both)
+    assert response.status_code == 400
+    assert hint in response.json()["message"]
     assert upstream.call("GET", "/_sandbox/behavior").json() == before
 
 
-def test_all_documented(upstream: RunningUpstream) -> None:
-    """The documentation names every behaviour with its default, and every path of the API."""
+def test_behaviours_are_documented(upstream: RunningUpstream) -> None:
+    """The page has every behaviour with its default, and every path of the API."""
     page = (ROOT / "docs" / "sandbox.md").read_text()
     for name, value in upstream.call("GET", "/_sandbox/behavior").json().items():
         shown = str(value).lower() if isinstance(value, bool) else value
@@ -67,8 +67,8 @@ def test_all_documented(upstream: RunningUpstream) -> None:
         assert path in page
 
 
-def test_401_shapes(upstream: RunningUpstream) -> None:
-    """Each shape of a 401 can be had for each cause."""
+def test_401_has_each_shape(upstream: RunningUpstream) -> None:
+    """A 401 can have each shape for each cause."""
     upstream.behave(unauthorizedShape="plain")
     missing = requests.get(f"{upstream.url}/v2/assets", timeout=5).json()
     assert missing == {"message": "Unauthorized", "statusCode": 401}
@@ -77,21 +77,21 @@ def test_401_shapes(upstream: RunningUpstream) -> None:
     assert wrong["error"] == "Unauthorized"
 
 
-def test_message_list(upstream: RunningUpstream) -> None:
-    """A message can be a list."""
+def test_error_message_can_be_list(upstream: RunningUpstream) -> None:
+    """The message of an error can be a list."""
     upstream.behave(messageShape="list")
     assert isinstance(upstream.call("GET", "/v2/assets/x").json()["message"], list)
 
 
 @pytest.mark.parametrize("counting", ["sliding", "fixed"])
-def test_rate_limit(upstream: RunningUpstream, counting: str) -> None:
-    """Of many presigns at once exactly the limit is let through; the rest get the known 429."""
+def test_presigns_are_limited_exactly(upstream: RunningUpstream, counting: str) -> None:
+    """Of many simultaneous presigns, exactly the limit succeeds; the rest are documented 429s."""
     if counting == "fixed" and time.time() % 60 > 57:
         time.sleep(3.1)
     upstream.behave(presignsPerMinute=20, rateWindow=counting)
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: presign(upstream), range(30)))
-    assert sorted(answer.status_code for answer in answers) == [201] * 20 + [429] * 10
+        responses = list(threads.map(lambda _: presign(upstream), range(30)))
+    assert sorted(response.status_code for response in responses) == [201] * 20 + [429] * 10
     refused = presign(upstream)
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.json() == {
@@ -105,16 +105,16 @@ def test_rate_limit(upstream: RunningUpstream, counting: str) -> None:
     assert upstream.outcomes().count("presigned") == 20
 
 
-def test_documented_rate(upstream: RunningUpstream) -> None:
-    """The limit is 120 a minute, and a reset frees it."""
+def test_presigns_per_minute_as_documented(upstream: RunningUpstream) -> None:
+    """The limit is 120 presigns for each minute, and a reset clears the count."""
     statuses = [presign(upstream).status_code for _ in range(121)]
     assert statuses == [201] * 120 + [429]
     upstream.call("POST", "/_sandbox/reset")
     assert presign(upstream).status_code == 201
 
 
-def test_reset(upstream: RunningUpstream) -> None:
-    """A reset forgets assets, bytes, journal, faults and behaviours."""
+def test_reset_deletes_everything(upstream: RunningUpstream) -> None:
+    """A reset deletes assets, bytes, journal and faults, and restores the behaviours."""
     asset = upstream.asset((ROOT / "sandbox/samples/sample.png").read_bytes())
     upstream.order({"kind": "cut"}, path="/nowhere")
     upstream.behave(expiresIn=1)
@@ -129,43 +129,43 @@ def test_reset(upstream: RunningUpstream) -> None:
     assert list((folder / "objects").iterdir()) == list((folder / "thumbnails").iterdir()) == []
 
 
-def test_greeting(upstream: RunningUpstream) -> None:
-    """It says where it listens, and that is loopback alone."""
-    assert upstream.greeting == f"upstream listening on http://127.0.0.1:{upstream.port}\n"
+def test_upstream_prints_its_url(upstream: RunningUpstream) -> None:
+    """The upstream prints its URL, and listens on loopback only."""
+    assert upstream.first_line == f"upstream listening on http://127.0.0.1:{upstream.port}\n"
     with socket.socket() as other:
         other.bind(("127.0.0.2", upstream.port))
 
 
-def test_initial_behavior(start: Callable[..., RunningUpstream]) -> None:
-    """The environment sets the behaviours that restoring goes back to, and Ctrl-C ends it."""
+def test_environment_sets_initial_behaviour(start: Callable[..., RunningUpstream]) -> None:
+    """The environment sets the behaviours that a DELETE restores, and Ctrl-C stops the upstream."""
     upstream = start(SANDBOX_BEHAVIOR='{"expiresIn": 7}')
     upstream.behave(expiresIn=8)
     assert upstream.call("DELETE", "/_sandbox/behavior").json()["expiresIn"] == 7
     upstream.process.send_signal(signal.SIGINT)
     assert upstream.wait() == 0
-    assert upstream.complaints == ""
+    assert upstream.stderr == ""
 
 
 @pytest.mark.parametrize(
-    ("environment", "complaint"),
+    ("environment", "message"),
     [
-        ({"SANDBOX_BEHAVIOR": '{"expiresIn": 0}'}, "SANDBOX_BEHAVIOR cannot be used: expiresIn"),
-        ({"SANDBOX_BEHAVIOR": "{"}, "SANDBOX_BEHAVIOR cannot be used"),
+        ({"SANDBOX_BEHAVIOR": '{"expiresIn": 0}'}, "SANDBOX_BEHAVIOR is invalid: expiresIn"),
+        ({"SANDBOX_BEHAVIOR": "{"}, "SANDBOX_BEHAVIOR is invalid"),
         ({"UPSTREAM_PORT": "http"}, "UPSTREAM_PORT must be a port"),
     ],
 )
-def test_bad_environment(
-    start: Callable[..., RunningUpstream], environment: dict[str, str], complaint: str
+def test_bad_environment_stops_upstream(
+    start: Callable[..., RunningUpstream], environment: dict[str, str], message: str
 ) -> None:
-    """A setting that cannot be used ends it with one line that names the variable."""
+    """An invalid setting stops the upstream with one line that names the variable."""
     upstream = start(**environment)
     assert upstream.wait() == 1
-    assert complaint in upstream.complaints
-    assert upstream.complaints.count("\n") == 1
+    assert message in upstream.stderr
+    assert upstream.stderr.count("\n") == 1
 
 
-def test_port_taken(start: Callable[..., RunningUpstream]) -> None:
-    """A taken port ends it with one line that names the port and the variable."""
+def test_port_in_use_stops_upstream(start: Callable[..., RunningUpstream]) -> None:
+    """A port in use stops the upstream with one line that names the port and the variable."""
     with socket.socket() as taken:
         port = free_port()
         taken.bind(("127.0.0.1", port))
@@ -173,15 +173,15 @@ def test_port_taken(start: Callable[..., RunningUpstream]) -> None:
         upstream = start(port=port)
         assert upstream.wait() == 1
     expected = f"upstream: port {port} is in use; set UPSTREAM_PORT to another one\n"
-    assert upstream.complaints == expected
+    assert upstream.stderr == expected
 
 
-def test_folder_taken(start: Callable[..., RunningUpstream]) -> None:
-    """A second process on one data folder ends with one line, and harms nothing."""
+def test_folder_in_use_stops_second_upstream(start: Callable[..., RunningUpstream]) -> None:
+    """A second process with the same folder stops with one line, and the first continues."""
     first = start()
     url = first.upload()
     second = start()
     assert second.wait() == 1
-    assert "set SANDBOX_DIR to another folder" in second.complaints
-    assert second.complaints.count("\n") == 1
+    assert "set SANDBOX_DIR to another folder" in second.stderr
+    assert second.stderr.count("\n") == 1
     assert first.register(url).status_code == 201

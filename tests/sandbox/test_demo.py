@@ -1,4 +1,4 @@
-"""The demo's server, as a process of its own, over real sockets."""
+"""The demo's server as a process, over real sockets."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ SECRET = "a secret for tests that is long enough for HS256"
 
 
 def start(port: int, overrides: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start the demo with this port and nothing of the tests' own environment but the path."""
+    """Start the demo on this port. Of the tests' environment it gets only the path."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONWARNINGS": "error",
@@ -38,21 +38,21 @@ def start(port: int, overrides: Mapping[str, str] | None = None) -> subprocess.P
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
-    """Wait for the demo's first word."""
+    """Return the demo's first printed line."""
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
-    """Stop the demo, and return what it complained about."""
+    """Stop the demo, and return its standard error."""
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=10)
-    return complaints
+    _, stderr = process.communicate(timeout=10)
+    return stderr
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[str]:
-    """A running demo's URL."""
+    """The URL of a running demo."""
     port = free_port()
     process = start(port)
     line = first_line(process)
@@ -61,17 +61,17 @@ def demo() -> Iterator[str]:
     assert process.returncode == 0
 
 
-def test_says_where(demo: str) -> None:
-    """The printed line is the page's URL, and the page answers at once."""
+def test_demo_prints_its_url(demo: str) -> None:
+    """The printed line has the page's URL, and the page responds at once."""
     assert demo.startswith("http://127.0.0.1:")
-    answer = requests.get(demo, timeout=5)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/html")
+    response = requests.get(demo, timeout=5)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/client/index.js", "/token", "/nowhere"])
-def test_headers(demo: str, path: str) -> None:
-    """Every answer, a refusal too, forbids inline code, sniffing and frames, and hides paths."""
+def test_responses_have_security_headers(demo: str, path: str) -> None:
+    """Every response, even a refusal, forbids inline code, sniffing and frames, and hides paths."""
     headers = requests.get(demo + path, timeout=5).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -92,18 +92,18 @@ def test_headers(demo: str, path: str) -> None:
         ("/samples/sample.wav", "audio/"),
     ],
 )
-def test_files(demo: str, path: str, content_type: str) -> None:
-    """The page's files, the client's and the samples are there, each with its type."""
-    answer = requests.get(demo + path, timeout=5)
-    assert answer.status_code == 200
-    assert content_type in answer.headers["Content-Type"]
+def test_demo_serves_files(demo: str, path: str, content_type: str) -> None:
+    """The demo serves the files of the page, the client and the samples with their types."""
+    response = requests.get(demo + path, timeout=5)
+    assert response.status_code == 200
+    assert content_type in response.headers["Content-Type"]
 
 
 @pytest.mark.parametrize(
     "path", ["/client/", "/samples/", "/page/", "/client/..%2fapp.py", "/samples/..%2f..%2fapp.py"]
 )
-def test_no_more_files(demo: str, path: str) -> None:
-    """Nothing else of the project is served, and no folder is listed."""
+def test_demo_serves_no_other_files(demo: str, path: str) -> None:
+    """The demo serves no other file of the project, and lists no folder."""
     assert requests.get(demo + path, timeout=5).status_code in {403, 404}
 
 
@@ -111,7 +111,7 @@ def test_no_more_files(demo: str, path: str) -> None:
     "path",
     ["/", "/token?sub=alice", "/token", "/config.json", "/page/main.js", "/samples/sample.mp4"],
 )
-def test_head(demo: str, path: str) -> None:
+def test_head_matches_get(demo: str, path: str) -> None:
     """HEAD has the status and the type of GET, and no body."""
     got, head = (requests.request(method, demo + path, timeout=5) for method in ("GET", "HEAD"))
     assert head.status_code == got.status_code
@@ -119,13 +119,13 @@ def test_head(demo: str, path: str) -> None:
     assert head.content == b""
 
 
-def test_token(demo: str) -> None:
-    """A token is signed with the shared secret, for the user asked for and for an hour."""
-    answer = requests.get(f"{demo}/token?sub=alice", timeout=5)
-    assert answer.json().keys() == {"token", "expiresIn"}
-    assert answer.json()["expiresIn"] == 3600
-    assert answer.headers["Cache-Control"] == "no-store"
-    claims = jwt.decode(answer.json()["token"], SECRET, algorithms=["HS256"])
+def test_token_is_signed_for_user(demo: str) -> None:
+    """A token is signed with the shared secret, and is valid for the given user for an hour."""
+    response = requests.get(f"{demo}/token?sub=alice", timeout=5)
+    assert response.json().keys() == {"token", "expiresIn"}
+    assert response.json()["expiresIn"] == 3600
+    assert response.headers["Cache-Control"] == "no-store"
+    claims = jwt.decode(response.json()["token"], SECRET, algorithms=["HS256"])
     assert claims["sub"] == "alice"
     assert claims["exp"] - claims["iat"] == 3600
 
@@ -133,11 +133,11 @@ def test_token(demo: str) -> None:
 @pytest.mark.parametrize("query", ["?sub=alice", ""])
 @pytest.mark.parametrize("site", ["http://localhost:5173", "http://127.0.0.1:3000"])
 def test_token_for_sandbox_origins(demo: str, query: str, site: str) -> None:
-    """A page in use may read a token, and why it got none; the page's settings not."""
+    """A listed page may read a token or the reason of a refusal, but not the demo's settings."""
     origin = {"Origin": site}
-    answer = requests.get(f"{demo}/token{query}", headers=origin, timeout=5)
-    assert answer.headers["Access-Control-Allow-Origin"] == site
-    assert answer.headers["Vary"] == "Origin"
+    response = requests.get(f"{demo}/token{query}", headers=origin, timeout=5)
+    assert response.headers["Access-Control-Allow-Origin"] == site
+    assert response.headers["Vary"] == "Origin"
     config = requests.get(f"{demo}/config.json", headers=origin, timeout=5)
     assert config.status_code == 403
     assert "Access-Control-Allow-Origin" not in config.headers
@@ -155,24 +155,24 @@ def test_token_for_sandbox_origins(demo: str, query: str, site: str) -> None:
         "null",
     ],
 )
-def test_token_for_nobody_else(demo: str, site: str) -> None:
-    """No other page gets one, of this machine or not: the secret may be a real one."""
-    answer = requests.get(f"{demo}/token?sub=alice", headers={"Origin": site}, timeout=5)
-    assert answer.status_code == 403
-    assert "token" not in answer.text
-    assert "Access-Control-Allow-Origin" not in answer.headers
+def test_token_for_no_other_origin(demo: str, site: str) -> None:
+    """No other page gets a token, not even one of this machine: the secret may be a real one."""
+    response = requests.get(f"{demo}/token?sub=alice", headers={"Origin": site}, timeout=5)
+    assert response.status_code == 403
+    assert "token" not in response.text
+    assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "[::1]", "LOCALHOST"])
-def test_token_under_no_other_name(demo: str, name: str) -> None:
-    """Nor does one whose name was made to point to this machine, so that it is the same site."""
+def test_token_for_no_other_host(demo: str, name: str) -> None:
+    """A page whose domain points to this machine (DNS rebinding) gets no token."""
     port = demo.rsplit(":", 1)[1]
     for host in (f"{name}:{port}", name, f"127.0.0.1:{int(port) + 1}"):
-        answer = requests.get(f"{demo}/token?sub=alice", headers={"Host": host}, timeout=5)
-        assert answer.status_code == 403
-        assert "localhost" in answer.text
-    answer = requests.get(f"http://localhost:{port}/token?sub=alice", timeout=5)
-    assert answer.status_code == 200
+        response = requests.get(f"{demo}/token?sub=alice", headers={"Host": host}, timeout=5)
+        assert response.status_code == 403
+        assert "localhost" in response.text
+    response = requests.get(f"http://localhost:{port}/token?sub=alice", timeout=5)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -188,17 +188,17 @@ def test_token_under_no_other_name(demo: str, name: str) -> None:
         "?sub=%C3%A4",
     ],
 )
-def test_token_needs_a_name(demo: str, query: str) -> None:
-    """Without one plain name there is no token, but a problem that says what is wanted."""
-    answer = requests.get(f"{demo}/token{query}", timeout=5)
-    assert answer.status_code == 400
-    assert answer.headers["Content-Type"].startswith("application/problem+json")
-    assert "sub" in answer.json()["detail"]
-    assert answer.json()["status"] == 400
+def test_token_needs_a_user(demo: str, query: str) -> None:
+    """Without exactly one valid `sub`, the response is a problem that names the parameter."""
+    response = requests.get(f"{demo}/token{query}", timeout=5)
+    assert response.status_code == 400
+    assert response.headers["Content-Type"].startswith("application/problem+json")
+    assert "sub" in response.json()["detail"]
+    assert response.json()["status"] == 400
 
 
-def test_token_names_issuer_and_audience() -> None:
-    """Where the broker asks for an issuer and an audience, the tokens have them, the first one."""
+def test_token_has_issuer_and_audience() -> None:
+    """If the broker requires an issuer and an audience, tokens have them (the first audience)."""
     port = free_port()
     process = start(port, {"JWT_ISSUER": "https://app.example", "JWT_AUDIENCE": "uploads, more"})
     try:
@@ -212,8 +212,8 @@ def test_token_names_issuer_and_audience() -> None:
     assert claims["sub"] == "bob"
 
 
-def test_token_while_rotated() -> None:
-    """While the broker accepts two secrets, and looks elsewhere for the audience, tokens fit."""
+def test_token_during_secret_rotation() -> None:
+    """Tokens are valid while the broker accepts two secrets and reads the audience elsewhere."""
     port = free_port()
     process = start(
         port,
@@ -232,10 +232,10 @@ def test_token_while_rotated() -> None:
     assert claims["azp"] == "https://app.example"
 
 
-def test_config(demo: str) -> None:
-    """The page learns where the broker is and which samples to offer, and no secret."""
-    answer = requests.get(f"{demo}/config.json", timeout=5)
-    config = answer.json()
+def test_config_has_urls_and_no_secret(demo: str) -> None:
+    """The page's settings have the broker's URL and the samples, but no secret."""
+    response = requests.get(f"{demo}/config.json", timeout=5)
+    config = response.json()
     assert config["brokerUrl"] == "http://127.0.0.1:18000"
     assert config["users"][:2] == ["alice", "bob"]
     assert [sample["url"] for sample in config["samples"]] == [
@@ -243,13 +243,13 @@ def test_config(demo: str) -> None:
         f"{demo}/samples/sample.wav",
         f"{demo}/samples/sample.png",
     ]
-    assert SECRET not in answer.text
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert SECRET not in response.text
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stops_cleanly(number: signal.Signals) -> None:
-    """Either signal ends it without a word, an open connection notwithstanding."""
+def test_demo_stops_on_signals(number: signal.Signals) -> None:
+    """Either signal stops the demo without output, even with an open connection."""
     port = free_port()
     process = start(port)
     first_line(process)
@@ -258,16 +258,16 @@ def test_stops_cleanly(number: signal.Signals) -> None:
     assert process.returncode == 0
 
 
-def test_port_taken() -> None:
-    """A taken port is one line that names the port and its variable."""
+def test_port_in_use_stops_demo() -> None:
+    """A port in use stops the demo with one line that names the port and the variable."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         process = start(port)
-        _, complaints = process.communicate(timeout=10)
+        _, stderr = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert complaints == f"sandbox.demo: port {port} is taken; set DEMO_PORT to another one\n"
+    assert stderr == f"sandbox.demo: port {port} is in use; set DEMO_PORT to another one\n"
 
 
 @pytest.mark.parametrize(
@@ -283,18 +283,18 @@ def test_port_taken() -> None:
         ({"SANDBOX_ORIGINS": "null"}, "SANDBOX_ORIGINS"),
     ],
 )
-def test_bad_setting(overrides: Mapping[str, str], named: str) -> None:
-    """A setting that makes no sense is one line that names it."""
+def test_bad_setting_stops_demo(overrides: Mapping[str, str], named: str) -> None:
+    """An invalid setting stops the demo with one line that names the variable."""
     process = start(free_port(), overrides)
-    _, complaints = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert complaints.count("\n") == 1
-    assert named in complaints
+    assert stderr.count("\n") == 1
+    assert named in stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
-def test_one_address_only(demo: str, address: str) -> None:
-    """It listens on 127.0.0.1 alone, so that no other address of this machine leads to it."""
+def test_demo_listens_on_one_address(demo: str, address: str) -> None:
+    """The demo listens on 127.0.0.1 only, and on no other address of this machine."""
     port = int(demo.rsplit(":", 1)[1])
-    with pytest.raises(OSError):  # noqa: PT011 - refused or not routed, as the system has it.
+    with pytest.raises(OSError):  # noqa: PT011 - the error depends on the system.
         socket.create_connection((address, port), timeout=1)

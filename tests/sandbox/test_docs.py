@@ -1,4 +1,4 @@
-"""The documented commands, run as they stand."""
+"""Runs the commands in the documentation."""
 
 import json
 import re
@@ -14,26 +14,26 @@ PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_commands(tmp_path: Path, start: Callable[..., RunningUpstream]) -> None:
-    """Each `curl` works against an upstream that made up its key."""
+def test_documented_commands_work(tmp_path: Path, start: Callable[..., RunningUpstream]) -> None:
+    """Each documented `curl` works with an upstream that has created its key."""
     (tmp_path / ".sandbox").symlink_to(tmp_path)
     upstream = start(SYNC_API_KEY="")
-    answers = []
+    responses = []
     for block in BLOCKS:
         commands = re.sub(r"^.*sandbox\.upstream &\n", "", block)
         commands = commands.replace("127.0.0.1:8001", f"127.0.0.1:{upstream.port}")
         done = subprocess.run(
             ["bash", "-ec", commands], cwd=tmp_path, capture_output=True, text=True, check=True
         )
-        answers.append(json.loads(done.stdout))
-    presign, behaviour, fault = answers
+        responses.append(json.loads(done.stdout))
+    presign, behaviour, fault = responses
     assert presign["uploadUrl"].startswith(upstream.url)
     assert behaviour["planMaxBytes"] == 1_000_000
     assert fault["do"] == {"kind": "cut", "when": "after"}
 
 
-def test_older_commands_are_refused(upstream: RunningUpstream) -> None:
-    """What curl sends without `--json` is what a form sends, and the refusal says so."""
+def test_curl_without_json_is_refused(upstream: RunningUpstream) -> None:
+    """Without `--json`, curl sends what a form sends, and the refusal names `--json`."""
     for path in ("/_sandbox/faults", "/v2/assets"):
         url, key = upstream.url + path, "x-api-key: test-key"
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Trouble on order, and the journal of what really happened."""
+"""Injected faults, and the journal of the requests."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ REGISTER = {"method": "POST", "path": "/v2/assets"}
 
 
 def is_reset(upstream: RunningUpstream, url: str) -> bool:
-    """Tell whether a registration's connection is cut."""
+    """Whether the connection of a registration is reset."""
     try:
         upstream.register(url)
     except requests.ConnectionError:
@@ -21,8 +21,10 @@ def is_reset(upstream: RunningUpstream, url: str) -> bool:
 
 
 @pytest.mark.parametrize(("when", "assets"), [("before", 0), ("after", 1)])
-def test_cut(upstream: RunningUpstream, when: str, assets: int) -> None:
-    """A connection can be cut before the work or after it, once."""
+def test_cut_before_or_after_registration(
+    upstream: RunningUpstream, when: str, assets: int
+) -> None:
+    """A fault can reset the connection once, before or after the request is handled."""
     url = upstream.upload()
     upstream.order({"kind": "cut", "when": when}, **REGISTER)
     assert is_reset(upstream, url)
@@ -35,25 +37,29 @@ def test_cut(upstream: RunningUpstream, when: str, assets: int) -> None:
 
 
 @pytest.mark.parametrize(("when", "assets"), [("before", 0), ("after", 1)])
-def test_answer(upstream: RunningUpstream, when: str, assets: int) -> None:
-    """Any answer can stand in for the real one, instead of the work or after it."""
+def test_response_replaces_registration(upstream: RunningUpstream, when: str, assets: int) -> None:
+    """A fault can send any response, before or after the request is handled."""
     url = upstream.upload()
     page = {"Content-Type": "text/html", "X-Of": "test"}
     upstream.order(
         {"kind": "answer", "status": 502, "body": "<html>", "headers": page, "when": when},
         **REGISTER,
     )
-    answer = upstream.register(url)
-    assert (answer.status_code, answer.text, answer.headers["X-Of"]) == (502, "<html>", "test")
-    assert answer.headers["Content-Type"] == "text/html"
+    response = upstream.register(url)
+    assert (response.status_code, response.text, response.headers["X-Of"]) == (
+        502,
+        "<html>",
+        "test",
+    )
+    assert response.headers["Content-Type"] == "text/html"
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == assets
     assert f"fault: answer-{when}" in upstream.outcomes()[2]
     assert upstream.journal()[2]["status"] == 502
 
 
 @pytest.mark.parametrize("path", ["/v2/assets", "/storage/x/y", "/assets/x/y", "/nowhere"])
-def test_answer_runs_nothing(upstream: RunningUpstream, path: str) -> None:
-    """An ordered page has no origin and no scripts, though its order names other headers."""
+def test_fault_response_runs_no_scripts(upstream: RunningUpstream, path: str) -> None:
+    """A fault's page has no origin and no scripts, even if the fault sets other headers."""
     headers = {
         "Content-Type": "text/html",
         "content-security-policy": "script-src *",
@@ -62,36 +68,38 @@ def test_answer_runs_nothing(upstream: RunningUpstream, path: str) -> None:
     }
     page = {"kind": "answer", "status": 200, "body": "<script>1</script>", "headers": headers}
     upstream.order(page, "GET", path)
-    answer = upstream.call("GET", path)
-    assert answer.text == "<script>1</script>"
-    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
-    assert "script" not in answer.headers["Content-Security-Policy"]
-    assert "*" not in answer.headers["Content-Security-Policy"]
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    response = upstream.call("GET", path)
+    assert response.text == "<script>1</script>"
+    assert response.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
+    assert "script" not in response.headers["Content-Security-Policy"]
+    assert "*" not in response.headers["Content-Security-Policy"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/nowhere", "/v2/assets", "/_sandbox/requests", "/storage/x"]
 )
-def test_every_answer_runs_nothing(upstream: RunningUpstream, path: str) -> None:
-    """The same holds for what the upstream itself answers."""
-    answer = upstream.call("GET", path)
-    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+def test_every_response_runs_no_scripts(upstream: RunningUpstream, path: str) -> None:
+    """The upstream's own responses have no origin and no scripts either."""
+    response = upstream.call("GET", path)
+    assert response.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
     ("body", "received"),
     [('{"id": "x', '{"id": "x'), ({"id": 7}, '{"id": 7}'), ([], "[]"), (None, "null"), ("", "")],
 )
-def test_wrong_bodies(upstream: RunningUpstream, body: object, received: str) -> None:
-    """A string is sent as it stands, so JSON can be truncated; anything else is sent as JSON."""
+def test_fault_body_is_sent_unchanged(
+    upstream: RunningUpstream, body: object, received: str
+) -> None:
+    """A string is sent unchanged, so JSON can be truncated; any other body is sent as JSON."""
     upstream.order({"kind": "answer", "status": 200, "body": body})
     assert upstream.call("GET", "/v2/assets").text == received
 
 
-def test_429(upstream: RunningUpstream) -> None:
-    """A 429 can come with a `Retry-After` and without."""
+def test_fault_429_with_retry_after(upstream: RunningUpstream) -> None:
+    """A fault can send a 429 with or without `Retry-After`."""
     headers = {"Retry-After": "7"}
     upstream.order({"kind": "answer", "status": 429, "headers": headers})
     upstream.order({"kind": "answer", "status": 429})
@@ -102,22 +110,22 @@ def test_429(upstream: RunningUpstream) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_delay(upstream: RunningUpstream, when: str) -> None:
-    """An answer can be late, its work done at the start or at the end."""
+def test_delay_before_or_after_registration(upstream: RunningUpstream, when: str) -> None:
+    """A fault can delay a response, before or after the request is handled."""
     url = upstream.upload()
     upstream.order({"kind": "delay", "seconds": 0.6, "when": when}, **REGISTER)
     with ThreadPoolExecutor(1) as threads:
         start = time.monotonic()
-        answer = threads.submit(upstream.register, url)
+        response = threads.submit(upstream.register, url)
         time.sleep(0.3)
         done = upstream.call("GET", "/v2/assets").json()["totalCount"]
         assert done == (1 if when == "after" else 0)
-        assert answer.result().status_code == 201
+        assert response.result().status_code == 201
         assert time.monotonic() - start > 0.6
 
 
-def test_several_actions(upstream: RunningUpstream) -> None:
-    """Actions can be combined: a late cut after the work."""
+def test_fault_combines_actions(upstream: RunningUpstream) -> None:
+    """A fault can combine actions, such as a delay and a reset after the request is handled."""
     url = upstream.upload()
     late = [{"kind": "delay", "seconds": 0.3, "when": "after"}, {"kind": "cut", "when": "after"}]
     upstream.order(late, **REGISTER)
@@ -127,8 +135,8 @@ def test_several_actions(upstream: RunningUpstream) -> None:
     assert "fault: delay-after; fault: cut-after" in upstream.outcomes()[2]
 
 
-def test_slow_put(upstream: RunningUpstream) -> None:
-    """A PUT can be read slowly."""
+def test_slow_limits_put(upstream: RunningUpstream) -> None:
+    """A fault can read a PUT slowly."""
     url = upstream.presign()["uploadUrl"]
     upstream.order({"kind": "slow", "bytesPerSecond": 100_000}, "PUT", "/storage/*")
     start = time.monotonic()
@@ -136,28 +144,28 @@ def test_slow_put(upstream: RunningUpstream) -> None:
     assert 0.5 < time.monotonic() - start < 3
 
 
-def test_cut_body(upstream: RunningUpstream) -> None:
-    """A PUT can be cut after so many bytes; nothing is stored, and the next one works."""
-    ticket = upstream.presign()
+def test_cut_body_stores_nothing(upstream: RunningUpstream) -> None:
+    """A fault can reset a PUT after some bytes; nothing is stored, and the next PUT works."""
+    presigned = upstream.presign()
     upstream.order({"kind": "cut-body", "afterBytes": 1000}, "PUT")
     with pytest.raises(requests.ConnectionError):
-        put(ticket["uploadUrl"], bytes(5_000_000))
+        put(presigned["uploadUrl"], bytes(5_000_000))
     assert upstream.journal()[-1]["status"] is None
     assert upstream.journal()[-1]["outcome"] == "fault: cut-body"
-    assert requests.get(ticket["url"], timeout=5).status_code == 404
-    assert put(ticket["uploadUrl"], b"hello").ok
+    assert requests.get(presigned["url"], timeout=5).status_code == 404
+    assert put(presigned["uploadUrl"], b"hello").ok
 
 
-def test_skip_and_times(upstream: RunningUpstream) -> None:
-    """A fault lets the first ones through, strikes so often, and is gone."""
+def test_fault_counts_skip_and_times(upstream: RunningUpstream) -> None:
+    """A fault skips some requests, affects some requests, and is then deleted."""
     upstream.order({"kind": "answer", "status": 500}, path="/v2/*", skip=1, times=2)
     statuses = [upstream.call("GET", "/v2/assets").status_code for _ in range(4)]
     assert statuses == [200, 500, 500, 200]
     assert upstream.call("GET", "/_sandbox/faults").json() == []
 
 
-def test_match(upstream: RunningUpstream) -> None:
-    """A fault strikes its method and path alone, and a list shows what is left of it."""
+def test_fault_matches_method_and_path(upstream: RunningUpstream) -> None:
+    """A fault affects only its method and path, and the list has its remaining counts."""
     upstream.order({"kind": "answer", "status": 500}, times=None, **REGISTER)
     assert upstream.call("GET", "/v2/assets").status_code == 200
     assert upstream.call("POST", "/v2/assets/batch", json={"ids": ["x"]}).status_code == 200
@@ -169,26 +177,26 @@ def test_match(upstream: RunningUpstream) -> None:
     assert upstream.call("POST", "/v2/assets", json={}).status_code == 400
 
 
-def test_exact_under_load(upstream: RunningUpstream) -> None:
-    """Of many requests at once exactly as many are struck as were ordered."""
+def test_fault_counts_exactly_under_load(upstream: RunningUpstream) -> None:
+    """Of many simultaneous requests, a fault affects exactly as many as it should."""
     upstream.order({"kind": "answer", "status": 500}, times=7)
     with ThreadPoolExecutor(16) as threads:
-        answers = threads.map(lambda _: upstream.call("GET", "/v2/assets"), range(50))
-        assert sorted(answer.status_code for answer in answers) == [200] * 43 + [500] * 7
+        responses = threads.map(lambda _: upstream.call("GET", "/v2/assets"), range(50))
+        assert sorted(response.status_code for response in responses) == [200] * 43 + [500] * 7
 
 
 @pytest.mark.parametrize(
     ("fault", "hint"),
     [
         ([], "JSON object"),
-        ({}, "must have 'do'"),
+        ({}, "must have the field 'do'"),
         ({"do": {}}, "delay, answer, cut, slow, cut-body"),
         ({"do": []}, "at least one"),
         ({"do": {"kind": ["cut"]}}, "delay, answer"),
         ({"do": {"kind": "cut", "when": "never"}}, "'before' or 'after'"),
-        ({"do": {"kind": "cut", "wen": "after"}}, "known are kind, when"),
+        ({"do": {"kind": "cut", "wen": "after"}}, "its fields are kind, when"),
         ({"do": {"kind": "delay", "seconds": -1}}, "0 to 3600"),
-        ({"do": {"kind": "delay"}}, "must have 'seconds'"),
+        ({"do": {"kind": "delay"}}, "must have the field 'seconds'"),
         ({"do": {"kind": "answer", "status": 99}}, "200 to 599"),
         ({"do": {"kind": "answer", "status": 500, "headers": {"a": "b\n"}}}, "do.headers"),
         ({"do": {"kind": "slow", "bytesPerSecond": 0}}, "do.bytesPerSecond"),
@@ -197,25 +205,25 @@ def test_exact_under_load(upstream: RunningUpstream) -> None:
         ({"do": {"kind": "cut"}, "skip": True}, "skip must be"),
         ({"do": {"kind": "cut"}, "match": {"method": "post"}}, "POST"),
         ({"do": {"kind": "cut"}, "match": {"path": "v2"}}, "begin with '/'"),
-        ({"do": {"kind": "cut"}, "match": {"host": "x"}}, "known are method, path"),
+        ({"do": {"kind": "cut"}, "match": {"host": "x"}}, "its fields are method, path"),
     ],
 )
-def test_bad_fault(upstream: RunningUpstream, fault: object, hint: str) -> None:
-    """An order that cannot be understood is a 400 that says what would be right."""
-    answer = upstream.call("POST", "/_sandbox/faults", json=fault)
-    assert answer.status_code == 400
-    assert hint in answer.json()["message"]
+def test_bad_fault_is_refused(upstream: RunningUpstream, fault: object, hint: str) -> None:
+    """An invalid fault is a 400 whose message lists what is valid."""
+    response = upstream.call("POST", "/_sandbox/faults", json=fault)
+    assert response.status_code == 400
+    assert hint in response.json()["message"]
     assert upstream.call("GET", "/_sandbox/faults").json() == []
 
 
-def test_journal(upstream: RunningUpstream) -> None:
-    """The journal tells time, method, path, status and outcome, oldest first, without secrets."""
+def test_journal_records_requests(upstream: RunningUpstream) -> None:
+    """The journal has time, method, path, status and outcome, oldest first, and no secrets."""
     before = time.time()
-    ticket = upstream.presign()
-    put(ticket["uploadUrl"], b"hello", "a/b")
-    put(ticket["uploadUrl"], b"hello")
-    asset = upstream.register(ticket["url"]).json()
-    requests.get(ticket["url"], timeout=5)
+    presigned = upstream.presign()
+    put(presigned["uploadUrl"], b"hello", "a/b")
+    put(presigned["uploadUrl"], b"hello")
+    asset = upstream.register(presigned["url"]).json()
+    requests.get(presigned["url"], timeout=5)
     requests.get(f"{upstream.url}/v2/assets?limit=1", timeout=5)
     entries = upstream.journal()
     assert [(entry["method"], entry["status"], entry["outcome"]) for entry in entries] == [

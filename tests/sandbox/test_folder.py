@@ -1,4 +1,4 @@
-"""The sandbox's folder: private, of one format, with a key of its own."""
+"""The sandbox's folder: its permissions, its format and its key."""
 
 import stat
 import threading
@@ -15,7 +15,7 @@ def mode(path: Path) -> int:
 
 
 def test_key_is_private_and_stays(tmp_path: Path) -> None:
-    """The key is made up once, and only its owner may read it."""
+    """The key is created once, and only its owner may read it."""
     key = data.api_key(tmp_path)
     assert data.api_key(tmp_path) == key
     assert len(key) >= 32
@@ -25,15 +25,15 @@ def test_key_is_private_and_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["api-key"]
 
 
-def test_key_of_each_folder(tmp_path: Path) -> None:
-    """Two folders have two keys."""
+def test_key_differs_between_folders(tmp_path: Path) -> None:
+    """Two folders have different keys."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     assert data.api_key(tmp_path / "a") != data.api_key(tmp_path / "b")
 
 
-def test_key_at_once(tmp_path: Path) -> None:
-    """All who ask at one moment get the same key."""
+def test_key_is_the_same_for_all_threads(tmp_path: Path) -> None:
+    """Threads that ask for the key at the same time get the same one."""
     together = threading.Barrier(16)
     keys: list[str] = []
 
@@ -51,8 +51,8 @@ def test_key_at_once(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["api-key"]
 
 
-def test_own_key_stays(tmp_path: Path) -> None:
-    """A key that somebody wrote there is taken, and made private."""
+def test_user_key_is_kept(tmp_path: Path) -> None:
+    """A key that the user wrote into the file is used, and the file is made private."""
     path = tmp_path / "api-key"
     path.write_text("my-own\n")
     path.chmod(0o644)
@@ -60,23 +60,23 @@ def test_own_key_stays(tmp_path: Path) -> None:
     assert mode(path) == 0o600
 
 
-def test_empty_key(tmp_path: Path) -> None:
-    """An empty file is no key, and what to do is said."""
+def test_empty_key_is_an_error(tmp_path: Path) -> None:
+    """An empty key file is an error whose message has the solution."""
     (tmp_path / "api-key").write_text("\n")
     with pytest.raises(ValueError, match=r"is empty\. Delete it"):
         data.api_key(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["empty", "missing"])
-def test_new_folder_is_used_quietly(
+def test_new_folder_is_used_silently(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """A new folder, and an empty one, are made private and marked without a word."""
+    """A new or empty folder is made private and gets a format, without output."""
     folder = tmp_path / "data"
     if kind == "empty":
         folder.mkdir(mode=0o755)
     for _ in range(2):
-        with data.own(folder):
+        with data.open_folder(folder):
             (folder / "dynamodb").mkdir(exist_ok=True)
     assert mode(folder) == 0o700
     assert data.is_current(folder)
@@ -85,53 +85,51 @@ def test_new_folder_is_used_quietly(
 
 
 @pytest.mark.parametrize("name", ["dynamodb", "upstream", "logs"])
-def test_old_folder_is_set_aside(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    """Data of an older version is moved, whole, and one line says where to; the next is beside."""
+def test_old_data_is_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Data of an older version is moved to a numbered folder, which one printed line names."""
     folder = tmp_path / "data"
     for number in (1, 2):
         (folder / name).mkdir(parents=True)
         (folder / name / "lambda.json").write_text(f"{number}")
         (folder / "lock").touch()
-        with data.own(folder):
+        with data.open_folder(folder):
             assert {path.name for path in folder.iterdir()} == {"format", "lock", "tmp"}
-        aside = tmp_path / f"data.before-{number}"
-        assert (aside / name / "lambda.json").read_text() == f"{number}"
-        said = capsys.readouterr().out
-        assert said.count("\n") == 1
-        assert str(aside) in said
+        moved = tmp_path / f"data.before-{number}"
+        assert (moved / name / "lambda.json").read_text() == f"{number}"
+        printed = capsys.readouterr().out
+        assert printed.count("\n") == 1
+        assert str(moved) in printed
         (folder / "format").unlink()
         (folder / "tmp").rmdir()
 
 
-def test_another_format_is_set_aside(tmp_path: Path) -> None:
-    """A mark of another version counts as none."""
+def test_data_of_another_format_is_moved(tmp_path: Path) -> None:
+    """Data with another format is moved."""
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "format").write_text("1\n")
-    with data.own(folder):
+    with data.open_folder(folder):
         assert data.is_current(folder)
     assert (tmp_path / "data.before-1" / "format").read_text() == "1\n"
     assert (tmp_path / "data.before-1").stat().st_mode & 0o777 == 0o700, "older ones were open"
 
 
 @pytest.mark.parametrize("ours", [[], ["dynamodb"]])
-def test_foreign_folder_is_left_alone(tmp_path: Path, ours: list[str]) -> None:
-    """A folder with somebody's files is neither taken nor moved."""
+def test_foreign_folder_is_refused(tmp_path: Path, ours: list[str]) -> None:
+    """A folder with foreign files is refused and not changed."""
     folder = tmp_path / "home"
     folder.mkdir(mode=0o755)
     for name in [*ours, "letters"]:
         (folder / name).mkdir()
     with pytest.raises(SystemExit, match="letters"):
-        data.own(folder)
+        data.open_folder(folder)
     assert mode(folder) == 0o755
     assert {path.name for path in folder.iterdir()} == {*ours, "letters"}
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_part_alone_marks_a_new_folder(tmp_path: Path) -> None:
-    """What the upstream stores alone is taken over by `make run`; what was there before is not."""
+def test_prepare_sets_format_of_new_folder(tmp_path: Path) -> None:
+    """A part that runs alone sets the format of a new folder, but not of one with older data."""
     data.prepare(tmp_path / "new")
     assert data.is_current(tmp_path / "new")
     (tmp_path / "old" / "upstream").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`HEAD` on the upstream, which monitors and media players send."""
+"""`HEAD` requests, which monitors and media players send."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.support.upstream_process import KEY, ROOT, RunningUpstream
 
 
 def apps(folder: Path) -> list[web.Application]:
-    """Build the servers' applications without serving them."""
+    """Return the servers' applications without serving them."""
     environment = {"SANDBOX_DIR": str(folder), "SYNC_API_KEY": KEY, "JWT_SECRET": "x" * 32}
     upstream = open_upstream(read_settings(environment), time.time)
     upstream.database.close()
@@ -25,7 +25,7 @@ def apps(folder: Path) -> list[web.Application]:
 
 
 def test_every_get_route_has_head(tmp_path: Path) -> None:
-    """Each route of the upstream and the demo page that takes GET takes HEAD."""
+    """Each route of the upstream and the demo that accepts GET accepts HEAD."""
     for app in apps(tmp_path):
         methods: dict[str, set[str]] = {}
         for resource in app.router.resources():
@@ -37,7 +37,7 @@ def test_every_get_route_has_head(tmp_path: Path) -> None:
 
 @pytest.fixture
 def paths(upstream: RunningUpstream) -> list[str]:
-    """Give one path of each kind that GET can ask for, some of them refused."""
+    """One path of each kind that GET can request, some of them refused."""
     upstream.behave(generationSeconds=0)
     asset = upstream.asset((ROOT / "sandbox" / "samples" / "sample.mp4").read_bytes())
     body = {
@@ -71,7 +71,7 @@ def paths(upstream: RunningUpstream) -> list[str]:
     ]
 
 
-def test_head_is_get_without_body(upstream: RunningUpstream, paths: list[str]) -> None:
+def test_head_matches_get(upstream: RunningUpstream, paths: list[str]) -> None:
     """HEAD has the status and the type of GET, and no body."""
     for path in paths:
         got, head = (upstream.call(method, path) for method in ("GET", "HEAD"))

@@ -1,4 +1,4 @@
-"""Registration and the calls about one asset, with every answer that nobody has documented."""
+"""Registration and the calls for one asset, with every undocumented behaviour."""
 
 import hashlib
 import socket
@@ -18,16 +18,16 @@ from tests.support.upstream_process import RunningUpstream, put
 NOBODY = "550e8400-e29b-41d4-a716-446655440000"
 
 
-def code(answer: requests.Response) -> tuple[int, str | None]:
-    """Give status and `errorCode`."""
-    body: dict[str, Any] = answer.json()
-    assert body["statusCode"] == answer.status_code
-    return answer.status_code, body.get("errorCode")
+def code(response: requests.Response) -> tuple[int, str | None]:
+    """Return the status and the `errorCode`."""
+    body: dict[str, Any] = response.json()
+    assert body["statusCode"] == response.status_code
+    return response.status_code, body.get("errorCode")
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_not_uploaded(upstream: RunningUpstream, status: int) -> None:
-    """Nothing landed: any of three statuses, with a code and without."""
+def test_register_before_upload_is_refused(upstream: RunningUpstream, status: int) -> None:
+    """Without uploaded bytes, a registration has any of three statuses, with or without a code."""
     url = upstream.presign()["url"]
     upstream.behave(notUploadedStatus=status)
     assert code(upstream.register(url)) == (status, "uploaded_file_not_found")
@@ -35,20 +35,20 @@ def test_not_uploaded(upstream: RunningUpstream, status: int) -> None:
     assert code(upstream.register(url)) == (status, None)
 
 
-def test_real_size(upstream: RunningUpstream) -> None:
-    """The plan's limit holds for the real size, whatever was declared."""
+def test_register_checks_real_size(upstream: RunningUpstream) -> None:
+    """The plan's limit applies to the real size, not to the declared one."""
     upstream.behave(planMaxBytes=10)
-    ticket = upstream.presign(size=10)
-    put(ticket["uploadUrl"], bytes(11))
-    assert code(upstream.register(ticket["url"])) == (422, "file_size_exceeds_plan_limit")
+    presigned = upstream.presign(size=10)
+    put(presigned["uploadUrl"], bytes(11))
+    assert code(upstream.register(presigned["url"])) == (422, "file_size_exceeds_plan_limit")
     upstream.behave(oversizeStatus=413, oversizeCode=False)
-    assert code(upstream.register(ticket["url"])) == (413, None)
-    put(ticket["uploadUrl"], bytes(10))
-    assert upstream.register(ticket["url"]).json()["size"] == 10
+    assert code(upstream.register(presigned["url"])) == (413, None)
+    put(presigned["uploadUrl"], bytes(10))
+    assert upstream.register(presigned["url"]).json()["size"] == 10
 
 
-def test_declared_size(upstream: RunningUpstream) -> None:
-    """A presign over the plan's limit, out of range, or of a refused type has its own answer."""
+def test_presign_checks_size_and_type(upstream: RunningUpstream) -> None:
+    """A presign with a size over the limit or out of range, or a refused type, is refused."""
     upstream.behave(planMaxBytes=10, sizeRangeStatus=413, refusedContentTypes=["text/*"])
     body = {"fileName": "a", "contentType": "video/mp4", "size": 11}
     path = "/v2/assets/upload"
@@ -58,8 +58,8 @@ def test_declared_size(upstream: RunningUpstream) -> None:
     assert code(upstream.call("POST", path, json=text)) == (400, None)
 
 
-def test_foreign_object(upstream: RunningUpstream) -> None:
-    """A key of this storage that was never handed out, or another name, is foreign."""
+def test_register_foreign_object_is_refused(upstream: RunningUpstream) -> None:
+    """An unknown key of this storage, or another file name, is foreign."""
     url = upstream.upload()
     for foreign in (f"{upstream.url}/assets/0/a.mp4", url.replace("clip", "clap")):
         assert code(upstream.register(foreign)) == (422, "file_not_in_org_storage")
@@ -80,13 +80,13 @@ def test_foreign_object(upstream: RunningUpstream) -> None:
         {"url": "http://127.0.0.1:1/x", "type": "VIDEO", "projectId": 7},
     ],
 )
-def test_bad_registration(upstream: RunningUpstream, body: object) -> None:
-    """A body that the documentation rules out is a 400."""
+def test_bad_registration_is_refused(upstream: RunningUpstream, body: object) -> None:
+    """An invalid body is a 400."""
     assert upstream.call("POST", "/v2/assets", json=body).status_code == 400
 
 
-def test_projects(upstream: RunningUpstream) -> None:
-    """A foreign project is refused with its documented code, a known one is kept."""
+def test_register_checks_project(upstream: RunningUpstream) -> None:
+    """A foreign project is refused with its documented code, and a known one is stored."""
     url = upstream.upload()
     foreign = upstream.register(url, projectId="p1")
     assert code(foreign) == (422, "project_not_found")
@@ -94,20 +94,20 @@ def test_projects(upstream: RunningUpstream) -> None:
     assert upstream.register(url, projectId="p1").json()["projectId"] == "p1"
 
 
-def test_duplicate_url(upstream: RunningUpstream) -> None:
-    """One URL twice makes two assets, or gives the first one back, even to calls at once."""
+def test_register_url_twice(upstream: RunningUpstream) -> None:
+    """One URL makes a new asset each time, or always the same one, even for simultaneous calls."""
     url = upstream.upload()
     first, second = (upstream.register(url).json()["id"] for _ in range(2))
     assert first != second
     upstream.behave(duplicateUrl="same")
     url = upstream.upload()
     with ThreadPoolExecutor(8) as threads:
-        ids = {answer.json()["id"] for answer in threads.map(upstream.register, [url] * 8)}
+        ids = {response.json()["id"] for response in threads.map(upstream.register, [url] * 8)}
     assert len(ids) == 1
 
 
-def test_asset_shapes(upstream: RunningUpstream) -> None:
-    """Optional fields can be missing, `url` absent or rewritten, and an unnamed asset named."""
+def test_asset_has_each_shape(upstream: RunningUpstream) -> None:
+    """An asset's optional fields, URL, name and project have each shape that can be selected."""
     asset = upstream.asset()
     path = f"/v2/assets/{asset['id']}"
     upstream.behave(optionalFields="missing")
@@ -135,7 +135,7 @@ def test_asset_shapes(upstream: RunningUpstream) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
-    """A public site, as far as this machine goes."""
+    """The URL of a web server on this machine."""
     (tmp_path / "a b.bin").write_bytes(b"0123456789")
     handler = partial(QuietHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -147,13 +147,13 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
+    """Serves a folder without logging."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def test_public_url(upstream: RunningUpstream, site: str) -> None:
+def test_register_fetches_public_url(upstream: RunningUpstream, site: str) -> None:
     """A public URL is really fetched, and is the asset's URL."""
     url = f"{site}/a%20b.bin"
     asset = upstream.register(url, type="IMAGE").json()
@@ -162,27 +162,27 @@ def test_public_url(upstream: RunningUpstream, site: str) -> None:
     assert code(upstream.register(url)) == (422, "file_size_exceeds_plan_limit")
 
 
-def test_unreachable_url(upstream: RunningUpstream, site: str) -> None:
-    """A URL where nobody answers, or that answers with an error, has a status of its own."""
+def test_register_unreachable_url(upstream: RunningUpstream, site: str) -> None:
+    """A URL without a response or with an error has the configured status."""
     assert upstream.register(f"{site}/missing").status_code == 422
     upstream.behave(unreachableStatus=400)
     assert upstream.register("http://127.0.0.1:1/x").status_code == 400
-    # The presigned URL is no public one.
+    # The presigned URL is not a public one.
     assert upstream.register(upstream.presign()["uploadUrl"]).status_code == 400
 
 
-def test_unreachable_said(upstream: RunningUpstream, site: str) -> None:
-    """Why a URL could not be fetched is said in a person's words."""
+def test_register_explains_unreachable_url(upstream: RunningUpstream, site: str) -> None:
+    """The message has the reason for which a URL could not be fetched, in plain words."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    said = upstream.register(f"http://127.0.0.1:{port}/a.mp4").json()["message"]
-    assert said == "The URL could not be fetched: its host can't be reached"
-    said = upstream.register(f"{site}/missing").json()["message"]
-    assert said == "The URL could not be fetched: it answers 404"
+    message = upstream.register(f"http://127.0.0.1:{port}/a.mp4").json()["message"]
+    assert message == "The URL could not be fetched: its host can't be reached"
+    message = upstream.register(f"{site}/missing").json()["message"]
+    assert message == "The URL could not be fetched: its status is 404"
 
 
-def test_change(upstream: RunningUpstream) -> None:
-    """Name and visibility can be changed, nothing else, and bad values are a 422."""
+def test_change_name_and_visibility(upstream: RunningUpstream) -> None:
+    """Only the name and the visibility can be changed, and an invalid value is a 422."""
     asset = upstream.asset()
     path = f"/v2/assets/{asset['id']}"
     changed = upstream.call("PATCH", path, json={"name": "new", "size": 1}).json()
@@ -195,8 +195,8 @@ def test_change(upstream: RunningUpstream) -> None:
     )
 
 
-def test_delete(upstream: RunningUpstream) -> None:
-    """A deleted asset is gone with its bytes; a forbidden one stays."""
+def test_delete_asset_with_bytes(upstream: RunningUpstream) -> None:
+    """Deleting an asset deletes its bytes; if deleting is forbidden, the asset stays."""
     asset = upstream.asset()
     path = f"/v2/assets/{asset['id']}"
     upstream.behave(deleteForbidden=True)
@@ -207,8 +207,8 @@ def test_delete(upstream: RunningUpstream) -> None:
     assert requests.get(asset["url"], timeout=5).status_code == 404
 
 
-def test_shared_object(upstream: RunningUpstream) -> None:
-    """The bytes of two assets stay until both are deleted."""
+def test_delete_keeps_shared_object(upstream: RunningUpstream) -> None:
+    """The bytes of two assets are deleted with the second asset."""
     url = upstream.upload()
     first, second = (upstream.register(url).json()["id"] for _ in range(2))
     upstream.call("DELETE", f"/v2/assets/{first}")
@@ -217,16 +217,16 @@ def test_shared_object(upstream: RunningUpstream) -> None:
     assert requests.get(url, timeout=5).status_code == 404
 
 
-def test_malformed_id(upstream: RunningUpstream) -> None:
-    """An id that is no UUID is not found, or has a code of its own."""
+def test_malformed_asset_id(upstream: RunningUpstream) -> None:
+    """A malformed id is a 404, or a 400 with its own code."""
     assert code(upstream.call("GET", "/v2/assets/x")) == (404, "asset_not_found")
     upstream.behave(malformedIdStatus=400)
     assert code(upstream.call("GET", "/v2/assets/x")) == (400, "invalid_asset_id_format")
     assert code(upstream.call("GET", f"/v2/assets/{NOBODY}")) == (404, "asset_not_found")
 
 
-def test_batch(upstream: RunningUpstream) -> None:
-    """A batch is a bare array of those that exist, for 1 to 100 ids."""
+def test_batch_returns_existing_assets(upstream: RunningUpstream) -> None:
+    """A batch returns an array of the assets that exist, for 1 to 100 ids."""
     ids = [upstream.asset()["id"] for _ in range(2)]
     batch = partial(upstream.call, "POST", "/v2/assets/batch")
     found = batch(json={"ids": [ids[1], NOBODY, ids[0]]}).json()
@@ -236,8 +236,8 @@ def test_batch(upstream: RunningUpstream) -> None:
         assert batch(json={"ids": bad}).status_code == 400
 
 
-def test_uploaded(upstream: RunningUpstream) -> None:
-    """The newest live asset of a digest and a type is found, unless digests are not kept."""
+def test_uploaded_finds_newest_by_digest(upstream: RunningUpstream) -> None:
+    """The newest asset with a digest and a type is found, unless digests are not recorded."""
     assets = [upstream.asset() for _ in range(2)]
     digest = hashlib.sha256(b"hello").hexdigest()
     query = f"/v2/assets/uploaded?contentSha256={digest}&type="

@@ -15,20 +15,20 @@ SORTS = [
 
 
 def listing(upstream: RunningUpstream, **query: Any) -> dict[str, Any]:
-    """Give a page."""
-    answer = upstream.call("GET", "/v2/assets", params=query)
-    assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()
+    """Return a page."""
+    response = upstream.call("GET", "/v2/assets", params=query)
+    assert response.status_code == 200, response.text
+    page: dict[str, Any] = response.json()
     return page
 
 
 def names(page: dict[str, Any]) -> list[str]:
-    """Give the names on a page."""
+    """Return the names on a page."""
     return [asset["name"] for asset in page["items"]]
 
 
-def walk(upstream: RunningUpstream, **query: Any) -> list[str]:
-    """Give the names on all pages."""
+def all_names(upstream: RunningUpstream, **query: Any) -> list[str]:
+    """Return the names on all pages."""
     found: list[str] = []
     while True:
         page = listing(upstream, **query)
@@ -40,7 +40,7 @@ def walk(upstream: RunningUpstream, **query: Any) -> list[str]:
 
 @pytest.fixture
 def library(upstream: RunningUpstream) -> RunningUpstream:
-    """Five assets that every sort puts in another order."""
+    """Five assets that every sort puts in a different order."""
     samples = ROOT / "sandbox" / "samples"
     upstream.asset(b"1" * 50, name="delta", type="IMAGE")
     upstream.asset((samples / "sample.wav").read_bytes(), name="Alpha", type="AUDIO")
@@ -61,14 +61,14 @@ def library(upstream: RunningUpstream) -> RunningUpstream:
     ],
 )
 @pytest.mark.parametrize("limit", [1, 2, 100])
-def test_sorts(library: RunningUpstream, key: str, expected: list[str], limit: int) -> None:
-    """Each sort has its order, whatever a page's size, and its opposite."""
-    assert walk(library, sortBy=f"{key}Asc", limit=limit) == expected
-    assert walk(library, sortBy=f"{key}Desc", limit=limit) == expected[::-1]
+def test_list_sorts(library: RunningUpstream, key: str, expected: list[str], limit: int) -> None:
+    """Each sort has its order and the opposite one, for every page size."""
+    assert all_names(library, sortBy=f"{key}Asc", limit=limit) == expected
+    assert all_names(library, sortBy=f"{key}Desc", limit=limit) == expected[::-1]
 
 
-def test_newest_first(library: RunningUpstream) -> None:
-    """Unasked, the newest comes first, and the count is that of all."""
+def test_list_is_newest_first(library: RunningUpstream) -> None:
+    """By default the newest asset is first, and the count is of all assets."""
     page = listing(library, limit=2)
     assert names(page) == ["bravo", "\u00c9cho 100%"]
     assert page["totalCount"] == 5
@@ -77,8 +77,8 @@ def test_newest_first(library: RunningUpstream) -> None:
     assert "nextCursor" not in last
 
 
-def test_stable_cursor(library: RunningUpstream) -> None:
-    """What is added or deleted between two pages neither repeats nor hides another asset."""
+def test_list_cursor_is_stable(library: RunningUpstream) -> None:
+    """Adding or deleting assets between two pages neither repeats nor hides another asset."""
     page = listing(library, limit=2)
     library.asset(name="new")
     library.call("DELETE", f"/v2/assets/{page['items'][1]['id']}")
@@ -89,24 +89,24 @@ def test_stable_cursor(library: RunningUpstream) -> None:
     "types",
     ["AUDIO,IMAGE", "AUDIO, IMAGE", '["AUDIO","IMAGE"]', ["AUDIO", "IMAGE"]],
 )
-def test_types(library: RunningUpstream, types: object) -> None:
-    """Types come as a comma list, a JSON array or a repeated key."""
+def test_list_filters_types(library: RunningUpstream, types: object) -> None:
+    """Types are a list with commas, a JSON array or a repeated parameter."""
     page = listing(library, types=types)
     assert names(page) == ["bravo", "Alpha", "delta"]
     assert page["totalCount"] == 3
-    assert len(walk(library, types="[]")) == 5
+    assert len(all_names(library, types="[]")) == 5
 
 
-def test_search(library: RunningUpstream) -> None:
-    """A search finds part of a name in any case, and takes no character for a wildcard."""
+def test_list_searches_names(library: RunningUpstream) -> None:
+    """A search finds a part of a name in any case, and has no wildcards."""
     assert names(listing(library, searchQuery="ALPH")) == ["Alpha"]
     assert names(listing(library, searchQuery="\u00e9CHO")) == ["\u00c9cho 100%"]
     assert names(listing(library, searchQuery="0%")) == ["\u00c9cho 100%"]
     assert names(listing(library, searchQuery="_")) == []
 
 
-def test_projects(upstream: RunningUpstream) -> None:
-    """A project's assets can be listed alone, and can be missing from the unfiltered list."""
+def test_list_filters_projects(upstream: RunningUpstream) -> None:
+    """A project's assets can be listed separately, and be left out of the unfiltered list."""
     upstream.asset(name="free")
     upstream.asset(name="bound", projectId="sandbox-project")
     assert names(listing(upstream, projectId="sandbox-project")) == ["bound"]
@@ -117,8 +117,8 @@ def test_projects(upstream: RunningUpstream) -> None:
     assert listing(upstream, projectId="other") == {"items": [], "totalCount": 0}
 
 
-def test_lag(upstream: RunningUpstream) -> None:
-    """The list can lag behind a registration, while the asset itself can be got."""
+def test_list_lags_behind_registration(upstream: RunningUpstream) -> None:
+    """The list can lag behind a registration, while the asset itself is available."""
     upstream.behave(listLagSeconds=0.5)
     asset = upstream.asset()
     assert listing(upstream)["totalCount"] == 0
@@ -127,8 +127,8 @@ def test_lag(upstream: RunningUpstream) -> None:
     assert listing(upstream)["totalCount"] == 1
 
 
-def test_skewed_clock(upstream: RunningUpstream) -> None:
-    """The upstream's clock can be behind, which its times show."""
+def test_asset_times_follow_skewed_clock(upstream: RunningUpstream) -> None:
+    """The upstream's clock can be behind, and an asset's times show it."""
     upstream.behave(clockSkewSeconds=-7200)
     moment = time.strftime("%Y-%m-%dT%H", time.gmtime(time.time() - 7200))
     assert upstream.asset()["createdAt"].startswith(moment)
@@ -151,15 +151,15 @@ def test_skewed_clock(upstream: RunningUpstream) -> None:
         {"limit": "9" * 5000},
     ],
 )
-def test_bad_query(upstream: RunningUpstream, query: dict[str, object]) -> None:
-    """A query that the documentation rules out is a 400 that names the parameter."""
-    answer = upstream.call("GET", "/v2/assets", params=query)
-    assert answer.status_code == 400
-    assert answer.json()["field"] in query
+def test_list_refuses_bad_query(upstream: RunningUpstream, query: dict[str, object]) -> None:
+    """An invalid query is a 400 that names the parameter."""
+    response = upstream.call("GET", "/v2/assets", params=query)
+    assert response.status_code == 400
+    assert response.json()["field"] in query
 
 
-def test_foreign_cursor(library: RunningUpstream) -> None:
+def test_list_refuses_cursor_of_another_sort(library: RunningUpstream) -> None:
     """A cursor of another sort is refused."""
     cursor = listing(library, limit=1)["nextCursor"]
-    answer = library.call("GET", "/v2/assets", params={"cursor": cursor, "sortBy": "nameAsc"})
-    assert answer.status_code == 400
+    response = library.call("GET", "/v2/assets", params={"cursor": cursor, "sortBy": "nameAsc"})
+    assert response.status_code == 400

@@ -1,4 +1,4 @@
-"""What the sandbox's servers write into their logs when a client misbehaves."""
+"""The logs of the sandbox's servers when clients send invalid requests."""
 
 import asyncio
 import logging
@@ -12,16 +12,22 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from sandbox.log_lines import OneLine
-from tests.support.broken_http import LONGEST_LINE, SECRET, assert_short, converse, misbehaviours
+from sandbox.log_lines import OneLineFormatter
+from tests.support.broken_http import (
+    LONGEST_LINE,
+    SECRET,
+    assert_short_log,
+    broken_requests,
+    exchange,
+)
 from tests.support.upstream_process import PAGE, ROOT, RunningUpstream, free_port, put
 
 
-def test_upstream_log(start: Callable[..., RunningUpstream]) -> None:
-    """Whatever a client sends instead of an upload costs the upstream's log one line at most."""
+def test_upstream_logs_one_line_per_broken_request(start: Callable[..., RunningUpstream]) -> None:
+    """The upstream logs at most one line for each invalid request."""
     upstream = start()
-    ticket = upstream.presign()
-    url = urlsplit(ticket["uploadUrl"])
+    presigned = upstream.presign()
+    url = urlsplit(presigned["uploadUrl"])
 
     def head(more: str) -> bytes:
         return (
@@ -35,31 +41,31 @@ def test_upstream_log(start: Callable[..., RunningUpstream]) -> None:
             f"Content-Type: application/json\r\n{more}\r\n"
         ).encode()
 
-    wrong = [*misbehaviours(upstream.port, head), *misbehaviours(upstream.port, head_of_call)]
+    wrong = [*broken_requests(upstream.port, head), *broken_requests(upstream.port, head_of_call)]
     for parts in wrong:
-        converse(upstream.port, *parts)
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
-    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+        exchange(upstream.port, *parts)
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
+    assert requests.get(presigned["url"], timeout=5).content == b"hello"
     assert upstream.stop() == 0
-    assert_short(upstream.complaints, len(wrong))
+    assert_short_log(upstream.stderr, len(wrong))
 
 
-def test_upstream_mishap(start: Callable[..., RunningUpstream]) -> None:
-    """An upstream that fails by itself answers as S3 does, and writes one line with the place."""
+def test_upstream_logs_its_own_failure(start: Callable[..., RunningUpstream]) -> None:
+    """An internal failure is S3's 500 and one log line with the place in the code."""
     upstream = start()
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     (upstream.folder / "upstream" / "tmp").rmdir()
-    answer = put(ticket["uploadUrl"], SECRET.encode(), origin=PAGE)
-    assert answer.status_code == 500
-    assert "<Code>InternalError</Code>" in answer.text
-    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    response = put(presigned["uploadUrl"], SECRET.encode(), origin=PAGE)
+    assert response.status_code == 500
+    assert "<Code>InternalError</Code>" in response.text
+    assert response.headers["Access-Control-Allow-Origin"] == PAGE
     assert upstream.stop() == 0
-    assert_short(upstream.complaints, 1)
-    assert "FileNotFoundError" in upstream.complaints
+    assert_short_log(upstream.stderr, 1)
+    assert "FileNotFoundError" in upstream.stderr
 
 
-def test_demo_log(tmp_path: Path) -> None:
-    """The same holds for the demo page's server."""
+def test_demo_logs_one_line_per_broken_request(tmp_path: Path) -> None:
+    """The demo logs at most one line for each invalid request."""
     port = free_port()
     path = tmp_path / "log"
     with path.open("w") as log:
@@ -73,27 +79,27 @@ def test_demo_log(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            wrong = misbehaviours(
+            wrong = broken_requests(
                 port,
                 lambda more: f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{more}\r\n".encode(),
             )
             for parts in wrong:
-                converse(port, *parts)
+                exchange(port, *parts)
         finally:
             process.terminate()
             process.communicate(timeout=10)
-    assert_short(path.read_text(), len(wrong))
+    assert_short_log(path.read_text(), len(wrong))
 
 
 def log_line(message: str, *arguments: object, error: BaseException | None = None) -> str:
-    """Format a record."""
+    """Return a formatted record."""
     where = None if error is None else (type(error), error, error.__traceback__)
     record = logging.LogRecord("of.test", logging.ERROR, "x.py", 1, message, arguments, where)
-    return OneLine().format(record)
+    return OneLineFormatter().format(record)
 
 
 def raised(error: BaseException) -> BaseException:
-    """Give the error with a traceback."""
+    """Return the error with a traceback."""
     try:
         raise error
     except type(error) as caught:
@@ -111,14 +117,14 @@ def raised(error: BaseException) -> BaseException:
     ],
     ids=["error", "argument", "task", "long", "cancelled"],
 )
-def test_log_line(line: str) -> None:
-    """A record is one bounded line without an exception's own text."""
+def test_log_line_has_no_exception_text(line: str) -> None:
+    """A record is one short line without an exception's text."""
     assert "ERROR of.test" in line
     assert "\n" not in line
     assert SECRET not in line
     assert len(line) < LONGEST_LINE
 
 
-def test_log_line_names_the_place() -> None:
-    """An exception's line has its type and where it was raised."""
+def test_log_line_has_exception_place() -> None:
+    """An exception's line has its type and its place in the code."""
     assert "(KeyError < test_logs.py:" in log_line("x", error=raised(KeyError("x")))

@@ -1,4 +1,4 @@
-"""What the sandbox finds out about media files: as a player shows them."""
+"""The facts about media files, which are as a player shows them."""
 
 import tracemalloc
 from fractions import Fraction
@@ -22,32 +22,32 @@ MATRICES = {
     7: (0, -1, -1, 0),
     8: (0, -1, 1, 0),
 }
-LIVE = {"live": "1"}  # as MediaRecorder writes: without a duration
+LIVE = {"live": "1"}  # without a duration, as MediaRecorder writes it
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof+skip_trailer"}
 
 
 def facts_of(folder: Path, data: bytes, name: str = "file") -> tuple[MediaFacts, Path]:
-    """Read a file's facts, and give the place of its thumbnail too."""
+    """Return a file's facts and the path of its thumbnail."""
     path, thumbnail = folder / "data", folder / "thumbnail.jpg"
     path.write_bytes(data)
     return read_facts(path, name, thumbnail), thumbnail
 
 
 def size_of(facts: MediaFacts) -> tuple[int | None, int | None]:
-    """Give width and height."""
+    """Return width and height."""
     return facts.width, facts.height
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpeg", "big-endian jpeg", "png", "webp", "video"])
-def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
-    """A photo or a video has the size and the thumbnail that people see upright."""
+def test_facts_of_rotated_media(tmp_path: Path, kind: str, orientation: int) -> None:
+    """The size and the thumbnail of a photo or video are those of its upright picture."""
     data = {
         "jpeg": lambda: make.jpeg(orientation),
         "big-endian jpeg": lambda: make.jpeg(orientation, ">"),
         "png": lambda: make.png(orientation),
         "webp": lambda: make.webp(orientation),
-        "video": lambda: make.turned(make.video(frames=2), MATRICES[orientation]),
+        "video": lambda: make.with_matrix(make.video(frames=2), MATRICES[orientation]),
     }[kind]()
     facts, thumbnail = facts_of(tmp_path, data)
     assert size_of(facts) == (TURNED if orientation >= 5 else SIZE)
@@ -58,20 +58,22 @@ def test_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
     "matrix",
     [(0.7071, 0.7071, -0.7071, 0.7071), (0.5, 0.866, -0.866, 0.5), (0, 0, 0, 0), (1, 1, 1, 1)],
 )
-def test_odd_matrix(tmp_path: Path, matrix: tuple[float, float, float, float]) -> None:
-    """A video that is turned by no right angle is taken as it is encoded, as browsers do."""
-    facts, _ = facts_of(tmp_path, make.turned(make.video(frames=2), matrix))
+def test_facts_ignore_oblique_matrix(
+    tmp_path: Path, matrix: tuple[float, float, float, float]
+) -> None:
+    """Like browsers, it ignores a rotation that is not by right angles."""
+    facts, _ = facts_of(tmp_path, make.with_matrix(make.video(frames=2), matrix))
     assert size_of(facts) == SIZE
 
 
 @pytest.mark.parametrize(
     ("pixel", "width"), [(Fraction(4, 3), 128), (Fraction(8, 9), 85), (Fraction(1), 96)]
 )
-def test_anamorphic_video(tmp_path: Path, pixel: Fraction, width: int) -> None:
-    """A video whose pixels are not square is as wide as it is shown, also when it is turned."""
+def test_facts_of_anamorphic_video(tmp_path: Path, pixel: Fraction, width: int) -> None:
+    """A video without square pixels has its displayed width, even if it is rotated."""
     data = make.video(pixel=pixel, frames=2)
     assert size_of(facts_of(tmp_path, data)[0]) == (width, make.HEIGHT)
-    turned, thumbnail = facts_of(tmp_path, make.turned(data, MATRICES[6]))
+    turned, thumbnail = facts_of(tmp_path, make.with_matrix(data, MATRICES[6]))
     assert size_of(turned) == (make.HEIGHT, width)
     assert make.white_corner(thumbnail) == "top right"
 
@@ -89,8 +91,8 @@ def test_anamorphic_video(tmp_path: Path, pixel: Fraction, width: int) -> None:
         ("song.webm", "webm", "libopus", False),
     ],
 )
-def test_sound(tmp_path: Path, name: str, form: str, codec: str, has_cover: bool) -> None:  # noqa: FBT001 - a parameter
-    """A song has a duration and no size, even with a cover, which becomes its thumbnail."""
+def test_facts_of_audio(tmp_path: Path, name: str, form: str, codec: str, has_cover: bool) -> None:  # noqa: FBT001 - a parameter
+    """Audio has a duration and no size, even with a cover, which becomes its thumbnail."""
     facts, _ = facts_of(tmp_path, make.sound(form, codec, with_cover=has_cover), name)
     assert facts.format == name.rpartition(".")[2]
     assert facts.duration == pytest.approx(1, abs=0.03)
@@ -106,8 +108,10 @@ def test_sound(tmp_path: Path, name: str, form: str, codec: str, has_cover: bool
         ("moving.png", "apng", "apng", "rgb24"),
     ],
 )
-def test_animated_image(tmp_path: Path, name: str, form: str, codec: str, pixels: str) -> None:
-    """An animated image has a size, a thumbnail and a duration; a still one has no duration."""
+def test_facts_of_animated_image(
+    tmp_path: Path, name: str, form: str, codec: str, pixels: str
+) -> None:
+    """An animated image has a size, a thumbnail and a duration; a still image has no duration."""
     facts, thumbnail = facts_of(tmp_path, make.animation(form, codec, pixels), name)
     assert facts == MediaFacts(name.rpartition(".")[2], 0.2, *SIZE, has_thumbnail=True)
     assert make.white_corner(thumbnail) == "top left"
@@ -124,10 +128,10 @@ def test_animated_image(tmp_path: Path, name: str, form: str, codec: str, pixels
         ("recording.mp4", make.video(options=FRAGMENTED), SIZE),
     ],
 )
-def test_recording(
+def test_facts_of_browser_recording(
     tmp_path: Path, name: str, data: bytes, size: tuple[int | None, int | None]
 ) -> None:
-    """A browser's recording, which does not say how long it is, is measured."""
+    """A browser's recording, which states no duration, is measured."""
     facts, _ = facts_of(tmp_path, data, name)
     assert facts.format == ("mp4" if name.endswith("mp4") else "webm")
     assert facts.duration == pytest.approx(1, abs=0.03)
@@ -152,14 +156,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
-def test_broken_file(tmp_path: Path, data: bytes) -> None:
-    """A file that breaks off or lies about itself raises nothing."""
+def test_facts_of_broken_file(tmp_path: Path, data: bytes) -> None:
+    """A truncated or inconsistent file raises nothing."""
     facts, thumbnail = facts_of(tmp_path, data)
     assert facts.has_thumbnail == thumbnail.exists()
 
 
-def test_many_chunks() -> None:
-    """A WebP file of very many chunks takes little more memory than its bytes."""
+def test_animated_webp_with_many_chunks() -> None:
+    """A WebP file with very many chunks needs little more memory than its size."""
     data = b"RIFF\xff\xff\xff\x03WEBP" + b"ABCD\0\0\0\0" * 50_000
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""What the storage host lets in, and how it refuses the rest."""
+"""The storage's checks of presigned URLs, and its refusals."""
 
 import re
 import socket
@@ -13,21 +13,21 @@ import requests
 from tests.support.upstream_process import PAGE, RunningUpstream, free_port, put
 
 
-def refusal(answer: requests.Response) -> tuple[int, str | None, str | None]:
-    """Give status, code and message of a refusal, which must be S3's XML."""
-    assert answer.headers["Content-Type"].startswith("application/xml")
-    error = ET.fromstring(answer.text)  # noqa: S314 - it comes from our own server
+def refusal(response: requests.Response) -> tuple[int, str | None, str | None]:
+    """Return status, code and message of a refusal, which must be S3's XML."""
+    assert response.headers["Content-Type"].startswith("application/xml")
+    error = ET.fromstring(response.text)  # noqa: S314 - our own server sends it
     assert error.tag == "Error"
-    return answer.status_code, error.findtext("Code"), error.findtext("Message")
+    return response.status_code, error.findtext("Code"), error.findtext("Message")
 
 
-def is_mismatch(answer: requests.Response) -> bool:
-    """Tell whether a PUT was refused for its signature."""
-    return refusal(answer)[:2] == (403, "SignatureDoesNotMatch")
+def is_mismatch(response: requests.Response) -> bool:
+    """Whether a PUT was refused for its signature."""
+    return refusal(response)[:2] == (403, "SignatureDoesNotMatch")
 
 
-def test_signed_headers(upstream: RunningUpstream) -> None:
-    """The URL is a SigV4 one that signs the content type and the host."""
+def test_presigned_url_signs_headers(upstream: RunningUpstream) -> None:
+    """The presigned URL is SigV4 and signs the content type and the host."""
     url = upstream.presign()["uploadUrl"]
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
     assert "X-Amz-SignedHeaders=content-type%3Bhost" in url
@@ -35,26 +35,28 @@ def test_signed_headers(upstream: RunningUpstream) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["video/webm;codecs=vp9", "Audio/X-M4A", 'a/b; c="d,e"'])
-def test_content_type_as_declared(upstream: RunningUpstream, content_type: str) -> None:
-    """A content type carries over byte for byte, to the PUT and to whoever reads the object."""
-    ticket = upstream.presign(content_type=content_type)
-    assert put(ticket["uploadUrl"], b"hello", content_type).status_code == 200
-    served = requests.get(ticket["url"], timeout=5)
+def test_put_accepts_declared_content_type(upstream: RunningUpstream, content_type: str) -> None:
+    """The PUT needs the declared content type, and a GET returns it unchanged."""
+    presigned = upstream.presign(content_type=content_type)
+    assert put(presigned["uploadUrl"], b"hello", content_type).status_code == 200
+    served = requests.get(presigned["url"], timeout=5)
     assert served.headers["Content-Type"] == content_type
 
 
 @pytest.mark.parametrize(
     "sent", ["video/webm", "video/webm; codecs=vp9", "video/WebM;codecs=vp9", "", None]
 )
-def test_other_content_type(upstream: RunningUpstream, sent: str | None) -> None:
-    """Another content type, or none, does not match the signature, and nothing is stored."""
-    ticket = upstream.presign(content_type="video/webm;codecs=vp9")
+def test_put_refuses_other_content_type(upstream: RunningUpstream, sent: str | None) -> None:
+    """Another content type or none does not match the signature, and nothing is stored."""
+    presigned = upstream.presign(content_type="video/webm;codecs=vp9")
     headers = {} if sent is None else {"Content-Type": sent}
-    assert is_mismatch(requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5))
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert is_mismatch(
+        requests.put(presigned["uploadUrl"], data=b"hello", headers=headers, timeout=5)
+    )
+    assert upstream.register(presigned["url"]).status_code == 400
 
 
-def test_any_changed_value(upstream: RunningUpstream) -> None:
+def test_put_refuses_changed_url(upstream: RunningUpstream) -> None:
     """One changed character in the signature, the path or a signed value is a mismatch."""
     url = upstream.presign("clip.mp4")["uploadUrl"]
     starts = [
@@ -70,8 +72,8 @@ def test_any_changed_value(upstream: RunningUpstream) -> None:
         assert is_mismatch(put(url[:start] + other + url[start + 1 :], b"hello"))
 
 
-def test_other_queries(upstream: RunningUpstream) -> None:
-    """A query with something added, doubled or left out is refused."""
+def test_put_refuses_changed_query(upstream: RunningUpstream) -> None:
+    """A query with an added, repeated or missing parameter is refused."""
     url = upstream.presign()["uploadUrl"]
     assert is_mismatch(put(f"{url}&x-id=PutObject", b"hello"))
     assert is_mismatch(put(f"{url}&X-Amz-Signature=0", b"hello"))
@@ -96,10 +98,10 @@ def test_other_queries(upstream: RunningUpstream) -> None:
         ("%3Bhost", "", 403, "AccessDenied", "were not signed"),
     ],
 )
-def test_malformed_query(
+def test_put_refuses_malformed_query(
     upstream: RunningUpstream, before: str, after: str, status: int, code: str, words: str
 ) -> None:
-    """Query parameters that make no sense are refused with S3's own code for it."""
+    """An invalid query parameter is refused with S3's code."""
     url = upstream.presign()["uploadUrl"]
     found = refusal(put(url.replace(before, after), b"hello"))
     assert found[:2] == (status, code)
@@ -109,30 +111,34 @@ def test_malformed_query(
 @pytest.mark.parametrize(
     ("value", "query"), [("Bearer x", True), ("Basic e=", True), ("Bearer x", False), ("", True)]
 )
-def test_authorization(upstream: RunningUpstream, value: str, query: bool) -> None:  # noqa: FBT001 - a parameter
-    """An `Authorization` header is refused beside a signed query, and without one."""
+def test_put_refuses_authorization_header(
+    upstream: RunningUpstream,
+    value: str,
+    query: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """An `Authorization` header is refused, with and without a signed query."""
     url = upstream.presign()["uploadUrl"]
     headers = {"Content-Type": "video/mp4", "Authorization": value}
-    answer = requests.put(
+    response = requests.put(
         url if query else url.partition("?")[0], data=b"hello", headers=headers, timeout=5
     )
-    assert refusal(answer)[:2] == (400, "InvalidArgument")
-    assert ("Only one auth mechanism allowed" in answer.text) == query
-    assert f"<ArgumentValue>{value}</ArgumentValue>" in answer.text
+    assert refusal(response)[:2] == (400, "InvalidArgument")
+    assert ("Only one auth mechanism allowed" in response.text) == query
+    assert f"<ArgumentValue>{value}</ArgumentValue>" in response.text
 
 
 @pytest.mark.parametrize(
     "name", ["x-amz-acl", "X-Amz-Meta-User", "x-amz-security-token", "Content-MD5"]
 )
-def test_unsigned_header(upstream: RunningUpstream, name: str) -> None:
-    """A header that S3 wants signed is refused by its name, and nothing is stored."""
-    ticket = upstream.presign()
+def test_put_refuses_unsigned_header(upstream: RunningUpstream, name: str) -> None:
+    """A header that S3 requires to be signed is refused by name, and nothing is stored."""
+    presigned = upstream.presign()
     headers = {"Content-Type": "video/mp4", name: "x"}
-    answer = requests.put(ticket["uploadUrl"], data=b"hello", headers=headers, timeout=5)
+    response = requests.put(presigned["uploadUrl"], data=b"hello", headers=headers, timeout=5)
     message = "There were headers present in the request which were not signed"
-    assert refusal(answer) == (403, "AccessDenied", message)
-    assert f"<HeadersNotSigned>{name.lower()}</HeadersNotSigned>" in answer.text
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert refusal(response) == (403, "AccessDenied", message)
+    assert f"<HeadersNotSigned>{name.lower()}</HeadersNotSigned>" in response.text
+    assert upstream.register(presigned["url"]).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -145,22 +151,24 @@ def test_unsigned_header(upstream: RunningUpstream, name: str) -> None:
         ("x-custom", "1", 200),
     ],
 )
-def test_other_header(upstream: RunningUpstream, name: str, value: str, status: int) -> None:
-    """Headers of no meaning to S3 pass unsigned; a payload's hash is a part of the signature."""
+def test_put_accepts_unrelated_headers(
+    upstream: RunningUpstream, name: str, value: str, status: int
+) -> None:
+    """Headers without a meaning for S3 pass unsigned; the payload's hash must match."""
     url = upstream.presign()["uploadUrl"]
     headers = {"Content-Type": "video/mp4", name: value}
-    answer = requests.put(url, data=b"hello", headers=headers, timeout=5)
-    assert answer.status_code == status
-    assert status == 200 or is_mismatch(answer)
+    response = requests.put(url, data=b"hello", headers=headers, timeout=5)
+    assert response.status_code == status
+    assert status == 200 or is_mismatch(response)
 
 
-def test_refusal_shape(upstream: RunningUpstream) -> None:
-    """A refusal says what was signed and has ids, as has a success; a page may read it."""
+def test_refusal_has_s3_shape(upstream: RunningUpstream) -> None:
+    """A refusal has what was signed; all responses have S3's ids; a listed page may read them."""
     url = upstream.presign()["uploadUrl"]
     refused, stored = (
         put(url, b"hello", content_type, PAGE) for content_type in ("video/webm", "video/mp4")
     )
-    error = ET.fromstring(refused.text)  # noqa: S314 - it comes from our own server
+    error = ET.fromstring(refused.text)  # noqa: S314 - our own server sends it
     assert error.findtext("RequestId") == refused.headers["x-amz-request-id"]
     assert error.findtext("HostId") == refused.headers["x-amz-id-2"]
     assert "content-type:video/webm" in str(error.findtext("CanonicalRequest"))
@@ -169,31 +177,31 @@ def test_refusal_shape(upstream: RunningUpstream) -> None:
     assert refused.headers["Access-Control-Allow-Origin"] == PAGE
 
 
-def test_not_yet_valid(upstream: RunningUpstream) -> None:
-    """A URL whose date lies in the future is refused with S3's words."""
+def test_put_refuses_future_url(upstream: RunningUpstream) -> None:
+    """A URL with a date in the future is refused with S3's message."""
     upstream.behave(clockSkewSeconds=1000)
     url = upstream.presign()["uploadUrl"]
     upstream.behave(clockSkewSeconds=0)
     assert refusal(put(url, b"hello")) == (403, "AccessDenied", "Request is not yet valid")
 
 
-def test_other_method(upstream: RunningUpstream) -> None:
-    """The URL is good for PUT alone."""
-    ticket = upstream.presign()
-    assert put(ticket["uploadUrl"], b"hello").ok
+def test_presigned_url_is_for_put_only(upstream: RunningUpstream) -> None:
+    """The URL is valid for PUT only."""
+    presigned = upstream.presign()
+    assert put(presigned["uploadUrl"], b"hello").ok
     headers = {"Content-Type": "video/mp4"}
-    assert is_mismatch(requests.get(ticket["uploadUrl"], headers=headers, timeout=5))
+    assert is_mismatch(requests.get(presigned["uploadUrl"], headers=headers, timeout=5))
 
 
-def test_other_host(upstream: RunningUpstream) -> None:
+def test_put_refuses_other_host(upstream: RunningUpstream) -> None:
     """The host is signed too."""
     headers = {"Content-Type": "video/mp4", "Host": f"localhost:{upstream.port}"}
     url = upstream.presign()["uploadUrl"]
     assert is_mismatch(requests.put(url, data=b"hello", headers=headers, timeout=5))
 
 
-def test_more_escapes(upstream: RunningUpstream) -> None:
-    """A client that escapes other characters than the signer did is let in, as by S3."""
+def test_put_accepts_other_escapes(upstream: RunningUpstream) -> None:
+    """As in S3, a client may escape other characters than the signer did."""
     url = upstream.presign("it's.mp4")["uploadUrl"]
     parts = urlsplit(url)
     target = f"{parts.path.replace('%27', chr(39))}?{parts.query}"
@@ -205,8 +213,8 @@ def test_more_escapes(upstream: RunningUpstream) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_expired(upstream: RunningUpstream) -> None:
-    """An expired URL is refused with S3's words, by the upstream's clock."""
+def test_put_refuses_expired_url(upstream: RunningUpstream) -> None:
+    """An expired URL is refused with S3's message, by the upstream's clock."""
     url = upstream.presign()["uploadUrl"]
     upstream.behave(clockSkewSeconds=3599)
     assert put(url, b"hello").status_code == 200
@@ -217,20 +225,20 @@ def test_expired(upstream: RunningUpstream) -> None:
     assert "X-Amz-Expires=604800" in upstream.presign()["uploadUrl"]
 
 
-def test_slow_put_after_expiry(upstream: RunningUpstream) -> None:
-    """The signature is checked when a PUT starts, so a slow one lands after the expiry."""
+def test_slow_put_may_end_after_expiry(upstream: RunningUpstream) -> None:
+    """The signature is checked when a PUT begins, so a slow PUT may end after the expiry."""
     upstream.behave(expiresIn=1)
-    ticket = upstream.presign()
+    presigned = upstream.presign()
     upstream.order({"kind": "slow", "bytesPerSecond": 3}, "PUT", "/storage/*")
     start = time.monotonic()
-    assert put(ticket["uploadUrl"], b"hello").status_code == 200
+    assert put(presigned["uploadUrl"], b"hello").status_code == 200
     assert time.monotonic() - start > 1.2
-    assert refusal(put(ticket["uploadUrl"], b"hello"))[2] == "Request has expired"
-    assert requests.get(ticket["url"], timeout=5).content == b"hello"
+    assert refusal(put(presigned["uploadUrl"], b"hello"))[2] == "Request has expired"
+    assert requests.get(presigned["url"], timeout=5).content == b"hello"
 
 
-def test_restart(start: Callable[..., RunningUpstream]) -> None:
-    """URLs that were signed before a restart still work after it; a reset ends them."""
+def test_presigned_url_survives_restart(start: Callable[..., RunningUpstream]) -> None:
+    """URLs that were signed before a restart are valid after it, but not after a reset."""
     port = free_port()
     first = start(port=port)
     url = first.presign()["uploadUrl"]

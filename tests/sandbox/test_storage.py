@@ -1,4 +1,4 @@
-"""The bytes: how they come in, and how they are served."""
+"""The storage: how bytes are stored and served."""
 
 import http.client
 import random
@@ -20,7 +20,7 @@ from tests.support.upstream_process import PAGE, RunningUpstream, free_port, put
 def send_head(
     upstream: RunningUpstream, url: str, length: int, begun: bytes = b""
 ) -> socket.socket:
-    """Start a PUT with the first bytes of its body, and give the connection."""
+    """Send the head of a PUT and some bytes of its body, and return the connection."""
     parts = urlsplit(url)
     connection = socket.create_connection(("127.0.0.1", upstream.port), timeout=10)
     connection.sendall(
@@ -31,16 +31,16 @@ def send_head(
     return connection
 
 
-def received(connection: socket.socket) -> bytes:
-    """Give all that comes until the other side closes the connection."""
-    answer = b""
+def read_all(connection: socket.socket) -> bytes:
+    """Return everything that is received until the other side closes the connection."""
+    response = b""
     while part := connection.recv(65_536):
-        answer += part
-    return answer
+        response += part
+    return response
 
 
 def files(upstream: RunningUpstream) -> list[str]:
-    """Give the names of all files that hold bytes."""
+    """Return the names of all stored files."""
     folder = upstream.folder / "upstream"
     return [path.name for part in ("tmp", "objects") for path in (folder / part).iterdir()]
 
@@ -82,7 +82,7 @@ NAMES = [
 
 
 def random_names(count: int) -> list[str]:
-    """Make names of characters that the broker accepts, always the same ones."""
+    """Return random names that the broker accepts. They are the same in each run."""
     dice = random.Random(12)  # noqa: S311 - it need not be a secret
     kinds = [range(0x20, 0x7F), range(0xA0, 0x600), range(0x1F300, 0x1F700), range(0x20, 0xD800)]
     refused = {"Cc", "Cs"}
@@ -97,219 +97,223 @@ def random_names(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("names", [NAMES, random_names(100)], ids=["chosen", "drawn"])
-def test_any_name_is_stored(upstream: RunningUpstream, names: list[str]) -> None:
-    """A file of any name that the broker accepts can be sent by a page, registered and fetched."""
+def test_any_file_name_is_stored(upstream: RunningUpstream, names: list[str]) -> None:
+    """A page can upload a file of any name that the broker accepts, register it and fetch it."""
     upstream.behave(presignsPerMinute=1000)
     with requests.Session() as session:
         for number, name in enumerate(names):
             data = f"{number} {name}".encode(errors="replace")
-            ticket = upstream.presign(name, size=len(data))
+            presigned = upstream.presign(name, size=len(data))
             headers = {"Content-Type": "video/mp4", "Origin": PAGE}
-            asked = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
-            preflight = session.options(ticket["uploadUrl"], headers=asked, timeout=5)
-            stored = session.put(ticket["uploadUrl"], data=data, headers=headers, timeout=5)
-            for answer in (preflight, stored):
-                assert answer.status_code == 200, (name, answer.text)
-                assert answer.headers["Access-Control-Allow-Origin"] == PAGE, name
-            asset = upstream.register(ticket["url"], name=name).json()
-            assert (asset["url"], asset["name"]) == (ticket["url"], name)
+            preflight_headers = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
+            preflight = session.options(
+                presigned["uploadUrl"], headers=preflight_headers, timeout=5
+            )
+            stored = session.put(presigned["uploadUrl"], data=data, headers=headers, timeout=5)
+            for response in (preflight, stored):
+                assert response.status_code == 200, (name, response.text)
+                assert response.headers["Access-Control-Allow-Origin"] == PAGE, name
+            asset = upstream.register(presigned["url"], name=name).json()
+            assert (asset["url"], asset["name"]) == (presigned["url"], name)
             assert session.get(asset["url"], timeout=5).content == data, name
 
 
-def test_any_name_on_disk(upstream: RunningUpstream) -> None:
-    """No file on disk bears the name of an upload."""
+def test_file_on_disk_has_random_name(upstream: RunningUpstream) -> None:
+    """A file on disk never has the name of an upload."""
     upstream.upload(name="\U0001f3ac" * 255)
     (name,) = files(upstream)
     assert re.fullmatch(r"[0-9a-f]{32}", name)
 
 
 @pytest.mark.parametrize("path", ["/storage/", "/storage/x", "/storage/x/y/z", "/storage/x/%0A"])
-def test_any_storage_path_is_s3s(upstream: RunningUpstream, path: str) -> None:
-    """Whatever is sent to the storage gets S3's XML, which a page may read."""
+def test_any_storage_path_has_s3_errors(upstream: RunningUpstream, path: str) -> None:
+    """Every request to the storage gets S3's XML, which a listed page may read."""
     for method in ("PUT", "GET", "POST", "DELETE", "PATCH"):
-        answer = requests.request(method, upstream.url + path, headers={"Origin": PAGE}, timeout=5)
-        assert answer.status_code == 403
-        assert "<Code>AccessDenied</Code>" in answer.text
-        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        response = requests.request(
+            method, upstream.url + path, headers={"Origin": PAGE}, timeout=5
+        )
+        assert response.status_code == 403
+        assert "<Code>AccessDenied</Code>" in response.text
+        assert response.headers["Access-Control-Allow-Origin"] == PAGE
 
 
-def test_etag(upstream: RunningUpstream) -> None:
-    """A PUT answers the MD5 as ETag, readable by a page."""
-    answer = put(upstream.presign()["uploadUrl"], b"hello", origin=PAGE)
-    assert answer.headers["ETag"] == '"5d41402abc4b2a76b9719d911017c592"'
-    assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+def test_put_returns_etag(upstream: RunningUpstream) -> None:
+    """A PUT returns the MD5 as ETag, which a page may read."""
+    response = put(upstream.presign()["uploadUrl"], b"hello", origin=PAGE)
+    assert response.headers["ETag"] == '"5d41402abc4b2a76b9719d911017c592"'
+    assert "ETag" in response.headers["Access-Control-Expose-Headers"]
 
 
-def test_second_put(upstream: RunningUpstream) -> None:
-    """A second PUT on one URL replaces the object, and leaves one file."""
-    ticket = upstream.presign()
-    put(ticket["uploadUrl"], b"first")
-    put(ticket["uploadUrl"], b"second")
-    assert requests.get(ticket["url"], timeout=5).content == b"second"
+def test_second_put_replaces_object(upstream: RunningUpstream) -> None:
+    """A second PUT to one URL replaces the object, and leaves one file."""
+    presigned = upstream.presign()
+    put(presigned["uploadUrl"], b"first")
+    put(presigned["uploadUrl"], b"second")
+    assert requests.get(presigned["url"], timeout=5).content == b"second"
     assert len(files(upstream)) == 1
 
 
-def test_cut_put(upstream: RunningUpstream) -> None:
-    """A PUT that ends early leaves nothing, and is null in the journal."""
-    ticket = upstream.presign()
-    with send_head(upstream, ticket["uploadUrl"], 100) as connection:
+def test_cut_put_stores_nothing(upstream: RunningUpstream) -> None:
+    """A PUT that ends early stores nothing, and its status in the journal is null."""
+    presigned = upstream.presign()
+    with send_head(upstream, presigned["uploadUrl"], 100) as connection:
         connection.sendall(b"x" * 60)
         time.sleep(0.2)
     time.sleep(0.2)
-    assert upstream.register(ticket["url"]).status_code == 400
+    assert upstream.register(presigned["url"]).status_code == 400
     assert files(upstream) == []
     entry = upstream.journal()[-2]
     assert entry["status"] is None
     assert entry["outcome"] == "the client went away after 60 bytes"
 
 
-def test_chunked_body(upstream: RunningUpstream) -> None:
-    """A chunked body is refused with S3's code, and names the header."""
+def test_put_refuses_chunked_body(upstream: RunningUpstream) -> None:
+    """A chunked body is refused with S3's code and the header's name."""
     headers = {"Content-Type": "video/mp4"}
     url = upstream.presign()["uploadUrl"]
-    answer = requests.put(url, data=iter([b"hel", b"lo"]), headers=headers, timeout=5)
-    assert answer.status_code == 501
-    assert "<Code>NotImplemented</Code>" in answer.text
-    assert "<Header>Transfer-Encoding</Header>" in answer.text
+    response = requests.put(url, data=iter([b"hel", b"lo"]), headers=headers, timeout=5)
+    assert response.status_code == 501
+    assert "<Code>NotImplemented</Code>" in response.text
+    assert "<Header>Transfer-Encoding</Header>" in response.text
 
 
-def test_put_without_length(upstream: RunningUpstream) -> None:
-    """A PUT that names no length is refused with S3's code."""
+def test_put_refuses_missing_length(upstream: RunningUpstream) -> None:
+    """A PUT without a length is refused with S3's code."""
     parts = urlsplit(upstream.presign()["uploadUrl"])
     with socket.create_connection(("127.0.0.1", upstream.port), timeout=10) as connection:
         connection.sendall(
             f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             "Content-Type: video/mp4\r\n\r\n".encode()
         )
-        answer = received(connection)
-    assert answer.startswith(b"HTTP/1.1 411")
-    assert b"<Code>MissingContentLength</Code>" in answer
+        response = read_all(connection)
+    assert response.startswith(b"HTTP/1.1 411")
+    assert b"<Code>MissingContentLength</Code>" in response
 
 
-def test_body_shorter_than_length(upstream: RunningUpstream) -> None:
-    """A connection that sends nothing any more gets S3's 400, and nothing is stored."""
+def test_put_refuses_short_body(upstream: RunningUpstream) -> None:
+    """A connection that stops sending gets S3's 400, and nothing is stored."""
     upstream.behave(storageIdleSeconds=0.05)
-    ticket = upstream.presign()
-    # In one piece: what comes after the refusal would reset the connection.
-    with send_head(upstream, ticket["uploadUrl"], 100, b"x" * 60) as connection:
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        assert answer.status == 400
-        assert answer.headers["Connection"] == "close"
-        assert b"<Code>RequestTimeout</Code>" in answer.read()
+    presigned = upstream.presign()
+    # The bytes are sent at once, since bytes after the refusal would reset the connection.
+    with send_head(upstream, presigned["uploadUrl"], 100, b"x" * 60) as connection:
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 400
+        assert response.headers["Connection"] == "close"
+        assert b"<Code>RequestTimeout</Code>" in response.read()
     assert files(upstream) == []
 
 
 @pytest.mark.parametrize(
     ("content_type", "statuses"), [("video/mp4", [b"100", b"200"]), ("a/b", [b"403"])]
 )
-def test_expect_continue(
+def test_put_supports_expect_continue(
     upstream: RunningUpstream, content_type: str, statuses: list[bytes]
 ) -> None:
-    """Who asks first is told to send only if the URL is right, and else need not send anything."""
-    ticket = upstream.presign()
-    parts = urlsplit(ticket["uploadUrl"])
+    """With `Expect: 100-continue`, the URL is checked before the client sends the body."""
+    presigned = upstream.presign()
+    parts = urlsplit(presigned["uploadUrl"])
     with socket.create_connection(("127.0.0.1", upstream.port), timeout=10) as connection:
         connection.sendall(
             f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             f"Content-Type: {content_type}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
             "Connection: close\r\n\r\n".encode()
         )
-        answer = connection.recv(65_536)
-        if b" 100 " in answer:
+        response = connection.recv(65_536)
+        if b" 100 " in response:
             connection.sendall(b"hello")
-            answer += received(connection)
-    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == statuses
+            response += read_all(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", response) == statuses
 
 
-def test_encoded_body(upstream: RunningUpstream) -> None:
-    """Bytes are stored as they were sent, whatever their encoding is said to be."""
-    ticket = upstream.presign()
+def test_put_stores_encoded_body_unchanged(upstream: RunningUpstream) -> None:
+    """Bytes are stored as they were sent, whatever the `Content-Encoding`."""
+    presigned = upstream.presign()
     headers = {"Content-Type": "video/mp4", "Content-Encoding": "gzip"}
-    assert requests.put(ticket["uploadUrl"], data=b"plain", headers=headers, timeout=5).ok
-    assert requests.get(ticket["url"], timeout=5).content == b"plain"
+    assert requests.put(presigned["uploadUrl"], data=b"plain", headers=headers, timeout=5).ok
+    assert requests.get(presigned["url"], timeout=5).content == b"plain"
 
 
 def test_refused_body_is_read(upstream: RunningUpstream) -> None:
-    """A refused PUT's body is read, so its sender sees the refusal, and the connection closes."""
+    """The body of a refused PUT is read, so that its sender sees the response."""
     parts = urlsplit(upstream.presign()["uploadUrl"])
     connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=20)
     connection.request(
         "PUT", f"{parts.path}?{parts.query}", bytes(32 * 1024 * 1024), {"Content-Type": "a/b"}
     )
-    answer = connection.getresponse()
-    assert answer.status == 403
-    assert answer.headers["Connection"] == "close"
+    response = connection.getresponse()
+    assert response.status == 403
+    assert response.headers["Connection"] == "close"
     connection.close()
 
 
 @pytest.mark.parametrize("path", ["/storage/x/y", "/assets/x/y"])
-def test_preflight(upstream: RunningUpstream, path: str) -> None:
-    """A page in use may PUT with the header it asks for, until CORS is off."""
-    asked = {
+def test_preflight_allows_put(upstream: RunningUpstream, path: str) -> None:
+    """A listed page may PUT with the header that it requests, unless CORS is off."""
+    preflight_headers = {
         "Origin": PAGE,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": "content-type",
     }
-    answer = requests.options(upstream.url + path, headers=asked, timeout=5)
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
-    assert answer.headers["Vary"] == "Origin"
-    assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
-    assert answer.headers["Access-Control-Allow-Headers"] == "content-type"
+    response = requests.options(upstream.url + path, headers=preflight_headers, timeout=5)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == PAGE
+    assert response.headers["Vary"] == "Origin"
+    assert "PUT" in response.headers["Access-Control-Allow-Methods"]
+    assert response.headers["Access-Control-Allow-Headers"] == "content-type"
     upstream.behave(storageCors=False)
-    answer = requests.options(upstream.url + path, headers=asked, timeout=5)
-    assert answer.status_code == 403
-    assert not [name for name in answer.headers if name.startswith("Access-Control")]
+    response = requests.options(upstream.url + path, headers=preflight_headers, timeout=5)
+    assert response.status_code == 403
+    assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
-def test_cors_of_all_answers(upstream: RunningUpstream) -> None:
-    """A page in use can read a success, a refusal and an ordered failure alike."""
-    ticket = upstream.presign()
-    refused = put(ticket["uploadUrl"], b"hello", "a/b", PAGE)
-    stored = put(ticket["uploadUrl"], b"hello", origin=PAGE)
-    served = requests.get(ticket["url"], headers={"Origin": PAGE}, timeout=5)
+def test_all_storage_responses_have_cors(upstream: RunningUpstream) -> None:
+    """A listed page can read a success, a refusal and an injected failure."""
+    presigned = upstream.presign()
+    refused = put(presigned["uploadUrl"], b"hello", "a/b", PAGE)
+    stored = put(presigned["uploadUrl"], b"hello", origin=PAGE)
+    served = requests.get(presigned["url"], headers={"Origin": PAGE}, timeout=5)
     upstream.order({"kind": "answer", "status": 503, "body": "<html>"}, "PUT")
-    failed = put(ticket["uploadUrl"], b"hello", origin=PAGE)
-    assert [answer.status_code for answer in (refused, stored, served, failed)] == [
+    failed = put(presigned["uploadUrl"], b"hello", origin=PAGE)
+    assert [response.status_code for response in (refused, stored, served, failed)] == [
         403,
         200,
         200,
         503,
     ]
-    for answer in (refused, stored, served, failed):
-        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
-        assert answer.headers["Vary"] == "Origin"
+    for response in (refused, stored, served, failed):
+        assert response.headers["Access-Control-Allow-Origin"] == PAGE
+        assert response.headers["Vary"] == "Origin"
 
 
-def test_ranges(upstream: RunningUpstream) -> None:
-    """A media element gets the range it asks for."""
+def test_get_serves_ranges(upstream: RunningUpstream) -> None:
+    """A media element gets the range that it requests."""
     url = upstream.upload(b"0123456789")
-    answer = requests.get(url, headers={"Range": "bytes=2-4"}, timeout=5)
-    assert (answer.status_code, answer.content) == (206, b"234")
-    assert answer.headers["Content-Range"] == "bytes 2-4/10"
+    response = requests.get(url, headers={"Range": "bytes=2-4"}, timeout=5)
+    assert (response.status_code, response.content) == (206, b"234")
+    assert response.headers["Content-Range"] == "bytes 2-4/10"
     assert requests.head(url, timeout=5).headers["Content-Length"] == "10"
 
 
-def test_hostile_upload(upstream: RunningUpstream) -> None:
-    """An uploaded page may be opened, but is told to run nothing."""
+def test_uploaded_page_runs_no_scripts(upstream: RunningUpstream) -> None:
+    """An uploaded page can be opened, but its policy forbids scripts."""
     page = b"<script>alert(1)</script>"
-    answer = requests.get(upstream.upload(page, "x.html", "text/html"), timeout=5)
-    assert answer.content == page
-    assert "sandbox;" in answer.headers["Content-Security-Policy"]
-    assert "script" not in answer.headers["Content-Security-Policy"]
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    response = requests.get(upstream.upload(page, "x.html", "text/html"), timeout=5)
+    assert response.content == page
+    assert "sandbox;" in response.headers["Content-Security-Policy"]
+    assert "script" not in response.headers["Content-Security-Policy"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_nothing_there(upstream: RunningUpstream) -> None:
-    """What has not landed, and what has another name, is not found."""
+def test_get_missing_object_is_404(upstream: RunningUpstream) -> None:
+    """An object without bytes, or another file name, is a 404."""
     assert requests.get(upstream.presign()["url"], timeout=5).status_code == 404
     url = upstream.upload()
     assert requests.get(url.replace("clip", "clap"), timeout=5).status_code == 404
 
 
-def test_killed(start: Callable[..., RunningUpstream]) -> None:
-    """After kill -9 all that was acknowledged is found again, and a half PUT is gone."""
+def test_stored_objects_survive_kill(start: Callable[..., RunningUpstream]) -> None:
+    """After kill -9, all acknowledged objects exist, and a partial PUT does not."""
     port = free_port()
     first = start(port=port)
     asset = first.asset(b"hello", name="kept")
@@ -327,8 +331,8 @@ def test_killed(start: Callable[..., RunningUpstream]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory(start: Callable[..., RunningUpstream]) -> None:
-    """A PUT of 256 MiB leaves the process's peak of memory under 200 MB."""
+def test_large_put_needs_little_memory(start: Callable[..., RunningUpstream]) -> None:
+    """A PUT of 256 MiB keeps the process's peak memory under 200 MB."""
     upstream = start()
     size = 256 * 1024 * 1024
     url = upstream.presign(size=size)["uploadUrl"]

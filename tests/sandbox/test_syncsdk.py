@@ -1,4 +1,4 @@
-"""The vendor's own Python client, unchanged, against the sandbox."""
+"""The vendor's Python SDK, unchanged, with the sandbox."""
 
 import time
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ SORTS = [
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """Connections that are closed in the end, which the client itself never does."""
+    """A client whose connections are closed at the end, which the SDK does not do."""
     with httpx.Client() as connections:
         yield connections
 
 
 @pytest.fixture
 def client(upstream: RunningUpstream, http: httpx.Client) -> Sync:
-    """The client, pointed at the sandbox."""
+    """The SDK's client for the sandbox."""
     return Sync(base_url=upstream.url, api_key=KEY, httpx_client=http)
 
 
-def test_get(upstream: RunningUpstream, client: Sync) -> None:
-    """Every field of an asset is read."""
+def test_sdk_gets_asset(upstream: RunningUpstream, client: Sync) -> None:
+    """The SDK reads every field of an asset."""
     asset = upstream.asset(SAMPLE.read_bytes(), name="take")
     got = client.assets.get(asset["id"])
     assert (got.id, got.name, got.url, got.type) == (asset["id"], "take", asset["url"], "VIDEO")
@@ -41,8 +41,8 @@ def test_get(upstream: RunningUpstream, client: Sync) -> None:
     assert abs(got.created_at.timestamp() - time.time()) < 60
 
 
-def test_list(upstream: RunningUpstream, client: Sync) -> None:
-    """Every filter, every sort and the cursor work."""
+def test_sdk_lists_assets(upstream: RunningUpstream, client: Sync) -> None:
+    """The SDK can use every filter, every sort and the cursor."""
     upstream.asset(name="one", type="AUDIO")
     upstream.asset(name="two", type="VIDEO", projectId="sandbox-project")
     upstream.asset(name="three", type="IMAGE")
@@ -59,8 +59,8 @@ def test_list(upstream: RunningUpstream, client: Sync) -> None:
     assert second.next_cursor is None
 
 
-def test_errors(upstream: RunningUpstream, client: Sync, http: httpx.Client) -> None:
-    """Refusals become the client's own errors."""
+def test_sdk_raises_its_errors(upstream: RunningUpstream, client: Sync, http: httpx.Client) -> None:
+    """The SDK raises its own errors for refusals."""
     with pytest.raises(NotFoundError) as missing:
         client.assets.get("550e8400-e29b-41d4-a716-446655440000")
     assert missing.value.body.status_code == 404
@@ -68,8 +68,8 @@ def test_errors(upstream: RunningUpstream, client: Sync, http: httpx.Client) -> 
         Sync(base_url=upstream.url, api_key="wrong", httpx_client=http).assets.list()
 
 
-def test_generation(upstream: RunningUpstream, client: Sync) -> None:
-    """A generation is created from an `assetId`, got until it is done, and listed."""
+def test_sdk_creates_generation(upstream: RunningUpstream, client: Sync) -> None:
+    """The SDK creates a generation with an `assetId`, gets it until it completes, and lists it."""
     upstream.behave(generationSeconds=0.3)
     video = upstream.asset(SAMPLE.read_bytes())
     audio = upstream.asset(type="AUDIO")

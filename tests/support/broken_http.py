@@ -1,4 +1,4 @@
-"""Clients that break HTTP, over real sockets, and what a server's log may say of them."""
+"""Invalid HTTP requests over real sockets, and a check of the server's log."""
 
 import socket
 from collections.abc import Callable
@@ -8,27 +8,27 @@ FLOOD = SECRET.encode() * 10_000
 LONGEST_LINE = 500
 
 
-def converse(port: int, *parts: bytes) -> bytes:
-    """Send this over one connection, say that it is all, and give what comes back."""
-    answer = b""
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send bytes over one connection, end the sending side, and return what is received."""
+    response = b""
     with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
             while received := connection.recv(65_536):
-                answer += received
+                response += received
         except OSError:
-            pass  # The server had enough of it, or waits for more. ENOTCONN has no class below it.
-    return answer
+            pass  # The server closed the connection, or waits for more bytes.
+    return response
 
 
-def misbehaviours(port: int, head: Callable[[str], bytes]) -> list[tuple[bytes, ...]]:
-    """Give what clients send that is not, or not only, a request.
+def broken_requests(port: int, head: Callable[[str], bytes]) -> list[tuple[bytes, ...]]:
+    """Return invalid requests, and valid ones that further bytes follow.
 
     Args:
-        port: The server's.
-        head: Makes a good request's head with these header lines added.
+        port: The server's port.
+        head: Returns the head of a valid request with additional header lines.
     """
     own_name = f"Host: 127.0.0.1:{port}\r\n\r\n".encode()
     return [
@@ -52,8 +52,8 @@ def misbehaviours(port: int, head: Callable[[str], bytes]) -> list[tuple[bytes, 
     ]
 
 
-def assert_short(log: str, events: int) -> None:
-    """Assert that a log has at most one short line for each event, and nothing of a file."""
+def assert_short_log(log: str, events: int) -> None:
+    """Assert that a log has at most one short line for each event, and no bytes of a file."""
     assert SECRET not in log
     assert "Traceback" not in log
     lines = log.splitlines()

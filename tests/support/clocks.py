@@ -1,4 +1,4 @@
-"""Clocks that tests move."""
+"""Clocks that tests control."""
 
 import itertools
 import time
@@ -7,7 +7,7 @@ from chalicelib.core.clock import Clock
 
 
 class MovableClock(Clock):
-    """The real time, moved by whole seconds when a test says so."""
+    """The real time, plus the seconds by which a test has advanced it."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -18,12 +18,12 @@ class MovableClock(Clock):
         return int((self._time() + self.ahead) * 1000)
 
     def tick(self) -> None:
-        """Advance by a millisecond at each reading, and by `advance`, however slow the machine."""
+        """Make time independent of the machine: each reading advances it by a millisecond."""
         moments = itertools.count(int(time.time() * 1000))
         self._time = lambda: next(moments) / 1000
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.ahead += seconds
 
     def to_noon(self) -> None:
@@ -32,7 +32,7 @@ class MovableClock(Clock):
 
 
 class PacedClock(MovableClock):
-    """A clock that advances by some seconds at each reading: long waits become short tests."""
+    """A clock that advances by some seconds at each reading, so that long waits take no time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class PacedClock(MovableClock):
 
 
 class ManualClock(Clock):
-    """A clock that stands still until a test, or a sleep, moves it.
+    """A clock that changes only when a test or a sleep advances it.
 
     Args:
         milliseconds: The time since 1970 at the start.
@@ -63,11 +63,11 @@ class ManualClock(Clock):
         return self.milliseconds / 1000
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.milliseconds += round(seconds * 1000)
 
 
@@ -76,7 +76,7 @@ class ShiftedClock(Clock):
 
     Args:
         other: The clock that it differs from.
-        milliseconds: How far it is ahead.
+        milliseconds: The time by which it is ahead.
     """
 
     def __init__(self, other: Clock, milliseconds: int) -> None:

@@ -1,4 +1,4 @@
-"""A real DynamoDB emulator behind its gate, as `make run` starts it."""
+"""A real DynamoDB emulator with its gate, as `make run` starts it."""
 
 import socket
 import subprocess
@@ -11,10 +11,10 @@ from tests.support.upstream_process import ROOT, free_port
 
 
 class RunningDynamoDB:
-    """A started emulator.
+    """A running emulator.
 
     Args:
-        folder: Where it keeps its data.
+        folder: The folder for its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class RunningDynamoDB:
         deadline = time.monotonic() + 20
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise TimeoutError(f"nobody listens on {self.port}")
+                raise TimeoutError(f"no process listens on port {self.port}")
             time.sleep(0.05)
 
     def _listens(self) -> bool:
@@ -39,6 +39,6 @@ class RunningDynamoDB:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
-        """Stop it in order, so that it writes what it holds."""
+        """Stop it with SIGTERM, so that it writes its data."""
         self.process.terminate()
         self.process.wait(timeout=10)

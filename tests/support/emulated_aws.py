@@ -1,4 +1,4 @@
-"""All of AWS on loopback: the emulator with its policies enforced, and clients of it."""
+"""The emulator of AWS on loopback, with enforced policies, and its clients."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ class EmulatedAws:
     """A started emulator.
 
     Attributes:
-        url: The endpoint of every service.
+        url: The endpoint of all services.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,14 +33,14 @@ class EmulatedAws:
             self._process = subprocess.Popen(
                 [str(ROOT / ".venv-ministack" / "bin" / "ministack")],
                 env={
-                    # It runs code, and knows nothing of whoever runs the tests.
+                    # Only these variables: the emulator runs functions with its environment.
                     "PATH": os.environ["PATH"],
                     "HOME": str(folder),
                     "DOCKER_HOST": f"unix://{folder}/no-docker",
                     "IOT_MTLS_ENABLED": "0",
                     "SFTP_ENABLED": "0",
-                    # Policies are enforced for everybody but this key: a function that calls what
-                    # its role does not allow is refused, as on AWS.
+                    # The emulator enforces policies for every key but this one. It refuses a
+                    # function's call that its role does not allow, as AWS does.
                     "AUTH": "true",
                     "AWS_ACCESS_KEY_ID": ROOT_KEY,
                     "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
@@ -51,7 +51,7 @@ class EmulatedAws:
                     "NO_PROXY": "*",
                     "no_proxy": "*",
                     "PYTHONPATH": str(Path(__file__).parent / "lambda_site"),
-                    # Where it unpacks the functions, and leaves them.
+                    # The emulator unpacks the functions there, and does not delete them.
                     "TMPDIR": str(folder),
                 },
                 cwd=folder,
@@ -66,7 +66,7 @@ class EmulatedAws:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an operator's shell is set to."""
+        """The environment variables of an operator's shell."""
         return {
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
             "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
@@ -79,7 +79,7 @@ class EmulatedAws:
         }
 
     def client(self, service: Any) -> Any:
-        """Make a client of the operator's."""
+        """Return a client with the operator's key."""
         return boto3.client(
             service,
             endpoint_url=self.url,
@@ -89,24 +89,24 @@ class EmulatedAws:
         )
 
     def api(self, api_id: str, stage: str = "api") -> str:
-        """Return where a deployed API is served."""
+        """Return the URL of a deployed API."""
         return f"{self.url}/_aws/execute-api/{api_id}/{stage}"
 
     def lines(self, group: str) -> Iterator[str]:
-        """Read all that a log group holds."""
+        """Yield the lines of a log group."""
         logs = self.client("logs")
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
             yield from (event["message"] for event in page["events"])
 
     def stop(self) -> None:
-        """Stop it, and the functions that it runs."""
+        """Stop the emulator, and the functions that it runs."""
         self._process.terminate()
         self._process.wait(timeout=20)
 
 
 @contextmanager
 def emulated_aws(folder: Path) -> Iterator[EmulatedAws]:
-    """Start an emulator, and stop it whatever happens."""
+    """Start an emulator, and stop it at the end."""
     started = EmulatedAws(folder)
     try:
         yield started
@@ -115,9 +115,9 @@ def emulated_aws(folder: Path) -> Iterator[EmulatedAws]:
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for something to come true, and return it."""
+    """Wait until a function returns a true value, and return that value."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.1)
     return found

@@ -1,4 +1,4 @@
-"""A proxy in front of the DynamoDB emulator that makes the trouble which a test orders."""
+"""A proxy in front of the DynamoDB emulator that makes the faults which a test orders."""
 
 import http.client
 import json
@@ -18,30 +18,30 @@ _ERRORS = {
     "throttling": (400, "ThrottlingException"),
     "500": (500, "InternalServerError"),
 }
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST, not FIN
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 seconds: closing sends RST, not FIN
 
 
 @dataclass
 class Rule:
-    """Trouble on order.
+    """A fault that a test ordered.
 
     Attributes:
-        kind: `throttled`, `throttling` or `500` answer so; `cut-before` and `cut-after` reset the
-            connection; `slow-before` carries the call out late, `slow-after` answers late;
-            `pause-before` and `pause-after` wait to be released, and cut; `unreachable` resets
-            the connection and refuses every later one.
-        operation: DynamoDB's name of it, or any for an empty one.
-        holding: What the request's body must hold.
-        lasting: Whether it strikes again and again, or once.
-        seconds: How late.
-        reached: Set when it has struck.
-        released: Ends a pause.
-        carried_out: Whether a call that is cut or paused afterwards has been carried out.
+        kind: `throttled`, `throttling` and `500` respond with that error; `cut-before` and
+            `cut-after` reset the connection; `slow-before` carries the call out late, `slow-after`
+            responds late; `pause-before` and `pause-after` wait to be released, and reset the
+            connection; `unreachable` resets it and refuses every later one.
+        operation: DynamoDB's name of the call; an empty one matches every call.
+        contains: Texts that the request's body must contain.
+        lasting: Whether it hits every matching call, or one.
+        seconds: The delay of a slow one.
+        reached: Set when it has hit a call.
+        released: Set it to end a pause.
+        carried_out: Whether a call that is reset or paused afterwards has been carried out.
     """
 
     kind: str
     operation: str = ""
-    holding: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
     lasting: bool = True
     seconds: float = 4.0
     reached: threading.Event = field(default_factory=threading.Event)
@@ -49,10 +49,10 @@ class Rule:
     carried_out: bool = False
 
     def matches(self, operation: str, body: str) -> bool:
-        """Say whether a call is meant."""
+        """Whether the rule applies to a call."""
         if self.reached.is_set() and not self.lasting:
             return False
-        return self.operation in {"", operation} and all(part in body for part in self.holding)
+        return self.operation in {"", operation} and all(part in body for part in self.contains)
 
 
 class FaultyDynamoDB:
@@ -63,7 +63,7 @@ class FaultyDynamoDB:
     """
 
     def __init__(self, port: int) -> None:
-        self.behind = port
+        self.emulator_port = port
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.rules: list[Rule] = []
@@ -74,15 +74,15 @@ class FaultyDynamoDB:
         self._server: _Server | None = None
         self.accept()
 
-    def order(self, kind: str, operation: str = "", *holding: str, **more: Any) -> Rule:
-        """Order trouble for each call that a rule matches; the oldest rule wins."""
-        rule = Rule(kind, operation, holding, **more)
+    def order(self, kind: str, operation: str = "", *contains: str, **more: Any) -> Rule:
+        """Order a fault for each call that the rule matches; the oldest rule wins."""
+        rule = Rule(kind, operation, contains, **more)
         with self._lock:
             self.rules.append(rule)
         return rule
 
     def heal(self) -> None:
-        """Disarm everything, end every pause, and accept connections."""
+        """Remove all rules, end every pause, and accept connections."""
         with self._lock:
             rules, self.rules = self.rules, []
         for rule in rules:
@@ -90,7 +90,7 @@ class FaultyDynamoDB:
         self.accept()
 
     def accept(self) -> None:
-        """Accept connections (again)."""
+        """Accept connections, after `refuse` again."""
         with self._lock:
             if self._server is None:
                 self._server = _Server((HOST, self.port), _Handler)
@@ -103,15 +103,15 @@ class FaultyDynamoDB:
         """Refuse new connections, and reset those that are open."""
         with self._lock:
             server, self._server = self._server, None
-            open_ones, self._connections = self._connections, set()
+            connections, self._connections = self._connections, set()
         if server is not None:
             server.shutdown()
             server.server_close()
-        for connection in open_ones:
+        for connection in connections:
             reset(connection)
 
-    def take(self, operation: str, body: str) -> Rule | None:
-        """Find the trouble for a call."""
+    def match(self, operation: str, body: str) -> Rule | None:
+        """Return the rule for a call, if any."""
         with self._lock:
             self.busy += 1
             self.calls.append(operation)
@@ -121,17 +121,17 @@ class FaultyDynamoDB:
                     return rule
         return None
 
-    def done(self) -> None:
-        """Note that a call was dealt with."""
+    def finish_call(self) -> None:
+        """Count a call as finished."""
         with self._lock:
             self.busy -= 1
 
-    def opened(self, connection: socket.socket) -> None:
+    def add_connection(self, connection: socket.socket) -> None:
         """Remember an open connection."""
         with self._lock:
             self._connections.add(connection)
 
-    def closed(self, connection: socket.socket) -> None:
+    def remove_connection(self, connection: socket.socket) -> None:
         """Forget a connection."""
         with self._lock:
             self._connections.discard(connection)
@@ -143,7 +143,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 1024
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about connections that the other side has left."""
+        """Ignore errors of connections that the client has closed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,39 +154,41 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.proxy.opened(self.connection)
-        self._behind = http.client.HTTPConnection(HOST, self.server.proxy.behind, timeout=60)
+        self.server.proxy.add_connection(self.connection)
+        self._emulator = http.client.HTTPConnection(
+            HOST, self.server.proxy.emulator_port, timeout=60
+        )
 
     def finish(self) -> None:
-        self._behind.close()
-        self.server.proxy.closed(self.connection)
+        self._emulator.close()
+        self.server.proxy.remove_connection(self.connection)
         super().finish()
 
     def log_message(self, *_: Any) -> None:
         """Keep the tests' output clean."""
 
     def do_POST(self) -> None:
-        """Pass one call on, with the trouble that was ordered for it."""
+        """Forward one call, with the fault that was ordered for it."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation = self.headers.get("X-Amz-Target", "").removeprefix(TARGET)
-        rule = self.server.proxy.take(operation, body.decode())
+        rule = self.server.proxy.match(operation, body.decode())
         try:
-            self._deal(body, rule)
+            self._respond_by_rule(body, rule)
         finally:
-            self.server.proxy.done()
+            self.server.proxy.finish_call()
 
-    def _deal(self, body: bytes, rule: Rule | None) -> None:
+    def _respond_by_rule(self, body: bytes, rule: Rule | None) -> None:
         kind = rule.kind if rule else ""
         if rule is None:
-            self._answer(*self._forward(body))
+            self._respond(*self._forward(body))
         elif kind in _ERRORS:
             status, name = _ERRORS[kind]
             content = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{name}"}).encode()
-            self._answer(status, [("Content-Type", "application/x-amz-json-1.0")], content)
+            self._respond(status, [("Content-Type", "application/x-amz-json-1.0")], content)
         elif kind in {"slow-before", "slow-after"}:
-            answer = self._forward(body) if kind == "slow-after" else None
+            response = self._forward(body) if kind == "slow-after" else None
             rule.released.wait(rule.seconds)
-            self._answer(*(answer or self._forward(body)))
+            self._respond(*(response or self._forward(body)))
         else:
             if kind in {"cut-after", "pause-after"}:
                 self._forward(body)
@@ -200,11 +202,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         headers = {name: value for name, value in self.headers.items() if name != "Host"}
-        self._behind.request("POST", self.path, body, headers)
-        answer = self._behind.getresponse()
-        return answer.status, answer.getheaders(), answer.read()
+        self._emulator.request("POST", self.path, body, headers)
+        response = self._emulator.getresponse()
+        return response.status, response.getheaders(), response.read()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _respond(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
@@ -216,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def reset(connection: socket.socket) -> None:
-    """Break a connection off."""
+    """Reset a connection."""
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""What API Gateway does with an imported Swagger document, done by single calls.
+"""The import of a Swagger document into the emulator's API Gateway.
 
 The emulator ignores the document that `chalice deploy` imports, and in a stack its gateway
-responses. This adapter stands before it and makes the calls that come to the same.
+responses. This adapter in front of the emulator makes the equivalent single calls.
 """
 
 import json
@@ -18,19 +18,19 @@ _METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}
 
 
 def put_methods(client: Any, api_id: str, document: dict[str, Any]) -> None:
-    """Make an API's resources and methods what a document says, and delete all others."""
+    """Create the resources and methods of a document, and delete all others."""
     items = client.get_resources(restApiId=api_id, limit=500)["items"]
     resources = {item["path"]: item["id"] for item in items}
     for path, operations in document["paths"].items():
         parent = "/"
         for part in path.strip("/").split("/"):
-            here = f"{parent.rstrip('/')}/{part}"
-            if here not in resources:
-                made = client.create_resource(
+            child = f"{parent.rstrip('/')}/{part}"
+            if child not in resources:
+                created = client.create_resource(
                     restApiId=api_id, parentId=resources[parent], pathPart=part
                 )
-                resources[here] = made["id"]
-            parent = here
+                resources[child] = created["id"]
+            parent = child
         for method in _METHODS & set(operations):
             _put_method(client, api_id, resources[path], method.upper(), operations[method])
     wanted = {"/"} | {path[:at] for path in document["paths"] for at in _ends(path)}
@@ -55,7 +55,7 @@ def _put_method(client: Any, api_id: str, resource: str, method: str, operation:
 
 
 def put_gateway_responses(client: Any, api_id: str, document: dict[str, Any], stage: str) -> int:
-    """Make the gateway's own answers what a document says, deploy them, and count them."""
+    """Create the gateway responses of a document, deploy them, and return their number."""
     responses = document.get("x-amazon-apigateway-gateway-responses", {})
     for kind, response in responses.items():
         status = {"statusCode": str(response["statusCode"])} if "statusCode" in response else {}
@@ -71,7 +71,7 @@ def put_gateway_responses(client: Any, api_id: str, document: dict[str, Any], st
 
 
 class ImportingGateway:
-    """An endpoint for API Gateway's calls that carries out imports and passes on all else."""
+    """An endpoint of API Gateway that carries out imports, and forwards all other calls."""
 
     def __init__(self, aws: EmulatedAws) -> None:
         client = aws.client("apigateway")
@@ -83,33 +83,33 @@ class ImportingGateway:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
                 overwritten = re.fullmatch(r"/restapis/(\w+)\?mode=overwrite", self.path)
-                if overwritten:  # the emulator has no such call
+                if overwritten:  # the emulator lacks this call
                     put_methods(client, overwritten[1], json.loads(body))
-                    self._answer(200, json.dumps({"id": overwritten[1]}).encode())
+                    self._respond(200, json.dumps({"id": overwritten[1]}).encode())
                     return
-                answer = requests.request(
+                response = requests.request(
                     self.command,
                     aws.url + self.path,
                     data=body,
-                    # The signature covers the host, so it stays the one that was asked for.
+                    # The signature covers the Host header, so the adapter does not change it.
                     headers=dict(self.headers),
                     timeout=30,
                 )
-                if answer.ok and self.command == "POST" and "mode=import" in self.path:
-                    put_methods(client, answer.json()["id"], json.loads(body))
-                self._answer(answer.status_code, answer.content)
+                if response.ok and self.command == "POST" and "mode=import" in self.path:
+                    put_methods(client, response.json()["id"], json.loads(body))
+                self._respond(response.status_code, response.content)
 
-            def _answer(self, status: int, content: bytes) -> None:
+            def _respond(self, status: int, content: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - its own names
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -117,7 +117,7 @@ class ImportingGateway:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the endpoint."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

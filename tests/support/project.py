@@ -1,4 +1,4 @@
-"""A clone of the project, set up by an operator for the emulator."""
+"""A copy of the project, configured for the emulator."""
 
 import json
 import os
@@ -18,10 +18,10 @@ DEPLOYED = ("app.py", "chalicelib", "requirements.txt", ".chalice")
 
 
 class Project:
-    """The files that a deployment needs, in a folder of the test's own.
+    """The files that a deployment needs, in a separate folder.
 
     Args:
-        folder: Where to.
+        folder: The folder, which is created.
         settings: Further environment variables of the functions, in every stage.
     """
 
@@ -36,7 +36,7 @@ class Project:
             else:
                 shutil.copy(source, folder / name)
         self.change_config(
-            # The emulator runs the functions on this machine, whatever the stage asks for.
+            # The emulator runs the functions on this machine's architecture.
             lambda_architecture="arm64" if platform.machine() == "aarch64" else "x86_64"
         )
         for stage in self.config["stages"].values():
@@ -47,16 +47,16 @@ class Project:
     def _config_file(self) -> Path:
         return self.folder / ".chalice" / "config.json"
 
-    def change_config(self, **members: Any) -> None:
-        """Change the configuration of all stages."""
-        self.config = json.loads(self._config_file.read_text()) | members
+    def change_config(self, **fields: Any) -> None:
+        """Change fields of the configuration that hold for all stages."""
+        self.config = json.loads(self._config_file.read_text()) | fields
         self._write()
 
     def _write(self) -> None:
         self._config_file.write_text(json.dumps(self.config))
 
     def change_version(self, version: str) -> None:
-        """Change the code: the version that the broker reports."""
+        """Change the version that the broker reports."""
         document = self.folder / "chalicelib" / "__init__.py"
         changed, count = re.subn(
             r'VERSION = "[0-9.]+"', f'VERSION = "{version}"', document.read_text()
@@ -65,7 +65,7 @@ class Project:
         document.write_text(changed)
 
     def chalice(self, *arguments: str, **environ: str) -> str:
-        """Run Chalice as an operator does, and return what it says."""
+        """Run Chalice as an operator does, and return its output."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         done = subprocess.run(
             [CHALICE, *arguments],
@@ -79,7 +79,7 @@ class Project:
         return done.stdout
 
     def package(self, stage: str = "prod", **environ: str) -> Path:
-        """Run `chalice package` for a pipeline, and return the folder of what came out."""
+        """Run `chalice package` as a pipeline does, and return the output folder."""
         out = self.folder / "out"
         template = ".chalice/template.yaml"
         self.chalice("package", "--stage", stage, "--merge-template", template, str(out), **environ)

@@ -1,4 +1,4 @@
-"""An identity provider over real HTTP; its tokens are made by jose, not by the broker's library."""
+"""An identity provider over real HTTP. Its tokens are made by jose, not by the broker's library."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ AUDIENCE = "uploads"
 
 
 class Jose:
-    """A Node process that signs whatever it is told to."""
+    """A Node process that makes keys and signs tokens."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -27,7 +27,7 @@ class Jose:
         )
 
     def ask(self, **request: Any) -> Any:
-        """Send a request and read its answer."""
+        """Send a request and return its response."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -37,22 +37,22 @@ class Jose:
     def token(
         self, key: str, header: dict[str, Any] | None = None, alg: str | None = None, **claims: Any
     ) -> str:
-        """Sign what a good token says, changed by `claims`; None takes one away."""
+        """Return a token with good claims, changed by `claims`; None removes one."""
         good = {"iss": ISSUER, "aud": AUDIENCE, "sub": uuid.uuid4().hex, "exp": time.time() + 600}
-        said = {name: v for name, v in {**good, **claims}.items() if v is not None}
+        kept = {name: v for name, v in {**good, **claims}.items() if v is not None}
         named = {"kid": key} if header is None else header
         alg = alg or {"r": "RS256", "e": "ES256", "p": "ES384", "s": "HS256", "o": "EdDSA"}[key[0]]
-        made: str = self.ask(sign=said, alg=alg, key=key, header=named)
+        made: str = self.ask(sign=kept, alg=alg, key=key, header=named)
         return made
 
     def raw(self, key: str, payload: str, **header: Any) -> str:
-        """Sign any bytes under any header."""
+        """Return a token with any payload and any header."""
         made: str = self.ask(raw=payload, key=key, header=header)
         return made
 
-    def keys(self, *names: str, **members: Any) -> dict[str, Any]:
-        """Give a set of public keys, each changed by `members`."""
-        made: dict[str, Any] = self.ask(set=list(names), **{"with": members})
+    def keys(self, *names: str, **fields: Any) -> dict[str, Any]:
+        """Return a set of public keys, each with other values of some fields."""
+        made: dict[str, Any] = self.ask(set=list(names), **{"with": fields})
         return made
 
     def stop(self) -> None:
@@ -61,15 +61,15 @@ class Jose:
 
 
 class KeyServer:
-    """Serves a key set on loopback, and does what it should not when a test says so."""
+    """Serves a key set on loopback, with the faults that a test sets."""
 
     def __init__(self) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.content = b""
         self.delay = 0.0
-        self.piece: int | None = None  # bytes that are sent at once; all unless set
-        self.pause = 0.0  # seconds between two pieces
+        self.piece: int | None = None  # bytes in each write; all bytes unless set
+        self.pause = 0.0  # seconds after each write
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
         server = self
@@ -89,7 +89,7 @@ class KeyServer:
                         self.wfile.write(server.content[start : start + size])
                         time.sleep(server.pause)
                 except OSError:
-                    self.close_connection = True  # The broker has had enough.
+                    self.close_connection = True  # The broker stopped reading.
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -103,12 +103,12 @@ class KeyServer:
         self._thread.start()
 
     def serve(self, document: Any) -> None:
-        """Answer with a JSON document from now on, as one should."""
+        """Serve a JSON document from now on, without faults."""
         self.status, self.headers, self.delay, self.piece = 200, {}, 0.0, None
         self.content = json.dumps(document).encode()
 
     def stop(self) -> None:
-        """Be down: nobody listens on the port any more."""
+        """Stop the server and close its port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

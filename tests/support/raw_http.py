@@ -1,4 +1,4 @@
-"""Requests as their bytes, since no client sends whatever an attacker's browser would."""
+"""Sends requests as bytes, because no HTTP client sends everything that an attacker's page can."""
 
 import socket
 from collections.abc import Iterable
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back before the connection was closed.
+class RawResponse:
+    """The bytes that were received before the connection was closed.
 
     Attributes:
-        status: None where the connection was closed without an answer.
-        headers: By their names in small letters.
-        body: All that came after them.
+        status: None if the connection was closed without a response.
+        headers: The headers by lower-case name.
+        body: The bytes after the headers, decoded.
     """
 
     status: int | None
@@ -22,8 +22,8 @@ class Answer:
 
 def send(
     port: int, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
-) -> Answer:
-    """Send one request as it stands, and read until the other side closes the connection."""
+) -> RawResponse:
+    """Send one request unchanged, and read until the other side closes the connection."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -37,9 +37,9 @@ def send(
         except ConnectionError:
             pass
     if not received:
-        return Answer(None, {}, "")
+        return RawResponse(None, {}, "")
     top, _, rest = received.partition(b"\r\n\r\n")
     first, *fields = top.decode("latin-1").split("\r\n")
     pairs = [line.partition(":") for line in fields]
     named = {name.lower(): value.strip() for name, _, value in pairs}
-    return Answer(int(first.split()[1]), named, rest.decode(errors="replace"))
+    return RawResponse(int(first.split()[1]), named, rest.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""`make run`, as a user starts it, in a folder and on ports of the tests' own."""
+"""Starts `make run` as a user does, with a separate folder and separate ports."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ NAMES = ("BROKER_PORT", "UPSTREAM_PORT", "DYNAMODB_PORT", "DEMO_PORT")
 
 
 class Sandbox:
-    """A started sandbox."""
+    """A running sandbox. Its `output` is what it has printed so far."""
 
     def __init__(self, folder: Path, *, root: Path = ROOT, **environ: str) -> None:
         self.folder = folder
@@ -29,23 +29,23 @@ class Sandbox:
             text=True,
             start_new_session=True,
         )
-        self.said = ""
+        self.output = ""
 
     def url(self, name: str) -> str:
-        """Return a part's address."""
+        """Return a part's URL."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def wait_until_up(self) -> float:
         """Wait for the printed URL, and return the seconds that it took."""
         assert self.process.stdout is not None
-        while self.url("DEMO_PORT") not in self.said:
+        while self.url("DEMO_PORT") not in self.output:
             line = self.process.stdout.readline()
-            assert line, f"it ended: {self.said}"
-            self.said += line
+            assert line, f"the sandbox ended: {self.output}"
+            self.output += line
         return time.monotonic() - self.started
 
-    def members(self) -> set[int]:
-        """List the processes that belong to it: all that its first process started."""
+    def process_ids(self) -> set[int]:
+        """Return the ids of its first process and all its descendants."""
         listed = subprocess.run(
             ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
         ).stdout
@@ -58,19 +58,19 @@ class Sandbox:
             found |= more
 
     def stop(self, number: int = signal.SIGTERM, *, group: bool = False) -> str:
-        """Send a signal, to its whole foreground group as Ctrl-C does or to `make` alone."""
+        """Send a signal to `make`, or to its whole group as Ctrl-C does, and return the output."""
         if group:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
         rest, _ = self.process.communicate(timeout=20)
-        self.said += rest
-        return self.said
+        self.output += rest
+        return self.output
 
 
 @contextmanager
 def sandbox(folder: Path, **arguments: str) -> Iterator[Sandbox]:
-    """Start a sandbox, and stop it whatever happens."""
+    """Start a sandbox, and stop it at the end."""
     started = Sandbox(folder, **arguments)
     try:
         started.wait_until_up()

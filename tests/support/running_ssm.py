@@ -1,4 +1,4 @@
-"""An emulator of SSM, for secrets that are kept there. The sandbox itself has none."""
+"""An emulator of SSM, for tests of stored secrets. The sandbox runs none."""
 
 import socket
 import subprocess
@@ -11,10 +11,10 @@ from tests.support.upstream_process import ROOT, free_port
 
 
 class RunningSsm:
-    """A started emulator, on loopback, that plays SSM alone.
+    """A started emulator of SSM on loopback.
 
     Args:
-        folder: Where it keeps its data.
+        folder: The folder for its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,6 +35,6 @@ class RunningSsm:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop the emulator."""
         self._process.terminate()
         self._process.wait(timeout=10)

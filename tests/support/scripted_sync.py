@@ -13,7 +13,7 @@ from chalicelib.syncapi.client import Timeouts
 from tests.support.faulty_dynamodb import reset
 
 STORAGE = "https://storage.example"
-PATIENT = Timeouts(presign=40, register=40, look=40)  # seconds; a held request is not given up
+PATIENT = Timeouts(presign=40, register=40, lookup=40)  # seconds; a held request is not given up
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Received:
         method: HTTP method.
         path: The path, without the query.
         query: The query's parameters.
-        body: The JSON body; None if there is none.
+        body: The JSON body, or None.
     """
 
     method: str
@@ -58,7 +58,7 @@ def presigned(name: str = "one.mp4", expires_in: Any = 3600) -> Reply:
 
 
 def asset(**fields: Any) -> dict[str, Any]:
-    """Return an asset that no other test knows: a video of five bytes, made after everything."""
+    """Return an asset that no other test uses: a video of five bytes, newer than all others."""
     made = {"id": uuid.uuid4().hex, "createdAt": "2099-01-01T00:00:00Z"}
     return {**made, "type": "VIDEO", "size": 5, **fields}
 
@@ -75,7 +75,7 @@ class Held:
     """
 
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._respond = reply
         self.reached = threading.Event()
         self.released = threading.Event()
 
@@ -83,7 +83,7 @@ class Held:
         """Wait, and return the response."""
         self.reached.set()
         self.released.wait(PATIENT.register / 2)
-        return self._reply
+        return self._respond
 
 
 class ScriptedSync:
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def _reply(self) -> None:
+    def _respond(self) -> None:
         parts = urlsplit(self.path)
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.loads(content) if content else None
@@ -143,16 +143,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def do_GET(self) -> None:
-        """Answer by the script."""
-        self._reply()
+        """Respond by the script."""
+        self._respond()
 
     def do_POST(self) -> None:
-        """Answer by the script."""
-        self._reply()
+        """Respond by the script."""
+        self._respond()
 
     def do_DELETE(self) -> None:
-        """Answer by the script."""
-        self._reply()
+        """Respond by the script."""
+        self._respond()
 
     def log_message(self, *_: Any) -> None:
         """Keep the tests' output clean."""

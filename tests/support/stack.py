@@ -1,4 +1,4 @@
-"""One CloudFormation stack of the broker, as a pipeline makes it."""
+"""A CloudFormation stack of the broker, as a pipeline deploys it."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ class Stack:
     """A stack.
 
     Attributes:
-        table: Its table's name.
-        outputs: By their names, once it is there.
+        table: The name of its table.
+        outputs: The values of its outputs, by their names, after its deployment.
     """
 
     def __init__(self, aws: EmulatedAws, name: str, table: str) -> None:
@@ -30,11 +30,11 @@ class Stack:
         self._cloudformation = aws.client("cloudformation")
 
     def deploy(self, packaged: Path, **more: str) -> None:
-        """Create or update it, as `aws cloudformation package` and `deploy` do.
+        """Create or update the stack, as `aws cloudformation package` and `deploy` do.
 
         Args:
-            packaged: What `chalice package` made.
-            more: Parameters beside the origins, or another table.
+            packaged: The output folder of `chalice package`.
+            more: Further parameters, or replacements of the default ones.
         """
         parameters = {"AllowedOrigins": ORIGIN, "Table": self.table, **more}
         request = {
@@ -65,7 +65,7 @@ class Stack:
         for resource in template["Resources"].values():
             if resource["Type"] == "AWS::Serverless::Function":
                 resource["Properties"]["CodeUri"] = f"s3://{BUCKET}/{key}"
-        # CloudFormation knows no aliases, which Chalice's YAML has; the AWS CLI writes them out.
+        # CloudFormation knows no YAML aliases. The AWS CLI expands those in Chalice's file.
         s3.put_object(Bucket=BUCKET, Key="template.json", Body=json.dumps(template))
         return f"{self.aws.url}/{BUCKET}/template.json"
 
@@ -82,13 +82,13 @@ class Stack:
         ]
 
     def translated(self) -> Any:
-        """Read the template as CloudFormation carried it out: without the transform's macros."""
-        answer = self._cloudformation.get_template(StackName=self.name, TemplateStage="Processed")
-        body = answer["TemplateBody"]
+        """Return the template after its transform."""
+        response = self._cloudformation.get_template(StackName=self.name, TemplateStage="Processed")
+        body = response["TemplateBody"]
         return body if isinstance(body, dict) else json.loads(body)
 
     def resource(self, name: str) -> str:
-        """Return the name that a resource was given."""
+        """Return the physical name of a resource."""
         found = self._cloudformation.describe_stack_resource(
             StackName=self.name, LogicalResourceId=name
         )
@@ -97,17 +97,17 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where its API is."""
+        """The URL of its API."""
         return self.aws.api(self.outputs["RestAPIId"])
 
     def put_gateway_responses(self) -> int:
-        """Do what the emulator leaves out of the API's document."""
+        """Create the gateway responses of the API's document, which the emulator ignores."""
         document = self.translated()["Resources"]["RestAPI"]["Properties"]["Body"]
         client = self.aws.client("apigateway")
         return put_gateway_responses(client, self.outputs["RestAPIId"], document, "api")
 
     def delete(self) -> None:
-        """Delete it, and wait until it is gone."""
+        """Delete the stack, and wait until it is deleted."""
         identity = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}"
         self._cloudformation.delete_stack(StackName=self.name)
         wait_until(lambda: self._is_deleted(identity))

@@ -1,4 +1,4 @@
-"""A real upstream process, and short ways to call it over real sockets."""
+"""A real upstream process, and methods that call it over real sockets."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).parents[2]
-# The demo page's where no port is set, and so one of those that may use the storage.
+# The demo page's origin by default. It may use the storage.
 PAGE = "http://127.0.0.1:8080"
 KEY = "test-key"
 
@@ -23,10 +23,10 @@ _numbers = itertools.count(os.getpid() * 1021)
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on.
+    """Return a port that no process listens on.
 
-    It is none of those that the system gives to outgoing connections, and each test process begins
-    elsewhere: so nobody takes it before the program that it is for.
+    The port is outside the range that the system uses for outgoing connections, and each test
+    process begins with another number, so it stays free until the caller's program uses it.
     """
     for number in _numbers:
         port = _LOWEST + number % _PORTS
@@ -37,13 +37,13 @@ def free_port() -> int:
 
 
 class RunningUpstream:
-    """A started upstream, and short ways to call it."""
+    """A running upstream, and methods that call it."""
 
     def __init__(self, folder: Path, port: int | None = None, **environment: str) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # A pipe that nobody reads would stop a process that complains a lot.
+        # A pipe that is not read would block a process that writes a lot.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is closed in `wait`
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sandbox.upstream"],
@@ -60,89 +60,89 @@ class RunningUpstream:
             text=True,
         )
         assert self.process.stdout is not None
-        self.greeting = self.process.stdout.readline()
+        self.first_line = self.process.stdout.readline()
 
     def stop(self) -> int:
-        """Stop it in an orderly way, and give its exit code."""
+        """Stop the process with SIGTERM, and return its exit code."""
         self.process.terminate()
         return self.wait()
 
     def kill(self) -> None:
-        """Stop it with no chance to tidy up."""
+        """Stop the process with SIGKILL."""
         self.process.kill()
         self.wait()
 
     def wait(self) -> int:
-        """Wait for its end, and keep what it wrote to stderr as `complaints`."""
+        """Wait until the process ends, set `stderr`, and return the exit code."""
         self.process.communicate(timeout=10)
         with self._errors:
             self._errors.seek(0)
-            self.complaints = self._errors.read()
+            self.stderr = self._errors.read()
         return self.process.returncode
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """Call the API with the key."""
+        """Call the API with the key, and return the response."""
         headers = {"x-api-key": KEY, **arguments.pop("headers", {})}
         return requests.request(method, self.url + path, headers=headers, timeout=30, **arguments)
 
     def presign(
         self, name: str = "clip.mp4", content_type: str = "video/mp4", size: int = 5
     ) -> dict[str, Any]:
-        """Presign a file."""
-        answer = self.call(
+        """Presign a file, and return `uploadUrl`, `url` and `expiresIn`."""
+        response = self.call(
             "POST",
             "/v2/assets/upload",
             json={"fileName": name, "contentType": content_type, "size": size},
         )
-        assert answer.status_code == 201, answer.text
-        ticket: dict[str, Any] = answer.json()
-        return ticket
+        assert response.status_code == 201, response.text
+        presigned: dict[str, Any] = response.json()
+        return presigned
 
     def upload(
         self, data: bytes = b"hello", name: str = "clip.mp4", content_type: str = "video/mp4"
     ) -> str:
-        """Presign and PUT a file, and give its `url`."""
-        ticket = self.presign(name, content_type, len(data))
-        answer = put(ticket["uploadUrl"], data, content_type)
-        assert answer.status_code == 200, answer.text
-        url: str = ticket["url"]
+        """Presign and PUT a file, and return its `url`."""
+        presigned = self.presign(name, content_type, len(data))
+        response = put(presigned["uploadUrl"], data, content_type)
+        assert response.status_code == 200, response.text
+        url: str = presigned["url"]
         return url
 
-    def register(self, url: str, **members: Any) -> requests.Response:
-        """Register a URL, as a video unless told otherwise."""
-        return self.call("POST", "/v2/assets", json={"url": url, "type": "VIDEO", **members})
+    def register(self, url: str, **fields: Any) -> requests.Response:
+        """Register a URL, by default as a video, and return the response."""
+        return self.call("POST", "/v2/assets", json={"url": url, "type": "VIDEO", **fields})
 
-    def asset(self, data: bytes = b"hello", **members: Any) -> dict[str, Any]:
-        """Presign, PUT and register a file, and give its asset."""
-        answer = self.register(self.upload(data), **members)
-        assert answer.status_code == 201, answer.text
-        asset: dict[str, Any] = answer.json()
+    def asset(self, data: bytes = b"hello", **fields: Any) -> dict[str, Any]:
+        """Presign, PUT and register a file, and return its asset."""
+        response = self.register(self.upload(data), **fields)
+        assert response.status_code == 201, response.text
+        asset: dict[str, Any] = response.json()
         return asset
 
     def behave(self, **behaviors: Any) -> None:
         """Change behaviours."""
-        answer = self.call("PATCH", "/_sandbox/behavior", json=behaviors)
-        assert answer.status_code == 200, answer.text
+        response = self.call("PATCH", "/_sandbox/behavior", json=behaviors)
+        assert response.status_code == 200, response.text
 
     def order(self, do: Any, method: str = "*", path: str = "*", **more: Any) -> None:
-        """Arm a fault."""
+        """Inject a fault."""
         fault = {"match": {"method": method, "path": path}, "do": do, **more}
-        answer = self.call("POST", "/_sandbox/faults", json=fault)
-        assert answer.status_code == 201, answer.text
+        response = self.call("POST", "/_sandbox/faults", json=fault)
+        assert response.status_code == 201, response.text
 
     def journal(self) -> list[dict[str, Any]]:
-        """Give what it received."""
+        """Return the requests that the upstream received, oldest first."""
         entries: list[dict[str, Any]] = self.call("GET", "/_sandbox/requests").json()
         return entries
 
     def outcomes(self) -> list[str]:
-        """Give what it did, oldest first."""
+        """Return the outcomes of these requests."""
         return [entry["outcome"] for entry in self.journal()]
 
 
 def put(
     url: str, data: bytes, content_type: str = "video/mp4", origin: str | None = None
 ) -> requests.Response:
-    """PUT bytes to a presigned URL as the vendor's client does, or as a page of an origin."""
+    """PUT bytes to a presigned URL, as a page if there is an origin, and return the response."""
     headers = {"Content-Type": content_type} | ({"Origin": origin} if origin else {})
     return requests.put(url, data=data, headers=headers, timeout=30)

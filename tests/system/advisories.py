@@ -1,4 +1,4 @@
-"""Both services that `make audit` asks, on loopback: npm's registry, and PyPI behind a proxy."""
+"""The services that `make audit` uses, on loopback: npm's registry, and PyPI behind a proxy."""
 
 import datetime as dt
 import json
@@ -16,24 +16,24 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# A status and a body; None closes the connection without any.
-Answer = tuple[int, bytes] | None
-Behavior = Callable[[str], Answer]
+# A status and a body; None closes the connection without a response.
+Response = tuple[int, bytes] | None
+Behavior = Callable[[str], Response]
 
 
-def knows_nothing(_path: str) -> Answer:
-    """Answer as either service does if there is no advisory."""
+def no_advisories(_path: str) -> Response:
+    """Respond as either service does without an advisory."""
     return 200, b"{}"
 
 
 class Authority:
-    """Whoever vouches for the hosts that a proxy plays."""
+    """The certificate authority of the hosts that the proxy imitates."""
 
     def __init__(self, folder: Path) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
         self.file = folder / "authority.pem"
-        made = self._certificate(self._name, self._key, x509.BasicConstraints(True, 0))  # noqa: FBT003 - as x509 has it
+        made = self._certificate(self._name, self._key, x509.BasicConstraints(True, 0))  # noqa: FBT003 - the signature of x509
         self.file.write_bytes(made)
 
     def _certificate(
@@ -64,7 +64,7 @@ class Authority:
         return signed.public_bytes(serialization.Encoding.PEM)
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Return what a server needs to be taken for a host."""
+        """Return the TLS settings of a server with a host's certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
@@ -86,29 +86,29 @@ class _Handler(BaseHTTPRequestHandler):
     server: "Service"
 
     def do_CONNECT(self) -> None:
-        """Play the host that the client wants to be connected with."""
+        """Imitate the host that the client wants to connect to."""
         host = self.path.rpartition(":")[0]
-        if self.server.is_closed_to_the_outside:
+        if self.server.refuses_connect:
             self.send_error(403)
             return
         self.send_response(200)
         self.end_headers()
         context = self.server.authority.context(host)
-        with suppress(OSError):  # a client that does not trust us
+        with suppress(OSError):  # the client does not trust the certificate
             self.connection = context.wrap_socket(self.connection, server_side=True)
             self.rfile = self.connection.makefile("rb")
             self.wfile = self.connection.makefile("wb", buffering=0)
             self.handle()
             self.connection.close()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.server.asked.append(self.path)
-        answer = self.server.behavior(self.path)
+        self.server.requested.append(self.path)
+        response = self.server.behavior(self.path)
         self.close_connection = True
-        if answer is None:
+        if response is None:
             return
-        status, body = answer
+        status, body = response
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -117,59 +117,59 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        """Answer a question of pip-audit, or of npm about a package."""
-        self._answer()
+        """Respond to a request of pip-audit, or of npm for a package."""
+        self._respond()
 
     def do_POST(self) -> None:
-        """Answer a question of npm about its advisories."""
-        self._answer()
+        """Respond to a request of npm for advisories."""
+        self._respond()
 
     def log_message(self, *_: Any) -> None:
-        """Print nothing."""
+        """Log nothing."""
 
 
 class Service(ThreadingHTTPServer):
-    """A service on a port of its own.
+    """A service on a free port.
 
     Args:
-        folder: Where its authority's certificate is written.
+        folder: The folder for the certificate of its authority.
 
     Attributes:
-        behavior: What it answers to a path.
-        asked: The paths that it was asked for.
-        is_closed_to_the_outside: Whether it connects with no host.
+        behavior: Returns the response for a path.
+        requested: The paths of the requests.
+        refuses_connect: Whether it refuses to connect to any host, as a proxy.
     """
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder)
-        self.behavior: Behavior = knows_nothing
-        self.asked: list[str] = []
-        self.is_closed_to_the_outside = False
-        self._is_over = threading.Event()
+        self.behavior: Behavior = no_advisories
+        self.requested: list[str] = []
+        self.refuses_connect = False
+        self._is_stopped = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
     def stop_listening(self) -> None:
-        """Refuse further connections; what is connected stays so."""
+        """Refuse further connections, and keep the existing ones."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()
             self.socket.close()
 
     def stop(self) -> None:
-        """End it, with what it still keeps waiting."""
-        self._is_over.set()
+        """Stop the service, and end the responses that still wait."""
+        self._is_stopped.set()
         self.stop_listening()
         self.server_close()
 
-    def never(self, _path: str) -> Answer:
-        """Answer nothing as long as the service runs."""
-        self._is_over.wait()
+    def never_respond(self, _path: str) -> Response:
+        """Send no response until the service stops."""
+        self._is_stopped.wait()
         return None
 
-    def last_words(self, _path: str) -> Answer:
-        """Answer once, and be gone before the client can ask again."""
+    def respond_once(self, _path: str) -> Response:
+        """Send one response, after refusing further connections."""
         self.stop_listening()
         return 200, json.dumps({"vulnerabilities": []}).encode()

@@ -1,4 +1,4 @@
-"""The audit passes where nobody can be asked, and for no other reason but that nothing is known."""
+"""The audit passes only without known vulnerabilities, or if no advisory service is reachable."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.support.upstream_process import ROOT, free_port
-from tests.system.advisories import Answer, Behavior, Service
+from tests.system.advisories import Behavior, Response, Service
 
 PINS = {
     "requirements.txt": f"idna==3.20 \\\n    --hash=sha256:{'0' * 64}\n",
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pypi(tmp_path: Path) -> Iterator[Service]:
-    """PyPI, as a proxy on loopback plays it, whatever the host is called."""
+    """PyPI, imitated by a proxy on loopback."""
     service = Service(tmp_path)
     yield service
     service.stop()
@@ -57,7 +57,7 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def audit(
     project: Path, pypi: Service | None = None, npm: Service | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run it where nothing can be reached but the services given, in CI if nothing else is said."""
+    """Run the audit, by default in CI, where it can reach only the given services."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     kept = {
         name: value
@@ -88,8 +88,8 @@ def audit(
     )
 
 
-def framed(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """Return the files that the frames on standard error name as not audited, and why."""
+def unaudited_files(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Return the files that standard error lists as not audited, and the reasons."""
     lines = done.stderr.splitlines()
     found = {}
     while lines:
@@ -102,47 +102,49 @@ def framed(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
-def test_nothing_known(project: Path, pypi: Service, npm: Service, ci: str) -> None:
-    """Every pin of both Python environments and of npm is asked about; no finding is a pass."""
+def test_audit_passes_without_findings(project: Path, pypi: Service, npm: Service, ci: str) -> None:
+    """The audit asks about every pin of both Python environments and of npm, and passes."""
     done = audit(project, pypi, npm, CI=ci)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         f"{name}: no known vulnerabilities." for name in PYTHON + NPM
     ]
-    asked = {path.removeprefix("/pypi/") for path in pypi.asked}
-    assert asked == {"idna/3.20/json", "requests/2.32.5/json", "h2/4.4.1/json"}
-    assert npm.asked == ["/-/npm/v1/security/advisories/bulk"]
+    requested = {path.removeprefix("/pypi/") for path in pypi.requested}
+    assert requested == {"idna/3.20/json", "requests/2.32.5/json", "h2/4.4.1/json"}
+    assert npm.requested == ["/-/npm/v1/security/advisories/bulk"]
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
-def test_unreachable(project: Path, ci: str) -> None:
-    """A machine that reaches no advisories passes, with a frame for every file."""
+def test_audit_passes_when_unreachable(project: Path, ci: str) -> None:
+    """If no service can be reached, the audit passes and lists every file as not audited."""
     done = audit(project, CI=ci)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_mirror_without_advisories(project: Path, pypi: Service, npm: Service, status: int) -> None:
-    """Where an index answers, but has no advisories for anything, it is the same."""
+def test_audit_passes_with_plain_mirror(
+    project: Path, pypi: Service, npm: Service, status: int
+) -> None:
+    """An index that has no advisories at all counts as unreachable."""
     pypi.behavior = lambda _: (404, b"")
     npm.behavior = lambda _: (status, b"{}")
     done = audit(project, pypi, npm)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
 
 
-def test_proxy_that_lets_nobody_out(project: Path, pypi: Service) -> None:
-    """So it is behind a proxy that connects with no such host."""
-    pypi.is_closed_to_the_outside = True
+def test_audit_passes_behind_closed_proxy(project: Path, pypi: Service) -> None:
+    """A proxy that refuses the connection counts as unreachable."""
+    pypi.refuses_connect = True
     done = audit(project, pypi)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
 
 
-def flawed_idna(path: str) -> Answer:
-    """Answer as PyPI does about a version with an advisory."""
+def flawed_idna(path: str) -> Response:
+    """Respond as PyPI does for a version with an advisory."""
     flaw = {
         "id": "TEST-2026-1",
         "aliases": [],
@@ -153,8 +155,8 @@ def flawed_idna(path: str) -> Answer:
     return 200, json.dumps({"vulnerabilities": [flaw] if "/idna/" in path else []}).encode()
 
 
-def flawed_react(path: str) -> Answer:
-    """Answer as npm does about a version with an advisory."""
+def flawed_react(path: str) -> Response:
+    """Respond as npm does for a version with an advisory."""
     advisory = {
         "id": 1,
         "url": "https://advisories.example/1",
@@ -171,8 +173,8 @@ def flawed_react(path: str) -> Answer:
     return 200, json.dumps({"name": name, "versions": versions}).encode()
 
 
-def test_finding_in_python(project: Path, pypi: Service, npm: Service) -> None:
-    """A known vulnerability of a Python package fails, and is shown with the file that pins it."""
+def test_audit_fails_for_python_finding(project: Path, pypi: Service, npm: Service) -> None:
+    """A vulnerable Python package fails the audit, which prints the file that pins it."""
     pypi.behavior = flawed_idna
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -183,8 +185,8 @@ def test_finding_in_python(project: Path, pypi: Service, npm: Service) -> None:
     assert done.stderr == ""
 
 
-def test_finding_in_npm(project: Path, pypi: Service, npm: Service) -> None:
-    """A known vulnerability of an npm package fails, whatever its severity."""
+def test_audit_fails_for_npm_finding(project: Path, pypi: Service, npm: Service) -> None:
+    """A vulnerable npm package fails the audit, whatever the severity."""
     npm.behavior = flawed_react
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -193,26 +195,26 @@ def test_finding_in_npm(project: Path, pypi: Service, npm: Service) -> None:
     assert done.stderr == ""
 
 
-def test_finding_beside_no_answer(project: Path, npm: Service) -> None:
-    """A finding fails, even if the other service can't be reached."""
+def test_audit_fails_for_finding_if_other_unreachable(project: Path, npm: Service) -> None:
+    """A finding fails the audit, even if the other service can't be reached."""
     npm.behavior = flawed_react
     done = audit(project, None, npm)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON, UNREACHABLE)
 
 
-def reset(_path: str) -> Answer:
-    """Close the connection in place of an answer."""
+def reset(_path: str) -> Response:
+    """Close the connection without a response."""
     return None
 
 
 def error(status: int) -> Behavior:
-    """Answer every question with an error."""
+    """Return a behaviour that responds to every request with an error."""
     return lambda _: (status, b"{}")
 
 
-def html(_path: str) -> Answer:
-    """Answer as a hotel's network does to everything."""
+def html(_path: str) -> Response:
+    """Respond as a hotel's network does to every request."""
     return 200, b"<html>Please log in</html>"
 
 
@@ -221,88 +223,92 @@ def html(_path: str) -> Answer:
     [error(500), error(503), error(429), error(403), html, reset],
     ids=["500", "503", "429", "403", "html", "reset"],
 )
-def test_broken_services(project: Path, pypi: Service, npm: Service, behavior: Behavior) -> None:
-    """Advisories that are reached and can't answer are no reason to pass."""
+def test_audit_fails_for_broken_services(
+    project: Path, pypi: Service, npm: Service, behavior: Behavior
+) -> None:
+    """The audit fails if the services can be reached but don't work."""
     pypi.behavior = npm.behavior = behavior
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON + NPM, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, FAILED)
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
-def test_broken_pypi(project: Path, pypi: Service, npm: Service, ci: str) -> None:
-    """One of the two that can't answer is enough, in CI and elsewhere."""
+def test_audit_fails_for_broken_pypi(project: Path, pypi: Service, npm: Service, ci: str) -> None:
+    """The audit fails if only PyPI is broken, in CI and elsewhere."""
     pypi.behavior = error(500)
     done = audit(project, pypi, npm, CI=ci)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON, FAILED)
     assert "package-lock.json: no known vulnerabilities." in done.stdout
 
 
 @pytest.mark.parametrize("ci", ["true", ""])
-def test_broken_npm(project: Path, pypi: Service, npm: Service, ci: str) -> None:
-    """The same holds for npm."""
+def test_audit_fails_for_broken_npm(project: Path, pypi: Service, npm: Service, ci: str) -> None:
+    """The audit fails if only npm is broken, in CI and elsewhere."""
     npm.behavior = error(500)
     done = audit(project, pypi, npm, CI=ci)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(NPM, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(NPM, FAILED)
     assert done.stdout.count("no known vulnerabilities.") == 3
 
 
-def test_silent_services(project: Path, pypi: Service, npm: Service) -> None:
-    """A time-out after the connection was made is no reason to pass."""
-    pypi.behavior, npm.behavior = pypi.never, npm.never
+def test_audit_fails_for_read_timeout(project: Path, pypi: Service, npm: Service) -> None:
+    """A time-out after the connection was made fails the audit."""
+    pypi.behavior, npm.behavior = pypi.never_respond, npm.never_respond
     for name in PYTHON[1:]:
-        (project / name).write_text("")  # each would wait for another quarter of a minute
+        (project / name).write_text("")  # each file would wait for another 15 seconds
     done = audit(project, pypi, npm, npm_config_fetch_timeout="3000")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON + NPM, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, FAILED)
     assert "Read timed out" in done.stdout
     assert "network timeout" in done.stdout
 
 
-def test_pypi_gone_in_between(project: Path, pypi: Service, npm: Service) -> None:
-    """If PyPI answers once and can't be reached then, its files were not audited, and it fails."""
-    pypi.behavior = pypi.last_words
+def test_audit_fails_if_pypi_disappears(project: Path, pypi: Service, npm: Service) -> None:
+    """If PyPI responds once and is then unreachable, the other files fail the audit."""
+    pypi.behavior = pypi.respond_once
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON[1:], FAILED)
-    assert len(pypi.asked) == 1
+    assert unaudited_files(done) == dict.fromkeys(PYTHON[1:], FAILED)
+    assert len(pypi.requested) == 1
 
 
-def test_unknown_package(project: Path, pypi: Service, npm: Service) -> None:
-    """A single version that PyPI does not know may be one that was withdrawn: it fails."""
+def test_audit_fails_for_unknown_version(project: Path, pypi: Service, npm: Service) -> None:
+    """A single version that PyPI does not know may have been withdrawn, so it fails the audit."""
     pypi.behavior = lambda path: (404, b"") if "/requests/" in path else (200, b"{}")
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == {"constraints.txt": FAILED}
+    assert unaudited_files(done) == {"constraints.txt": FAILED}
     assert "could not be audited: requests (2.32.5)" in done.stdout
 
 
-def test_untrusted_pypi(project: Path, pypi: Service, npm: Service, tmp_path: Path) -> None:
-    """Whoever can't prove to be PyPI is not asked, and that fails."""
+def test_audit_fails_for_untrusted_pypi(
+    project: Path, pypi: Service, npm: Service, tmp_path: Path
+) -> None:
+    """A server without PyPI's certificate gets no request, and the audit fails."""
     pypi.authority.file = tmp_path / "another.pem"
     shutil.copy(npm.authority.file, pypi.authority.file)
     done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert framed(done) == dict.fromkeys(PYTHON, FAILED)
-    assert pypi.asked == []
+    assert unaudited_files(done) == dict.fromkeys(PYTHON, FAILED)
+    assert pypi.requested == []
 
 
 @pytest.mark.parametrize("line", ["requests==2.32.5;;;", "requests>=2", ""])
-def test_malformed(project: Path, line: str) -> None:
-    """What can't be read is no reason to pass, and is shown."""
+def test_audit_fails_for_malformed_pins(project: Path, line: str) -> None:
+    """A file that can't be parsed fails the audit, which prints the error."""
     (project / "constraints.txt").write_text(f"{line}\n")
     done = audit(project)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ERROR" in done.stdout
-    assert framed(done)["constraints.txt"] == FAILED
+    assert unaudited_files(done)["constraints.txt"] == FAILED
 
 
-def test_no_lock(project: Path) -> None:
-    """The same holds for npm."""
+def test_audit_fails_without_lock_file(project: Path) -> None:
+    """A missing lock file of npm fails the audit, which prints the error."""
     (project / "package-lock.json").unlink()
     done = audit(project)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ENOLOCK" in done.stdout
-    assert framed(done)["package-lock.json"] == FAILED
+    assert unaudited_files(done)["package-lock.json"] == FAILED

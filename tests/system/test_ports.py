@@ -1,7 +1,7 @@
-"""Every port of a started sandbox, every method, every attack of a web page: all are refused.
+"""Every attack of a web page, with every method, on every port of a running sandbox, is refused.
 
-Each request would do something if it came from a program: it has the key, the token, the body. It
-is only told from a program's by what browsers say of the page behind it.
+Each request has the key, the token and the body that a program needs. It differs from a program's
+request only by the headers in which browsers describe the page.
 """
 
 import json
@@ -15,8 +15,8 @@ import pytest
 import requests
 from botocore.config import Config
 
-from tests.support.broken_http import LONGEST_LINE, SECRET, converse, misbehaviours
-from tests.support.raw_http import Answer, send
+from tests.support.broken_http import LONGEST_LINE, SECRET, broken_requests, exchange
+from tests.support.raw_http import RawResponse, send
 from tests.support.running_sandbox import Sandbox, sandbox
 from tests.support.upstream_process import free_port
 
@@ -25,7 +25,7 @@ KEY = "the-key-that-the-attacker-knows"
 EVIL = "http://evil.example"
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 FAULT = {"do": {"kind": "answer", "status": 200, "body": "<script>", "headers": {}}}
-# Whatever reaches the upstream's work uses this one up.
+# A request that reaches the upstream uses up this fault.
 CANARY = {"do": {"kind": "delay", "seconds": 0}, "skip": 0, "times": 1}
 PREFLIGHT = {
     "Access-Control-Request-Method": "POST",
@@ -42,8 +42,8 @@ PICTURE = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 VIDEO = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "video", "Range": "bytes=0-"}
 SAME, CROSS = {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}
 
-# What a page's request differs by from a program's. A header of "" is left out; `{port}` is the
-# port that is attacked, `{other}` one on which a page is served that nobody has listed.
+# The headers in which a page's request differs from a program's. A header of "" is left out;
+# `{port}` is the attacked port, and `{other}` is the port of a page that is not listed.
 ATTACKS: dict[str, dict[str, str]] = {
     "foreign Origin": {"Origin": EVIL, **CROSS},
     "foreign Origin, old browser": {"Origin": EVIL},
@@ -102,19 +102,19 @@ ATTACKS: dict[str, dict[str, str]] = {
     "script as a module": {"Origin": EVIL, **CROSS, "Sec-Fetch-Dest": "script"},
     "beacon": {"Origin": EVIL, **PICTURE, **CROSS, "Content-Type": "text/plain"},
 }
-# Without a browser's own headers these would pass as other methods, which no form can send.
+# Without a browser's headers, these types pass with other methods, which no form can send.
 BARE_FORMS = ("application/x-www-form-urlencoded", "text/plain; charset=UTF-8")
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a page might call.
+    """A request that a page might send.
 
     Attributes:
         port: The variable of its port.
         path: Path and query.
-        body: JSON that it understands.
-        headers: Those of a program that may call it.
+        body: A valid JSON body.
+        headers: The headers of a program that may call it.
     """
 
     port: str
@@ -128,7 +128,7 @@ UPSTREAM = {**JSON, "x-api-key": KEY}
 
 
 def dynamodb(operation: str, body: Any, target: str = "DynamoDB_20120810") -> Target:
-    """Name a call of the emulator."""
+    """Return a call of the emulator."""
     amazon = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"{target}.{operation}"}
     return Target("DYNAMODB_PORT", "/", body, amazon)
 
@@ -136,7 +136,7 @@ def dynamodb(operation: str, body: Any, target: str = "DynamoDB_20120810") -> Ta
 TARGETS = {
     "broker, uploads": Target("BROKER_PORT", "/uploads", FILE, JSON),
     "broker, health": Target("BROKER_PORT", "/health", {}, JSON),
-    "upstream, what it is": Target("UPSTREAM_PORT", "/", {}, JSON),
+    "upstream, description": Target("UPSTREAM_PORT", "/", {}, JSON),
     "upstream, presign": Target("UPSTREAM_PORT", "/v2/assets/upload", FILE, UPSTREAM),
     "upstream, assets": Target("UPSTREAM_PORT", "/v2/assets", {"url": EVIL}, UPSTREAM),
     "upstream, faults": Target("UPSTREAM_PORT", "/_sandbox/faults", FAULT, JSON),
@@ -154,8 +154,8 @@ TARGETS = {
 }
 
 
-class System:
-    """A started sandbox, with one asset in it, and what it must still hold after an attack."""
+class AttackedSandbox:
+    """A running sandbox with one asset, and its state before the attacks."""
 
     def __init__(self, started: Sandbox) -> None:
         self.started = started
@@ -175,34 +175,34 @@ class System:
         self._before = self._all()
 
     def close(self) -> None:
-        """Close what it holds open."""
+        """Close the client."""
         self._client.close()
 
     def _token(self) -> str:
-        answer = requests.get(f"{self.started.url('DEMO_PORT')}/token?sub=alice", timeout=9)
-        token: str = answer.json()["token"]
+        response = requests.get(f"{self.started.url('DEMO_PORT')}/token?sub=alice", timeout=9)
+        token: str = response.json()["token"]
         return token
 
     def _store(self, data: bytes) -> str:
         upstream = self.started.url("UPSTREAM_PORT")
-        ticket = requests.post(
+        presigned = requests.post(
             f"{upstream}/v2/assets/upload", json=FILE, headers={"x-api-key": KEY}, timeout=9
         ).json()
         kind = {"Content-Type": "video/mp4"}
-        assert requests.put(ticket["uploadUrl"], data=data, headers=kind, timeout=9).ok
-        path: str = ticket["url"].removeprefix(upstream)
+        assert requests.put(presigned["uploadUrl"], data=data, headers=kind, timeout=9).ok
+        path: str = presigned["url"].removeprefix(upstream)
         return path
 
     def _control(self, method: str, path: str, body: Any = None) -> Any:
         url = f"{self.started.url('UPSTREAM_PORT')}/_sandbox/{path}"
-        answer = requests.request(method, url, json=body, timeout=9)
-        assert answer.ok, answer.text
-        return answer.json() if answer.text else None
+        response = requests.request(method, url, json=body, timeout=9)
+        assert response.ok, response.text
+        return response.json() if response.text else None
 
     def _all(self) -> dict[str, Any]:
-        """Return all that an attack could have changed; reading it changes nothing."""
+        """Return everything that an attack could change."""
         scanned = self._client.scan(TableName="uploads", ConsistentRead=True)
-        # The sweep writes its own marks now and then.
+        # The sweeper writes its own items from time to time.
         items = [item for item in scanned["Items"] if "upload" in item["pk"]["S"]]
         return {
             "journal": self._control("GET", "requests"),
@@ -212,55 +212,55 @@ class System:
             "uploads": sorted(items, key=lambda item: item["pk"]["S"]),
         }
 
-    def assert_untouched(self) -> None:
-        """Assert that no request since the start did anything."""
+    def assert_unchanged(self) -> None:
+        """Assert that no request since the start changed anything."""
         assert self._all() == self._before
 
-    def attack(self, method: str, target: Target, changed: dict[str, str]) -> Answer:
-        """Send a program's request, changed as a browser would send it for a page."""
+    def attack(self, method: str, target: Target, changed: dict[str, str]) -> RawResponse:
+        """Send a program's request, with the headers that a browser sends for a page."""
         port = self.started.ports[target.port]
         sent = {"Host": f"127.0.0.1:{port}", **target.headers}
         if target.port == "BROKER_PORT":
             sent["Authorization"] = f"Bearer {self.token}"
         for name, value in changed.items():
             sent[name] = value.replace("{port}", port).replace("{other}", self.other)
-        # An empty value is sent as one where it is the attack, and else means that there is none.
+        # An empty `Host` or `Origin` is sent; any other empty header is left out.
         headers = [pair for pair in sent.items() if pair[1] or pair[0] in {"Host", "Origin"}]
         body = b"" if method in {"GET", "HEAD", "OPTIONS"} else json.dumps(target.body).encode()
         path = target.path.replace("{asset}", self.asset)
         return send(int(port), method, path, headers, body)
 
 
-def assert_refused(answer: Answer, method: str) -> None:
-    """Assert that nothing came but a reason, which no page can read."""
-    if answer.status is None:
+def assert_refused(response: RawResponse, method: str) -> None:
+    """Assert that the response is a refusal that no page can read."""
+    if response.status is None:
         return
-    assert answer.status == 403, answer
-    assert not [name for name in answer.headers if name.startswith("access-control")]
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
-    assert answer.headers["connection"] == "close"
-    # One sentence or two for whoever meant no harm.
-    assert method == "HEAD" or re.fullmatch(r"[A-Z][^\n]{20,}\.\n", answer.body), answer
+    assert response.status == 403, response
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert response.headers["connection"] == "close"
+    # The reason is one or two sentences, for a developer who sees a refusal.
+    assert method == "HEAD" or re.fullmatch(r"[A-Z][^\n]{20,}\.\n", response.body), response
 
 
 @pytest.fixture(scope="module")
 def page_port() -> str:
-    """The port of a developer's own page."""
+    """The port of a developer's page."""
     return str(free_port())
 
 
 @pytest.fixture(scope="module", params=["jwt", "open"])
 def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, page_port: str
-) -> Iterator[System]:
-    """A sandbox whose broker asks for tokens, and one whose broker asks nobody."""
+) -> Iterator[AttackedSandbox]:
+    """A sandbox whose broker requires tokens, and one whose broker does not."""
     pages = f"http://localhost:{page_port},http://127.0.0.1:{page_port}"
     folder = tmp_path_factory.mktemp("sandbox")
     mode = {"AUTH_MODE": request.param, "SYNC_API_KEY": KEY, "SANDBOX_ORIGINS": pages}
     with sandbox(folder, **mode) as started:
-        attacked = System(started)
+        attacked = AttackedSandbox(started)
         yield attacked
         attacked.close()
 
@@ -269,26 +269,28 @@ CELLS = [
     (target, attack)
     for target, what in TARGETS.items()
     for attack in ATTACKS
-    # On the demo's port this is the demo page itself.
+    # On the demo's port, this origin is the demo page itself.
     if (what.port, attack) != ("DEMO_PORT", "Origin of this very port")
 ]
 
 
 @pytest.mark.parametrize(("target", "attack"), CELLS)
-def test_attack(system: System, target: str, attack: str) -> None:
-    """No method of this request does anything, or tells its page anything."""
+def test_attack_is_refused(system: AttackedSandbox, target: str, attack: str) -> None:
+    """No method of this request changes anything or shows anything to its page."""
     for method in METHODS:
-        answer = system.attack(method, TARGETS[target], ATTACKS[attack])
-        assert_refused(answer, method)
-    system.assert_untouched()
+        response = system.attack(method, TARGETS[target], ATTACKS[attack])
+        assert_refused(response, method)
+    system.assert_unchanged()
 
 
 @pytest.mark.parametrize(
     ("name", "part", "target"),
     [("BROKER_PORT", "broker", "/uploads"), ("DYNAMODB_PORT", "dynamodb", "/")],
 )
-def test_log_of_broken_http(system: System, name: str, part: str, target: str) -> None:
-    """A client that breaks HTTP costs a line of a part's log, without anything that it sent."""
+def test_part_logs_one_line_per_broken_request(
+    system: AttackedSandbox, name: str, part: str, target: str
+) -> None:
+    """A part logs one line for an invalid request, without any bytes of it."""
     port = int(system.started.ports[name])
     log = system.started.folder / "logs" / f"{part}.log"
     before = len(log.read_text())
@@ -297,67 +299,69 @@ def test_log_of_broken_http(system: System, name: str, part: str, target: str) -
     head = (
         f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{operation}\r\nContent-Type: {kind}"
     )
-    wrong = misbehaviours(port, lambda more: f"{head}\r\n{more}\r\n".encode())
-    for parts in wrong:
-        converse(port, *parts)
-    # The broker writes a line of its own for each request too.
+    broken = broken_requests(port, lambda more: f"{head}\r\n{more}\r\n".encode())
+    for parts in broken:
+        exchange(port, *parts)
+    # The broker also writes a line for each request.
     lines = log.read_text()[before:].splitlines()
-    assert len(lines) <= 2 * len(wrong)
+    assert len(lines) <= 2 * len(broken)
     assert not [line for line in lines if SECRET in line or len(line) > LONGEST_LINE]
-    system.assert_untouched()
+    system.assert_unchanged()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("content_type", BARE_FORMS)
-def test_bare_form(system: System, target: str, content_type: str) -> None:
-    """A form's body is refused even where the browser says nothing of its page."""
+def test_form_of_old_browser_is_refused(
+    system: AttackedSandbox, target: str, content_type: str
+) -> None:
+    """A form's body is refused, even if the browser sends no header about the page."""
     changed = {"Content-Type": content_type, "x-api-key": ""}
     assert_refused(system.attack("POST", TARGETS[target], changed), "POST")
-    system.assert_untouched()
+    system.assert_unchanged()
 
 
-def test_header_behind_a_malformed_line(system: System) -> None:
-    """No port passes over what is wrong in the head, and over an Origin that follows it."""
+def test_header_after_malformed_line_is_refused(system: AttackedSandbox) -> None:
+    """No port ignores a malformed line in the head, which could hide an Origin."""
     for name, port in system.started.ports.items():
         host = ("Host", f"127.0.0.1:{port}")
         hidden = ("no colon is in this line\r\nOrigin", EVIL)
-        answer = send(int(port), "GET", "/health", [host, hidden], b"")
-        assert answer.status in {None, 400, 403}, name
-    system.assert_untouched()
+        response = send(int(port), "GET", "/health", [host, hidden], b"")
+        assert response.status in {None, 400, 403}, name
+    system.assert_unchanged()
 
 
-def test_pages_in_use(system: System, page_port: str) -> None:
-    """A listed page and the demo page reach broker, storage and tokens, under either name."""
+def test_listed_pages_may_call(system: AttackedSandbox, page_port: str) -> None:
+    """A listed page and the demo page may call broker, storage and `/token`, under either host."""
     ports = (page_port, system.started.ports["DEMO_PORT"])
     for origin in [
         f"http://{name}:{port}" for name in ("localhost", "127.0.0.1") for port in ports
     ]:
-        asks = {"Origin": origin, **PREFLIGHT, **CROSS}
+        preflight = {"Origin": origin, **PREFLIGHT, **CROSS}
         calls = {"Origin": origin, **CROSS}
         for target, method, changed, status in (
             ("broker, health", "GET", calls, 200),
             ("broker, uploads", "GET", calls, 200),
-            ("broker, uploads", "OPTIONS", asks, 204),
-            ("upstream, storage", "OPTIONS", asks, 200),
+            ("broker, uploads", "OPTIONS", preflight, 204),
+            ("upstream, storage", "OPTIONS", preflight, 200),
             ("upstream, media", "GET", calls, 200),
             ("demo, token", "GET", calls, 200),
         ):
-            answer = system.attack(method, TARGETS[target], changed)
-            assert answer.status in {status, 200}, (target, answer)
-            assert answer.headers["access-control-allow-origin"] == origin
-            assert "Origin" in answer.headers["vary"]
+            response = system.attack(method, TARGETS[target], changed)
+            assert response.status in {status, 200}, (target, response)
+            assert response.headers["access-control-allow-origin"] == origin
+            assert "Origin" in response.headers["vary"]
         for picture in (PICTURE, VIDEO, NAVIGATION):
             shown = {**picture, **CROSS, "Referer": f"{origin}/"}
-            answer = system.attack("GET", TARGETS["upstream, media"], shown)
-            assert answer.status in {200, 206}
+            response = system.attack("GET", TARGETS["upstream, media"], shown)
+            assert response.status in {200, 206}
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_programs_and_address_bar(system: System, name: str) -> None:
-    """A program passes under both names, and so does what the developer types."""
+def test_programs_and_address_bar_pass(system: AttackedSandbox, name: str) -> None:
+    """A program may use both hosts, and so may the developer in the address bar."""
     for target, status in {
         "broker, health": 200,
-        "upstream, what it is": 200,
+        "upstream, description": 200,
         "upstream, assets": 200,
         "upstream, faults": 200,
         "upstream, media": 200,
@@ -374,13 +378,13 @@ def test_programs_and_address_bar(system: System, name: str) -> None:
         assert system.attack("GET", TARGETS[target], reloaded).status == status
     scan = TARGETS["emulator, scan"]
     named = {"Host": f"{name}:{system.started.ports[scan.port]}"}
-    answer = system.attack("POST", scan, named)
-    assert answer.status == 200
-    assert "Items" in answer.body
+    response = system.attack("POST", scan, named)
+    assert response.status == 200
+    assert "Items" in response.body
 
 
-def test_the_attacks_would_work(system: System) -> None:
-    """Sent as a program sends them, the same requests do what they were sent for."""
+def test_attacks_work_for_programs(system: AttackedSandbox) -> None:
+    """The same requests have an effect if a program sends them."""
     for target, status in {
         "broker, uploads": 201,
         "upstream, presign": 201,

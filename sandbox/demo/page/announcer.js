@@ -1,20 +1,20 @@
 import { endSentence } from "./format.js";
 
 const status = document.querySelector("#status");
-const GATHER = 800; // milliseconds
-const SPOKEN = 3; // messages at once
+const DELAY = 800; // milliseconds
+const MOST_MESSAGES = 3; // in one announcement
 
 let waiting = [];
 
-/** Says it to screen readers: what comes in a bunch is said in one breath, so that many files stay bearable. */
+/** Announce a message to screen readers. Messages in quick succession become one short announcement. */
 export function announce(message) {
   waiting.push(message);
-  if (waiting.length === 1) setTimeout(speak, GATHER);
+  if (waiting.length === 1) setTimeout(speak, DELAY);
 }
 
 function speak() {
-  const rest = waiting.length - SPOKEN;
-  const spoken = waiting.slice(0, SPOKEN);
+  const rest = waiting.length - MOST_MESSAGES;
+  const spoken = waiting.slice(0, MOST_MESSAGES);
   if (rest > 0) spoken.push(`And ${rest} more messages`);
   status.textContent = spoken.map(endSentence).join(" ");
   waiting = [];

@@ -5,7 +5,7 @@ import { titleOf } from "./title.js";
 const template = document.querySelector("#card");
 const KINDS = { VIDEO: "Video", AUDIO: "Audio", IMAGE: "Image" };
 
-/** One registered asset: what it looks or sounds like, its facts, its id. */
+/** Return the card of a registered asset: its media, its facts and its id. */
 export function createCard(upload) {
   const element = template.content.firstElementChild.cloneNode(true);
   const find = (selector) => element.querySelector(selector);
@@ -35,7 +35,7 @@ function createMedia(upload) {
   if (type === "IMAGE") return createImage(thumbnailUrl ?? url);
   const player = document.createElement(type === "VIDEO" ? "video" : "audio");
   player.controls = true;
-  // Many players on one page would load many files that nobody plays.
+  // With preloading, many players on one page would load many files that are never played.
   player.preload = thumbnailUrl || type === "AUDIO" ? "none" : "metadata";
   player.ariaLabel = titleOf(upload);
   if (type === "VIDEO" && thumbnailUrl) player.poster = thumbnailUrl;
@@ -45,7 +45,7 @@ function createMedia(upload) {
 
 function createImage(source) {
   const image = document.createElement("img");
-  // The card's heading says already what it is.
+  // The card's heading already has the name.
   image.alt = "";
   image.loading = "lazy";
   if (source) image.src = source;

@@ -1,9 +1,9 @@
 import { announce } from "./announcer.js";
 import { titleOf } from "./title.js";
 
-const SHOWN = 2000; // milliseconds
+const CONFIRMATION = 2000; // milliseconds
 
-/** An asset's id, and a button that copies it. */
+/** Return the elements for an asset's id and for a button that copies it. */
 export function createAssetId(upload) {
   const code = document.createElement("code");
   code.textContent = upload.asset.id;
@@ -22,7 +22,7 @@ export function createAssetId(upload) {
     try {
       await navigator.clipboard.writeText(upload.asset.id);
     } catch {
-      // Some browsers allow it to nobody: what is selected can be copied by the keyboard.
+      // Some browsers refuse the clipboard, so the user can copy the selected id by keyboard.
       getSelection().selectAllChildren(code);
       announce("The asset id is selected");
       return;
@@ -31,7 +31,7 @@ export function createAssetId(upload) {
     announce("Asset id copied");
     setTimeout(() => {
       caption.textContent = "Copy";
-    }, SHOWN);
+    }, CONFIRMATION);
   });
   return [code, button];
 }

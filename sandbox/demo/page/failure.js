@@ -1,4 +1,4 @@
-/** What went wrong, in the words of the error, and behind "Details" what to quote when asking for help. */
+/** Return the elements for an error: its message and, behind "Details", the facts that support needs. */
 export function describeFailure(error) {
   const message = document.createElement("p");
   message.textContent = error.message;
@@ -6,7 +6,7 @@ export function describeFailure(error) {
   return details ? [message, details] : [message];
 }
 
-/** The code, the request's id and what is wrong with which field: for developers. */
+/** Return the details for developers: the code, the request's id and the invalid fields. */
 function createDetails({ code, requestId, errors = [] }) {
   const lines = [
     [code, requestId && `request ${requestId}`].filter(Boolean).join(" · "),

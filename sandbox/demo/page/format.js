@@ -1,16 +1,16 @@
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
-/** 1536 is "1.5 kB": decimal units, as file managers and shops use them. */
+/** Return a size in decimal units, as file managers use them: 1536 is "1.5 kB". */
 export function formatBytes(bytes) {
   if (bytes === 1) return "1 byte";
   let value = bytes;
   let power = 0;
-  // What would be rounded to 1000 is 1 of the next unit.
+  // A value that would be rounded to 1000 becomes 1 of the next unit.
   for (; value >= (power ? 999.95 : 999.5) && power < UNITS.length - 1; power += 1) value /= 1000;
   return `${value.toFixed(power ? 1 : 0).replace(/\.0$/, "")} ${UNITS[power]}`;
 }
 
-/** 75 is "1 min 15 s". */
+/** Return a time in words: 75 is "1 min 15 s". */
 export function formatSeconds(seconds) {
   const whole = Math.ceil(seconds);
   if (whole < 60) return `${whole} s`;
@@ -20,10 +20,10 @@ export function formatSeconds(seconds) {
 
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-/** "2026-05-04T09:02:07Z" is "4 May 2026, 09:02:07", on the reader's own clock. */
+/** Return a moment in the user's time zone: "2026-05-04T09:02:07Z" is "4 May 2026, 09:02:07" in UTC. */
 export const formatMoment = (time) => MOMENT.format(new Date(time));
 
-/** 75 is "1:15", as players show it. */
+/** Return a duration as players show it: 75 is "1:15". */
 export function formatLength(seconds) {
   const whole = Math.round(seconds);
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
@@ -31,5 +31,5 @@ export function formatLength(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
 
-/** "Gone" is "Gone.", and what ends with a full stop or the like stays as it is. */
+/** Return a text that ends with a full stop, unless it ends with another end mark: "Gone" is "Gone.". */
 export const endSentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);

@@ -5,23 +5,23 @@ const list = document.querySelector("#cards");
 const empty = document.querySelector("#no-assets");
 const more = document.querySelector("#more");
 
-/** The list of this user's assets, newest first. */
+/** Return the gallery of the user's assets, newest first. */
 export function createGallery(uploader, report) {
   const shown = new Set();
   let nextCursor;
 
-  function put(upload, place) {
-    // What was just added may come once more with the next page.
+  function show(upload, position) {
+    // An asset that was just added may also be on the next page of the list.
     if (shown.has(upload.id)) return;
     shown.add(upload.id);
-    list[place](createCard(upload));
+    list[position](createCard(upload));
     empty.hidden = true;
   }
 
   async function load() {
     try {
       const page = await uploader.assets({ limit: PAGE, cursor: nextCursor });
-      for (const upload of page.items) put(upload, "append");
+      for (const upload of page.items) show(upload, "append");
       nextCursor = page.nextCursor;
       empty.hidden = shown.size > 0;
       more.hidden = !nextCursor;
@@ -33,9 +33,9 @@ export function createGallery(uploader, report) {
   more.addEventListener("click", async () => {
     const last = list.lastElementChild;
     await load();
-    // The button may be gone, and the new cards come before it.
+    // The button may be hidden now, so the focus moves to the first new card.
     last.nextElementSibling?.querySelector("button").focus();
   });
 
-  return { load, add: (upload) => put(upload, "prepend") };
+  return { load, add: (upload) => show(upload, "prepend") };
 }

@@ -4,7 +4,7 @@ const input = document.querySelector("#files");
 const hint = document.querySelector("#files-hint");
 const NAMES = { video: "video", audio: "audio", image: "images" };
 
-/** Says which files can be added, before anybody waits for a refusal. */
+/** Show which files can be added, before a user chooses one that is refused. */
 export async function showLimits(uploader, report) {
   try {
     const { contentTypes, maxUploadBytes } = await uploader.limits();

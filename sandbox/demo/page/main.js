@@ -9,12 +9,12 @@ import { createUploads } from "./uploads.js";
 import { createUrlForm } from "./url-form.js";
 import { showUsers } from "./users.js";
 
-const trouble = document.querySelector("#trouble");
+const pageError = document.querySelector("#page-error");
 
-/** Says what failed; the rest of the page works without it. */
+/** Show an error at the top. The rest of the page continues to work. */
 function report(error) {
-  trouble.replaceChildren(...describeFailure(error));
-  trouble.hidden = false;
+  pageError.replaceChildren(...describeFailure(error));
+  pageError.hidden = false;
 }
 
 async function start() {
@@ -31,7 +31,7 @@ async function start() {
   createUrlForm(uploader, config.samples, (upload) => gallery.add(upload));
 
   await Promise.all([gallery.load(), showLimits(uploader, report)]);
-  // After the gallery, which puts what is completed by this on top of the rest.
+  // The gallery is loaded first, so that newly completed uploads are added above the older ones.
   await uploads.findUnfinished();
 }
 

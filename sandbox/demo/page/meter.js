@@ -1,6 +1,6 @@
-const WINDOW = 4000; // milliseconds: short enough to follow the network, long enough to hold still
+const WINDOW = 4000; // milliseconds: short enough to follow the network, long enough to be steady
 
-/** Tells speed and time left from what was sent in the last few seconds. */
+/** Return a meter that computes speed and time left from the last few seconds. */
 export function createMeter(total) {
   const samples = [];
   return {

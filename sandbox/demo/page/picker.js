@@ -1,11 +1,11 @@
 const drop = document.querySelector("#drop");
 const input = document.querySelector("#files");
 
-/** Takes files that are chosen, and files that are dropped anywhere on the page. */
-export function acceptFiles(take) {
+/** Call `onFiles` with files that are chosen, or dropped anywhere on the page. */
+export function acceptFiles(onFiles) {
   input.addEventListener("change", () => {
-    take([...input.files]);
-    // The same file may be chosen again.
+    onFiles([...input.files]);
+    // Without this, choosing the same file again would cause no event.
     input.value = "";
   });
 
@@ -21,6 +21,6 @@ export function acceptFiles(take) {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     drop.classList.remove("over");
-    take([...event.dataTransfer.files]);
+    onFiles([...event.dataTransfer.files]);
   });
 }

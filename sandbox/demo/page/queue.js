@@ -1,14 +1,18 @@
 import { createMeter } from "./meter.js";
 
-/** What an error leaves, by its code. */
-const ENDS = { aborted: "cancelled", different_file: "unfinished", still_registering: "late" };
+/** The state of an entry after an error with one of these codes. */
+const STATE_AFTER = {
+  aborted: "cancelled",
+  different_file: "unfinished",
+  still_registering: "late",
+};
 
 /**
- * The files of this page, and what becomes of each. An entry is matched by itself, never by its file's
- * name, size or type: two files may share them all. The uploader lets a few in at a time.
+ * Return the queue of this page's files. Entries are compared by identity, because two files may have the
+ * same name, size and type. The uploader sends a few files at a time.
  *
- * States: unfinished (of an earlier page, without its file), waiting, uploading, finishing, late (Sync is
- * still registering it, and the uploader has given up asking), done, failed, cancelled.
+ * States: unfinished (from an earlier page, without its file), waiting, uploading, finishing, late (Sync is
+ * still registering the file, and the uploader has stopped waiting), done, failed, cancelled.
  */
 export function createQueue(uploader, onChange) {
   let running = 0;
@@ -18,7 +22,7 @@ export function createQueue(uploader, onChange) {
     onChange(entry);
   }
 
-  /** Ends a file's line, whose asset is there. */
+  /** Set an entry to done, with its asset. */
   const finish = (entry, upload) =>
     change(entry, { state: "done", percentage: 100, pause: null, upload });
 
@@ -27,7 +31,7 @@ export function createQueue(uploader, onChange) {
     const onProgress = ({ phase, loaded, percentage, wait, error }) => {
       const now = performance.now();
       const rate = phase === "uploading" ? meter.read(loaded, now) : null;
-      // While Sync registers what has arrived, nothing is wrong that a row would have to tell.
+      // While Sync is registering the file, the row need not show a pause.
       const isPause = error && error.code !== "still_registering";
       const pause = isPause && { error, phase, until: now + wait * 1000 };
       if (phase !== "done") change(entry, { state: phase, percentage, rate, pause });
@@ -44,34 +48,34 @@ export function createQueue(uploader, onChange) {
       });
       finish(entry, upload);
     } catch (error) {
-      // Another file leaves the upload as it was; else it goes on with what was begun, or begins anew.
+      // A different file leaves the upload resumable. Any other error has the upload to resume, if there is one.
       if (error.code !== "different_file") entry.resume = error.upload;
-      change(entry, { state: ENDS[error.code] ?? "failed", pause: null, error });
+      change(entry, { state: STATE_AFTER[error.code] ?? "failed", pause: null, error });
     } finally {
       running -= 1;
     }
   }
 
   return {
-    /** Sends a file, and gives its entry. */
+    /** Send a file, and return its entry. */
     add(file) {
       const entry = { file };
       send(entry);
       return entry;
     },
-    /** Shows an upload of an earlier page, which waits for its file. */
+    /** Add an upload of an earlier page, which waits for its file. */
     addUnfinished(resume) {
       const { fileName: name, size, contentType: type } = resume;
       change({ file: { name, size, type }, resume }, { state: "unfinished", percentage: 0 });
     },
-    /** Goes on with an unfinished upload. */
+    /** Resume an unfinished upload. */
     resume: (entry, file) => send(Object.assign(entry, { file })),
-    /** Gives an unfinished upload up, which nobody has the file of; true if it is over by that. */
+    /** Cancel an unfinished upload, and return whether it is cancelled or expired. */
     async discard(entry) {
       try {
         await uploader.cancel(entry.resume);
       } catch (error) {
-        // What has expired meanwhile is over as well.
+        // An expired upload has ended too.
         if (error.name !== "ExpiredError") {
           change(entry, { error });
           return false;

@@ -1,8 +1,8 @@
 import { createUploader } from "/client/index.js";
 
-const SPARE = 60; // seconds before a token's end in which a new one is fetched
+const MARGIN = 60; // seconds before a token expires, when a new one is fetched
 
-/** Who is signed in stands in the page's address, so that two tabs may be two users. */
+/** Return the user, the page's settings and an uploader. The page's URL has the user, so two tabs can differ. */
 export async function openSession() {
   const config = await (await fetch("/config.json")).json();
   const user = new URLSearchParams(location.search).get("user") ?? config.users[0];
@@ -16,10 +16,10 @@ function tokensOf(user) {
   return async ({ signal, refresh }) => {
     if (Date.now() < freshUntil && !refresh) return token;
     const response = await fetch(`/token?sub=${encodeURIComponent(user)}`, { signal });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.detail);
-    freshUntil = Date.now() + (answer.expiresIn - SPARE) * 1000;
-    token = answer.token;
+    const body = await response.json();
+    if (!response.ok) throw new Error(body.detail);
+    freshUntil = Date.now() + (body.expiresIn - MARGIN) * 1000;
+    token = body.token;
     return token;
   };
 }

@@ -1,4 +1,4 @@
-/** What people call it: the label that they gave it, or else the name of the file, here or on the web. */
+/** Return an upload's title: its name, or else the name of its file or of its public URL. */
 export const titleOf = ({ name, fileName, sourceUrl, asset }) =>
   name || fileName || asset.name || lastSegment(sourceUrl) || asset.id;
 
@@ -8,7 +8,7 @@ function lastSegment(url) {
   try {
     return decodeURIComponent(segment);
   } catch {
-    // A percent sign may stand for itself.
+    // A percent sign may be literal.
     return segment;
   }
 }

@@ -5,7 +5,7 @@ import { describePause } from "./pause.js";
 
 const template = document.querySelector("#row");
 
-// What only a new sign-in, or the operator, can mend.
+// A new sign-in or the operator may fix these errors, so the user may try again.
 const UNAUTHORIZED_CODES = new Set(["unauthorized", "upstream_unauthorized"]);
 
 const TICK = 500; // milliseconds
@@ -14,7 +14,7 @@ const STATES = {
   unfinished: { text: "Unfinished", buttons: ["resume", "discard"] },
   waiting: { text: "Waiting", buttons: ["cancel"] },
   uploading: { text: "Uploading", buttons: ["cancel"] },
-  // The bytes have landed: the broker registers them, whether this page waits for it or not.
+  // The bytes are stored: the broker registers them even if this page is closed.
   finishing: { text: "Processing", buttons: ["cancel"], isFixed: true },
   late: { text: "Still processing", buttons: ["retry", "remove"] },
   done: { text: "Ready", buttons: ["remove"] },
@@ -24,7 +24,7 @@ const STATES = {
 
 let count = 0;
 
-/** One file's line. `actions` has the functions `resume`, `discard`, `cancel`, `retry` and `remove`. */
+/** Return the row of a file. `actions` has the functions `resume`, `discard`, `cancel`, `retry` and `remove`. */
 export function createRow({ file }, actions) {
   const element = template.content.firstElementChild.cloneNode(true);
   const find = (selector) => element.querySelector(selector);
@@ -49,7 +49,7 @@ export function createRow({ file }, actions) {
     find(".left").textContent = remaining(state, rate, resume);
   }
 
-  /** Says why it pauses, counting down. */
+  /** Show the reason for a pause and a countdown. */
   function showPause(pause) {
     clearInterval(ticking);
     element.toggleAttribute("data-paused", Boolean(pause));
@@ -65,7 +65,7 @@ export function createRow({ file }, actions) {
 
   function showButtons(entry) {
     const { buttons: shown, isFixed } = STATES[entry.state];
-    // Asked before any is hidden, since a hidden button has lost the focus already.
+    // This is read before a button is hidden, because hiding it removes the focus.
     const focused = buttons.find((button) => button === document.activeElement);
     const isHopeless = entry.state === "failed" && !mayTryAgain(entry.error);
     for (const button of buttons) {
@@ -74,7 +74,7 @@ export function createRow({ file }, actions) {
       button.onclick = () => isFixed || actions[action](entry);
       button.ariaDisabled = isFixed ? "true" : null;
     }
-    // The keyboard's place goes on to what took the place of the button.
+    // If the focused button is hidden, the focus moves to a visible one.
     if (focused?.hidden) buttons.find((button) => !button.hidden).focus();
   }
 
@@ -86,7 +86,7 @@ export function createRow({ file }, actions) {
       showProgress(entry);
       showPause(entry.pause);
       showButtons(entry);
-      // An unfinished upload has an error when it was given another file, or can't be discarded.
+      // An unfinished upload has an error if a different file was chosen, or if it can't be discarded.
       const hasFailed = ["failed", "unfinished"].includes(entry.state) && entry.error;
       find(".failure").hidden = !hasFailed;
       if (hasFailed) find(".failure").replaceChildren(...describeFailure(entry.error));
@@ -96,7 +96,7 @@ export function createRow({ file }, actions) {
   };
 }
 
-/** What is still to come: the bytes, or only Sync's part, which needs no browser any more. */
+/** Return a sentence about the rest of the upload: the bytes, or the registration, which needs no browser. */
 function remaining(state, rate, resume) {
   if (state === "finishing") return "The whole file has arrived. You may close this page.";
   if (state === "late") return "This takes longer than usual. You may close this page.";
@@ -105,7 +105,7 @@ function remaining(state, rate, resume) {
   return rate ? `${formatSeconds(rate.secondsLeft)} left` : "";
 }
 
-/** Whether another try may fare better; else the same file would be refused in the same words. */
+/** Whether another try may succeed. Otherwise the same file would be refused again. */
 const mayTryAgain = ({ name, code }) => name !== "RefusedError" || UNAUTHORIZED_CODES.has(code);
 
 const kindOf = (type) => /^(video|audio|image)\//.exec(type)?.[1] ?? "file";

@@ -8,9 +8,9 @@ const list = document.querySelector("#rows");
 const clear = document.querySelector("#clear");
 const input = document.querySelector("#files");
 
-const LOOK_AGAIN = 5000; // milliseconds
+const POLL_INTERVAL = 5000; // milliseconds
 
-/** The list of this page's uploads; `onReady` hears of each that becomes an asset. */
+/** Return the list of this page's uploads. It calls `onReady` with each one that becomes an asset. */
 export function createUploads(uploader, onReady) {
   const rows = new Map();
 
@@ -49,7 +49,7 @@ export function createUploads(uploader, onReady) {
     rows.delete(entry);
     element.remove();
     tidy();
-    // Else the keyboard's place would be lost with the button.
+    // Without this, the focus would be lost with the removed button.
     (neighbour?.querySelector("button:not([hidden])") ?? input).focus();
   }
 
@@ -72,31 +72,31 @@ export function createUploads(uploader, onReady) {
     if (queue.isBusy()) event.preventDefault();
   });
 
-  /** Shows these when Sync has registered them, as it does without this page too. */
+  /** Poll until Sync has registered these uploads, and show them. */
   async function follow(registering) {
     if (!registering.length) return;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
     const ids = new Set(registering.map(({ id }) => id));
     try {
       const left = await uploader.pending();
-      // The broker may have been first: then it is no longer pending.
+      // An upload that the broker has completed by now is not pending, but in the list of assets.
       const { items } = await uploader.assets();
-      for (const upload of items) if (ids.has(upload.id)) land(upload);
+      for (const upload of items) if (ids.has(upload.id)) complete(upload);
       await follow(left.filter(({ id, status }) => ids.has(id) && status === "registering"));
     } catch {
       await follow(registering);
     }
   }
 
-  function land(upload) {
+  function complete(upload) {
     const entry = [...rows.keys()].find(({ resume }) => resume?.id === upload.id);
     if (!entry) onReady(upload);
-    // Where another try is under way, that ends by itself.
+    // In any other state, another try is in progress and will complete the entry.
     else if (entry.state === "late") queue.finish(entry, upload);
   }
 
-  /** Goes on with what an earlier page left of this file, the newest first, or begins with it. */
-  function take(file) {
+  /** Resume the newest unfinished upload of this file, or begin a new upload, and return its entry. */
+  function start(file) {
     const left = [...rows.keys()].find((entry) => isLeftOf(file, entry));
     if (!left) return queue.add(file);
     queue.resume(left, file);
@@ -105,38 +105,38 @@ export function createUploads(uploader, onReady) {
   }
 
   return {
-    /** Takes up what an earlier page left unfinished. */
+    /** Add the unfinished uploads of earlier pages. */
     async findUnfinished() {
       const left = await uploader.pending();
-      const those = (wanted) => left.filter(({ status }) => status === wanted);
-      for (const upload of those("registered")) onReady(upload);
-      for (const upload of those("pending")) queue.addUnfinished(upload);
-      const { length } = those("pending");
+      const withStatus = (wanted) => left.filter(({ status }) => status === wanted);
+      for (const upload of withStatus("registered")) onReady(upload);
+      for (const upload of withStatus("pending")) queue.addUnfinished(upload);
+      const { length } = withStatus("pending");
       if (length) announce(length === 1 ? "1 unfinished upload" : `${length} unfinished uploads`);
-      await follow(those("registering"));
+      await follow(withStatus("registering"));
     },
     add(files) {
       if (!files.length) return;
       announce(files.length === 1 ? "1 file added" : `${files.length} files added`);
-      raise(files.map(take).map((entry) => rows.get(entry).element));
+      moveToTop(files.map(start).map((entry) => rows.get(entry).element));
     },
   };
 }
 
-/** Puts these on top of what may be a long list, and in sight. */
-function raise(elements) {
+/** Move rows to the top of the list, and scroll to them. */
+function moveToTop(elements) {
   const focused = document.activeElement;
   list.prepend(...elements);
-  // A row that was moved has lost the keyboard's place.
+  // Moving a row removes the focus from it.
   focused.focus({ preventScroll: true });
   elements[0].scrollIntoView({ block: "nearest" });
 }
 
-/** Opens the browser's file chooser for one file. */
-function askForFile(take) {
+/** Open the browser's file chooser for one file, and call `onFile` with it. */
+function askForFile(onFile) {
   const chooser = document.createElement("input");
   chooser.type = "file";
-  chooser.addEventListener("change", () => take(chooser.files[0]));
+  chooser.addEventListener("change", () => onFile(chooser.files[0]));
   chooser.click();
 }
 

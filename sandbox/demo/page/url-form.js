@@ -9,7 +9,7 @@ const samples = document.querySelector("#samples");
 const FIELDS = ["url", "type", "name"];
 const KINDS = { VIDEO: "video", AUDIO: "audio", IMAGE: "image" };
 
-/** The form that adds a public URL; `onReady` hears of the asset. */
+/** Set up the form that adds a public URL. It calls `onReady` with the asset. */
 export function createUrlForm(uploader, offered, onReady) {
   samples.append(...offered.map(sampleItem));
 
@@ -59,7 +59,7 @@ function sampleItem({ url, type }) {
 }
 
 function setBusy(isBusy) {
-  // A disabled button would lose the keyboard's place.
+  // A button with the attribute `disabled` would lose the focus.
   submit.ariaDisabled = isBusy ? "true" : null;
   submit.textContent = isBusy ? "Adding…" : "Add";
 }
@@ -72,15 +72,15 @@ function clearErrors() {
   }
 }
 
-/** Says what went wrong at the first field that is to blame, or else beneath the form. */
+/** Show an error at the first invalid field, or below the form. */
 function showErrors(error) {
   const named = new Set(error.errors?.map(({ pointer }) => pointer.slice(1)));
   if (error.code === "invalid_url") named.add("url");
-  const toBlame = FIELDS.filter((field) => named.has(field));
-  for (const field of toBlame) form.elements[field].ariaInvalid = "true";
-  const [first] = toBlame;
-  const place = first ? document.querySelector(`#${first}-error`) : failure;
-  place.replaceChildren(...describeFailure(error));
-  place.hidden = false;
+  const invalid = FIELDS.filter((field) => named.has(field));
+  for (const field of invalid) form.elements[field].ariaInvalid = "true";
+  const [first] = invalid;
+  const output = first ? document.querySelector(`#${first}-error`) : failure;
+  output.replaceChildren(...describeFailure(error));
+  output.hidden = false;
   if (first) form.elements[first].focus();
 }

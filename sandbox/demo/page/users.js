@@ -1,7 +1,7 @@
 const list = document.querySelector("#users");
 const owner = document.querySelector("#owner");
 
-/** Links, and not a menu, because each user has a page of their own. */
+/** Show the users. They are links and not a menu, because each user has a separate page. */
 export function showUsers(known, current) {
   const users = known.includes(current) ? known : [...known, current];
   list.replaceChildren(...users.map((user) => entry(user, user === current)));

@@ -1,4 +1,4 @@
-"""What the schemathesis run of `test_schemathesis.py` must know of the gateway, and of an end."""
+"""Hooks of `test_schemathesis.py`: the local gateway's 501, and uploads that were cancelled."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ CHECKS.unregister("use_after_free")
 def after_call(context: Any, case: Any, response: Any) -> None:  # noqa: ARG001 - its interface
     """Count an unknown method as 405.
 
-    Chalice's local gateway answers methods such as TRACE with 501 of its own, before the app is
-    asked. API Gateway has its own answer too, which no app can change.
+    Chalice's local gateway answers methods such as TRACE with its own 501, before it calls the app.
+    API Gateway has its own response too, which no app can change.
     """
     if response.status_code == 501 and b"Unsupported method" in response.content:
         response.status_code = 405
@@ -25,11 +25,10 @@ def after_call(context: Any, case: Any, response: Any) -> None:  # noqa: ARG001 
 
 @schemathesis.check
 def use_after_free(ctx: Any, response: Any, case: Any) -> bool | None:
-    """Take no upload for usable once it is deleted; it takes the place of the check of this name.
+    """Check that a deleted upload can't be used; this replaces the check of the same name.
 
-    DELETE is how an upload is cancelled, and what was cancelled stays readable as that, so that a
-    second tab learns why its upload is over: an end, and nothing that can be used. Everything else
-    that is still there after a DELETE fails as ever.
+    DELETE cancels an upload, and a cancelled upload stays readable, so that a second tab learns why
+    the upload has ended. Any other resource that is still there after a DELETE fails as usual.
     """
     try:
         found: bool | None = original(ctx, response, case)

@@ -1,4 +1,4 @@
-"""Clients that well-known generators make of `/openapi.json` compile, and tell uploads apart."""
+"""Clients that well-known generators make from `/openapi.json` compile and distinguish uploads."""
 
 import compileall
 import os
@@ -83,7 +83,7 @@ assert isinstance(refused, models.Problem) and refused.code == "not_found", refu
 
 
 def run(folder: Path, *command: str | Path) -> None:
-    """Run a program that must not fail; generators find the formatters of this environment."""
+    """Run a program that must succeed; generators find the formatters of this environment."""
     path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
@@ -98,14 +98,14 @@ def run(folder: Path, *command: str | Path) -> None:
 
 @pytest.fixture
 def folder(broker: RunningBroker, tmp_path: Path) -> Path:
-    """A folder with the document that the running broker describes itself by."""
+    """A folder with the running broker's OpenAPI document."""
     document = requests.get(broker.url + "/openapi.json", timeout=9)
     (tmp_path / "openapi.json").write_bytes(document.content)
     return tmp_path
 
 
-def test_typescript(folder: Path) -> None:
-    """In the types of openapi-typescript, `status` tells a pending upload from the others."""
+def test_typescript_client_narrows_by_status(folder: Path) -> None:
+    """In the types of openapi-typescript, `status` distinguishes pending uploads from others."""
     run(folder, "node", GENERATOR, "openapi.json", "--output", "api.ts")
     (folder / "use.ts").write_text(TYPESCRIPT)
     compiler = ROOT / "node_modules" / ".bin" / "tsc"
@@ -113,10 +113,10 @@ def test_typescript(folder: Path) -> None:
     run(folder, compiler, *options, "use.ts")
 
 
-def test_python(broker: RunningBroker, folder: Path) -> None:
+def test_python_client_begins_and_reads(broker: RunningBroker, folder: Path) -> None:
     """The package of openapi-python-client is complete, and begins and reads an upload."""
-    made = ("--output-path", "broker_client", "--meta", "none", "--fail-on-warning")
+    options = ("--output-path", "broker_client", "--meta", "none", "--fail-on-warning")
     program = PROGRAMS / "openapi-python-client"
-    run(folder, program, "generate", "--path", "openapi.json", *made)
+    run(folder, program, "generate", "--path", "openapi.json", *options)
     assert compileall.compile_dir(folder / "broker_client", quiet=1)
     run(folder, sys.executable, "-W", "error", "-c", PYTHON, broker.url, token())

@@ -1,4 +1,4 @@
-"""Input that must be refused, with the member named, before anything is asked of sync."""
+"""Invalid input is refused, with the field named, before Sync is called."""
 
 import base64
 import json
@@ -67,15 +67,15 @@ GIB = 1024**3
         ({"__proto__": {}}, "/__proto__"),
     ],
 )
-def test_begin_refused(
+def test_invalid_field_is_refused(
     api: Api, upstream: RunningUpstream, change: dict[str, Any], pointer: str
 ) -> None:
-    """A member that is not as it must be is named, and sync. is not asked."""
-    answer = api.call("POST", "/uploads", json={**GOOD, **change})
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "invalid_input"
-    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-    assert answer.json()["errors"][0]["detail"]
+    """An invalid field is named, and Sync is not called."""
+    response = api.call("POST", "/uploads", json={**GOOD, **change})
+    assert response.status_code == 422
+    assert response.json()["code"] == "invalid_input"
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+    assert response.json()["errors"][0]["detail"]
     assert upstream.journal() == []
     assert api.call("GET", "/uploads").json() == {"items": []}
 
@@ -84,8 +84,10 @@ DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068
 
 
 @pytest.mark.parametrize("character", DIRECTIONS, ids=ascii)
-def test_direction_refused(api: Api, upstream: RunningUpstream, character: str) -> None:
-    """A name that could be read in another order than it is written in is refused, with a list."""
+def test_direction_characters_are_refused(
+    api: Api, upstream: RunningUpstream, character: str
+) -> None:
+    """A name with characters that change the reading direction is refused, with a list of them."""
     url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
     shown = f"a{character}gpj.mp4"
     for path, body, pointer in (
@@ -93,38 +95,38 @@ def test_direction_refused(api: Api, upstream: RunningUpstream, character: str) 
         ("/uploads", {**GOOD, "name": shown}, "/name"),
         ("/assets", {**url, "name": shown}, "/name"),
     ):
-        answer = api.call("POST", path, json=body)
-        assert answer.status_code == 422
-        [error] = answer.json()["errors"]
+        response = api.call("POST", path, json=body)
+        assert response.status_code == 422
+        [error] = response.json()["errors"]
         assert error["pointer"] == pointer
         assert "U+202A to U+202E" in error["detail"]
-        assert character not in answer.text
+        assert character not in response.text
     assert upstream.journal() == []
 
 
 @pytest.mark.parametrize(
     "name", ["\u05e9\u05dc\u05d5\u05dd.mp4", "10.14\u202fAM.mp4", "a\u200db\u2065.mp4"]
 )
-def test_any_script_accepted(api: Api, name: str) -> None:
-    """Right-to-left letters are fine, and so is the space that macOS writes into names."""
+def test_name_in_any_script_is_accepted(api: Api, name: str) -> None:
+    """Right-to-left letters are accepted, and so is the space that macOS writes into names."""
     upload = api.begin(fileName=name, name=name)
     assert (upload["fileName"], upload["name"]) == (name, name)
 
 
-def test_missing_members(api: Api) -> None:
-    """Every missing member is named at once."""
-    answer = api.call("POST", "/uploads", json={})
-    pointers = [error["pointer"] for error in answer.json()["errors"]]
+def test_missing_fields_are_named_at_once(api: Api) -> None:
+    """Every missing field is named at once."""
+    response = api.call("POST", "/uploads", json={})
+    pointers = [error["pointer"] for error in response.json()["errors"]]
     assert pointers == ["/contentType", "/fileName", "/size"]
 
 
 @pytest.mark.parametrize("size", [5 * GIB + 1, 10**30, 1e400])
-def test_file_too_large(api: Api, size: float) -> None:
-    """A file over 5 GiB is too large, and the limit is told."""
-    answer = api.call("POST", "/uploads", data=_json(size), headers=DECLARED)
-    assert answer.status_code == 413
-    assert answer.json()["code"] == "file_too_large"
-    assert answer.json()["errors"] == [
+def test_file_over_5_gib_is_refused(api: Api, size: float) -> None:
+    """A file over 5 GiB is too large, and the response has the limit."""
+    response = api.call("POST", "/uploads", data=_json(size), headers=DECLARED)
+    assert response.status_code == 413
+    assert response.json()["code"] == "file_too_large"
+    assert response.json()["errors"] == [
         {"pointer": "/size", "detail": f"must be at most {5 * GIB} bytes"}
     ]
 
@@ -134,7 +136,7 @@ def _json(size: float) -> str:
     return f'{{"fileName": "a.mp4", "contentType": "video/mp4", "size": {number}}}'
 
 
-def test_file_of_five_gib(api: Api) -> None:
+def test_file_of_5_gib_is_accepted(api: Api) -> None:
     """Exactly 5 GiB is accepted."""
     assert api.begin(size=5 * GIB)["size"] == 5 * GIB
 
@@ -149,17 +151,17 @@ def test_file_of_five_gib(api: Api) -> None:
         ("notes", " "),
     ],
 )
-def test_kind_not_accepted(api: Api, name: str, content_type: str) -> None:
-    """A kind of file that the broker does not take is refused with the kinds that it takes."""
+def test_unaccepted_kind_is_refused(api: Api, name: str, content_type: str) -> None:
+    """A file of a kind that is not accepted is refused with the accepted kinds."""
     body = {**GOOD, "fileName": name, "contentType": content_type}
-    answer = api.call("POST", "/uploads", json=body)
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "content_type_not_accepted"
-    [error] = answer.json()["errors"]
+    response = api.call("POST", "/uploads", json=body)
+    assert response.status_code == 422
+    assert response.json()["code"] == "content_type_not_accepted"
+    [error] = response.json()["errors"]
     assert error["pointer"] == "/contentType"
     assert ("video/*" in error["detail"]) is ("/" in content_type)
     reason = "" if "/" in content_type else ": its name does not tell what kind of file it is"
-    assert answer.json()["detail"] == (
+    assert response.json()["detail"] == (
         f'"{name}" can\'t be used here{reason}. Choose a video, audio or image file.'
     )
 
@@ -180,14 +182,16 @@ def test_kind_not_accepted(api: Api, name: str, content_type: str) -> None:
         ),
     ],
 )
-def test_size_in_words(
+def test_size_refusal_names_file_and_units(
     api: Api, upstream: RunningUpstream, size: int, code: str, detail: str
 ) -> None:
-    """A file of a size that can't be is refused by its name, in units that people use."""
-    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": "interview.mp4", "size": size})
-    assert (answer.json()["code"], answer.json()["detail"]) == (code, detail)
-    assert answer.status_code == (422 if size == 0 else 413)
-    assert [error["pointer"] for error in answer.json()["errors"]] == ["/size"]
+    """A refusal by size has the name of the file, and units that people use."""
+    response = api.call(
+        "POST", "/uploads", json={**GOOD, "fileName": "interview.mp4", "size": size}
+    )
+    assert (response.json()["code"], response.json()["detail"]) == (code, detail)
+    assert response.status_code == (422 if size == 0 else 413)
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/size"]
     assert upstream.journal() == []
 
 
@@ -209,7 +213,7 @@ def test_size_in_words(
 def test_decided_type_is_signed_and_stored(
     api: Api, upstream: RunningUpstream, change: dict[str, Any], decided: str, kind: str
 ) -> None:
-    """What the broker decides is presigned, returned and sent: the object has it byte for byte."""
+    """The decided type is presigned, returned and sent: the stored object has it byte for byte."""
     upload = api.landed(**change)
     assert (upload["contentType"], upload["type"]) == (decided, kind)
     assert upload["headers"] == {"Content-Type": decided}
@@ -222,8 +226,10 @@ ALIASES = ("audio/x-wav,image/jpg, VIDEO/AVI", ["audio/wav", "image/jpeg", "vide
 
 
 @pytest.mark.parametrize("by", ["setting", "claim"])
-def test_aliases_of_operators(broker: RunningBroker, upstream: RunningUpstream, by: str) -> None:
-    """Settings and claims may use any spelling, and so may files; `/limits` shows Sync's."""
+def test_limits_accept_type_aliases(
+    broker: RunningBroker, upstream: RunningUpstream, by: str
+) -> None:
+    """Settings, claims and files may use any spelling; `/limits` has Sync's spelling."""
     written, canonical = ALIASES
     broker.configure(upstream, ALLOWED_CONTENT_TYPES=written if by == "setting" else "*/*")
     api = Api(broker)
@@ -247,25 +253,25 @@ def test_aliases_of_operators(broker: RunningBroker, upstream: RunningUpstream, 
 @pytest.mark.parametrize(
     "name", ["й" * 251 + ".mp4", "\u1100\u1161\u11a8" * 83 + ".mp4", "🎬" * 255]
 )
-def test_long_name_in_any_script(api: Api, name: str) -> None:
+def test_name_length_counts_characters(api: Api, name: str) -> None:
     """A name has up to 255 characters, however many bytes they take."""
     upload = api.begin(fileName=name, name=name)
     assert (upload["fileName"], upload["name"]) == (name, name)
 
 
 @pytest.mark.parametrize("name", ["a/b.mp4", "a\\b.mp4", "a\tb.mp4", "\u200f\u05d0.mp4", "a\x85"])
-def test_unusable_name_in_words(api: Api, name: str) -> None:
-    """A name that can't be used leads to what the user can do about it; developers read it all."""
-    answer = api.call("POST", "/uploads", json={**GOOD, "fileName": name}).json()
-    assert answer["detail"] == (
+def test_unusable_name_message_has_advice(api: Api, name: str) -> None:
+    """The message for an unusable name says what the user can do; `errors` has the exact rule."""
+    response = api.call("POST", "/uploads", json={**GOOD, "fileName": name}).json()
+    assert response["detail"] == (
         "Rename the file and choose it again: its name has a slash, or an invisible character that "
         "can't be used."
     )
-    assert "U+200F" in answer["errors"][0]["detail"]
+    assert "U+200F" in response["errors"][0]["detail"]
 
 
-def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """The operator's own limits hold, and `/limits` tells them."""
+def test_operator_limits_hold(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The operator's limits hold, and `/limits` returns them."""
     broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="audio/mpeg,image/*")
     api = Api(broker)
     limits = api.call("GET", "/limits").json()
@@ -278,27 +284,29 @@ def test_operator_limits(broker: RunningBroker, upstream: RunningUpstream) -> No
     assert api.call("POST", "/uploads", json=GOOD).json()["code"] == "content_type_not_accepted"
 
 
-def test_type_needed(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Where the content type does not tell the asset's type, the caller must."""
+def test_type_is_required_for_ambiguous_content_type(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """If the content type does not determine the asset's type, the caller must name it."""
     broker.configure(upstream, ALLOWED_CONTENT_TYPES="application/mxf")
     api = Api(broker)
     mxf = {"contentType": "application/mxf", "fileName": "clip.mxf"}
     body = {**GOOD, **mxf}
-    answer = api.call("POST", "/uploads", json=body)
-    assert [error["pointer"] for error in answer.json()["errors"]] == ["/type"]
+    response = api.call("POST", "/uploads", json=body)
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/type"]
     assert api.begin(**mxf, type="VIDEO")["type"] == "VIDEO"
 
 
-def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A project counts only where the settings name it; a stale one is a final refusal."""
+def test_project_must_be_in_settings(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Only projects in the settings are allowed; if Sync does not know one, the upload fails."""
     broker.configure(upstream, ALLOWED_PROJECT_IDS="sandbox-project,stale")
     api = Api(broker)
     upload = api.registered(projectId="sandbox-project")
     assert upload["asset"]["projectId"] == "sandbox-project"
     stale = api.landed(projectId="stale")
-    answer = api.complete(stale)
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "project_not_found"
+    response = api.complete(stale)
+    assert response.status_code == 422
+    assert response.json()["code"] == "project_not_found"
     assert api.call("GET", f"/uploads/{stale['id']}").json()["status"] == "failed"
 
 
@@ -321,75 +329,75 @@ def test_project(broker: RunningBroker, upstream: RunningUpstream) -> None:
         b'{"size": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_no_object(api: Api, path: str, body: bytes) -> None:
-    """What is no JSON object is refused as a whole."""
-    answer = api.call("POST", path, data=body, headers=DECLARED)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "invalid_json"
-    assert answer.json()["errors"][0]["pointer"] == ""
+def test_body_that_is_no_object_is_refused(api: Api, path: str, body: bytes) -> None:
+    """A body that is not a JSON object is refused as a whole."""
+    response = api.call("POST", path, data=body, headers=DECLARED)
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_json"
+    assert response.json()["errors"][0]["pointer"] == ""
 
 
-def test_body_too_large(api: Api) -> None:
-    """A body over 64 KiB is refused; one of exactly 64 KiB is looked at."""
+def test_body_over_64_kib_is_refused(api: Api) -> None:
+    """A body over 64 KiB is refused; one of exactly 64 KiB is parsed."""
     bound = 64 * 1024
-    answer = api.call("POST", "/uploads", data=b" " * (bound + 1))
-    assert answer.status_code == 413
-    assert answer.json()["code"] == "body_too_large"
+    response = api.call("POST", "/uploads", data=b" " * (bound + 1))
+    assert response.status_code == 413
+    assert response.json()["code"] == "body_too_large"
     assert api.call("POST", "/uploads", data=b" " * bound).json()["code"] == "invalid_json"
 
 
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/problem+json", "application/x-www-form-urlencoded"]
 )
-def test_other_body(api: Api, content_type: str) -> None:
-    """A body that is declared as something else than JSON is refused."""
-    answer = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
-    assert answer.status_code == 415
-    assert answer.json()["code"] == "unsupported_media_type"
+def test_body_of_other_type_is_refused(api: Api, content_type: str) -> None:
+    """A body with another declared type than JSON is refused."""
+    response = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
+    assert response.status_code == 415
+    assert response.json()["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("path", ["/uploads", "/assets"])
-def test_undeclared_body(api: Api, upstream: RunningUpstream, path: str) -> None:
-    """A body without a type, as any site's page may send it without being asked, is refused."""
+def test_body_without_type_is_refused(api: Api, upstream: RunningUpstream, path: str) -> None:
+    """A body without a type is refused, because any site's page may send it without a preflight."""
     for body in (json.dumps(GOOD).encode(), b"{}", b"x"):
-        answer = api.call("POST", path, data=body)
-        assert "Content-Type" not in answer.request.headers
-        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+        response = api.call("POST", path, data=body)
+        assert "Content-Type" not in response.request.headers
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
     assert upstream.journal() == []
     missing = api.call("POST", path)
     assert (missing.status_code, missing.json()["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_json_spelled_otherwise(api: Api, content_type: str) -> None:
+def test_json_type_with_parameters_is_accepted(api: Api, content_type: str) -> None:
     """Parameters and case of the body's type do not matter."""
-    answer = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
-    assert answer.status_code == 201
+    response = api.call("POST", "/uploads", json=GOOD, headers={"Content-Type": content_type})
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "101", "1.5", "x", "", "²", "9" * 5000])
 @pytest.mark.parametrize("path", ["/uploads", "/assets"])
-def test_limit_refused(api: Api, path: str, limit: str) -> None:
-    """A page's size out of range is refused by its name."""
-    answer = api.call("GET", path, params={"limit": limit})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["parameter"] == "limit"
+def test_limit_out_of_range_is_refused(api: Api, path: str, limit: str) -> None:
+    """A page size out of range is refused by the parameter's name."""
+    response = api.call("GET", path, params={"limit": limit})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "limit"
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "WzEsMl0", "////", "WyJhIiwiIl0", "🎬"])
-def test_cursor_refused(api: Api, cursor: str) -> None:
-    """A cursor that the broker never gave out is refused by its name."""
-    answer = api.call("GET", "/uploads", params={"cursor": cursor})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["parameter"] == "cursor"
+def test_unknown_cursor_is_refused(api: Api, cursor: str) -> None:
+    """A cursor that the broker never returned is refused by the parameter's name."""
+    response = api.call("GET", "/uploads", params={"cursor": cursor})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "cursor"
 
 
 ORDER = f"{1:015d}#{'0' * 32}"
 PK = f"upload#{'0' * 32}"
 
 
-def place(*parts: object) -> str:
-    """Write anything as a cursor."""
+def cursor_of(*parts: object) -> str:
+    """Return a cursor with any content."""
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
@@ -397,31 +405,33 @@ def place(*parts: object) -> str:
 @pytest.mark.parametrize(
     "cursor",
     [
-        pytest.param(place("1" * 1025, PK), id="an order that DynamoDB refuses"),
-        pytest.param(place(ORDER, "upload#" + "0" * 2048), id="a key that DynamoDB refuses"),
-        pytest.param(place(ORDER, "asset#" + "0" * 2048), id="an asset's key that it refuses"),
-        pytest.param(place("x" * 3000, "y" * 3000), id="too long"),
-        pytest.param(place("x", PK), id="another order"),
-        pytest.param(place(ORDER, PK + "0"), id="another key"),
-        pytest.param(place(ORDER, "upload#" + "1" * 32), id="the key of another order"),
-        pytest.param(place(ORDER, "secret#callers"), id="an item of no list"),
-        pytest.param(place(ORDER, PK, ""), id="three parts"),
-        pytest.param(place(ORDER + "\n", PK), id="a line feed"),
-        pytest.param(place(ORDER.replace("1", "\u0661"), PK), id="other digits"),
-        pytest.param(place(ORDER, PK + "\ud800"), id="half of a character"),
+        pytest.param(cursor_of("1" * 1025, PK), id="a sort key that DynamoDB refuses"),
+        pytest.param(cursor_of(ORDER, "upload#" + "0" * 2048), id="a key that DynamoDB refuses"),
+        pytest.param(cursor_of(ORDER, "asset#" + "0" * 2048), id="an asset's key that it refuses"),
+        pytest.param(cursor_of("x" * 3000, "y" * 3000), id="too long"),
+        pytest.param(cursor_of("x", PK), id="another sort key"),
+        pytest.param(cursor_of(ORDER, PK + "0"), id="another key"),
+        pytest.param(cursor_of(ORDER, "upload#" + "1" * 32), id="the key of another sort key"),
+        pytest.param(cursor_of(ORDER, "secret#callers"), id="an item that no list has"),
+        pytest.param(cursor_of(ORDER, PK, ""), id="three parts"),
+        pytest.param(cursor_of(ORDER + "\n", PK), id="a line feed"),
+        pytest.param(cursor_of(ORDER.replace("1", "\u0661"), PK), id="other digits"),
+        pytest.param(cursor_of(ORDER, PK + "\ud800"), id="half of a character"),
     ],
 )
-def test_made_up_cursor(api: Api, broker: RunningBroker, path: str, cursor: str) -> None:
-    """A cursor that somebody made up never comes to DynamoDB, which would refuse it as a fault."""
-    answer = api.call("GET", path, params={"cursor": cursor})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
-    assert answer.json()["errors"][0]["parameter"] == "cursor"
-    assert api.line(answer)["dynamodbCalls"] == 0
+def test_made_up_cursor_never_reaches_dynamodb(
+    api: Api, broker: RunningBroker, path: str, cursor: str
+) -> None:
+    """A made-up cursor never reaches DynamoDB, which would refuse it as a fault."""
+    response = api.call("GET", path, params={"cursor": cursor})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+    assert response.json()["errors"][0]["parameter"] == "cursor"
+    assert api.line(response)["dynamodbCalls"] == 0
     assert [line for line in broker.lines() if line["faults"]] == []
 
 
-def test_other_spelling_of_cursor(api: Api) -> None:
-    """Only the very text that was given out is taken, and only by the list that gave it out."""
+def test_cursor_in_other_spelling_is_refused(api: Api) -> None:
+    """A list accepts only cursors that it returned, and only in the same spelling."""
     for _ in range(2):
         api.registered()
     uploads, assets = (
@@ -439,15 +449,15 @@ def test_other_spelling_of_cursor(api: Api) -> None:
 
 
 def decoded(cursor: str) -> bytes:
-    """Read a cursor's bytes."""
+    """Return a cursor's bytes."""
     return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
 
 
-def test_cursor_of_others(api: Api, broker: RunningBroker) -> None:
-    """Somebody else's cursor shows nothing of theirs."""
+def test_cursor_of_other_caller_shows_nothing(api: Api, broker: RunningBroker) -> None:
+    """Another caller's cursor shows nothing of that caller's."""
     owner = Api(broker)
     for _ in range(2):
         owner.begin()
     cursor = owner.call("GET", "/uploads?limit=1").json()["nextCursor"]
-    answer = api.call("GET", "/uploads", params={"cursor": cursor})
-    assert answer.json() == {"items": []}
+    response = api.call("GET", "/uploads", params={"cursor": cursor})
+    assert response.json() == {"items": []}

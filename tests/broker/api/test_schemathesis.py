@@ -1,4 +1,4 @@
-"""The API keeps to its own OpenAPI document, whatever schemathesis makes of that document."""
+"""The API conforms to its OpenAPI document, for all requests that schemathesis generates."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from tests.support.running_broker import RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
 HERE = Path(__file__).parent
-# The checks' own defaults, and what the broker adds to them: 410 for what is over, 422 for what
-# is well formed and yet refused, 503 for sync. and the table being out of reach. Every check is on
-# for every operation; `schemathesis_hooks.py` says what a deleted upload may still be read as.
+# The checks' defaults, plus the broker's statuses: 410 for uploads that have ended, 422 for valid
+# requests that are refused, 503 if Sync or the table can't be reached. Every check is on for every
+# operation; `schemathesis_hooks.py` has the one exception, for deleted uploads.
 CONFIGURATION = """
 [checks]
 enabled = true
@@ -24,8 +24,10 @@ negative_data_rejection.expected-statuses = \
 """
 
 
-def test_document_holds(broker: RunningBroker, upstream: RunningUpstream, tmp_path: Path) -> None:
-    """No check of schemathesis finds an answer that differs from what `/openapi.json` says."""
+def test_responses_match_openapi_document(
+    broker: RunningBroker, upstream: RunningUpstream, tmp_path: Path
+) -> None:
+    """No check of schemathesis finds a response that differs from `/openapi.json`."""
     upstream.behave(presignsPerMinute=1_000_000)
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)

@@ -1,4 +1,4 @@
-"""Who may call: only who brings a token that the app's backend signed."""
+"""Authentication with a shared secret, the open mode, and the claim that narrows limits."""
 
 import base64
 import hmac
@@ -25,22 +25,22 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 
 
 def call(broker: RunningBroker, authorization: str | None) -> requests.Response:
-    """Ask for the list with a header of one's own."""
+    """Request the list with any `Authorization` header."""
     headers = {"Authorization": authorization} if authorization is not None else {}
-    answer = requests.get(broker.url + "/uploads", headers=headers, timeout=9)
-    check("GET", "/uploads", answer)
-    return answer
+    response = requests.get(broker.url + "/uploads", headers=headers, timeout=9)
+    check("GET", "/uploads", response)
+    return response
 
 
 def unsigned() -> str:
-    """Make a token with `alg: none`."""
+    """Return a token with `alg: none`."""
     parts = ({"alg": "none", "typ": "JWT"}, {"sub": "alice", "exp": int(time.time()) + 600})
     encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts]
     return ".".join([*encoded, ""])
 
 
 def raw(claims: Any, header: dict[str, Any] | None = None) -> str:
-    """Sign anything with the secret of the tests, under any header."""
+    """Return a token with any claims and any header, signed with the secret of the tests."""
     parts = [json.dumps(part).encode() for part in ({"alg": "HS256", **(header or {})}, claims)]
     text = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
     signature = hmac.digest(SECRET.encode(), text.encode(), "sha256")
@@ -58,13 +58,15 @@ def raw(claims: Any, header: dict[str, Any] | None = None) -> str:
         ("nonsense", "with the scheme Bearer"),
     ],
 )
-def test_no_token(broker: RunningBroker, authorization: str | None, detail: str) -> None:
-    """Who brings no token is told how to send one, and the challenge names the scheme alone."""
-    answer = call(broker, authorization)
-    assert answer.status_code == 401
-    assert answer.json()["code"] == "unauthorized"
-    assert detail in answer.json()["detail"]
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="sync upload broker"'
+def test_request_without_token_is_refused(
+    broker: RunningBroker, authorization: str | None, detail: str
+) -> None:
+    """Without a token, the detail explains how to send one, and the challenge has no error."""
+    response = call(broker, authorization)
+    assert response.status_code == 401
+    assert response.json()["code"] == "unauthorized"
+    assert detail in response.json()["detail"]
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="sync upload broker"'
 
 
 @pytest.mark.parametrize(
@@ -97,44 +99,46 @@ def test_no_token(broker: RunningBroker, authorization: str | None, detail: str)
         pytest.param(raw({"sub": "a", "exp": 2**33}, {"alg": "RS256"}), id="alg RS256"),
     ],
 )
-def test_bad_token(broker: RunningBroker, made: str) -> None:
-    """A token that does not hold is refused, and the challenge says so."""
-    answer = call(broker, f"Bearer {made}")
-    assert answer.status_code == 401
-    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
-    assert made not in answer.text
+def test_bad_token_is_refused(broker: RunningBroker, made: str) -> None:
+    """A token that is not valid is refused, with `invalid_token` in the challenge."""
+    response = call(broker, f"Bearer {made}")
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert made not in response.text
 
 
-def test_leeway(broker: RunningBroker) -> None:
-    """A clock that is a few seconds off locks nobody out, and the scheme's case does not matter."""
+def test_clock_may_differ_by_seconds(broker: RunningBroker) -> None:
+    """A token is accepted if clocks differ by a few seconds. The scheme may be in lower case."""
     assert call(broker, f"bearer {token(exp=int(time.time()) - 5)}").status_code == 200
     assert call(broker, f"bearer {token(nbf=int(time.time()) + 5)}").status_code == 200
 
 
 @pytest.mark.parametrize("claim", [{"exp": -30}, {"nbf": 30}, {"iat": 30}], ids=str)
-def test_beyond_leeway(broker: RunningBroker, claim: dict[str, int]) -> None:
-    """Half a minute is no clock that is a little off any more."""
+def test_clock_may_not_differ_by_half_a_minute(
+    broker: RunningBroker, claim: dict[str, int]
+) -> None:
+    """A token is refused if it is half a minute too late or too early."""
     assert LEEWAY_SECONDS == 10
     [(name, seconds)] = claim.items()
     made = token(**{name: int(time.time()) + seconds})
     assert call(broker, f"Bearer {made}").status_code == 401
 
 
-def test_longest(broker: RunningBroker) -> None:
-    """A token of 8 KiB is read, and a longer one is not, however good its signature."""
+def test_token_length_is_limited(broker: RunningBroker) -> None:
+    """A token of 8 KiB is accepted, and a longer one is refused even if its signature is valid."""
     rest = MAX_TOKEN_BYTES - len(token(more=""))
     long = token(more="x" * (rest * 3 // 4 - 4))
     assert MAX_TOKEN_BYTES - 16 < len(long) <= MAX_TOKEN_BYTES
     assert call(broker, f"Bearer {long}").status_code == 200
     longer = token(more="x" * rest)
     assert MAX_TOKEN_BYTES < len(longer) < 16_000
-    answer = call(broker, f"Bearer {longer}")
-    assert answer.status_code == 401
-    assert answer.json()["detail"] == "The token is longer than 8,192 bytes."
+    response = call(broker, f"Bearer {longer}")
+    assert response.status_code == 401
+    assert response.json()["detail"] == "The token is longer than 8,192 bytes."
 
 
-def test_issuer_and_audience(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """With an issuer and an audience set, a token must have both."""
+def test_issuer_and_audience_are_required(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """If the settings have an issuer and an audience, a token must have both."""
     broker.configure(upstream, JWT_ISSUER="https://app", JWT_AUDIENCE="uploads")
     right = {"iss": "https://app", "aud": ["uploads", "more"]}
     assert call(broker, f"Bearer {token(**right)}").status_code == 200
@@ -142,8 +146,8 @@ def test_issuer_and_audience(broker: RunningBroker, upstream: RunningUpstream) -
         assert call(broker, f"Bearer {token(**wrong)}").status_code == 401
 
 
-def test_issuers_apart(broker: RunningBroker) -> None:
-    """One subject of two issuers is two callers."""
+def test_same_subject_of_two_issuers_is_two_callers(broker: RunningBroker) -> None:
+    """A subject of one issuer does not see the uploads of the same subject of another issuer."""
     one, other = Api(broker), Api(broker)
     one.token, other.token = token("alice", iss="a"), token("alice", iss="b")
     one.begin()
@@ -151,8 +155,8 @@ def test_issuers_apart(broker: RunningBroker) -> None:
     assert other.call("GET", "/uploads").json() == {"items": []}
 
 
-def test_other_library(broker: RunningBroker) -> None:
-    """Tokens that another library made are accepted, and headers that nobody asked for ignored."""
+def test_token_of_other_library_is_accepted(broker: RunningBroker) -> None:
+    """Tokens of another library are accepted, and header fields without use are ignored."""
     jose = Jose()
     key = f"secret:{SECRET}"
     for header in ({}, {"typ": "JWT", "kid": "../../etc/passwd", "jku": "http://127.0.0.1:9/"}):
@@ -163,8 +167,10 @@ def test_other_library(broker: RunningBroker) -> None:
     jose.stop()
 
 
-def test_two_secrets(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Two secrets are accepted at once, so that one can be rotated."""
+def test_tokens_of_both_secrets_are_accepted(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """With two secrets, tokens of both are accepted, so that one can be rotated."""
     other = "another-secret-that-is-long-enough-as-well"
     broker.configure(upstream, JWT_SECRET=f"{other}, {SECRET}")
     for secret in (SECRET, other):
@@ -174,8 +180,8 @@ def test_two_secrets(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert call(broker, f"Bearer {both}").status_code == 401
 
 
-def test_unusable_secret() -> None:
-    """A secret that the library refuses does not lock out the other one."""
+def test_unusable_secret_does_not_lock_out_other() -> None:
+    """If PyJWT refuses one secret, tokens of the other one are still accepted."""
     pair = "-----BEGIN PUBLIC KEY-----AAAA-----END PUBLIC KEY-----"
     limits = Limits(1, ("*/*",), frozenset(), 1, 1, None)
     for secrets in (f"{pair},{SECRET}", f"{SECRET},{pair}"):
@@ -186,16 +192,16 @@ def test_unusable_secret() -> None:
         assert authenticator.caller(f"Bearer {token('alice')}").id == "alice"
 
 
-def test_audience_elsewhere(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """The audience may be in another claim, also with a shared secret."""
+def test_audience_may_be_in_another_claim(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """With `JWT_AUDIENCE_CLAIM`, that claim must equal the audience, and `aud` is not accepted."""
     broker.configure(upstream, JWT_AUDIENCE="https://app", JWT_AUDIENCE_CLAIM="azp")
     assert call(broker, f"Bearer {token(azp='https://app')}").status_code == 200
     for wrong in ({}, {"azp": "https://other"}, {"aud": "https://app"}, {"azp": ["https://app"]}):
         assert call(broker, f"Bearer {token(**wrong)}").status_code == 401
 
 
-def test_reason_only_if_signed(broker: RunningBroker) -> None:
-    """Why a token is refused is told to whoever holds a signed one, and to nobody else."""
+def test_forged_token_gets_no_reason_about_claims(broker: RunningBroker) -> None:
+    """The reason in the claims is returned for a signed token, and not for a forged one."""
     claims = {"sub": "a", "exp": 1}
     mine = call(broker, f"Bearer {jwt.encode(claims, SECRET)}").json()["detail"]
     forged = call(broker, f"Bearer {jwt.encode(claims, SECRET[::-1])}").json()["detail"]
@@ -204,8 +210,10 @@ def test_reason_only_if_signed(broker: RunningBroker) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer x", "Basic YTpi"])
-def test_open(broker: RunningBroker, upstream: RunningUpstream, authorization: str | None) -> None:
-    """In the sandbox's open mode everybody is one caller, with a token or without."""
+def test_open_mode_has_one_caller(
+    broker: RunningBroker, upstream: RunningUpstream, authorization: str | None
+) -> None:
+    """In the open mode all requests have one caller, with a token or without."""
     broker.configure(upstream, AUTH_MODE="open", JWT_SECRET="")
     api = Api(broker)
     upload = api.begin()
@@ -214,8 +222,8 @@ def test_open(broker: RunningBroker, upstream: RunningUpstream, authorization: s
     assert api.call("GET", path, headers=headers).json()["id"] == upload["id"]
 
 
-def test_limits_claim(broker: RunningBroker) -> None:
-    """A claim narrows what one caller may do, and `GET /limits` shows it."""
+def test_limits_claim_narrows_limits(broker: RunningBroker) -> None:
+    """A claim narrows the caller's limits, and `GET /limits` returns them."""
     api = Api(broker)
     claim = {
         "maxBytes": 10,
@@ -240,10 +248,10 @@ def test_limits_claim(broker: RunningBroker) -> None:
         ({"projectId": "project-of-bob"}, 422, "invalid_input"),
     ]
     for change, status, code in refused:
-        answer = api.call("POST", "/uploads", json=body | change)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-    answer = api.call("POST", "/uploads", json=body | {"projectId": "project-of-alice"})
-    assert answer.status_code == 201
+        response = api.call("POST", "/uploads", json=body | change)
+        assert (response.status_code, response.json()["code"]) == (status, code)
+    response = api.call("POST", "/uploads", json=body | {"projectId": "project-of-alice"})
+    assert response.status_code == 201
 
 
 def test_limits_claim_widens_nothing(broker: RunningBroker, upstream: RunningUpstream) -> None:
@@ -251,33 +259,35 @@ def test_limits_claim_widens_nothing(broker: RunningBroker, upstream: RunningUps
     broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="image/png")
     plain, greedy = Api(broker), Api(broker)
     greedy.token = token(upload={"maxBytes": 2**60, "contentTypes": ["*/*"], "perDay": 2**60})
-    told = [api.call("GET", "/limits").json() for api in (plain, greedy)]
-    for limits in told:
+    limits_of = [api.call("GET", "/limits").json() for api in (plain, greedy)]
+    for limits in limits_of:
         del limits["uploadsPerDay"]["resetsIn"]  # A second may pass between the two.
-    assert told[0] == told[1]
+    assert limits_of[0] == limits_of[1]
 
 
 @pytest.mark.parametrize("number", [2**63, 2**128, 10**60, 10**400])
-@pytest.mark.parametrize("member", ["maxBytes", "maxOpen", "perDay", "bytesPerDay"])
-def test_limits_claim_huge(broker: RunningBroker, member: str, number: int) -> None:
-    """A limit of any size is one, though DynamoDB can't write all of them."""
+@pytest.mark.parametrize("field", ["maxBytes", "maxOpen", "perDay", "bytesPerDay"])
+def test_limits_claim_may_be_huge(broker: RunningBroker, field: str, number: int) -> None:
+    """A limit may be larger than any number that DynamoDB can store."""
     api = Api(broker)
-    api.token = token(upload={member: number})
+    api.token = token(upload={field: number})
     assert api.begin()["status"] == "pending"
     assert api.call("GET", "/limits").status_code == 200
 
 
 @pytest.mark.parametrize("claim", [None, [], 5, {"maxSize": 1}, {"maxBytes": True}], ids=str)
-def test_limits_claim_malformed(broker: RunningBroker, claim: Any) -> None:
-    """A claim that can't be read refuses the request: to pass over it would allow too much."""
-    answer = call(broker, f"Bearer {token(upload=claim)}")
-    assert answer.status_code == 401
-    assert "`upload` is malformed" in answer.json()["detail"]
-    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+def test_malformed_limits_claim_is_refused(broker: RunningBroker, claim: Any) -> None:
+    """A malformed claim refuses the token, because ignoring the claim would allow too much."""
+    response = call(broker, f"Bearer {token(upload=claim)}")
+    assert response.status_code == 401
+    assert "`upload` is malformed" in response.json()["detail"]
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-def test_limits_claim_named(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """The claim may have another name, such as one in a namespace; `upload` is nothing then."""
+def test_limits_claim_may_have_another_name(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """With `LIMITS_CLAIM` another claim has the limits, and `upload` is ignored."""
     name = "https://app.example.com/upload"
     broker.configure(upstream, LIMITS_CLAIM=name)
     api = Api(broker)
@@ -286,8 +296,8 @@ def test_limits_claim_named(broker: RunningBroker, upstream: RunningUpstream) ->
 
 
 @pytest.mark.parametrize("command", [[sys.executable, "mint_token.py"], ["node", "mint_token.mjs"]])
-def test_examples(broker: RunningBroker, command: list[str]) -> None:
-    """The documented programs make tokens that the broker accepts, with their limits."""
+def test_example_programs_make_accepted_tokens(broker: RunningBroker, command: list[str]) -> None:
+    """The programs in the documentation make tokens that the broker accepts, with limits."""
     made = subprocess.run(
         [*command, "alice"],
         cwd=ROOT / "docs" / "examples",

@@ -1,4 +1,4 @@
-"""Caller ids: nobody finds the subject of one, or another subject with a part of it."""
+"""Caller ids: without the table's secret, nobody can guess or imitate one."""
 
 import base64
 import hashlib
@@ -25,8 +25,8 @@ from tests.support.upstream_process import RunningUpstream
 
 KEY = {"pk": {"S": PK}}
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
-# Their unkeyed hashes begin with the same 32 bits. A search of a minute finds such a pair, and one
-# of an hour a subject that takes the turns of a given one.
+# Two subjects whose unkeyed hashes begin with the same 32 bits. Finding such a pair takes a minute,
+# and finding a subject that collides with a given one takes an hour.
 COLLIDING = ("user-36219@example.com", "user-53684@example.com")
 LOGGERS = ("", "botocore", "botocore.endpoint", "botocore.parsers", "urllib3", "broker")
 
@@ -44,7 +44,7 @@ def new_table() -> Iterator[str]:
 
 @pytest.fixture
 def debug_log() -> Iterator[io.StringIO]:
-    """All that any logger writes at its lowest level, whatever the broker sets afterwards."""
+    """Everything that the loggers write at DEBUG, whatever level the broker sets afterwards."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s"))
@@ -59,52 +59,52 @@ def debug_log() -> Iterator[io.StringIO]:
 
 
 def unkeyed(subject: str, issuer: str = "") -> str:
-    """Hash as anybody can who knows the subject."""
+    """Return the hash that anybody can compute from a subject."""
     return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode()).hexdigest()[:32]
 
 
 def secret_of(name: str) -> bytes:
-    """Read the secret past the broker."""
+    """Return the secret in a table."""
     found = clients.dynamodb().get_item(TableName=name, Key=KEY, ConsistentRead=True)
     return bytes(found["Item"]["secret"]["B"])
 
 
 def id_of(broker: RunningBroker, subject: str, **claims: Any) -> str:
-    """Read a caller's id from the log."""
+    """Return a caller's id in the log."""
     api = Api(broker)
     api.token = token(subject, **claims)
-    answer = api.call("GET", "/uploads")
-    assert answer.status_code == 200
-    found: str = api.line(answer)["caller"]
+    response = api.call("GET", "/uploads")
+    assert response.status_code == 200
+    found: str = api.line(response)["caller"]
     return found
 
 
 def test_caller_id_is_keyed(broker: RunningBroker) -> None:
-    """Who guesses the subject can't tell by a log or a record whether the guess is right."""
+    """An id is a hash keyed with the table's secret, so a guessed subject can't be confirmed."""
     found = id_of(broker, "alice@example.com", iss="app")
     assert found != unkeyed("alice@example.com", "app")
     text = b"3:appalice@example.com"
     assert found == hmac.digest(secret_of(broker.table), text, "sha256").hex()[:32]
 
 
-def test_caller_id_keeps_issuer_apart(broker: RunningBroker) -> None:
-    """What belongs to the issuer and what to the subject counts."""
+def test_caller_id_separates_issuer_and_subject(broker: RunningBroker) -> None:
+    """The same text split differently into issuer and subject gives another id."""
     assert id_of(broker, "bc", iss="a") != id_of(broker, "c", iss="ab")
     assert id_of(broker, "1:a") != id_of(broker, "a")
 
 
-def test_caller_number_collision(broker: RunningBroker) -> None:
-    """A subject that was searched for by the unkeyed hash takes no turn of its victim."""
+def test_colliding_subjects_have_other_caller_numbers(broker: RunningBroker) -> None:
+    """A subject that was found by the unkeyed hash does not share its victim's caller number."""
     victim, attacker = (unkeyed(subject) for subject in COLLIDING)
     assert caller_number(victim) == caller_number(attacker)
     victim, attacker = (id_of(broker, subject) for subject in COLLIDING)
     assert caller_number(victim) != caller_number(attacker)
 
 
-def test_caller_ids_of_two_tables(
+def test_caller_id_depends_on_table(
     broker: RunningBroker, upstream: RunningUpstream, new_table: str
 ) -> None:
-    """One subject has another id in each table, and the same in each container of a table."""
+    """A subject has one id in all containers of a table, and another id in another table."""
     first = id_of(broker, "alice")
     broker.configure(upstream, UPLOADS_TABLE=new_table)
     other = id_of(broker, "alice")
@@ -116,7 +116,7 @@ def test_caller_ids_of_two_tables(
 def test_open_mode_caller_id_is_keyed(
     broker: RunningBroker, upstream: RunningUpstream, new_table: str
 ) -> None:
-    """Everybody's one id in the open mode comes from the table's secret too."""
+    """The one id of the open mode is keyed with the table's secret too."""
     settings = {"AUTH_MODE": "open", "JWT_SECRET": "", "UPLOADS_TABLE": new_table}
     broker.configure(upstream, **settings)
     found = id_of(broker, "alice")
@@ -125,26 +125,26 @@ def test_open_mode_caller_id_is_keyed(
     assert found == hmac.digest(secret_of(new_table), b"0:everybody", "sha256").hex()[:32]
 
 
-class _Together(Table):
+class _SimultaneousTable(Table):
     """A table whose readers wait until all have read."""
 
     barrier: threading.Barrier
 
     def get(self, pk: str) -> codec.Item | None:
-        """Read an item, and wait for the others."""
+        """Return an item when all others have read it too."""
         found = super().get(pk)
         self.barrier.wait(timeout=20)
         return found
 
 
 def test_caller_secret_of_racing_containers(new_table: str) -> None:
-    """Containers that all find no secret end with the same one, which stays."""
+    """Containers that start at the same time without a secret agree on one, and it stays."""
     containers = 8
     barrier = threading.Barrier(containers)
     found: list[str] = []
 
     def start() -> None:
-        store = _Together(clients.dynamodb(), new_table, Clock())
+        store = _SimultaneousTable(clients.dynamodb(), new_table, Clock())
         store.barrier = barrier
         found.append(CallerIds(store).of("", "alice"))
 
@@ -169,11 +169,11 @@ def test_caller_secret_is_not_counted(
     new_table: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The container pays for the secret, whichever request comes first; no request is charged."""
+    """No request's log line counts the read of the secret."""
     settings = broker.environment(upstream, UPLOADS_TABLE=new_table)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    # Without a start, as after one that did not reach the table; then with one.
+    # First without startup, as after one that did not reach the table.
     broker.configure(upstream, UPLOADS_TABLE=new_table)
     api = Api(broker)
     assert api.line(api.call("GET", "/uploads"))["dynamodbCalls"] == 1
@@ -185,15 +185,15 @@ def test_caller_secret_is_not_counted(
 
 
 def spellings(secret: bytes) -> list[str]:
-    """List how the secret could be written down: plain, as DynamoDB and Python have it, in hex."""
+    """Return the forms in which the secret could appear: as text, in base64, in hex."""
     encoded = [base64.b64encode(secret[start:]).decode()[4:-8] for start in range(3)]
     return [repr(secret)[2:-1], secret.decode("latin-1"), secret.hex(), *encoded]
 
 
-def test_caller_secret_never_shows(
+def test_caller_secret_is_never_shown(
     broker: RunningBroker, upstream: RunningUpstream, new_table: str, debug_log: io.StringIO
 ) -> None:
-    """No response, log line, record or representation holds the secret, even at DEBUG."""
+    """No response, log line, record or representation has the secret, even at DEBUG."""
     broker.configure(upstream, UPLOADS_TABLE=new_table, LOG_LEVEL="DEBUG")
     api = Api(broker)
     upload = api.registered()
@@ -212,7 +212,7 @@ def test_caller_secret_never_shows(
 
 
 def test_caller_secret_is_in_no_index(broker: RunningBroker) -> None:
-    """The secret is in no list, is due at no sweep, and never expires."""
+    """The secret is in no list, is never due for a sweep, and never expires."""
     Api(broker).begin()
     found = clients.dynamodb().get_item(TableName=broker.table, Key=KEY)["Item"]
     assert set(found) == {"pk", "secret"}

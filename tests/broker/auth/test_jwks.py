@@ -1,4 +1,4 @@
-"""An identity provider's keys: what is believed, how often it is asked, and when it fails."""
+"""An identity provider's keys: which are accepted, how often they are fetched, and failures."""
 
 import base64
 import gzip
@@ -33,7 +33,7 @@ def trusting(broker: RunningBroker, upstream: RunningUpstream, server: KeyServer
 def trust(
     broker: RunningBroker, upstream: RunningUpstream, server: KeyServer, **settings: str
 ) -> None:
-    """Put a broker in place that trusts the provider."""
+    """Configure a broker so that it trusts the provider."""
     provider = {
         "JWT_SECRET": "",
         "JWT_JWKS_URL": server.url,
@@ -44,16 +44,18 @@ def trust(
 
 
 def call(broker: RunningBroker, token: str) -> requests.Response:
-    """Ask for the list with a token."""
+    """Request the list with a token."""
     headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.get(broker.url + "/uploads", headers=headers, timeout=30)
-    check("GET", "/uploads", answer)
-    return answer
+    response = requests.get(broker.url + "/uploads", headers=headers, timeout=30)
+    check("GET", "/uploads", response)
+    return response
 
 
 @pytest.mark.parametrize("key", ["rsa-1", "ec-1", "okp-1"])
-def test_accepted(trusting: RunningBroker, server: KeyServer, jose: Jose, key: str) -> None:
-    """Tokens of another library, RS256, ES256 and EdDSA, are accepted; keys are fetched once."""
+def test_token_of_provider_is_accepted(
+    trusting: RunningBroker, server: KeyServer, jose: Jose, key: str
+) -> None:
+    """Tokens with RS256, ES256 and EdDSA are accepted, and the keys are fetched once."""
     for _ in range(5):
         assert call(trusting, jose.token(key)).status_code == 200
     assert call(trusting, jose.token(key, aud=["x", AUDIENCE])).status_code == 200
@@ -62,16 +64,16 @@ def test_accepted(trusting: RunningBroker, server: KeyServer, jose: Jose, key: s
 
 @pytest.mark.parametrize("named", [{}, {"alg": "EdDSA"}, {"alg": "Ed25519"}], ids=str)
 @pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
-def test_ed25519_names(
+def test_both_names_of_ed25519_are_accepted(
     trusting: RunningBroker, server: KeyServer, jose: Jose, alg: str, named: dict[str, str]
 ) -> None:
-    """The algorithm of Ed25519 keys has an old and a new name, in tokens and in key sets."""
+    """Tokens and key sets may have the old name of Ed25519's algorithm or the new one."""
     server.serve(jose.keys("okp-1", **named))
     assert call(trusting, jose.token("okp-1", alg=alg)).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("claims", "told"),
+    ("claims", "reason"),
     [
         ({"exp": 1}, "expired"),
         ({"nbf": 2**33}, "not valid yet"),
@@ -86,13 +88,13 @@ def test_ed25519_names(
     ],
     ids=str,
 )
-def test_wrong_claims(
-    trusting: RunningBroker, jose: Jose, claims: dict[str, Any], told: str
+def test_wrong_claim_is_named(
+    trusting: RunningBroker, jose: Jose, claims: dict[str, Any], reason: str
 ) -> None:
-    """Where the signature holds, the owner of a token is told what is wrong with it."""
-    answer = call(trusting, jose.token("rsa-1", **claims))
-    assert answer.status_code == 401
-    assert told in answer.json()["detail"]
+    """If the signature is valid, the response names the claim that is wrong."""
+    response = call(trusting, jose.token("rsa-1", **claims))
+    assert response.status_code == 401
+    assert reason in response.json()["detail"]
 
 
 def b64(data: Any) -> str:
@@ -102,11 +104,11 @@ def b64(data: Any) -> str:
 
 
 def attacks(jose: Jose) -> dict[str, str]:
-    """Forge tokens, each by another trick; all but the trick is as it should be."""
+    """Return forged tokens. Each has one trick, and everything else in it is right."""
     good = jose.token("rsa-1")
     head, body, signature = good.split(".")
     pem = "secret:" + jose.ask(pem="rsa-1")
-    said = json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": int(time.time()) + 600})
+    claims = json.dumps({"iss": ISSUER, "aud": AUDIENCE, "sub": "a", "exp": int(time.time()) + 600})
     own = jose.keys("rsa-mine")["keys"][0]
     mine = jose.token("rsa-mine")
     far = "http://127.0.0.1:9/keys.json"
@@ -115,47 +117,49 @@ def attacks(jose: Jose) -> dict[str, str]:
         "alg None": f"{b64({'alg': 'None', 'kid': 'rsa-1'})}.{body}.{signature}",
         "no alg": f"{b64({'kid': 'rsa-1'})}.{body}.{signature}",
         "alg a list": f"{b64({'alg': ['RS256'], 'kid': 'rsa-1'})}.{body}.{signature}",
-        "HS256 by the public key": jose.raw(pem, said, alg="HS256", kid="rsa-1"),
-        "RS256 by the public key": jose.raw(pem, said, alg="RS256", kid="rsa-1"),
-        "HS256 by an empty key": jose.raw("secret:", said, alg="HS256", kid="rsa-1"),
-        "ES256 by the RSA key": jose.raw("rsa-1", said, alg="ES256", kid="rsa-1"),
-        "RS256 named for the EC key": jose.raw("rsa-1", said, alg="RS256", kid="ec-1"),
-        "RS512": jose.raw("rsa-1", said, alg="RS512", kid="rsa-1"),
-        "EdDSA by another key": jose.raw("okp-mine", said, alg="EdDSA", kid="okp-1"),
-        "EdDSA named for the RSA key": jose.raw("okp-mine", said, alg="EdDSA", kid="rsa-1"),
-        "RS256 named for the Ed25519 key": jose.raw("rsa-1", said, alg="RS256", kid="okp-1"),
-        "Ed448": jose.raw("okp448", said, alg="Ed448", kid="okp-1"),
+        "HS256 by the public key": jose.raw(pem, claims, alg="HS256", kid="rsa-1"),
+        "RS256 by the public key": jose.raw(pem, claims, alg="RS256", kid="rsa-1"),
+        "HS256 by an empty key": jose.raw("secret:", claims, alg="HS256", kid="rsa-1"),
+        "ES256 by the RSA key": jose.raw("rsa-1", claims, alg="ES256", kid="rsa-1"),
+        "RS256 named for the EC key": jose.raw("rsa-1", claims, alg="RS256", kid="ec-1"),
+        "RS512": jose.raw("rsa-1", claims, alg="RS512", kid="rsa-1"),
+        "EdDSA by another key": jose.raw("okp-mine", claims, alg="EdDSA", kid="okp-1"),
+        "EdDSA named for the RSA key": jose.raw("okp-mine", claims, alg="EdDSA", kid="rsa-1"),
+        "RS256 named for the Ed25519 key": jose.raw("rsa-1", claims, alg="RS256", kid="okp-1"),
+        "Ed448": jose.raw("okp448", claims, alg="Ed448", kid="okp-1"),
         "PS256": jose.token("rsa-1", {"kid": "rsa-1"}, "PS256"),
-        "another key": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-1"),
-        "jwk": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-1", jwk=own),
-        "jwk alone": jose.raw("rsa-mine", said, alg="RS256", jwk=own),
-        "jku": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-mine", jku=far),
-        "x5u": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-mine", x5u=far),
-        "x5c": jose.raw("rsa-mine", said, alg="RS256", kid="rsa-1", x5c=["MIIB"]),
-        "kid a path": jose.raw("secret:" + "\0" * 32, said, alg="HS256", kid="../../dev/null"),
-        "kid an address": jose.raw("rsa-mine", said, alg="RS256", kid=far),
-        "kid a number": jose.raw("rsa-1", said, alg="RS256", kid=1),
-        "kid a list": jose.raw("rsa-1", said, alg="RS256", kid=["rsa-1"]),
-        "kid an object": jose.raw("rsa-1", said, alg="RS256", kid={"rsa-1": 1}),
+        "another key": jose.raw("rsa-mine", claims, alg="RS256", kid="rsa-1"),
+        "jwk": jose.raw("rsa-mine", claims, alg="RS256", kid="rsa-1", jwk=own),
+        "jwk alone": jose.raw("rsa-mine", claims, alg="RS256", jwk=own),
+        "jku": jose.raw("rsa-mine", claims, alg="RS256", kid="rsa-mine", jku=far),
+        "x5u": jose.raw("rsa-mine", claims, alg="RS256", kid="rsa-mine", x5u=far),
+        "x5c": jose.raw("rsa-mine", claims, alg="RS256", kid="rsa-1", x5c=["MIIB"]),
+        "kid a path": jose.raw("secret:" + "\0" * 32, claims, alg="HS256", kid="../../dev/null"),
+        "kid an address": jose.raw("rsa-mine", claims, alg="RS256", kid=far),
+        "kid a number": jose.raw("rsa-1", claims, alg="RS256", kid=1),
+        "kid a list": jose.raw("rsa-1", claims, alg="RS256", kid=["rsa-1"]),
+        "kid an object": jose.raw("rsa-1", claims, alg="RS256", kid={"rsa-1": 1}),
         "no kid, two keys": jose.token("rsa-1", {}),
-        "crit": jose.raw("rsa-1", said, alg="RS256", kid="rsa-1", crit=["exp2"], exp2=1),
-        "crit empty": jose.raw("rsa-1", said, alg="RS256", kid="rsa-1", crit=[]),
-        "crit b64": jose.raw("rsa-1", said, alg="RS256", kid="rsa-1", crit=["b64"], b64=False),
-        "b64 alone": jose.raw("rsa-1", said, alg="RS256", kid="rsa-1", b64=False),
+        "crit": jose.raw("rsa-1", claims, alg="RS256", kid="rsa-1", crit=["exp2"], exp2=1),
+        "crit empty": jose.raw("rsa-1", claims, alg="RS256", kid="rsa-1", crit=[]),
+        "crit b64": jose.raw("rsa-1", claims, alg="RS256", kid="rsa-1", crit=["b64"], b64=False),
+        "b64 alone": jose.raw("rsa-1", claims, alg="RS256", kid="rsa-1", b64=False),
         "nested": jose.raw("rsa-1", good, alg="RS256", kid="rsa-1", cty="JWT"),
         "nested JSON": jose.raw("rsa-1", json.dumps(good), alg="RS256", kid="rsa-1"),
-        "a list": jose.raw("rsa-1", f"[{said}]", alg="RS256", kid="rsa-1"),
+        "a list": jose.raw("rsa-1", f"[{claims}]", alg="RS256", kid="rsa-1"),
         "no JSON": jose.raw("rsa-1", "{", alg="RS256", kid="rsa-1"),
         "deep JSON": jose.raw("rsa-1", "[" * 5000, alg="RS256", kid="rsa-1"),
         "deep header": f"{b64(b'[' * 5000)}.{body}.{signature}",
-        "sub a number": jose.raw("rsa-1", said.replace('"a"', "1"), alg="RS256", kid="rsa-1"),
-        "sub a list": jose.raw("rsa-1", said.replace('"a"', '["a"]'), alg="RS256", kid="rsa-1"),
-        "exp infinite": jose.raw("rsa-1", changed(said, "1e999"), alg="RS256", kid="rsa-1"),
-        "exp NaN": jose.raw("rsa-1", changed(said, "NaN"), alg="RS256", kid="rsa-1"),
-        "exp a string": jose.raw("rsa-1", changed(said, '"9999999999"'), alg="RS256", kid="rsa-1"),
-        "exp true": jose.raw("rsa-1", changed(said, "true"), alg="RS256", kid="rsa-1"),
-        "exp null": jose.raw("rsa-1", changed(said, "null"), alg="RS256", kid="rsa-1"),
-        "exp negative": jose.raw("rsa-1", changed(said, "-1"), alg="RS256", kid="rsa-1"),
+        "sub a number": jose.raw("rsa-1", claims.replace('"a"', "1"), alg="RS256", kid="rsa-1"),
+        "sub a list": jose.raw("rsa-1", claims.replace('"a"', '["a"]'), alg="RS256", kid="rsa-1"),
+        "exp infinite": jose.raw("rsa-1", with_expiry(claims, "1e999"), alg="RS256", kid="rsa-1"),
+        "exp NaN": jose.raw("rsa-1", with_expiry(claims, "NaN"), alg="RS256", kid="rsa-1"),
+        "exp a string": jose.raw(
+            "rsa-1", with_expiry(claims, '"9999999999"'), alg="RS256", kid="rsa-1"
+        ),
+        "exp true": jose.raw("rsa-1", with_expiry(claims, "true"), alg="RS256", kid="rsa-1"),
+        "exp null": jose.raw("rsa-1", with_expiry(claims, "null"), alg="RS256", kid="rsa-1"),
+        "exp negative": jose.raw("rsa-1", with_expiry(claims, "-1"), alg="RS256", kid="rsa-1"),
         "swapped body": f"{head}.{mine.split('.')[1]}.{signature}",
         "no signature": f"{head}.{body}.",
         "two parts": f"{head}.{body}",
@@ -169,32 +173,32 @@ def attacks(jose: Jose) -> dict[str, str]:
     }
 
 
-def changed(said: str, expiry: str) -> str:
-    """Replace `exp` by any text."""
-    return said.partition('"exp"')[0] + f'"exp": {expiry}}}'
+def with_expiry(claims: str, expiry: str) -> str:
+    """Return claims whose `exp` is replaced by any text."""
+    return claims.partition('"exp"')[0] + f'"exp": {expiry}}}'
 
 
-def test_attacks(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
-    """No forged or crooked token is accepted, none breaks the broker, none is echoed."""
+def test_forged_tokens_are_refused(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
+    """Each forged or malformed token gets 401, and no response quotes it."""
     for name, token in attacks(jose).items():
-        answer = call(trusting, token)
-        assert answer.status_code == 401, f"{name}: {answer.text}"
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer"), name
-        assert token not in answer.text, name
+        response = call(trusting, token)
+        assert response.status_code == 401, f"{name}: {response.text}"
+        assert response.headers["WWW-Authenticate"].startswith("Bearer"), name
+        assert token not in response.text, name
     assert set(server.requests) == {"/keys.json"}
     assert call(trusting, jose.token("rsa-1")).status_code == 200
 
 
-def test_huge_expiry(trusting: RunningBroker, jose: Jose) -> None:
-    """How long a token lives is its issuer's business, if only it is a time."""
+def test_expiry_may_be_huge(trusting: RunningBroker, jose: Jose) -> None:
+    """A token may be valid for any time that its issuer chooses."""
     assert call(trusting, jose.token("rsa-1", exp=2**60)).status_code == 200
 
 
 @pytest.mark.parametrize("claim", ["client_id", "azp"])
-def test_audience_elsewhere(
+def test_audience_may_be_in_another_claim(
     broker: RunningBroker, upstream: RunningUpstream, server: KeyServer, jose: Jose, claim: str
 ) -> None:
-    """The audience may be in a claim of another name, which then must be exactly it."""
+    """With `JWT_AUDIENCE_CLAIM`, that claim must equal the audience."""
     trust(broker, upstream, server, JWT_AUDIENCE_CLAIM=claim)
     assert call(broker, jose.token("ec-1", aud=None, **{claim: AUDIENCE})).status_code == 200
     for wrong in ("x", [AUDIENCE], None):
@@ -202,8 +206,8 @@ def test_audience_elsewhere(
         assert call(broker, token).status_code == 401
 
 
-def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
-    """Keys for other purposes, of other kinds, too short, or no longer secret are passed over."""
+def test_unusable_keys_are_passed_over(jose: Jose, server: KeyServer) -> None:
+    """Keys for other purposes, of other types, too short, or with a private part are not used."""
     good = jose.keys("rsa-1")["keys"][0]
     secret = {"kty": "oct", "k": b64(b"s" * 32), "kid": "oct", "alg": "HS256"}
     rest: list[Any] = [
@@ -235,25 +239,27 @@ def test_unusable_keys(jose: Jose, server: KeyServer) -> None:
     for entry in rest:
         if isinstance(entry, dict) and "kid" in entry:
             assert keys.keys({"kid": entry["kid"]}) == [], entry["kid"]
-    # It is the only one that can be meant by a token that names none.
+    # A token without `kid` can only mean this one.
     assert keys.keys({}) == keys.keys({"kid": "rsa-1"})
 
 
-def test_use_and_alg_respected(jose: Jose, server: KeyServer) -> None:
-    """A key that says what it is for is used for that."""
+def test_key_for_signatures_is_used(jose: Jose, server: KeyServer) -> None:
+    """A key whose `use`, `alg` and `key_ops` are for signatures is used."""
     server.serve(jose.keys("rsa-1", use="sig", alg="RS256", key_ops=["verify"]))
     assert len(Jwks(server.url, Clock()).keys({"kid": "rsa-1"})) == 1
 
 
-def test_one_name_twice(jose: Jose, server: KeyServer, trusting: RunningBroker) -> None:
-    """Two keys of one name are both tried, each with its own algorithm."""
+def test_keys_with_one_kid_are_both_used(
+    jose: Jose, server: KeyServer, trusting: RunningBroker
+) -> None:
+    """Two keys with one `kid` are both tried, each with its own algorithm."""
     server.serve(jose.keys("rsa-1", "ec-1", kid="one"))
     assert call(trusting, jose.token("rsa-1", {"kid": "one"})).status_code == 200
     assert call(trusting, jose.token("ec-1", {"kid": "one"})).status_code == 200
 
 
-def test_rotation(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
-    """A new key is accepted with its first token, and a withdrawn one no longer then."""
+def test_rotation_fails_no_request(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
+    """A new key is accepted with its first token, and then a withdrawn one is refused."""
     assert call(trusting, jose.token("rsa-1")).status_code == 200
     server.serve(jose.keys("rsa-1", "rsa-2"))
     assert call(trusting, jose.token("rsa-2")).status_code == 200
@@ -264,8 +270,8 @@ def test_rotation(trusting: RunningBroker, server: KeyServer, jose: Jose) -> Non
     assert call(trusting, jose.token("rsa-1")).status_code == 401
 
 
-def test_flood(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
-    """A flood of made-up key names reaches the provider a few times, and disturbs nobody."""
+def test_flood_causes_few_fetches(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
+    """A flood of unknown `kid`s causes a few fetches, and other tokens are still accepted."""
     token = jose.token("rsa-1")
     body = token.split(".")[1]
     for number in range(100):
@@ -275,8 +281,8 @@ def test_flood(trusting: RunningBroker, server: KeyServer, jose: Jose) -> None:
     assert len(server.requests) <= 1 + BURST + 1
 
 
-def test_flood_over_time(jose: Jose, server: KeyServer) -> None:
-    """However long the flood lasts, the provider is asked once in ten seconds at most."""
+def test_long_flood_causes_few_fetches(jose: Jose, server: KeyServer) -> None:
+    """However long a flood lasts, it causes a fetch every ten seconds at most."""
     clock = ManualClock()
     keys = Jwks(server.url, clock)
     for number in range(1000):
@@ -288,8 +294,8 @@ def test_flood_over_time(jose: Jose, server: KeyServer) -> None:
     assert len(keys.keys({"kid": "rsa-2"})) == 1
 
 
-def test_refreshed_by_age(jose: Jose, server: KeyServer) -> None:
-    """A withdrawn key is no longer accepted after some minutes, though nobody names a new one."""
+def test_withdrawn_key_is_refused_after_minutes(jose: Jose, server: KeyServer) -> None:
+    """A withdrawn key is refused after some minutes, even if no token names a new one."""
     clock = ManualClock()
     keys = Jwks(server.url, clock)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
@@ -300,8 +306,8 @@ def test_refreshed_by_age(jose: Jose, server: KeyServer) -> None:
     assert keys.keys({"kid": "rsa-1"}) == []
 
 
-def test_all_withdrawn(server: KeyServer) -> None:
-    """A set without keys is believed: the provider has withdrawn them all."""
+def test_empty_key_set_withdraws_all_keys(server: KeyServer) -> None:
+    """If the provider serves an empty set, no key is accepted any longer."""
     clock = ManualClock()
     keys = Jwks(server.url, clock)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
@@ -310,10 +316,10 @@ def test_all_withdrawn(server: KeyServer) -> None:
     assert keys.keys({"kid": "rsa-1"}) == []
 
 
-def test_environment_has_no_part(
+def test_request_for_keys_ignores_environment(
     server: KeyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither the proxies of the machine nor its .netrc have a part in the request for keys."""
+    """The request for keys uses neither the machine's proxies nor its .netrc."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -325,48 +331,48 @@ def test_environment_has_no_part(
 
 
 def down(server: KeyServer) -> None:
-    """Answer 500."""
+    """Respond with 500."""
     server.status = 500
 
 
 def html(server: KeyServer) -> None:
-    """Answer a page."""
+    """Respond with an HTML page."""
     server.content, server.headers = b"<!doctype html>", {"Content-Type": "text/html"}
 
 
 def other_json(server: KeyServer) -> None:
-    """Answer JSON that is no key set."""
+    """Respond with JSON that is not a key set."""
     server.content = b'{"keys": {"rsa-1": 1}}'
 
 
 def huge(server: KeyServer) -> None:
-    """Answer a set of 300 kB."""
+    """Respond with a set of 300 kB."""
     server.content += b" " * 300_000
 
 
 def bomb(server: KeyServer) -> None:
-    """Answer something small, compressed though nobody asked for it, that becomes large."""
+    """Respond with a small compressed body, which was not requested and becomes large."""
     server.content = gzip.compress(server.content + b" " * 10_000_000)
     server.headers = {"Content-Encoding": "gzip"}
 
 
 def redirect(server: KeyServer) -> None:
-    """Point elsewhere, where the right answer would be."""
+    """Redirect to another URL that would serve the keys."""
     server.status, server.headers = 302, {"Location": "/elsewhere.json"}
 
 
 def slow(server: KeyServer) -> None:
-    """Say nothing for too long."""
+    """Respond too late."""
     server.delay = 3
 
 
 def trickle(server: KeyServer) -> None:
-    """Send a few bytes, again and again, each before any time-out."""
+    """Send the body in small pieces, each of them within the timeout."""
     server.piece, server.pause = 16, 0.2
 
 
 def cut(server: KeyServer) -> None:
-    """Break off in the middle."""
+    """End the body too early."""
     server.headers = {"Content-Length": str(len(server.content) + 5)}
 
 
@@ -374,7 +380,7 @@ FAULTS = [down, html, other_json, huge, bomb, redirect, slow, trickle, cut]
 
 
 class MovableTicks(Clock):
-    """Real seconds, moved when a test says so."""
+    """The real time, plus seconds that a test adds."""
 
     ahead = 0.0
 
@@ -384,8 +390,8 @@ class MovableTicks(Clock):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_provider_fails(jose: Jose, server: KeyServer, fault: Any) -> None:
-    """A provider that fails locks nobody out whose key is known, and is asked again later."""
+def test_failing_provider_keeps_known_keys(jose: Jose, server: KeyServer, fault: Any) -> None:
+    """While the provider fails, known keys are accepted, and it is asked again later."""
     clock = MovableTicks()
     keys = Jwks(server.url, clock, seconds=0.6)
     (known,) = keys.keys({"kid": "rsa-1"})
@@ -406,29 +412,31 @@ def test_provider_fails(jose: Jose, server: KeyServer, fault: Any) -> None:
     assert keys.keys({"kid": "rsa-1"}) == []
 
 
-def test_never_reached(broker: RunningBroker, upstream: RunningUpstream, jose: Jose) -> None:
-    """A provider that was never reached is 503 for tokens, and heals by itself."""
+def test_unreachable_provider_is_503(
+    broker: RunningBroker, upstream: RunningUpstream, jose: Jose
+) -> None:
+    """Until the keys are fetched for the first time, tokens get 503. Known keys are then kept."""
     server = KeyServer()
     try:
         server.serve(jose.keys("rsa-1"))
         trust(broker, upstream, server)
         server.status = 503
-        answer = call(broker, jose.token("rsa-1"))
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "secrets_unavailable"
-        assert answer.json()["retryable"]
+        response = call(broker, jose.token("rsa-1"))
+        assert response.status_code == 503
+        assert response.json()["code"] == "secrets_unavailable"
+        assert response.json()["retryable"]
         assert broker.lines("jwks_not_read")
         server.status = 200
         assert call(broker, jose.token("rsa-1")).status_code == 200
     finally:
         server.stop()
-    # Now nobody listens there any more.
+    # The server is stopped now.
     assert call(broker, jose.token("rsa-1")).status_code == 200
     assert call(broker, jose.token("rsa-2")).status_code == 503
 
 
-def test_known_keys_do_not_wait(server: KeyServer) -> None:
-    """While one request waits for a slow provider, the others go on with the keys they have."""
+def test_known_keys_do_not_wait_for_fetch(server: KeyServer) -> None:
+    """While one request waits for a slow provider, the others use the keys that are known."""
     keys = Jwks(server.url, Clock(), seconds=3)
     assert len(keys.keys({"kid": "rsa-1"})) == 1
     server.delay = 1.5
@@ -441,8 +449,8 @@ def test_known_keys_do_not_wait(server: KeyServer) -> None:
     waiting.join()
 
 
-def test_one_fetch_for_many(server: KeyServer) -> None:
-    """Requests that wait for the first keys at once fetch them once."""
+def test_waiting_requests_share_one_fetch(server: KeyServer) -> None:
+    """Requests that wait for the first keys at the same time cause one fetch."""
     server.delay = 0.5
     keys = Jwks(server.url, Clock())
     found: list[int] = []
@@ -461,7 +469,7 @@ def test_one_fetch_for_many(server: KeyServer) -> None:
 
 WITHOUT_CRYPTOGRAPHY = """
 import sys
-sys.modules["cryptography"] = None  # As where it is not installed.
+sys.modules["cryptography"] = None  # as if it were not installed
 from chalicelib.auth import claims, jwks, keys, tokens
 from chalicelib.aws import secrets
 from chalicelib.core import errors
@@ -483,11 +491,11 @@ print(sorted(name for name in sys.modules if name.startswith("cryptography")))
 """
 
 
-def test_without_cryptography() -> None:
-    """A shared secret needs no `cryptography`; a key set without it is told to the operator."""
+def test_key_set_needs_cryptography() -> None:
+    """Without `cryptography` a shared secret works, and the error of a key set names it."""
     command = [sys.executable, "-c", WITHOUT_CRYPTOGRAPHY]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    first, told, loaded = done.stdout.splitlines()
+    first, problem, loaded = done.stdout.splitlines()
     assert first == "32"
-    assert "cryptography must be in requirements.txt" in told
+    assert "cryptography must be in requirements.txt" in problem
     assert loaded == "['cryptography']"

@@ -1,4 +1,4 @@
-"""The open mode, where nobody needs a token, serves no other site's page."""
+"""The open mode, which needs no token, does not serve other sites' pages."""
 
 import json
 from typing import Any
@@ -19,8 +19,7 @@ JSON = "application/json"
 OPERATIONS = [operation for one in routes.ALL for operation in one.operations]
 PATHS = sorted({operation.path for operation in OPERATIONS})
 FOREIGN = "http://evil.example"
-# What browsers add to each kind of request that a foreign page can cause, without a preflight or
-# with one that somebody forgot to ask.
+# The headers that browsers add to each kind of request that a foreign page can cause.
 ATTACKS: dict[str, dict[str, str]] = {
     "fetch": {"Origin": FOREIGN, "Content-Type": JSON, "Sec-Fetch-Site": "cross-site"},
     "form": {"Origin": FOREIGN, "Content-Type": "application/x-www-form-urlencoded"},
@@ -48,7 +47,7 @@ ATTACKS: dict[str, dict[str, str]] = {
 
 @pytest.fixture
 def opened(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
-    """A broker without tokens."""
+    """A broker in the open mode."""
     broker.configure(upstream, AUTH_MODE="open", JWT_SECRET="")
     return broker
 
@@ -56,45 +55,47 @@ def opened(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
 def send(
     broker: RunningBroker, method: str, path: str, headers: dict[str, str]
 ) -> requests.Response:
-    """Send a request with any headers, and with a body where one can be."""
+    """Send a request with any headers, and with a body if the method has one."""
     filled = path.replace("{upload_id}", "0" * 32).replace("{asset_id}", "x")
     body = TEXT if method in {"POST", "PUT", "PATCH"} else None
     return requests.request(method, broker.url + filled, headers=headers, data=body, timeout=9)
 
 
 def items_of(broker: RunningBroker) -> set[str]:
-    """List the keys of the table."""
+    """Return the keys of the table."""
     pages = clients.dynamodb().get_paginator("scan").paginate(TableName=broker.table)
     return {item["pk"]["S"] for page in pages for item in page["Items"]}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_foreign_request(opened: RunningBroker, upstream: RunningUpstream, attack: str) -> None:
-    """Each method of each path is refused before anything is done, and the page reads nothing."""
+def test_foreign_request_is_refused(
+    opened: RunningBroker, upstream: RunningUpstream, attack: str
+) -> None:
+    """Each method of each path is refused before anything is done, and CORS hides the response."""
     before = items_of(opened)
     for path in PATHS:
         for method in METHODS:
-            answer = send(opened, method, path, ATTACKS[attack])
-            assert answer.status_code == 403, f"{method} {path}"
+            response = send(opened, method, path, ATTACKS[attack])
+            assert response.status_code == 403, f"{method} {path}"
             if "Host" not in ATTACKS[attack]:
-                assert "Access-Control-Allow-Origin" not in answer.headers
+                assert "Access-Control-Allow-Origin" not in response.headers
             if method != "HEAD":
-                assert answer.json()["code"] == "forbidden_origin"
-                check(method, path.replace("{upload_id}", "0" * 32), answer)
+                assert response.json()["code"] == "forbidden_origin"
+                check(method, path.replace("{upload_id}", "0" * 32), response)
     assert upstream.journal() == []
     assert items_of(opened) == before
     assert {line["dynamodbCalls"] for line in opened.lines()} == {0}
 
 
 @pytest.mark.parametrize("attack", [one for one in ATTACKS if "Origin" in ATTACKS[one]])
-def test_foreign_preflight(opened: RunningBroker, attack: str) -> None:
-    """A preflight of a foreign page is told nothing, so that its browser sends nothing."""
+def test_foreign_preflight_gets_no_cors_headers(opened: RunningBroker, attack: str) -> None:
+    """A foreign page's preflight gets no CORS headers, so that the browser sends nothing."""
     if ATTACKS[attack]["Origin"] == ORIGIN:
         return
     for path in PATHS:
         headers = {**ATTACKS[attack], "Access-Control-Request-Method": "POST"}
-        answer = send(opened, "OPTIONS", path, headers)
-        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+        response = send(opened, "OPTIONS", path, headers)
+        assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
 @pytest.mark.parametrize(
@@ -111,11 +112,11 @@ def test_foreign_preflight(opened: RunningBroker, attack: str) -> None:
     ],
     ids=str,
 )
-def test_own_request(opened: RunningBroker, headers: dict[str, str]) -> None:
+def test_own_request_is_served(opened: RunningBroker, headers: dict[str, str]) -> None:
     """Programs, the allowed pages and the address bar are served under each loopback name."""
-    answer = send(opened, "POST", "/uploads", {"Content-Type": JSON, **headers})
-    assert answer.status_code == 201
-    assert answer.headers.get("Access-Control-Allow-Origin") == headers.get("Origin")
+    response = send(opened, "POST", "/uploads", {"Content-Type": JSON, **headers})
+    assert response.status_code == 201
+    assert response.headers.get("Access-Control-Allow-Origin") == headers.get("Origin")
     for operation in OPERATIONS:
         assert served(opened, operation, headers), operation.path
 
@@ -126,17 +127,17 @@ def served(broker: RunningBroker, operation: Operation, headers: dict[str, str])
     return send(broker, operation.method, operation.path, sent).status_code != 403
 
 
-def test_own_preflight(opened: RunningBroker) -> None:
-    """An allowed page's preflight is granted as in the other mode."""
+def test_own_preflight_is_granted(opened: RunningBroker) -> None:
+    """An allowed page's preflight is granted."""
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    answer = send(opened, "OPTIONS", "/uploads", headers)
-    assert answer.status_code == 204
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    response = send(opened, "OPTIONS", "/uploads", headers)
+    assert response.status_code == 204
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_with_tokens(api: Api, attack: str) -> None:
-    """Where a token is needed, no header makes up for it, and none takes it away."""
+def test_headers_do_not_matter_with_tokens(api: Api, attack: str) -> None:
+    """In the token mode these headers neither replace a token nor make it invalid."""
     headers = {**ATTACKS[attack], "Content-Type": JSON}
     assert send(api.broker, "POST", "/uploads", headers).status_code == 401
     assert api.call("POST", "/uploads", data=TEXT, headers=headers).status_code == 201

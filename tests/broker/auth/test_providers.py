@@ -1,7 +1,7 @@
-"""The rows of docs/security.md on identity providers: each is set, and a token of its shape holds.
+"""The identity providers in docs/security.md: the settings are valid, and their tokens accepted.
 
-The tokens' shapes are those that the providers document. None of them can be reached from here, so
-their keys are served on loopback, under the very settings that the page gives.
+The tokens have the claims that the providers document. The tests can't reach the providers, so the
+keys are served on loopback. All other settings are those in the table.
 """
 
 import re
@@ -17,7 +17,7 @@ from tests.support.running_broker import RunningBroker
 from tests.support.upstream_process import ROOT, RunningUpstream
 
 NAMES = ("JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM")
-# What the page's capital words, and its words for an audience, stand for in somebody's account.
+# Example values for the capital words in the table, and for its descriptions of an audience.
 WORDS = {
     "REGION": "eu-west-1",
     "POOL_ID": "eu-west-1_AbCdEf123",
@@ -33,7 +33,7 @@ AUDIENCES = {
     "your page's origin": "https://app.example.com",
     "the project's id": "example-1234",
 }
-# What each provider writes beside `iss`, `sub`, `exp` and the audience's claim, and how it signs.
+# The key of each provider, and its claims besides `iss`, `sub`, `exp` and the audience.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "Cognito, access token": (
         "rsa-1",
@@ -68,7 +68,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def documented() -> dict[str, dict[str, str]]:
-    """Read the table: each provider's settings, in somebody's account."""
+    """Return each provider's settings in the table, with example values."""
     page = (ROOT / "docs" / "security.md").read_text()
     table = page[page.index("| provider |") :].partition("\n\n")[0].splitlines()
     heading, _, *lines = [[cell.strip() for cell in one.strip("|").split("|")] for one in table]
@@ -84,7 +84,7 @@ def documented() -> dict[str, dict[str, str]]:
 
 
 def _filled(cell: str) -> str:
-    """Write a cell as an operator would."""
+    """Return a cell's setting with example values."""
     quoted = re.match(r"`([^`]+)`", cell)
     text = quoted[1] if quoted else AUDIENCES[cell]
     for word, value in WORDS.items():
@@ -92,16 +92,16 @@ def _filled(cell: str) -> str:
     return text
 
 
-def test_all_rows() -> None:
-    """Every provider on the page has a shape here, and the other way round."""
+def test_every_provider_has_a_shape() -> None:
+    """The table has exactly the providers whose tokens are tested here."""
     rows = documented()
     assert set(rows) == set(SHAPES)
     assert not re.search(r"[A-Z]{3,}_", "".join(rows["Cognito, ID token"].values()))
 
 
 @pytest.mark.parametrize("provider", SHAPES)
-def test_settings(provider: str) -> None:
-    """The row's settings are such as the broker starts with, in Lambda."""
+def test_provider_settings_are_valid(provider: str) -> None:
+    """The broker starts in Lambda with the settings of a row."""
     row = documented()[provider]
     rest = {"AUTH_MODE": "jwt", "SYNC_API_KEY": "k", "UPLOADS_TABLE": "u"}
     chosen = settings.load({**rest, **row, "AWS_LAMBDA_FUNCTION_NAME": "api"})
@@ -110,15 +110,15 @@ def test_settings(provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", SHAPES)
-def test_token(
+def test_provider_token_is_accepted(
     broker: RunningBroker, upstream: RunningUpstream, server: KeyServer, jose: Jose, provider: str
 ) -> None:
-    """A token of the provider's shape is accepted, and none of another account's."""
+    """A provider's token is accepted, but not with another issuer or audience."""
     row = documented()[provider]
     broker.configure(upstream, **{**row, "JWT_SECRET": "", "JWT_JWKS_URL": server.url})
     key, more = SHAPES[provider]
     claim, audience = row["JWT_AUDIENCE_CLAIM"], row["JWT_AUDIENCE"]
-    # Auth0 lists its own address beside the API, where a profile was asked for.
+    # If a profile was requested, Auth0 lists its own URL besides the API.
     listed = [audience, f"{row['JWT_ISSUER']}userinfo"] if provider == "Auth0" else audience
     right = {"aud": None, "iss": row["JWT_ISSUER"], "iat": int(time.time()), **more, claim: listed}
 

@@ -1,4 +1,4 @@
-"""Why a token is refused: the operator's log has the reason, and what the caller reads is true."""
+"""The reasons of refused tokens, in the operator's log and in the caller's response."""
 
 import json
 import re
@@ -19,21 +19,21 @@ NOT_ACCEPTED = "signed with an algorithm that this broker does not accept"
 
 
 def refusal(broker: RunningBroker, authorization: str | None) -> tuple[str, dict[str, Any]]:
-    """Send a header that must be refused; return what the caller reads, and the log's one line."""
+    """Send a header that must be refused. Return the response's detail and the line in the log."""
     before = len(broker.lines("token_refused"))
     headers = {} if authorization is None else {"Authorization": authorization}
-    answer = requests.get(broker.url + "/uploads", headers=headers, timeout=30)
-    assert answer.status_code == 401, answer.text
+    response = requests.get(broker.url + "/uploads", headers=headers, timeout=30)
+    assert response.status_code == 401, response.text
     [line] = broker.lines("token_refused")[before:]
-    assert line["requestId"] == answer.headers["X-Request-Id"]
-    # Nobody can ring an alarm with it.
+    assert line["requestId"] == response.headers["X-Request-Id"]
+    # A stranger must not be able to cause an alarm.
     assert line["level"] == "INFO"
-    written = broker.log.getvalue() + answer.text
+    written = broker.log.getvalue() + response.text
     assert SUBJECT not in written
     assert SECRET not in written
     for part in (authorization or "").rpartition(" ")[2].split("."):
         assert len(part) < 20 or part not in written
-    return answer.json()["detail"], line
+    return response.json()["detail"], line
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def refusal(broker: RunningBroker, authorization: str | None) -> tuple[str, dict
         ("Bearer " + ".".join(token().split(".")[:2]), "malformed_token", "not a JWT"),
     ],
 )
-def test_header_refused(
+def test_refused_header_has_reason(
     broker: RunningBroker, authorization: str | None, reason: str, detail: str
 ) -> None:
-    """What is wrong with the header or the token's form is said, whoever sent it."""
-    told, line = refusal(broker, authorization)
-    assert detail in told
+    """The reason of a wrong header or a malformed token is returned to everybody."""
+    returned, line = refusal(broker, authorization)
+    assert detail in returned
     assert line["reason"] == reason
 
 
@@ -83,7 +83,7 @@ def test_header_refused(
     ],
     ids=str,
 )
-def test_token_header_refused(
+def test_refused_algorithm_is_logged(
     broker: RunningBroker,
     jose: Jose,
     header: dict[str, Any],
@@ -91,10 +91,10 @@ def test_token_header_refused(
     detail: str,
     fields: dict[str, str],
 ) -> None:
-    """An algorithm that is not accepted is named in the log, whatever it is."""
-    said = json.dumps({"sub": SUBJECT, "exp": time.time() + 600})
-    told, line = refusal(broker, f"Bearer {jose.raw(KEY, said, **header)}")
-    assert detail in told
+    """The log has the algorithm that was refused, even if its name is malformed."""
+    claims = json.dumps({"sub": SUBJECT, "exp": time.time() + 600})
+    returned, line = refusal(broker, f"Bearer {jose.raw(KEY, claims, **header)}")
+    assert detail in returned
     assert line["reason"] == reason
     assert fields.items() <= line.items()
 
@@ -134,7 +134,7 @@ def test_token_header_refused(
     ],
     ids=str,
 )
-def test_claims_refused(
+def test_refused_claim_is_named(
     broker: RunningBroker,
     upstream: RunningUpstream,
     jose: Jose,
@@ -143,26 +143,26 @@ def test_claims_refused(
     detail: str,
     fields: dict[str, str],
 ) -> None:
-    """A claim that refuses a token is named, in the log and to whoever holds the token."""
+    """The log and the response name the claim that is wrong, if the signature is valid."""
     broker.configure(upstream, JWT_ISSUER=ISSUER, JWT_AUDIENCE=f"{AUDIENCE},more")
-    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": time.time() + 600, **claims}
-    kept = {name: value for name, value in said.items() if value is not None}
+    changed = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": time.time() + 600, **claims}
+    kept = {name: value for name, value in changed.items() if value is not None}
     made = jose.raw(KEY, json.dumps(kept), alg="HS256")
-    told, line = refusal(broker, f"Bearer {made}")
-    assert detail in told
+    returned, line = refusal(broker, f"Bearer {made}")
+    assert detail in returned
     assert line["reason"] == reason
     assert fields.items() <= line.items()
-    # Somebody who has no secret learns nothing about the claims.
+    # Without the secret nobody learns anything about the claims.
     forged = jose.raw(f"{KEY}x", json.dumps(kept), alg="HS256")
-    told, line = refusal(broker, f"Bearer {forged}")
-    assert told == "The token's signature is not valid here."
+    returned, line = refusal(broker, f"Bearer {forged}")
+    assert returned == "The token's signature is not valid here."
     assert line["reason"] == "wrong_signature"
 
 
-def test_keys_refused(
+def test_refused_key_is_logged(
     broker: RunningBroker, upstream: RunningUpstream, server: KeyServer, jose: Jose
 ) -> None:
-    """A key that the provider does not have, or has for another algorithm, is in the log."""
+    """The log has the key that the provider does not have, or has for another algorithm."""
     trusted = {"JWT_JWKS_URL": server.url, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE}
     broker.configure(upstream, JWT_SECRET="", **trusted)
     accepted = "ES256, Ed25519, EdDSA, RS256"
@@ -196,22 +196,22 @@ def test_keys_refused(
             {},
         ),
     ):
-        told, line = refusal(broker, f"Bearer {made}")
-        assert detail in told
+        returned, line = refusal(broker, f"Bearer {made}")
+        assert detail in returned
         assert line["reason"] == reason
         assert fields.items() <= line.items()
         assert len(line.get("kid", "")) <= MAX_SHOWN + 3
 
 
 @pytest.mark.parametrize("names", [("okp-1", "rsa-1"), ("rsa-1", "okp-1")])
-def test_keys_of_one_name(
+def test_forged_token_for_two_keys_has_wrong_signature(
     broker: RunningBroker,
     upstream: RunningUpstream,
     server: KeyServer,
     jose: Jose,
     names: tuple[str, str],
 ) -> None:
-    """If two keys have one name, a forged token has a wrong signature, in whichever order."""
+    """If two keys have one `kid`, a forged token has a wrong signature, in either order."""
     keys = [jose.keys(name)["keys"][0] for name in names]
     server.serve({"keys": [{**key, "kid": "one"} for key in keys]})
     trusted = {"JWT_JWKS_URL": server.url, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE}
@@ -220,8 +220,8 @@ def test_keys_of_one_name(
     assert refusal(broker, f"Bearer {made}")[1]["reason"] == "wrong_signature"
 
 
-def test_reasons_documented() -> None:
-    """The runbook explains every reason, and no other."""
+def test_reasons_are_documented() -> None:
+    """The operator's manual lists exactly the reasons in the code."""
     code = "".join(
         (ROOT / "chalicelib" / "auth" / f"{name}.py").read_text() for name in ("tokens", "claims")
     )
@@ -249,10 +249,10 @@ def test_reasons_documented() -> None:
         ((), "aud", [], True),
     ],
 )
-def test_audiences(
+def test_audience_is_one_of_several(
     audiences: tuple[str, ...], claim: str, value: object, *, is_right: bool
 ) -> None:
-    """A token is for the broker if its audience is one of several, or a list with one of them."""
+    """A token is accepted if its audience is an accepted one, or a list with one of them."""
     rules = Rules(audiences=audiences, audience_claim=claim)
     claims = {"sub": "a", "exp": 2**33, claim: value}
     if is_right:
@@ -263,8 +263,8 @@ def test_audiences(
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), 2**63, 1e308, -1e308, 0.5, -0.0])
-def test_times_of_any_size(value: float) -> None:
-    """A time of any size is one, and makes a token expire or not."""
+def test_time_may_have_any_size(value: float) -> None:
+    """A token may expire at any number, however large, small or fractional."""
     claims = {"sub": "a", "exp": value}
     if value > 0.5:
         Rules().check(claims, 100)
@@ -283,6 +283,6 @@ def test_times_of_any_size(value: float) -> None:
         ({"a": "b"}, "(not text)"),
     ],
 )
-def test_shown(value: object, expected: str) -> None:
-    """What a token says is in the log in short, and can do nothing to a terminal."""
+def test_shown_text_is_short_ascii(value: object, expected: str) -> None:
+    """A token's text in the log is short, and has no characters that control a terminal."""
     assert shown(value) == expected

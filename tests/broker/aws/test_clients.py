@@ -1,9 +1,14 @@
-"""The lean clients are the clients that boto3 would make, and items are what boto3 would write."""
+"""The fast clients equal those that boto3 makes, and items equal those that boto3 writes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import boto3
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.session import Session
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients, codec
@@ -16,23 +21,81 @@ REGIONS = [
 ]
 
 
+@pytest.fixture
+def region_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A function that sets the region for new clients."""
+
+    def set_region(region: str) -> None:
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+        monkeypatch.setenv("AWS_REGION", region)
+        clients.session.cache_clear()
+
+    yield set_region
+    clients.session.cache_clear()
+
+
+def assert_usual(made: Any, service: str, region: str) -> None:
+    """Compare a client with boto3's own: same host, and same signature."""
+    usual: Any = boto3.client(service, region_name=region)  # type: ignore[call-overload]
+    assert made.meta.endpoint_url == usual.meta.endpoint_url
+    assert made.meta.region_name == usual.meta.region_name
+    assert made.meta.partition == usual.meta.partition
+    assert made._request_signer.signing_name == usual._request_signer.signing_name  # noqa: SLF001
+    assert made._request_signer.region_name == usual._request_signer.region_name  # noqa: SLF001
+
+
 @pytest.mark.parametrize("service", clients.SERVICES)
 @pytest.mark.parametrize("region", REGIONS)
-def test_same_client(service: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every region both clients ask the same host, and sign for the same region and service."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_REGION", region)
-    clients.session.cache_clear()
-    try:
-        lean = clients.client(service, Config())
-    finally:
-        clients.session.cache_clear()
-    usual = boto3.client(service, region_name=region)  # type: ignore[call-overload]
-    assert lean.meta.endpoint_url == usual.meta.endpoint_url
-    assert lean.meta.region_name == usual.meta.region_name
-    assert lean.meta.partition == usual.meta.partition
-    assert lean._request_signer.signing_name == usual._request_signer.signing_name  # noqa: SLF001
-    assert lean._request_signer.region_name == usual._request_signer.region_name  # noqa: SLF001
+def test_fast_client_is_usual_client(
+    service: str, region: str, region_of: Callable[[str], None]
+) -> None:
+    """In every region a fast client has boto3's host, and signs for the same region and service."""
+    region_of(region)
+    # The session's own client: `clients.client` would hide that the fast session is broken.
+    session: Any = clients.session()
+    assert_usual(session.client(service, config=Config()), service, region)
+
+
+class OtherEndpoints(Loader):
+    """A loader whose endpoints have another form than botocore expects."""
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """Load endpoints of another form, and all else as usual."""
+        if name == "endpoints":
+            return {"version": 9}, ""
+        found: tuple[Any, str] = super().load_data_with_path(name)
+        return found
+
+
+def with_loader(loader: object) -> boto3.Session:
+    """Make a session that loads its data by another loader."""
+    core = Session()
+    core.register_component("data_loader", loader)
+    return boto3.Session(botocore_session=core)
+
+
+def without_module() -> boto3.Session:
+    """Fail as an import of a module that was moved."""
+    raise ImportError("botocore.loaders")
+
+
+CHANGED = {
+    "loader without methods": lambda: with_loader(object()),
+    "endpoints of another form": lambda: with_loader(OtherEndpoints()),
+    "module moved": without_module,
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+@pytest.mark.parametrize("service", clients.SERVICES)
+def test_changed_botocore_gets_plain_client(
+    changed: str, service: str, region_of: Callable[[str], None]
+) -> None:
+    """If botocore's inner parts have changed, the client is the one that boto3 makes."""
+    region_of("eu-west-1")
+    with pytest.raises(Exception, match=r".+"):
+        CHANGED[changed]().client(service, region_name="eu-west-1")  # type: ignore[call-overload]
+    assert_usual(clients.client(service, Config(), CHANGED[changed]), service, "eu-west-1")
 
 
 @pytest.mark.parametrize(
@@ -44,10 +107,10 @@ def test_same_client(service: str, region: str, monkeypatch: pytest.MonkeyPatch)
         (None, None, None),
     ],
 )
-def test_region(
+def test_region_is_read_from_either_variable(
     monkeypatch: pytest.MonkeyPatch, region: str | None, default: str | None, chosen: str | None
 ) -> None:
-    """Either variable names the region; without one, it is told beside all else that is wrong."""
+    """Either variable names the region. Without both, startup reports it with all other errors."""
     for name, value in (("AWS_REGION", region), ("AWS_DEFAULT_REGION", default)):
         if value is None:
             monkeypatch.delenv(name, raising=False)
@@ -69,8 +132,8 @@ VALUES = [None, True, False, 0, 7, -3, 10**18, "", "ü", [], {}, [1, "a", None],
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_same_item(value: object) -> None:
-    """Written as boto3 writes it, and read back as it was."""
+def test_item_is_written_as_by_boto3(value: object) -> None:
+    """A value is written as boto3 writes it, and read back unchanged."""
     written = codec.values({"a": value})
     assert written == {"a": TypeSerializer().serialize(value)}
     assert TypeDeserializer().deserialize(written["a"]) == value
@@ -79,7 +142,7 @@ def test_same_item(value: object) -> None:
     assert type(read) is type(value)
 
 
-def test_unknown_type() -> None:
-    """What the broker never writes is refused, not guessed."""
+def test_unknown_type_is_refused() -> None:
+    """A value of another type is refused."""
     with pytest.raises(TypeError):
         codec.values({"a": 1.5})

@@ -1,4 +1,4 @@
-"""Cursors: what was given out is taken, and nothing that DynamoDB would refuse is."""
+"""Cursors: the broker accepts its own, and refuses any that DynamoDB would fail on."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ OWNER = "a" * 32
 LISTS = (f"uploads#{OWNER}", f"assets#{OWNER}")
 IDS = st.text("0123456789abcdef", min_size=32, max_size=32)
 TIMES = st.integers(0, 10**15 - 1)
-# What DynamoDB can store: all but half characters.
+# The text that DynamoDB can store: everything but surrogates.
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -25,21 +25,21 @@ LONG = st.text(max_size=20).flatmap(lambda one: st.integers(0, 400).map(lambda n
 
 
 def written(parts: Any) -> str:
-    """Write anything in a cursor's outer form."""
+    """Encode anything as a cursor is encoded."""
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
 @given(created=TIMES, upload_id=IDS)
-def test_upload_cursor_is_taken(created: int, upload_id: str) -> None:
-    """Each place in the list of uploads has a cursor that leads back to it."""
+def test_upload_cursor_leads_back(created: int, upload_id: str) -> None:
+    """The cursor of an upload in the list leads back to that upload."""
     place = codec.list_place(LISTS[0], created, upload_id)
     item = codec.values({**place, "pk": f"upload#{upload_id}"})
     assert codec.start_key(LISTS[0], codec.cursor(item)) == item
 
 
 @given(registered=TIMES, upload_id=IDS, asset_id=WORDS)
-def test_asset_cursor_is_taken(registered: int, upload_id: str, asset_id: str) -> None:
-    """Each place in the list of assets has one too, whatever Sync's ids are."""
+def test_asset_cursor_leads_back(registered: int, upload_id: str, asset_id: str) -> None:
+    """The cursor of an asset leads back to that asset, whatever its id is."""
     place = codec.list_place(LISTS[1], registered, upload_id)
     item = codec.values({**place, "pk": f"asset#{OWNER}#{asset_id}"})
     assert codec.start_key(LISTS[1], codec.cursor(item)) == item
@@ -55,7 +55,7 @@ def test_asset_cursor_is_taken(registered: int, upload_id: str, asset_id: str) -
     | st.tuples(st.just(f"{1:015d}#{OWNER}"), LONG.map(f"asset#{OWNER}#".__add__)).map(written),
 )
 def test_any_cursor_is_a_key_or_refused(list_key: str, text: str) -> None:
-    """Whatever is sent is refused, or a key of the caller's list that DynamoDB can have."""
+    """Any text is refused, or gives a key that is in the caller's list and valid in DynamoDB."""
     try:
         key = codec.plain(codec.start_key(list_key, text))
     except errors.InvalidInput:
@@ -68,7 +68,7 @@ def test_any_cursor_is_a_key_or_refused(list_key: str, text: str) -> None:
 
 @pytest.mark.parametrize("list_key", LISTS)
 def test_endless_cursor_is_refused(list_key: str) -> None:
-    """Brackets that would exhaust the parser, and megabytes, are refused like the rest."""
+    """Brackets that would exhaust the parser, and a megabyte of text, are refused too."""
     nested = base64.urlsafe_b64encode(b"[" * 3000).decode()
     for text in (nested, "W" * 10**6):
         with pytest.raises(errors.InvalidInput):

@@ -1,4 +1,4 @@
-"""Secrets that lie in SSM, and their rotation while requests go on."""
+"""Cached secrets: when they are read, their rotation, and failures of SSM."""
 
 import time
 import uuid
@@ -26,7 +26,7 @@ OTHER = "another-secret-that-is-long-enough-as-well"
 
 @pytest.fixture
 def parameter(ssm: None) -> Iterator[str]:  # noqa: ARG001 - it must be up
-    """A SecureString that holds the secret of the tests."""
+    """The name of a SecureString with the secret of the tests."""
     name = f"/broker/{uuid.uuid4().hex}"
     put(name, SECRET)
     yield name
@@ -39,19 +39,19 @@ def put(name: str, value: str) -> None:
 
 
 def signed(secret: str) -> str:
-    """Make a token."""
+    """Return a token that a secret signed."""
     return jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, secret)
 
 
 def status(broker: RunningBroker, secret: str) -> int:
-    """Ask for the list with a token that a secret signed."""
+    """Return the status of a request with a token that a secret signed."""
     caller = Api(broker)
     caller.token = signed(secret)
     return caller.call("GET", "/uploads").status_code
 
 
 class Source:
-    """Something to load a secret from, that counts and can be down."""
+    """A source of a secret, which counts its reads and can be down."""
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -59,15 +59,15 @@ class Source:
         self.is_down = False
 
     def __call__(self) -> str:
-        """Load it."""
+        """Return the secret."""
         self.reads += 1
         if self.is_down:
             raise SecretsUnavailable("down")
         return settings.api_key(self.value)
 
 
-def test_read_once() -> None:
-    """A secret is read once for each container, and again after some minutes."""
+def test_secret_is_read_once_in_minutes() -> None:
+    """A secret is read once, and again after some minutes."""
     source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert [secret.current() for _ in range(9)] == ["one"] * 9
@@ -78,8 +78,8 @@ def test_read_once() -> None:
     assert (secret.current(), source.reads) == ("two", 2)
 
 
-def test_refreshed_at_once() -> None:
-    """A secret that no longer holds is read again at once, by the first who says so."""
+def test_refused_secret_is_read_at_once() -> None:
+    """A secret that was refused is read again at once, and only once if it has changed."""
     source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
@@ -90,8 +90,8 @@ def test_refreshed_at_once() -> None:
     assert (secret.current(), source.reads) == ("two", 3)
 
 
-def test_flood_bounded() -> None:
-    """A flood of forged tokens does not become a flood of reads."""
+def test_flood_of_tokens_causes_few_reads() -> None:
+    """A flood of forged tokens causes a read every ten seconds at most."""
     source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     secret.current()
@@ -102,8 +102,8 @@ def test_flood_bounded() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["down", "two words"])
-def test_flood_before_first(wrong: str) -> None:
-    """While nothing could be read yet, a flood of requests does not become one of reads either."""
+def test_flood_before_first_read_causes_few_reads(wrong: str) -> None:
+    """While a secret can't be read, a flood of requests causes a read every ten seconds at most."""
     source, clock = Source(wrong), ManualClock()
     source.is_down = wrong == "down"
     secret = CachedSecret(source, clock)
@@ -119,17 +119,19 @@ def test_flood_before_first(wrong: str) -> None:
     assert secret.current() == "one"
 
 
-def test_strangers_do_not_reach(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Thirty forged tokens ask SSM a few times, as long as the secret can't be read."""
+def test_forged_tokens_cause_few_calls_of_ssm(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """While the secret can't be read, thirty forged tokens cause only a few calls of SSM."""
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
     assert [status(broker, OTHER) for _ in range(30)] == [503] * 30
     assert len(broker.lines("secret_not_read")) <= 1 + BURST + 1
 
 
-def test_no_proxy_sees_it(
+def test_request_to_sync_uses_no_proxy(
     upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither the machine's proxies nor its .netrc have a part in what carries the key."""
+    """A request with the key uses neither the machine's proxies nor its .netrc."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -140,8 +142,8 @@ def test_no_proxy_sees_it(
     assert sync.presign("a.mp4", "video/mp4", 5, lambda: None).expires_in > 0
 
 
-def test_down_afterwards() -> None:
-    """What was read once is used on while it can't be read again."""
+def test_secret_is_kept_while_ssm_is_down() -> None:
+    """A secret that was read is still used while it can't be read again."""
     source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
@@ -153,8 +155,8 @@ def test_down_afterwards() -> None:
     assert secret.refresh("one")
 
 
-def test_bad_afterwards() -> None:
-    """What was read once is used on when something that can't be right takes its place."""
+def test_secret_is_kept_when_new_one_is_wrong() -> None:
+    """A secret that was read is still used if its new content can't be right."""
     source, clock = Source("one"), ManualClock()
     secret = CachedSecret(source, clock)
     assert secret.current() == "one"
@@ -163,52 +165,52 @@ def test_bad_afterwards() -> None:
     assert secret.current() == "one"
 
 
-def test_never_shown() -> None:
-    """A secret does not show where its object is printed."""
+def test_secret_is_not_in_repr() -> None:
+    """The representation of a cached secret does not have the secret."""
     secret = secrets.fixed("the-key", Clock())
     assert secret.current() == "the-key"
     assert "the-key" not in repr(secret)
 
 
 @pytest.mark.parametrize("check", [settings.jwt_secret, settings.api_key])
-def test_never_read(check: Callable[[str], str]) -> None:
-    """A secret that was never there can't be made up for."""
+def test_absent_parameter_is_unavailable(check: Callable[[str], str]) -> None:
+    """If the parameter does not exist, the secret is unavailable."""
     with pytest.raises(SecretsUnavailable):
         secrets.parameter(clients.ssm, "/broker/nothing", check, Clock()).current()
 
 
-def test_bad_content(parameter: str) -> None:
-    """A secret that can't be right from the beginning is the operator's to mend, at any time."""
+def test_wrong_content_is_misconfigured(parameter: str) -> None:
+    """If the content can't be right, the broker is misconfigured. The error does not quote it."""
     put(parameter, "too short")
     with pytest.raises(Misconfigured) as caught:
         secrets.parameter(clients.ssm, parameter, settings.jwt_secret, Clock()).current()
     assert "too short" not in caught.value.detail
 
 
-def test_plain_string(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A parameter that is not encrypted is no place for a secret, and the log says so."""
+def test_plain_string_is_refused(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A parameter that is not encrypted is refused, and the log has the reason."""
     name = f"/broker/{uuid.uuid4().hex}"
     clients.ssm().put_parameter(Name=name, Value=SECRET, Type="String")
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER=name)
-    answer = Api(broker).call("GET", "/uploads")
-    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+    response = Api(broker).call("GET", "/uploads")
+    assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
     [line] = broker.lines("secret_not_valid")
     assert line["reason"] == "it must be of the type SecureString"
     clients.ssm().delete_parameter(Name=name)
 
 
-def test_health_without_secret(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """The container is healthy though a secret can't be read: a restart would not mend it."""
+def test_health_needs_no_secret(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Without its secret the broker is still healthy, because a restart would not help."""
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER="/broker/nothing")
     api = Api(broker)
     assert api.call("GET", "/health").json() == {"status": "ok"}
     assert api.call("GET", "/uploads").json()["code"] == "secrets_unavailable"
 
 
-def test_token_secret_rotated(
+def test_token_secret_rotation_fails_no_request(
     broker: RunningBroker, upstream: RunningUpstream, parameter: str
 ) -> None:
-    """Tokens of the old and the new secret are both accepted meanwhile; no request fails."""
+    """During a rotation the tokens of both secrets are accepted, and no request fails."""
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER=parameter)
     assert status(broker, SECRET) == 200
     assert status(broker, OTHER) == 401
@@ -216,15 +218,15 @@ def test_token_secret_rotated(
     assert [status(broker, secret) for secret in (OTHER, SECRET, OTHER)] == [200, 200, 200]
     put(parameter, OTHER)
     assert status(broker, OTHER) == 200
-    # Any signature that does not hold makes the broker look: the old secret is gone then.
+    # A wrong signature makes the broker read the secret again, and the old one is gone.
     assert status(broker, "a-third-secret-that-nobody-has-ever-heard-of") == 401
     assert [status(broker, secret) for secret in (SECRET, OTHER)] == [401, 200]
 
 
-def test_secret_in_no_line(
+def test_log_has_no_secret(
     broker: RunningBroker, upstream: RunningUpstream, parameter: str
 ) -> None:
-    """Neither a secret nor a token is in the log, whatever goes wrong."""
+    """The log has neither secrets nor tokens, even after failures."""
     broker.configure(upstream, JWT_SECRET="", JWT_SECRET_PARAMETER=parameter)
     status(broker, SECRET)
     put(parameter, "short-secret")
@@ -235,52 +237,54 @@ def test_secret_in_no_line(
 
 
 @pytest.mark.parametrize("name", ["JWT_SECRET", "SYNC_API_KEY"])
-def test_unreadable(broker: RunningBroker, upstream: RunningUpstream, name: str) -> None:
-    """While a secret has never been read, requests that need it are 503, and may be retried."""
+def test_unreadable_secret_is_503(
+    broker: RunningBroker, upstream: RunningUpstream, name: str
+) -> None:
+    """Until a secret is read for the first time, requests that need it get a retryable 503."""
     broker.configure(upstream, **{name: "", f"{name}_PARAMETER": "/broker/nothing"})
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 1}
-    answer = Api(broker).call("POST", "/uploads", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (503, "secrets_unavailable")
-    assert answer.json()["retryable"]
+    response = Api(broker).call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (503, "secrets_unavailable")
+    assert response.json()["retryable"]
     assert broker.lines("secret_not_read")
 
 
 @pytest.mark.parametrize("name", ["JWT_SECRET", "SYNC_API_KEY"])
-def test_unusable(
+def test_unusable_secret_is_503(
     broker: RunningBroker, upstream: RunningUpstream, parameter: str, name: str
 ) -> None:
-    """A secret that can't be right is 503 `misconfigured`, and is not told to the browser."""
+    """If a secret can't be right, requests get 503 `misconfigured`, which does not quote it."""
     put(parameter, "two words")
     broker.configure(upstream, **{name: "", f"{name}_PARAMETER": parameter})
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 1}
-    answer = Api(broker).call("POST", "/uploads", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
-    assert "two words" not in answer.text + broker.log.getvalue()
+    response = Api(broker).call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
+    assert "two words" not in response.text + broker.log.getvalue()
 
 
 @pytest.fixture
 def rotating(
     broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory, parameter: str
 ) -> Iterator[Callable[[str], RunningUpstream]]:
-    """A broker with its key in SSM, and a way to make sync. take another key."""
+    """A broker with its key in SSM, and a function that makes Sync accept another key."""
     folder, port = tmp_path_factory.mktemp("rotated"), free_port()
     put(parameter, KEY)
     running = [RunningUpstream(folder, port)]
     broker.configure(running[0], SYNC_API_KEY="", SYNC_API_KEY_PARAMETER=parameter)
 
-    def take(key: str) -> RunningUpstream:
+    def rotate(key: str) -> RunningUpstream:
         assert running.pop().stop() == 0
         running.append(RunningUpstream(folder, port, SYNC_API_KEY=key))
         return running[0]
 
-    yield take
+    yield rotate
     running.pop().stop()
 
 
-def test_api_key_rotated(
+def test_api_key_rotation_fails_no_request(
     broker: RunningBroker, parameter: str, rotating: Callable[[str], RunningUpstream]
 ) -> None:
-    """A key that is in SSM before sync. withdraws the old one takes over, and no request fails."""
+    """If the new key is in SSM before Sync withdraws the old one, no request fails."""
     caller = Api(broker)
     upload = caller.landed()
     put(parameter, "the-new-key")
@@ -294,15 +298,15 @@ def test_api_key_rotated(
     assert "the-new-key" not in broker.log.getvalue()
 
 
-def test_api_key_withdrawn(
+def test_withdrawn_api_key_is_reported(
     broker: RunningBroker, parameter: str, rotating: Callable[[str], RunningUpstream]
 ) -> None:
-    """A key that sync. withdrew first is the operator's trouble until the new one is in SSM."""
+    """If Sync withdraws the key first, requests fail until the new one is in SSM."""
     caller = Api(broker)
     upload = caller.landed()
     rotating("the-new-key")
-    answer = caller.complete(upload)
-    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unauthorized")
-    assert not answer.json()["retryable"]
+    response = caller.complete(upload)
+    assert (response.status_code, response.json()["code"]) == (502, "upstream_unauthorized")
+    assert not response.json()["retryable"]
     put(parameter, "the-new-key")
     assert caller.complete(upload).status_code == 200

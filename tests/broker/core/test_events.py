@@ -1,15 +1,16 @@
-"""The Lambda handler itself, fed with events that a gateway makes and with such as none makes.
+"""The Lambda handler, called with events that API Gateway sends and with others.
 
-What API Gateway can really produce: every member that Chalice reads is there; `headers`,
-`multiValueHeaders`, `multiValueQueryStringParameters`, `pathParameters` and `body` may be null;
-values are strings or lists of strings, never empty lists; `resourcePath` and `httpMethod` are
-those of a deployed route. For these every answer is the broker's own. All else comes from the
-console's test button, from an invocation by hand, or from nowhere: then the handler must not
-raise, nor answer 500; where no known route is named, it is 404 with all that an answer has.
+In API Gateway's events every field that Chalice reads is present; `headers`, `multiValueHeaders`,
+`multiValueQueryStringParameters`, `pathParameters` and `body` may be null; values are strings or
+lists of strings, never empty lists; `resourcePath` and `httpMethod` are those of a deployed route.
+The broker itself responds to each of these. Other events come from the console's test button or
+from an invocation by hand: the handler must neither raise nor return 500, and an event without a
+known route gets a complete 404.
 """
 
 import base64
 import json
+import os
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
@@ -24,16 +25,17 @@ from tests.support.upstream_process import RunningUpstream
 
 ROUTES = sorted((method, path) for path, methods in app.routes.items() for method in methods)
 TOKEN = token("the-caller-of-all-events")
+EXAMPLES = int(os.environ.get("EVENT_EXAMPLES", "200"))  # `make soak` sets more
 BODY = json.dumps({"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5})
 RUN = settings(
-    max_examples=1000,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
-def event(method: str, path: str, **members: Any) -> dict[str, Any]:
-    """Write an event as API Gateway does."""
+def event(method: str, path: str, **fields: Any) -> dict[str, Any]:
+    """Return an event as API Gateway writes it."""
     headers = {
         "authorization": f"Bearer {TOKEN}",
         "origin": ORIGIN,
@@ -59,21 +61,21 @@ def event(method: str, path: str, **members: Any) -> dict[str, Any]:
         },
         "body": None,
         "isBase64Encoded": False,
-        **members,
+        **fields,
     }
 
 
-def ask(given_event: Any) -> dict[str, Any]:
-    """Call the handler; its answer is one that Lambda and API Gateway can pass on."""
-    answer: dict[str, Any] = app(given_event, None)
-    json.dumps(answer).encode()
-    answer["body"].encode()
-    assert 200 <= answer["statusCode"] <= 599
-    assert answer["multiValueHeaders"] == {}
-    for name, value in answer["headers"].items():
+def call(given_event: Any) -> dict[str, Any]:
+    """Call the handler; check that Lambda and API Gateway can pass its response on."""
+    response: dict[str, Any] = app(given_event, None)
+    json.dumps(response).encode()
+    response["body"].encode()
+    assert 200 <= response["statusCode"] <= 599
+    assert response["multiValueHeaders"] == {}
+    for name, value in response["headers"].items():
         assert isinstance(value, str)
         assert not set(name + value) & {"\r", "\n", "\x00"}
-    return answer
+    return response
 
 
 any_text = st.text(st.characters(), max_size=40) | st.sampled_from(
@@ -103,8 +105,8 @@ query = st.dictionaries(
 
 
 @st.composite
-def possible(draw: st.DrawFn) -> dict[str, Any]:
-    """An event that API Gateway can produce, for a route that is deployed."""
+def gateway_event(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw an event that API Gateway can send, for a deployed route."""
     method, path = draw(st.sampled_from(ROUTES))
     several = draw(
         st.none() | st.dictionaries(names | any_text, st.lists(values, min_size=1, max_size=3))
@@ -125,8 +127,8 @@ def possible(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def impossible(draw: st.DrawFn) -> Any:
-    """An event of a known shape with some members missing or of any other type."""
+def other_event(draw: st.DrawFn) -> Any:
+    """Draw an event of a known shape whose fields are partly missing or of another type."""
     method, path = draw(st.sampled_from(ROUTES))
     made = event(draw(st.just(method) | any_text), draw(st.just(path) | any_text))
     for where in (made, made["requestContext"]):
@@ -149,47 +151,47 @@ def _route(given_event: Any) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def patient(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
-    """A broker that no limit stops."""
+def unlimited(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
+    """A broker with limits that no test reaches."""
     upstream.behave(presignsPerMinute=1_000_000)
     return broker
 
 
-def test_possible_events(patient: RunningBroker) -> None:
-    """Whatever API Gateway can send is answered by the broker: never 500, and one line of log."""
+def test_gateway_events_get_a_response(unlimited: RunningBroker) -> None:
+    """Every event that API Gateway can send gets a response, never 500, and one log line."""
     seen: Counter[int] = Counter()
 
     @RUN
-    @given(made=possible())
+    @given(made=gateway_event())
     @example(made=event("POST", "/uploads", body=BODY))
     def run(made: dict[str, Any]) -> None:
-        before = patient.log.tell()
-        answer = ask(made)
-        seen[answer["statusCode"]] += 1
-        assert answer["statusCode"] != 500
-        assert answer["headers"]["Cache-Control"] == "no-store"
-        assert answer["headers"]["X-Request-Id"] == made["requestContext"]["requestId"]
-        if answer["statusCode"] >= 400 and made["httpMethod"] != "HEAD":
-            problem = json.loads(answer["body"])
-            assert problem["status"] == answer["statusCode"]
+        before = unlimited.log.tell()
+        response = call(made)
+        seen[response["statusCode"]] += 1
+        assert response["statusCode"] != 500
+        assert response["headers"]["Cache-Control"] == "no-store"
+        assert response["headers"]["X-Request-Id"] == made["requestContext"]["requestId"]
+        if response["statusCode"] >= 400 and made["httpMethod"] != "HEAD":
+            problem = json.loads(response["body"])
+            assert problem["status"] == response["statusCode"]
             assert problem["instance"] == quote(f"/stage{made['path']}")
-        written = patient.log.getvalue()[before:]
+        written = unlimited.log.getvalue()[before:]
         lines = [json.loads(text) for text in written.splitlines()]
         [line] = [line for line in lines if line["event"] == "request"]
-        assert line["status"] == answer["statusCode"]
+        assert line["status"] == response["statusCode"]
         assert line["route"] == made["path"]
 
     run()
-    assert seen.total() >= 1000
+    assert seen.total() >= EXAMPLES
     assert {201, 401, 405} <= set(seen)
 
 
-def test_impossible_events(patient: RunningBroker) -> None:
-    """Whatever else somebody invokes the function with, it never raises; nor is it ever 500."""
+def test_other_events_never_raise(unlimited: RunningBroker) -> None:
+    """No other event makes the handler raise or return 500."""
     seen: Counter[int] = Counter()
 
     @RUN
-    @given(made=impossible() | junk)
+    @given(made=other_event() | junk)
     @example(made={})
     @example(made=None)
     @example(made={"requestContext": None})
@@ -200,19 +202,19 @@ def test_impossible_events(patient: RunningBroker) -> None:
     @example(made=event("OPTIONS", "/nowhere"))
     @example(made={"version": "2.0", "rawPath": "/uploads", "requestContext": {"http": {}}})
     def run(made: Any) -> None:
-        answer = ask(made)
-        seen[answer["statusCode"]] += 1
-        assert answer["statusCode"] < 500
-        assert answer["headers"]["X-Request-Id"]
-        assert answer["headers"]["Cache-Control"] == "no-store"
-        assert answer["headers"]["Vary"] == "Origin"
+        response = call(made)
+        seen[response["statusCode"]] += 1
+        assert response["statusCode"] < 500
+        assert response["headers"]["X-Request-Id"]
+        assert response["headers"]["Cache-Control"] == "no-store"
+        assert response["headers"]["Vary"] == "Origin"
         if _route(made) not in ROUTES:
-            assert answer["statusCode"] == 404
-            assert answer["body"] == "" or json.loads(answer["body"])["code"] == "not_found"
+            assert response["statusCode"] == 404
+            assert response["body"] == "" or json.loads(response["body"])["code"] == "not_found"
 
     run()
-    assert seen.total() >= 1000
-    assert all(json.loads(line) for line in patient.log.getvalue().splitlines())
+    assert seen.total() >= EXAMPLES
+    assert all(json.loads(line) for line in unlimited.log.getvalue().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -225,47 +227,50 @@ def test_impossible_events(patient: RunningBroker) -> None:
         {"AUTHORIZATION": ["", f"Bearer {TOKEN}"]},
     ],
 )
-def test_two_tokens(patient: RunningBroker, several: dict[str, list[str]]) -> None:  # noqa: ARG001
-    """Two `Authorization` headers are refused, equal ones too."""
+def test_two_authorization_headers_are_refused(
+    unlimited: RunningBroker,  # noqa: ARG001 - the handler's own broker
+    several: dict[str, list[str]],
+) -> None:
+    """Two `Authorization` headers are refused, also equal ones."""
     single = {name: given[-1] for name, given in several.items()}
     for method, path in ROUTES:
-        answer = ask(event(method, path, headers=single, multiValueHeaders=several))
+        response = call(event(method, path, headers=single, multiValueHeaders=several))
         is_open = method == "OPTIONS" or path in {"/", "/health", "/openapi.json"}
-        assert is_open or answer["statusCode"] in {401, 405}
-        if answer["statusCode"] == 401:
-            assert answer["headers"]["WWW-Authenticate"].startswith("Bearer ")
+        assert is_open or response["statusCode"] in {401, 405}
+        if response["statusCode"] == 401:
+            assert response["headers"]["WWW-Authenticate"].startswith("Bearer ")
 
 
-def test_two_types(patient: RunningBroker) -> None:  # noqa: ARG001 - the handler's own broker
-    """Two `Content-Type` headers are none that a body can have."""
+def test_two_content_types_are_refused(unlimited: RunningBroker) -> None:  # noqa: ARG001 - the handler's own broker
+    """A body with two `Content-Type` headers is refused."""
     made = event("POST", "/uploads", body=BODY)
     made["multiValueHeaders"]["content-type"] = ["application/json", "application/json"]
-    assert ask(made)["statusCode"] == 415
+    assert call(made)["statusCode"] == 415
 
 
-def test_stage(patient: RunningBroker) -> None:  # noqa: ARG001 - the handler's own broker
-    """Addresses stand behind the gateway's stage, and never behind what a client made up."""
-    began = ask(event("POST", "/uploads", body=BODY))
+def test_urls_start_with_stage(unlimited: RunningBroker) -> None:  # noqa: ARG001 - the handler's own broker
+    """URLs start with the gateway's stage, and never with text that a client made up."""
+    began = call(event("POST", "/uploads", body=BODY))
     assert began["headers"]["Location"] == f"/stage/uploads/{json.loads(began['body'])['id']}"
     for path in ("//evil.example/uploads", "/a\r\nb/uploads", "https://evil.example/uploads", 5):
         made = event("POST", "/uploads", body=BODY)
         made["requestContext"]["path"] = path
-        assert ask(made)["headers"]["Location"].startswith("/uploads/")
+        assert call(made)["headers"]["Location"].startswith("/uploads/")
         made["body"] = "{}"
-        assert json.loads(ask(made)["body"])["instance"][1:2] != "/"
+        assert json.loads(call(made)["body"])["instance"][1:2] != "/"
 
 
 @pytest.mark.parametrize(
     ("outside", "prefix"),
     [("/stage/", "/stage"), ("/stage", "/stage"), ("/", ""), ("", ""), ("/a/b/", "/a/b")],
 )
-def test_root_of_stage(patient: RunningBroker, outside: str, prefix: str) -> None:  # noqa: ARG001
-    """The root names its documents by their paths behind the stage or the base path."""
+def test_root_paths_start_with_stage(unlimited: RunningBroker, outside: str, prefix: str) -> None:  # noqa: ARG001
+    """The root returns the paths of its documents behind the stage or the base path."""
     made = event("GET", "/", headers=None, multiValueHeaders=None)
     made["requestContext"]["path"] = outside
-    answer = ask(made)
-    assert answer["statusCode"] == 200
-    assert json.loads(answer["body"]) == {
+    response = call(made)
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"]) == {
         "service": "sync-upload-broker",
         "version": "0.1.0",
         "openapi": f"{prefix}/openapi.json",

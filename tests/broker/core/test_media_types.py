@@ -1,4 +1,4 @@
-"""The media type that is decided for all that browsers, recorders and systems report."""
+"""The media type that the broker decides for the types that browsers and systems report."""
 
 import re
 
@@ -17,8 +17,8 @@ UNLISTED = """audio/webm video/x-matroska audio/x-matroska image/heic image/heif
     audio/basic video/x-never-heard-of image/vnd.adobe.photoshop application/zip
     text/plain model/gltf+json"""
 
-# `MediaRecorder.mimeType` and its blobs' types: Chromium, Firefox, Safari (which spells codecs in
-# several ways), and what applications write by hand.
+# The types of `MediaRecorder.mimeType` and of its blobs in Chromium, Firefox and Safari (which
+# spells codecs in several ways), and types that applications write by hand.
 RECORDINGS = {
     "video/webm": """
         video/webm;codecs=vp8,opus
@@ -71,7 +71,7 @@ RECORDINGS = {
     "audio/wav": "audio/wav;codecs=1",
     "audio/x-matroska": "audio/x-matroska;codecs=opus",
 }
-# As browsers and systems name types; the extension says nothing else.
+# Spellings of browsers and systems, for a file without a known extension.
 ALIASES = {
     "audio/wav": """audio/x-wav audio/wave audio/x-wave audio/vnd.wave audio/vnd.wav
         audio/x-pn-wav audio/x-pn-wave""",
@@ -148,8 +148,8 @@ def pairs(table: dict[str, str], separator: str | None = None) -> list[tuple[str
 
 @pytest.mark.parametrize(("reported", "expected"), pairs(RECORDINGS, "\n"))
 @pytest.mark.parametrize("name", ["upload", "recording.{}"])
-def test_recorder_type(reported: str, expected: str, name: str) -> None:
-    """Whatever a recorder calls its blob, the essence counts, with and without an extension."""
+def test_recorder_type_is_its_essence(reported: str, expected: str, name: str) -> None:
+    """The essence of a recorder's type decides, with and without an extension."""
     extension = {"x-matroska": "mkv"}.get(expected.partition("/")[2], expected.partition("/")[2])
     if expected == "audio/x-matroska":
         extension = "mka"
@@ -158,16 +158,16 @@ def test_recorder_type(reported: str, expected: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", f"{SYNC} {UNLISTED}".split())
-def test_known_type_stays(media_type: str) -> None:
-    """Types that Sync lists have one name, and types that it does not list stay as they are."""
+def test_known_type_is_unchanged(media_type: str) -> None:
+    """Types that Sync lists have one name, and types that it does not list are unchanged."""
     assert media_types.resolve(media_type, "a file") == media_type
     assert media_types.resolve(media_type.upper(), "a file.x-y") == media_type
     assert media_types.accepted(media_type.upper()) == media_type
 
 
 @pytest.mark.parametrize(("reported", "expected"), pairs(ALIASES))
-def test_alias(reported: str, expected: str) -> None:
-    """A spelling of a browser or a system becomes the one that Sync has, in settings too."""
+def test_alias_becomes_sync_spelling(reported: str, expected: str) -> None:
+    """A browser's or system's spelling becomes Sync's, in settings too."""
     assert media_types.resolve(reported, "a file") == expected
     assert media_types.resolve(f" {reported.upper()}; a=b", "a file") == expected
     assert media_types.accepted(reported.upper()) == expected
@@ -178,15 +178,15 @@ NOTHING += ["application/x-unknown", "model/vnd.mts", "video", "video/", "/mp4",
 
 
 @pytest.mark.parametrize(("name", "expected"), pairs(NAMES))
-def test_extension_decides(name: str, expected: str) -> None:
-    """Where the type says nothing, the extension decides, in any case."""
+def test_extension_decides_without_known_type(name: str, expected: str) -> None:
+    """If the reported type is unknown, the extension decides, in upper and lower case."""
     for reported in NOTHING:
         assert media_types.resolve(reported, name) == expected, reported
     assert media_types.resolve("", name + " ") == expected
 
 
-# What a browser or a system reports for a file of this name, and what it is.
-TOGETHER = """
+# The name of a file, the type that a browser or a system reports for it, and the right type.
+NAMES_AND_TYPES = """
     voice.ogg   application/ogg             audio/ogg
     voice.ogg   video/ogg                   audio/ogg
     voice.ogg   audio/x-vorbis+ogg          audio/ogg
@@ -234,9 +234,9 @@ TOGETHER = """
 """
 
 
-@pytest.mark.parametrize("row", TOGETHER.strip().splitlines())
-def test_name_and_type(row: str) -> None:
-    """An extension that knows its container better than the reported type decides."""
+@pytest.mark.parametrize("row", NAMES_AND_TYPES.strip().splitlines())
+def test_type_from_name_and_reported_type(row: str) -> None:
+    """If the extension names the container more exactly than the reported type, it decides."""
     name, reported, expected = row.split()
     assert media_types.resolve(reported, name) == expected
 
@@ -260,27 +260,29 @@ def test_name_and_type(row: str) -> None:
         ("take.webm", "video/webm", "image", "video/webm"),
     ],
 )
-def test_family_of_container(name: str, reported: str, family: str, expected: str) -> None:
-    """What the caller says decides between sound and picture, if nothing contradicts it."""
+def test_family_decides_container_type(
+    name: str, reported: str, family: str, expected: str
+) -> None:
+    """The caller's `type` decides between sound and picture, if nothing contradicts it."""
     assert media_types.resolve(reported, name, family) == expected
 
 
 @pytest.mark.parametrize("reported", [one for one in NOTHING if "/" not in one or "*" in one])
 @pytest.mark.parametrize("name", ["notes", "notes.xyz", "", "mp4", "x.constructor", "x.__proto__"])
-def test_nothing_tells(reported: str, name: str) -> None:
+def test_unknown_type_and_name_have_no_type(reported: str, name: str) -> None:
     """If neither the type nor the extension is known, there is no type."""
     assert media_types.resolve(reported, name) is None
 
 
 @pytest.mark.parametrize("entry", ["", "video", "*/mp4", "video/", "a b/c", "video/mp4;a=b", "é/x"])
-def test_entry_refused(entry: str) -> None:
-    """A setting's entry is a type without parameters, or a wildcard."""
+def test_invalid_entry_is_refused(entry: str) -> None:
+    """A setting's entry must be a type without parameters, or a wildcard."""
     with pytest.raises(ValueError, match="content type"):
         media_types.accepted(entry)
 
 
-def test_table_is_one_to_one() -> None:
-    """No spelling stands for two types or for none, and no extension for two."""
+def test_type_table_is_one_to_one() -> None:
+    """Each spelling has exactly one type, and each extension too."""
     spellings = [one for texts in media_types.SPELLINGS.values() for one in texts.split()]
     spellings += media_types.CODECS
     assert len(set(spellings)) == len(spellings)
@@ -299,8 +301,8 @@ def test_table_is_one_to_one() -> None:
 
 
 @given(st.text() | st.from_regex(r"(video|audio|x)/[^;]+;.*"), st.text())
-def test_any_text(reported: str, name: str) -> None:
-    """Whatever is reported, the result can stand in a header, and is decided the same again."""
+def test_any_reported_text_resolves_stably(reported: str, name: str) -> None:
+    """Whatever is reported, the result is valid in a header, and is resolved to itself."""
     found = media_types.resolve(reported, name)
     if found is not None:
         assert re.fullmatch(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", found)

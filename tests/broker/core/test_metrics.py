@@ -1,4 +1,4 @@
-"""The lines carry metrics where CloudWatch reads them, and each metric is in its line."""
+"""Log lines carry metrics in CloudWatch's format, and each metric's value is in its line."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ UNITS = {"Count", "Milliseconds", "Seconds", "Bytes"}
 
 @pytest.fixture
 def api(broker: RunningBroker) -> Api:
-    """A caller of a broker whose log CloudWatch reads."""
+    """A caller of a broker whose log is read by CloudWatch."""
     log.configure("INFO", broker.log, table="uploads-prod")
     return Api(broker)
 
 
 def values(broker: RunningBroker) -> dict[str, list[float]]:
-    """Read the metrics as CloudWatch does: by their name and what tells them apart."""
+    """Return the metrics' values by name and dimensions, as CloudWatch reads them."""
     found: dict[str, list[float]] = {}
     for event in metrics.GROUPS:
         for line in broker.lines(event):
@@ -35,8 +35,8 @@ def values(broker: RunningBroker) -> dict[str, list[float]]:
     return found
 
 
-def test_way_of_a_file(api: Api, broker: RunningBroker) -> None:
-    """Begun and registered, with its real size and what sync. took."""
+def test_registered_file_is_counted(api: Api, broker: RunningBroker) -> None:
+    """A registered file is counted in each state, with its real size and Sync's latency."""
     upload = api.registered(b"seven b")
     api.line(api.call("GET", f"/uploads/{upload['id']}"))
     found = values(broker)
@@ -46,28 +46,28 @@ def test_way_of_a_file(api: Api, broker: RunningBroker) -> None:
     assert found["bytes"] == [7]
     assert found["requests"] == [1, 1, 1]
     assert found["faults"] == [0, 0, 0]
-    # Reading asked sync. nothing, so it says nothing about sync.'s latency.
+    # The read made no call to Sync, so it adds no latency.
     assert len(found["upstreamMs"]) == 2
     assert len(found["durationMs"]) == 3
 
 
-def test_refusals(api: Api, broker: RunningBroker) -> None:
-    """By their code."""
-    answer = api.call("POST", "/uploads", json={})
-    api.line(answer)
+def test_refusal_is_counted_by_code(api: Api, broker: RunningBroker) -> None:
+    """A refusal is counted by its code."""
+    response = api.call("POST", "/uploads", json={})
+    api.line(response)
     assert values(broker)["refusals invalid_input"] == [1]
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(401, "upstream_unauthorized"), (429, "upstream_busy")]
 )
-def test_sync_refuses(
+def test_sync_error_is_counted_by_code(
     api: Api, broker: RunningBroker, upstream: RunningUpstream, status: int, code: str
 ) -> None:
-    """What sync. answers is counted by its meaning, and is the broker's fault to its callers."""
+    """Sync's error is counted by its code, and as a fault of the broker."""
     upload = api.landed()
-    answer: dict[str, Any] = {"kind": "answer", "status": status, "body": {"message": "no"}}
-    upstream.order(answer, "POST", "/v2/assets", times=1)
+    response: dict[str, Any] = {"kind": "answer", "status": status, "body": {"message": "no"}}
+    upstream.order(response, "POST", "/v2/assets", times=1)
     api.line(api.complete(upload))
     found = values(broker)
     assert found[f"upstreamErrors {code}"] == [1]
@@ -76,8 +76,8 @@ def test_sync_refuses(
 
 
 @pytest.mark.usefixtures("nothing_due")
-def test_sweep(api: Api, broker: RunningBroker) -> None:
-    """How much was left behind, for how long, and what was recovered."""
+def test_sweep_is_counted(api: Api, broker: RunningBroker) -> None:
+    """A sweep counts its due and recovered uploads, and the age of the oldest."""
     api.landed()
     broker.clock.advance(120)
     broker.sweep()
@@ -88,15 +88,15 @@ def test_sweep(api: Api, broker: RunningBroker) -> None:
     assert found["oldestSeconds"][0] >= 120
 
 
-def test_not_uploaded(api: Api, broker: RunningBroker) -> None:
-    """The way back to pending is counted too."""
+def test_return_to_pending_is_counted(api: Api, broker: RunningBroker) -> None:
+    """The transition back to pending is counted too."""
     api.complete(api.begin())
     found = values(broker)
     assert found["uploads pending"] == [1, 1]
     assert found["uploads registering"] == [1]
 
 
-def test_nowhere_else(broker: RunningBroker) -> None:
-    """On one's own machine the lines are as short as before."""
+def test_local_log_has_no_metrics(broker: RunningBroker) -> None:
+    """A local broker's log lines have no metrics."""
     caller = Api(broker)
     assert "_aws" not in caller.line(caller.call("GET", "/limits"))

@@ -1,4 +1,4 @@
-"""The settings: closed unless set, and every mistake told at once."""
+"""The settings: nothing is allowed by default, and all mistakes are reported at once."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ GOOD = {
 }
 
 
-def test_defaults() -> None:
+def test_defaults_are_documented_values() -> None:
     """Four settings are enough; the rest has the documented defaults."""
     chosen = settings.load(GOOD)
     assert chosen.sync_base_url == "https://api.sync.so"
@@ -28,8 +28,8 @@ def test_defaults() -> None:
     assert chosen.settle_seconds == 90
 
 
-def test_nothing_set() -> None:
-    """Everything that is missing is told at once, by its name."""
+def test_missing_settings_are_reported_at_once() -> None:
+    """All missing variables are reported at once, by name."""
     with pytest.raises(Misconfigured) as caught:
         settings.load({})
     for name in GOOD:
@@ -105,8 +105,8 @@ def test_nothing_set() -> None:
         ("LOG_LEVEL", "LOUD"),
     ],
 )
-def test_refused(name: str, value: str) -> None:
-    """A value that can't be right is told by the variable's name, and its text is not repeated."""
+def test_invalid_value_is_reported_by_name(name: str, value: str) -> None:
+    """An invalid value is reported by the variable's name, and its text is not repeated."""
     with pytest.raises(Misconfigured) as caught:
         settings.load({**GOOD, name: value})
     assert caught.value.detail.startswith(f"{name} is not valid: it must be ")
@@ -120,8 +120,8 @@ def test_refused(name: str, value: str) -> None:
         *("https://[::1]:5", "http://localhost:3000", "https://xn--bcher-kva.example"),
     ],
 )
-def test_origins(origin: str) -> None:
-    """Origins are taken as browsers write them."""
+def test_origin_is_accepted(origin: str) -> None:
+    """Origins are accepted as browsers write them."""
     chosen = settings.load({**GOOD, "ALLOWED_ORIGINS": f" {origin} , https://b.example"})
     assert chosen.allowed_origins == (origin, "https://b.example")
 
@@ -136,8 +136,8 @@ def test_origins(origin: str) -> None:
         "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAy",
     ],
 )
-def test_keys_of_pairs(key: str) -> None:
-    """What the library refuses as a shared secret is told when the broker starts."""
+def test_key_of_a_pair_is_no_secret(key: str) -> None:
+    """A key that the JWT library refuses as a shared secret is reported at the start."""
     with pytest.raises(jwt.InvalidKeyError):
         jwt.encode({}, key, "HS256")
     with pytest.raises(ValueError, match="random text"):
@@ -154,8 +154,8 @@ JWKS = {
 }
 
 
-def test_jwks() -> None:
-    """An identity provider's keys take the place of a secret."""
+def test_jwks_url_replaces_secret() -> None:
+    """A URL of key sets replaces the secret."""
     chosen = settings.load(JWKS)
     assert chosen.jwt_jwks_url == "https://login.example.com/keys.json"
     assert chosen.jwt_issuer == "https://login.example.com/"
@@ -164,14 +164,14 @@ def test_jwks() -> None:
 
 
 @pytest.mark.parametrize("rest", ["/", "/keys/", "/keys?tenant=a&v=2", "/keys/?v=2/"])
-def test_jwks_address(rest: str) -> None:
-    """The address of the keys is asked for as it stands."""
+def test_jwks_url_is_kept(rest: str) -> None:
+    """The URL of the key set is kept exactly as it is set."""
     url = "https://login.example.com" + rest
     assert settings.load({**JWKS, "JWT_JWKS_URL": url}).jwt_jwks_url == url
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"JWT_ISSUER": ""}, "JWT_ISSUER is not set"),
         ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE is not set"),
@@ -201,18 +201,18 @@ def test_jwks_address(rest: str) -> None:
     ],
     ids=str,
 )
-def test_contradictions(changes: dict[str, str], told: str) -> None:
-    """Settings that are missing beside others, or exclude each other, are told."""
+def test_contradicting_settings_are_reported(changes: dict[str, str], message: str) -> None:
+    """Missing and contradicting settings are reported."""
     with pytest.raises(Misconfigured) as caught:
         settings.load({**JWKS, **changes})
-    assert told in caught.value.detail
+    assert message in caught.value.detail
 
 
 @pytest.mark.parametrize(
     "base", ["https://api.sync.so", "", "http://127.0.0.1.example.com", "http://[::1", "http://]"]
 )
-def test_open_outside_sandbox(base: str) -> None:
-    """The open mode is refused wherever sync. itself would be reached."""
+def test_open_mode_is_refused_with_sync_itself(base: str) -> None:
+    """The open mode is refused if the broker would call Sync itself."""
     with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
         settings.load({**GOOD, "AUTH_MODE": "open", "SYNC_BASE_URL": base})
 
@@ -236,23 +236,23 @@ OPEN = {
         ("ALLOWED_ORIGINS", "*"),
     ],
 )
-def test_open_contradicted(name: str, value: str) -> None:
-    """The open mode is refused beside what only makes sense with tokens."""
+def test_open_mode_is_refused_with_token_settings(name: str, value: str) -> None:
+    """The open mode is refused together with a setting that needs tokens."""
     assert settings.load(OPEN).auth_mode == "open"
     with pytest.raises(Misconfigured, match=f"{name} is not valid: it must .* AUTH_MODE is open"):
         settings.load({**OPEN, name: value})
 
 
-def test_open_in_lambda() -> None:
-    """The open mode is refused in Lambda, whatever the broker talks to."""
+def test_open_mode_is_refused_in_lambda() -> None:
+    """The open mode is refused in Lambda, whatever URL the broker calls."""
     sandbox = {**OPEN, "SYNC_BASE_URL": "http://127.0.0.1:8001"}
     assert settings.load(sandbox).auth_mode == "open"
     with pytest.raises(Misconfigured, match="AUTH_MODE is not valid"):
         settings.load({**sandbox, "AWS_LAMBDA_FUNCTION_NAME": "api"})
 
 
-def test_secrets_masked() -> None:
-    """What is secret does not show when the object is printed."""
+def test_settings_repr_masks_secrets() -> None:
+    """The settings' `repr` has no secrets."""
     shown = repr(settings.load(GOOD))
     assert "the-key" not in shown
     assert "s" * 32 not in shown
@@ -269,8 +269,8 @@ def test_secrets_masked() -> None:
     ],
     ids=str,
 )
-def test_sandbox_gives_way(chosen: dict[str, str], tmp_path: Path) -> None:
-    """What is set before `make run` takes the place of what the sandbox would set itself."""
+def test_environment_replaces_sandbox_settings(chosen: dict[str, str], tmp_path: Path) -> None:
+    """Variables that are set before `make run` replace the sandbox's own."""
     ports = Ports(broker=1, upstream=2, dynamodb=3, demo=4)
     loaded = settings.load(environment.for_broker(chosen, ports, tmp_path, "key"))
     assert loaded.jwt_secret_parameter == chosen.get("JWT_SECRET_PARAMETER")
@@ -287,6 +287,6 @@ def test_sandbox_gives_way(chosen: dict[str, str], tmp_path: Path) -> None:
         ("a,b,a,", ("a", "b")),
     ],
 )
-def test_audiences(value: str, audiences: tuple[str, ...]) -> None:
-    """The audience is a comma list, as the origins are."""
+def test_audience_is_a_comma_list(value: str, audiences: tuple[str, ...]) -> None:
+    """The audience is a comma list, like the origins."""
     assert settings.load({**GOOD, "JWT_AUDIENCE": value}).jwt_audience == audiences

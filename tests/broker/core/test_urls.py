@@ -1,4 +1,4 @@
-"""Spellings of one URL."""
+"""Different spellings of one URL are normalized to the same text."""
 
 import pytest
 from hypothesis import given, settings
@@ -21,14 +21,14 @@ from chalicelib.core.urls import normalized
         ("", ""),
     ],
 )
-def test_normalized_url(text: str, expected: str) -> None:
-    """The case of the host, the usual port and a missing path make no difference."""
+def test_url_is_normalized(text: str, expected: str) -> None:
+    """The case of the host, the default port and a missing path make no difference."""
     assert normalized(text) == expected
     assert normalized(expected) == expected
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_normalizing_any_text(text: str) -> None:
-    """It never fails, and changes nothing twice."""
+def test_any_text_is_normalized_once(text: str) -> None:
+    """Normalizing never fails, and a second time changes nothing."""
     assert normalized(normalized(text)) == normalized(text)

@@ -1,4 +1,4 @@
-"""The words of refusals: the name of the file, human units, and what to do next."""
+"""The messages of refusals: the name of the file, human units, and what to do next."""
 
 import re
 
@@ -26,7 +26,7 @@ from tests.support.upstream_process import RunningUpstream
         (10**20, "100000 PB"),
     ],
 )
-def test_size(amount: int, words: str) -> None:
+def test_size_has_decimal_units(amount: int, words: str) -> None:
     """Sizes are in decimal units with one decimal, as file managers show them."""
     assert wording.size(amount) == words
 
@@ -46,12 +46,12 @@ def test_size(amount: int, words: str) -> None:
         (("application/mxf",), "an MXF file"),
     ],
 )
-def test_choose(accepted: tuple[str, ...], words: str) -> None:
+def test_choose_names_accepted_kinds(accepted: tuple[str, ...], words: str) -> None:
     """Accepted kinds have the names that people know, never media types."""
     assert wording.choose(accepted) == f" Choose {words}."
 
 
-def test_choose_nothing() -> None:
+def test_choose_without_accepted_kinds() -> None:
     """If nothing is accepted, the message has no advice to choose another file."""
     assert wording.choose(()) == ""
 
@@ -60,7 +60,7 @@ def test_choose_nothing() -> None:
     ("seconds", "words"),
     [(0, "1 second"), (1.2, "2 seconds"), (60, "a minute"), (61, "2 minutes"), (3601, "2 hours")],
 )
-def test_wait(seconds: float, words: str) -> None:
+def test_wait_is_rounded_up(seconds: float, words: str) -> None:
     """A wait is rounded up to whole units."""
     assert wording.wait(seconds) == f"in {words}"
 
@@ -73,60 +73,66 @@ def test_wait(seconds: float, words: str) -> None:
         (float("inf"), '"a" is too large. The largest file allowed is 10 bytes.'),
     ],
 )
-def test_too_large(amount: float, words: str) -> None:
-    """A size that no file has is not repeated."""
+def test_impossible_size_is_not_repeated(amount: float, words: str) -> None:
+    """A size that no file can have is not repeated."""
     assert wording.too_large('"a"', amount, 10) == words
 
 
 def test_presign_refusal_names_file_and_type(api: Api, upstream: RunningUpstream) -> None:
-    """Sync's refusal of a type, before anything is sent, names the file and its type."""
+    """Sync's refusal of a type at the presign names the file and its type."""
     upstream.behave(refusedContentTypes=["video/x-matroska"])
     body = {"fileName": "clip.mkv", "contentType": "video/x-matroska;codecs=avc1,opus", "size": 5}
-    answer = api.call("POST", "/uploads", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (422, "file_rejected")
-    detail = answer.json()["detail"]
+    response = api.call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (422, "file_rejected")
+    detail = response.json()["detail"]
     start = 'Sync does not accept "clip.mkv" (video/x-matroska). Sync says: contentType'
     assert detail.startswith(start)
     assert detail.endswith(".")
     upstream.behave(planMaxBytes=4, refusedContentTypes=[])
-    answer = api.call("POST", "/uploads", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
-    assert answer.json()["detail"].startswith('"clip.mkv" is larger than Sync allows. Sync says: ')
+    response = api.call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (413, "file_too_large")
+    assert response.json()["detail"].startswith(
+        '"clip.mkv" is larger than Sync allows. Sync says: '
+    )
 
 
 @pytest.mark.parametrize("status", [404, 405, 410])
-def test_unknown_address_is_not_the_file(api: Api, upstream: RunningUpstream, status: int) -> None:
-    """If Sync does not know the presign's address, nobody is told to choose another file."""
+def test_unknown_presign_url_does_not_blame_file(
+    api: Api, upstream: RunningUpstream, status: int
+) -> None:
+    """If Sync does not know the presign's URL, the message does not blame the file."""
     upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets/upload")
     body = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
-    answer = api.call("POST", "/uploads", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_refused")
-    assert answer.json()["detail"].endswith("Tell those who run it.")
+    response = api.call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (502, "upstream_refused")
+    assert response.json()["detail"].endswith("Tell those who run it.")
     assert api.call("GET", "/uploads").json() == {"items": []}
 
 
-def test_renewal_refused_by_plan(
+def test_lowered_plan_refuses_renewal(
     api: Api, broker: RunningBroker, upstream: RunningUpstream
 ) -> None:
-    """A plan that was lowered meanwhile refuses a renewal as it refuses a beginning."""
+    """A plan that was lowered refuses a renewal like a new upload."""
     upload = api.begin()
     broker.clock.advance(2000)
     upstream.behave(planMaxBytes=4)
-    answer = api.call("POST", f"/uploads/{upload['id']}/renew")
-    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
-    assert answer.json()["detail"].startswith('"clip.mp4" is larger than Sync allows.')
+    response = api.call("POST", f"/uploads/{upload['id']}/renew")
+    assert (response.status_code, response.json()["code"]) == (413, "file_too_large")
+    assert response.json()["detail"].startswith('"clip.mp4" is larger than Sync allows.')
 
 
-NOT_FOR_PEOPLE = re.compile(r"sync\.|(video|audio|image|application)/|https?:|\d{4}|[a-z]_[a-z]")
+NOT_FOR_END_USERS = re.compile(r"sync\.|(video|audio|image|application)/|https?:|\d{4}|[a-z]_[a-z]")
 
 
-def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Each end of an upload names the file and says what to do, without codes and addresses."""
+def test_ended_upload_has_plain_message(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """Each end of an upload names the file and says what to do, without codes and URLs."""
     pending, cancelled, done = api.begin(), api.begin(), api.registered()
     api.call("DELETE", f"/uploads/{cancelled['id']}")
     upstream.order({"kind": "answer", "status": 404}, "POST", "/v2/assets")
     upstream.order({"kind": "answer", "status": 422}, "POST", "/v2/assets")
-    told = {
+    responses = {
         '"clip.mp4" has not arrived at Sync yet.': api.complete(pending),
         '"clip.mp4" has not arrived at Sync yet. Try again in a moment.': api.complete(pending),
         '"clip.mp4" was cancelled. Choose the file to upload it again.': api.complete(cancelled),
@@ -138,9 +144,9 @@ def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstrea
             "POST", "/assets", json={"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
         ),
     }
-    for words, answer in told.items():
-        assert answer.json()["detail"] == words
-        assert not NOT_FOR_PEOPLE.search(words)
+    for words, response in responses.items():
+        assert response.json()["detail"] == words
+        assert not NOT_FOR_END_USERS.search(words)
     api.token = token(upload={"contentTypes": ["audio/*"]})
     link = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
     refused = api.call("POST", "/assets", json=link).json()["detail"]
@@ -150,7 +156,7 @@ def test_ends_in_words(api: Api, broker: RunningBroker, upstream: RunningUpstrea
     assert broker.lines()
 
 
-def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_quota_refusal_has_plain_message(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """A refusal by a quota has its numbers and says when to try again."""
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 600_000}
     for settings, words in (
@@ -169,10 +175,10 @@ def test_quotas_in_words(broker: RunningBroker, upstream: RunningUpstream) -> No
         assert re.match(words, refused["detail"])
 
 
-@pytest.mark.parametrize("member", ["maxOpen", "perDay", "bytesPerDay"])
-def test_quota_of_nothing_in_words(api: Api, member: str) -> None:
-    """Nobody who may upload nothing at all is told to finish an upload or to wait."""
-    api.token = token(upload={member: 0})
+@pytest.mark.parametrize("field", ["maxOpen", "perDay", "bytesPerDay"])
+def test_caller_without_quota_gets_no_advice(api: Api, field: str) -> None:
+    """A caller without any quota is not advised to finish an upload or to wait."""
+    api.token = token(upload={field: 0})
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
     refused = api.call("POST", "/uploads", json=body).json()
     assert refused["code"] == "quota_exceeded"
@@ -194,19 +200,21 @@ def test_quota_of_nothing_in_words(api: Api, member: str) -> None:
         "",
     ],
 )
-def test_link_in_words(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
-    """A link that was pasted is refused in words for people; developers get the rule."""
+def test_refused_link_has_plain_message(
+    broker: RunningBroker, upstream: RunningUpstream, url: str
+) -> None:
+    """The message for a refused link is for end users; `errors` has the rule."""
     broker.configure(upstream, SYNC_STORAGE_HOSTS="assets.sync.so")
-    answer = Api(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"}).json()
-    assert answer["detail"].startswith("This link can't be added: it ")
-    assert not re.search(r"ASCII|URL|host|credentials|escapes|href", answer["detail"])
-    assert answer["errors"][0]["detail"].startswith("must ")
+    response = Api(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"}).json()
+    assert response["detail"].startswith("This link can't be added: it ")
+    assert not re.search(r"ASCII|URL|host|credentials|escapes|href", response["detail"])
+    assert response["errors"][0]["detail"].startswith("must ")
 
 
-def test_name_in_words(api: Api) -> None:
-    """A label with an invisible character is refused without the names of characters."""
+def test_refused_name_has_plain_message(api: Api) -> None:
+    """The message for a name with an invisible character does not name the character."""
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5, "name": "\u200fa"}
-    answer = api.call("POST", "/uploads", json=body).json()
-    assert answer["detail"] == (
+    response = api.call("POST", "/uploads", json=body).json()
+    assert response["detail"] == (
         "Choose another name: it has an invisible character that can't be used."
     )

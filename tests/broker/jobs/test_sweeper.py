@@ -1,4 +1,4 @@
-"""What is left behind is finished or expired without its browser."""
+"""The sweep finishes or expires uploads that no browser finishes."""
 
 import threading
 from itertools import pairwise
@@ -17,19 +17,23 @@ from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
 POST = ("POST", "/v2/assets")
-AT_WORK = {200: "registered", 202: "registering"}  # what a complete finds, by its status
+# The upload's state, by the status of `complete`.
+STATE_BY_STATUS = {
+    200: "registered",
+    202: "registering",
+}
 
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
 
 def status(api: Api, upload: dict[str, str]) -> str:
-    """Read where an upload stands."""
+    """Return an upload's status."""
     found: str = api.call("GET", f"/uploads/{upload['id']}").json()["status"]
     return found
 
 
-def test_closed_tab(api: Api, broker: RunningBroker) -> None:
+def test_sweep_registers_after_closed_tab(api: Api, broker: RunningBroker) -> None:
     """A file whose tab was closed before the callback is registered a minute later."""
     upload = api.landed()
     assert broker.sweep().found == 0
@@ -41,8 +45,10 @@ def test_closed_tab(api: Api, broker: RunningBroker) -> None:
     assert broker.sweep().found == 0
 
 
-def test_nothing_landed(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An upload without bytes is looked after with growing pauses, and expires in the end."""
+def test_upload_without_bytes_expires(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """The sweep tries an upload without bytes at growing intervals, until it expires."""
     upload = api.begin()
     tries = []
     for minute in range(200):
@@ -59,10 +65,10 @@ def test_nothing_landed(api: Api, broker: RunningBroker, upstream: RunningUpstre
 
 
 @pytest.mark.parametrize("first", [409, 429])
-def test_odd_refusal_at_the_end(
+def test_unknown_refusal_after_end_loses_nothing(
     api: Api, broker: RunningBroker, upstream: RunningUpstream, first: int
 ) -> None:
-    """One refusal that nobody understands, after the end, does not lose what has landed."""
+    """One unknown refusal after the upload's end does not lose a file that has landed."""
     upload = api.landed()
     for status_of_sync in sorted({first, 409}, reverse=True):
         broker.clock.advance(20_000)
@@ -74,8 +80,8 @@ def test_odd_refusal_at_the_end(
     assert status(api, upload) == "registered"
 
 
-def test_slow_put(api: Api, broker: RunningBroker) -> None:
-    """Bytes that land after the address expired, but within the grace, are found."""
+def test_sweep_finds_late_bytes(api: Api, broker: RunningBroker) -> None:
+    """Bytes that land after the URL's expiry, but within the grace period, are found."""
     upload = api.begin()
     broker.clock.advance(3600 + 1800)
     broker.sweep()
@@ -86,8 +92,10 @@ def test_slow_put(api: Api, broker: RunningBroker) -> None:
     assert status(api, upload) == "registered"
 
 
-def test_lost_answer(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An outcome that stayed unknown is found out by the sweep, and nothing is made twice."""
+def test_sweep_reconciles_ambiguous_outcome(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """The sweep reconciles an ambiguous outcome, and nothing is made twice."""
     upload = api.landed()
     upstream.order({"kind": "cut"}, *POST)
     assert api.complete(upload).status_code == 202
@@ -98,8 +106,10 @@ def test_lost_answer(api: Api, broker: RunningBroker, upstream: RunningUpstream)
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 
 
-def test_upstream_down(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """While sync. is busy nothing is lost; the sweep comes back."""
+def test_sweep_retries_while_sync_is_busy(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """While Sync is busy nothing is lost; the next sweep tries again."""
     upload = api.landed()
     upstream.order({"kind": "answer", "status": 429}, *POST, times=2)
     for _ in range(10):
@@ -108,8 +118,8 @@ def test_upstream_down(api: Api, broker: RunningBroker, upstream: RunningUpstrea
     assert status(api, upload) == "registered"
 
 
-def test_poisoned(api: Api, broker: RunningBroker) -> None:
-    """An item that can't be read is logged and pushed back, and does not block the others."""
+def test_unreadable_item_is_postponed(api: Api, broker: RunningBroker) -> None:
+    """An unreadable item is logged and postponed, and does not block the others."""
     poisoned, fine = api.landed(), api.landed()
     clients.dynamodb().update_item(
         TableName=broker.table,
@@ -124,7 +134,9 @@ def test_poisoned(api: Api, broker: RunningBroker) -> None:
     assert broker.sweep().found == 0
 
 
-def test_two_at_once(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_concurrent_sweeps_make_one_asset(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
     """Two sweeps and a caller at once make one asset of each upload."""
     uploads = [api.landed() for _ in range(10)]
     broker.clock.advance(61)
@@ -132,21 +144,23 @@ def test_two_at_once(api: Api, broker: RunningBroker, upstream: RunningUpstream)
     for thread in threads:
         thread.start()
     for upload in uploads:
-        answer = api.complete(upload)
-        assert answer.json()["status"] == AT_WORK[answer.status_code]
+        response = api.complete(upload)
+        assert response.json()["status"] == STATE_BY_STATUS[response.status_code]
     for thread in threads:
         thread.join()
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 10
     assert {status(api, upload) for upload in uploads} == {"registered"}
 
 
-def test_slow_refusals(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Where refusals take long, each call goes on with the addresses that were not tried yet."""
+def test_sweep_continues_with_untried_urls(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """If refusals take long, each sweep continues with the URLs that were not tried yet."""
     upload = api.landed()
     for _ in range(4):
         broker.clock.advance(3000)
         assert api.call("POST", f"/uploads/{upload['id']}/renew").status_code == 200
-    broker.clock.advance(50_000)  # All addresses' time is over.
+    broker.clock.advance(50_000)  # All URLs have expired.
     clock = broker.pace(upstream, 4)
     for _ in range(8):
         clock.advance(4000)
@@ -155,12 +169,14 @@ def test_slow_refusals(api: Api, broker: RunningBroker, upstream: RunningUpstrea
 
 
 def to_next_minute(broker: RunningBroker) -> None:
-    """Let the broker's minute begin, so that none ends within the test."""
+    """Advance to the start of the next minute, so that no minute ends within the test."""
     broker.clock.advance(60 - broker.clock.now() / 1000 % 60 + 1)
 
 
-def test_cap(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """All sweeps of a minute together try no more registrations than the setting says."""
+def test_cap_limits_registrations_of_a_minute(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """All sweeps of a minute together try at most as many registrations as the setting allows."""
     broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="3")
     api = Api(broker)
     for _ in range(8):
@@ -178,8 +194,8 @@ def test_cap(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 8
 
 
-def test_cap_of_addresses(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Each address that may be tried counts; what is only deleted does not."""
+def test_cap_counts_each_url(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Each URL that may be tried counts; a deletion does not."""
     broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="3", MAX_UPLOAD_BYTES="10")
     api = Api(broker)
     uploads = [api.begin() for _ in range(3)]
@@ -199,8 +215,10 @@ def test_cap_of_addresses(broker: RunningBroker, upstream: RunningUpstream) -> N
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 0, "it was deleted"
 
 
-def test_delete_forbidden(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """What can't be deleted comes with growing pauses, and stands in nobody's way."""
+def test_forbidden_deletion_blocks_nothing(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """The sweep retries a forbidden deletion at growing intervals, and blocks no other upload."""
     broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="1", MAX_UPLOAD_BYTES="10")
     upstream.behave(deleteForbidden=True)
     api = Api(broker)
@@ -221,8 +239,8 @@ def test_delete_forbidden(broker: RunningBroker, upstream: RunningUpstream) -> N
     assert found[-1] == 0 or found[-2] == 0
 
 
-def test_no_owner(api: Api, broker: RunningBroker) -> None:
-    """An item that lacks what the index should hold is pushed back, and stops no sweep."""
+def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> None:
+    """An item without the index's fields is postponed, and stops no sweep."""
     broken, fine = api.landed(), api.landed()
     clients.dynamodb().update_item(
         TableName=broker.table,
@@ -236,12 +254,14 @@ def test_no_owner(api: Api, broker: RunningBroker) -> None:
     assert broker.sweep().found == 0
 
 
-def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An upload that the index shows as due, though somebody was there since, is left alone."""
+def test_lagging_index_causes_no_call(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """If a lagging index lists an upload that is no longer due, the sweep leaves it alone."""
     upload = api.begin()
     broker.clock.advance(61)
-    wired = broker.wired()
-    shown = {shard: wired.due.due(shard, broker.clock.now(), 100) for shard in items.FILE_SHARDS}
+    parts = broker.wired()
+    shown = {shard: parts.due.due(shard, broker.clock.now(), 100) for shard in items.FILE_SHARDS}
 
     class Lagging(DueIndex):
         def due(self, shard: str, now: int, limit: int) -> tuple[DueItem, ...]:
@@ -252,15 +272,17 @@ def test_index_lags(api: Api, broker: RunningBroker, upstream: RunningUpstream) 
     assert api.complete(upload).status_code == 409
     before = len(upstream.journal())
     index = Lagging(Table(clients.dynamodb(), broker.table, Clock()))
-    uploads = UploadRecovery(wired.repository, index, wired.registration, broker.clock, 100)
+    uploads = UploadRecovery(parts.repository, index, parts.registration, broker.clock, 100)
     kinds = {recovery.KIND: uploads.task}
-    lagging = Sweeper(index, kinds, [items.FILE_SHARDS], wired.quotas, broker.clock, 100)
+    lagging = Sweeper(index, kinds, [items.FILE_SHARDS], parts.quotas, broker.clock, 100)
     assert lagging.run(10).found == 1
     assert len(upstream.journal()) == before
 
 
-def test_at_a_time(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A sweep asks sync. for a few registrations at a time, however many are due."""
+def test_sweep_bounds_parallel_registrations(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A sweep makes a few registrations in parallel, however many are due."""
     for _ in range(20):
         api.landed()
     broker.clock.advance(61)
@@ -274,8 +296,8 @@ def test_at_a_time(api: Api, broker: RunningBroker, upstream: RunningUpstream) -
     assert 1 < most <= 8
 
 
-def test_margin(api: Api, broker: RunningBroker) -> None:
-    """The schedule's function begins nothing that it might be cut off in."""
+def test_schedule_keeps_time_margin(api: Api, broker: RunningBroker) -> None:
+    """The schedule's function starts no work that the Lambda time-out could cut off."""
     upload = api.landed()
     broker.clock.advance(61)
     bootstrap.sweep(29_000)
@@ -284,8 +306,8 @@ def test_margin(api: Api, broker: RunningBroker) -> None:
     assert status(api, upload) == "registered"
 
 
-def test_no_time(api: Api, broker: RunningBroker) -> None:
-    """What does not fit into the time is left for the next run."""
+def test_sweep_without_time_starts_nothing(api: Api, broker: RunningBroker) -> None:
+    """Work that does not fit into the time is left for the next sweep."""
     upload = api.landed()
     broker.clock.advance(61)
     assert broker.sweep(seconds=-1).settled == 0

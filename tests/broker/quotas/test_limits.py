@@ -1,4 +1,4 @@
-"""The claim that narrows a caller's limits: it can take away, and never give."""
+"""The claim that narrows a caller's limits: it can reduce them, and never widen them."""
 
 import contextlib
 
@@ -42,7 +42,7 @@ CONCRETE = ["video/mp4", "video/webm", "audio/mpeg", "image/png", "text/html", "
 
 
 def is_within(narrow: Limits, wide: Limits) -> bool:
-    """Say whether one's limits allow nothing that the other's do not, projects aside."""
+    """Whether the narrow limits allow nothing that the wide ones forbid, projects aside."""
     return (
         narrow.max_upload_bytes <= wide.max_upload_bytes
         and narrow.max_open_uploads <= wide.max_open_uploads
@@ -60,16 +60,16 @@ def is_within(narrow: Limits, wide: Limits) -> bool:
     {"contentTypes": ["video/*", "*/*"]},
 )
 @given(ALLOWED, CLAIMS)
-def test_never_wider(allowed: Limits, claim: dict[str, object]) -> None:
-    """Whatever a claim says, the caller may do nothing that the settings forbid."""
+def test_claim_never_widens_limits(allowed: Limits, claim: dict[str, object]) -> None:
+    """No claim allows what the settings forbid."""
     narrowed = allowed.narrowed(claim)
     assert is_within(narrowed, allowed)
     assert narrowed.narrowed(claim) == narrowed
 
 
 @given(ALLOWED, CLAIMS)
-def test_projects_by_claim(allowed: Limits, claim: dict[str, object]) -> None:
-    """Where the claim names projects they are all there are; otherwise the settings' are."""
+def test_claim_decides_projects(allowed: Limits, claim: dict[str, object]) -> None:
+    """If the claim names projects, only those are allowed; otherwise those of the settings."""
     named = claim.get("projectId")
     theirs = {named} if isinstance(named, str) else named
     expected = allowed.project_ids if theirs is None else set(theirs)  # type: ignore[call-overload]
@@ -77,15 +77,15 @@ def test_projects_by_claim(allowed: Limits, claim: dict[str, object]) -> None:
 
 
 @given(ALLOWED, CLAIMS)
-def test_claim_obeyed(allowed: Limits, claim: dict[str, object]) -> None:
-    """Whatever the settings allow, the caller may do nothing that the claim forbids."""
+def test_limits_obey_claim(allowed: Limits, claim: dict[str, object]) -> None:
+    """No setting allows what the claim forbids."""
     huge = Limits(2**80, ("*/*",), frozenset(), 2**80, 2**80, None)
     assert is_within(allowed.narrowed(claim), huge.narrowed(claim))
 
 
 @given(JSON | st.dictionaries(st.sampled_from(["maxBytes", "contentTypes", "projectId"]), JSON))
-def test_any_claim(claim: object) -> None:
-    """A claim of any shape either narrows or is refused as malformed; nothing else happens."""
+def test_any_claim_narrows_or_is_refused(claim: object) -> None:
+    """A claim of any shape either narrows the limits or is refused as malformed."""
     with contextlib.suppress(ValueError):
         narrowed = BASE.narrowed(claim)
         assert is_within(narrowed, BASE)
@@ -122,22 +122,22 @@ def test_any_claim(claim: object) -> None:
         {"projectId": {"a": 1}},
     ],
 )
-def test_malformed(claim: object) -> None:
-    """What can't be read as limits is refused, with what would be right."""
+def test_malformed_claim_is_refused(claim: object) -> None:
+    """A claim that can't be parsed is refused with the expected form."""
     with pytest.raises(ValueError, match="must be"):
         BASE.narrowed(claim)
 
 
-def test_types_intersect() -> None:
-    """Of two types of which one holds the other, the narrower counts."""
+def test_content_types_intersect() -> None:
+    """Of two types of which one includes the other, the narrower counts."""
     assert BASE.narrowed({"contentTypes": ["*/*"]}) == BASE
     inner = {"contentTypes": ["video/mp4", "audio/*", "image/*"]}
     assert BASE.narrowed(inner).content_types == ("video/mp4", "audio/mpeg")
     assert BASE.narrowed({"contentTypes": ["image/png"]}).content_types == ()
 
 
-def test_projects_named() -> None:
-    """A claim names the caller's own projects, in place of those of the settings."""
+def test_claim_replaces_projects() -> None:
+    """The claim's projects replace those of the settings."""
     assert BASE.narrowed({}).project_ids == {"ours"}
     assert BASE.narrowed({"projectId": "theirs"}).project_ids == {"theirs"}
     assert BASE.narrowed({"projectId": ["a", "b"]}).project_ids == {"a", "b"}

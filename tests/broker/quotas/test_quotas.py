@@ -1,4 +1,4 @@
-"""How much a caller may upload: exact under parallel requests, and given back in the end."""
+"""How much a caller may upload: exact under parallel requests, and released at the end."""
 
 import threading
 import uuid
@@ -25,7 +25,7 @@ FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
 
 
 def left(api: Api) -> tuple[int, int]:
-    """Read how many uploads may still be open, and begun today."""
+    """Return how many uploads may still be open, and begun today."""
     body = api.call("GET", "/limits").json()
     return body["openUploads"]["left"], body["uploadsPerDay"]["left"]
 
@@ -36,7 +36,7 @@ def begin(api: Api) -> requests.Response:
 
 
 def parallel(api: Api, number: int) -> list[int]:
-    """Begin uploads at once, each on a connection of its own; return the statuses."""
+    """Begin uploads at once, each on its own connection; return the statuses."""
     statuses: list[int] = []
 
     def one() -> None:
@@ -59,12 +59,12 @@ def narrow(broker: RunningBroker, upstream: RunningUpstream) -> Api:
     return Api(broker)
 
 
-def test_open(narrow: Api, upstream: RunningUpstream) -> None:
-    """One more than may be open is refused with what is left, and sync. is not asked."""
+def test_open_quota_refuses_one_more(narrow: Api, upstream: RunningUpstream) -> None:
+    """One upload more than may be open is refused with what is left, and Sync is not called."""
     for expected in (2, 1, 0):
-        answer = begin(narrow)
-        assert f'"open";r={expected}' in answer.headers["RateLimit"]
-        assert '"open";q=3' in answer.headers["RateLimit-Policy"]
+        response = begin(narrow)
+        assert f'"open";r={expected}' in response.headers["RateLimit"]
+        assert '"open";q=3' in response.headers["RateLimit-Policy"]
     refused = begin(narrow)
     assert refused.status_code == 429
     assert refused.json()["code"] == "quota_exceeded"
@@ -78,19 +78,21 @@ def test_open(narrow: Api, upstream: RunningUpstream) -> None:
 
 @pytest.mark.parametrize("claim", ["maxOpen", "perDay", "bytesPerDay"])
 @pytest.mark.parametrize("path", ["/uploads", "/assets"])
-def test_none_at_all(api: Api, upstream: RunningUpstream, claim: str, path: str) -> None:
-    """Who may upload nothing is refused from the first request on, and sync. is not asked."""
+def test_caller_without_quota_is_refused(
+    api: Api, upstream: RunningUpstream, claim: str, path: str
+) -> None:
+    """A caller without any quota is refused from the first request on, and Sync is not called."""
     api.token = token(upload={claim: 0})
     url = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
     for _ in range(2):
-        answer = api.call("POST", path, json=FILE if path == "/uploads" else url)
-        assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
-        assert "RateLimit" in answer.headers
+        response = api.call("POST", path, json=FILE if path == "/uploads" else url)
+        assert (response.status_code, response.json()["code"]) == (429, "quota_exceeded")
+        assert "RateLimit" in response.headers
     assert upstream.journal() == []
 
 
-def test_parallel(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A quota of fifty serves fifty parallel requests without an error, and not one more."""
+def test_quota_allows_parallel_requests(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A quota of fifty allows fifty parallel requests, and not one more."""
     broker.configure(upstream, MAX_OPEN_UPLOADS="50")
     api = Api(broker)
     assert parallel(api, 50) == [201] * 50
@@ -98,15 +100,15 @@ def test_parallel(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert parallel(api, 5) == [429] * 5
 
 
-def test_exact(narrow: Api) -> None:
-    """Of fifty parallel requests exactly as many are served as there are places."""
+def test_quota_is_exact_in_parallel(narrow: Api) -> None:
+    """Exactly as many of fifty parallel requests succeed as the quota allows."""
     statuses = parallel(narrow, 50)
     assert sorted(statuses) == [201] * 3 + [429] * 47
 
 
 @pytest.mark.parametrize("end", ["registered", "cancelled", "failed"])
-def test_given_back(narrow: Api, upstream: RunningUpstream, end: str) -> None:
-    """However an upload ends, its open place is given back once; the day's count is not."""
+def test_each_end_releases_once(narrow: Api, upstream: RunningUpstream, end: str) -> None:
+    """Each end of an upload releases its open upload once; the day's count stays."""
     upload = narrow.landed()
     assert left(narrow) == (2, 4)
     if end == "cancelled":
@@ -121,8 +123,8 @@ def test_given_back(narrow: Api, upstream: RunningUpstream, end: str) -> None:
     assert left(narrow) == (3, 4)
 
 
-def test_day(narrow: Api, broker: RunningBroker) -> None:
-    """Presign, PUT and cancel is not free: the day's count stays until the day is over."""
+def test_cancelled_upload_counts_in_day(narrow: Api, broker: RunningBroker) -> None:
+    """Presign, PUT and cancel count: the day's count stays until the day is over."""
     for _ in range(5):
         narrow.call("DELETE", f"/uploads/{narrow.begin()['id']}")
     refused = begin(narrow)
@@ -134,8 +136,10 @@ def test_day(narrow: Api, broker: RunningBroker) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 429, 401, 415])
-def test_refused_presign(narrow: Api, upstream: RunningUpstream, status: int) -> None:
-    """Where no address was handed out, everything is given back."""
+def test_refused_presign_releases_quota(
+    narrow: Api, upstream: RunningUpstream, status: int
+) -> None:
+    """If no upload URL was returned, the whole reservation is released."""
     fault = {"kind": "answer", "status": status}
     upstream.order(fault, "POST", "/v2/assets/upload", times=2)
     assert begin(narrow).status_code != 201
@@ -143,29 +147,29 @@ def test_refused_presign(narrow: Api, upstream: RunningUpstream, status: int) ->
 
 
 def kill(api: Api, number: int) -> str:
-    """Leave behind what a killed request leaves: a reservation. Return its caller."""
-    ledger = api.broker.wired().quotas
+    """Leave reservations behind, as killed requests do. Return their caller."""
+    quotas = api.broker.wired().quotas
     caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
     for _ in range(number):
-        ledger.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
+        quotas.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
     return caller.id
 
 
-def test_killed(narrow: Api, broker: RunningBroker) -> None:
-    """A place that a killed request took is free again two minutes later, and told as free."""
+def test_killed_request_releases_quota(narrow: Api, broker: RunningBroker) -> None:
+    """A killed request's reservation is free after two minutes, in `/limits` too."""
     kill(narrow, 3)
     assert begin(narrow).status_code == 429
     assert left(narrow) == (0, 2)
     broker.clock.advance(121)
     assert left(narrow) == (3, 5)
-    answer = begin(narrow)
-    assert answer.status_code == 201
-    assert '"open";r=2, "day";r=4;' in answer.headers["RateLimit"]
+    response = begin(narrow)
+    assert response.status_code == 201
+    assert '"open";r=2, "day";r=4;' in response.headers["RateLimit"]
     assert left(narrow) == (2, 4)
 
 
 def test_release_counts_once(narrow: Api) -> None:
-    """A reservation that is released twice is given back once."""
+    """A reservation that is released twice is released once."""
     quotas = narrow.broker.wired().quotas
     caller = narrow.broker.wired().authenticator.caller(f"Bearer {narrow.token}")
     kill(narrow, 1)
@@ -179,7 +183,7 @@ def test_release_counts_once(narrow: Api) -> None:
 def test_repeated_reservation_counts_once(
     broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
 ) -> None:
-    """A reservation whose response was lost, and that boto3 sends again, is one reservation."""
+    """If boto3 repeats a reservation whose response was lost, it counts once."""
     broker.configure(upstream, MAX_OPEN_UPLOADS="3", UPLOADS_PER_DAY="5")
     api = Api(broker)
     lost = faulty_dynamodb.order("cut-after", "UpdateItem", "not_exists(#place)", lasting=False)
@@ -190,22 +194,22 @@ def test_repeated_reservation_counts_once(
 
 @pytest.fixture
 def at_noon(broker: RunningBroker, upstream: RunningUpstream) -> Api:
-    """A caller with a quota of bytes, at noon (UTC), so that no day ends by itself."""
+    """A caller with a quota of bytes, at noon (UTC), so that no day ends during a test."""
     broker.configure(upstream, UPLOADS_PER_DAY="5", BYTES_PER_DAY="1000")
     broker.clock.to_noon()
     return Api(broker)
 
 
 def counted(api: Api, caller: str) -> dict[str, Any]:
-    """Read a caller's counters as they are kept, without the reservations."""
+    """Return a caller's stored counters, without the reservations."""
     found = clients.dynamodb().get_item(
         TableName=api.broker.table, Key={"pk": {"S": f"quota#{caller}"}}
     )["Item"]
     return {name: int(value["N"]) for name, value in found.items() if "N" in value}
 
 
-def test_killed_yesterday(at_noon: Api) -> None:
-    """What a killed request took of a day is given back to that day, not to the next one."""
+def test_killed_request_releases_its_own_day(at_noon: Api) -> None:
+    """A killed request's reservation is released on its own day, not on the next one."""
     at_noon.broker.clock.advance(43_200 - 60)
     yesterday = usage.day_of(at_noon.broker.clock.now())
     caller = kill(at_noon, 2)
@@ -213,36 +217,36 @@ def test_killed_yesterday(at_noon: Api) -> None:
     at_noon.broker.clock.advance(300)
     today = usage.day_of(at_noon.broker.clock.now())
     assert today > yesterday
-    # The day's count can't say more than a day has.
+    # The day's count can't exceed the day's reservations.
     limits = at_noon.call("GET", "/limits").json()
     assert (limits["uploadsPerDay"]["left"], limits["bytesPerDay"]["left"]) == (5, 1000)
     assert limits["openUploads"]["left"] == 1000
-    answer = begin(at_noon)
-    assert '"open";r=999, "day";r=4;' in answer.headers["RateLimit"]
+    response = begin(at_noon)
+    assert '"open";r=999, "day";r=4;' in response.headers["RateLimit"]
     found = counted(at_noon, caller)
     assert (found["open"], found[f"uploads#{today}"], found[f"bytes#{today}"]) == (1, 1, 5)
     assert found.get(f"uploads#{yesterday}", 0) == found.get(f"bytes#{yesterday}", 0) == 0
 
 
-def test_late_over_midnight(at_noon: Api) -> None:
-    """A request that was begun before midnight and ends after it leaves the new day's count."""
+def test_late_request_keeps_new_day(at_noon: Api) -> None:
+    """A request that starts before midnight and ends after it leaves the new day's count alone."""
     broker = at_noon.broker
     broker.clock.advance(43_200 - 60)
-    ledger = bootstrap.broker().quotas
+    quotas = bootstrap.broker().quotas
     caller = bootstrap.broker().authenticator.caller(f"Bearer {at_noon.token}")
     broker.clock.advance(70)
     for _ in range(3):
         at_noon.begin()
     broker.clock.advance(-70)
-    used = ledger.reserve(caller.id, caller.limits, "0" * 32, 5)
+    used = quotas.reserve(caller.id, caller.limits, "0" * 32, 5)
     broker.clock.advance(70)
     assert not used.outdated, "tomorrow is not outdated"
     today = usage.day_of(broker.clock.now())
     assert counted(at_noon, caller.id)[f"uploads#{today}"] == 3
 
 
-def test_outdated() -> None:
-    """What is counted of a day is removed two days later, not before."""
+def test_old_days_are_outdated() -> None:
+    """A day's counts are removed two days later, not before."""
     kept = {f"uploads#2026-11-{day}": 1 for day in (20, 21, 22, 23, 24)}
     used = usage.read_usage({"pk": "quota#a", "open": 1, **kept}, "2026-11-23")
     assert used.outdated == ("uploads#2026-11-20", "uploads#2026-11-21")
@@ -250,7 +254,7 @@ def test_outdated() -> None:
 
 
 def test_outdated_days_are_removed(at_noon: Api) -> None:
-    """A new upload takes the counts of the days before yesterday out of the record."""
+    """A new upload removes the counts of the days before yesterday."""
     caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}").id
     days = []
     for _ in range(4):
@@ -261,8 +265,8 @@ def test_outdated_days_are_removed(at_noon: Api) -> None:
     assert set(counted(at_noon, caller)) == {"open", *kept}
 
 
-def test_real_bytes_of_its_day(at_noon: Api) -> None:
-    """The real bytes are charged to the day on which the upload was begun, not registered."""
+def test_real_bytes_count_on_begin_day(at_noon: Api) -> None:
+    """The real bytes count on the day on which the upload was begun."""
     upload = at_noon.begin(b"x" * 10)
     at_noon.put(upload, b"x" * 30)
     at_noon.broker.clock.advance(86_400)
@@ -273,8 +277,8 @@ def test_real_bytes_of_its_day(at_noon: Api) -> None:
     assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
 
 
-def test_too_slow(narrow: Api) -> None:
-    """An upload whose reservation was given back meanwhile is not written: its place is gone."""
+def test_upload_without_reservation_is_not_written(narrow: Api) -> None:
+    """An upload whose reservation was released is not written."""
     broker = narrow.broker.wired()
     caller = broker.authenticator.caller(f"Bearer {narrow.token}")
     upload_id = uuid.uuid4().hex
@@ -289,8 +293,8 @@ def test_too_slow(narrow: Api) -> None:
     assert left(narrow) == (3, 5)
 
 
-def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """The day's bytes are counted as declared, and corrected when the real size is known."""
+def test_bytes_quota_uses_real_size(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """The day's bytes are counted as declared, and corrected by the real size."""
     broker.configure(upstream, BYTES_PER_DAY="100")
     api = Api(broker)
     upload = api.begin(b"x" * 60)
@@ -307,7 +311,7 @@ def test_bytes(broker: RunningBroker, upstream: RunningUpstream) -> None:
 
 
 @pytest.fixture
-def addresses(broker: RunningBroker, upstream: RunningUpstream) -> Api:
+def url_caller(broker: RunningBroker, upstream: RunningUpstream) -> Api:
     """A caller who may register two public URLs at once, three a day, with 10 bytes."""
     broker.configure(
         upstream,
@@ -325,65 +329,65 @@ def register(api: Api, url: str) -> requests.Response:
     return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
 
 
-def test_urls_a_day(addresses: Api, upstream: RunningUpstream) -> None:
-    """Public URLs are counted like files: those of a day."""
+def test_urls_count_in_day(url_caller: Api, upstream: RunningUpstream) -> None:
+    """Public URLs count in the day's uploads."""
     url = upstream.upload(b"x")
     for expected in (2, 1, 0):
-        answer = register(addresses, url)
-        assert answer.status_code == 201
-        assert f'"day";r={expected};' in answer.headers["RateLimit"]
-        assert answer.headers["RateLimit-Policy"].startswith('"open";q=2, "day";q=3;w=86400')
-    refused = register(addresses, url)
+        response = register(url_caller, url)
+        assert response.status_code == 201
+        assert f'"day";r={expected};' in response.headers["RateLimit"]
+        assert response.headers["RateLimit-Policy"].startswith('"open";q=2, "day";q=3;w=86400')
+    refused = register(url_caller, url)
     assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
     assert '"day";r=0;' in refused.headers["RateLimit"]
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 3
 
 
-def test_urls_open(addresses: Api, upstream: RunningUpstream) -> None:
-    """Public URLs are counted like files: those whose outcome is not known yet."""
+def test_ambiguous_urls_count_as_open(url_caller: Api, upstream: RunningUpstream) -> None:
+    """Public URLs with an ambiguous outcome count as open uploads."""
     url = upstream.upload(b"x")
     upstream.order({"kind": "cut"}, "POST", "/v2/assets", times=2)
     for _ in range(2):
-        assert register(addresses, url).status_code == 202
-    assert register(addresses, url).status_code == 429
+        assert register(url_caller, url).status_code == 202
+    assert register(url_caller, url).status_code == 429
 
 
-def test_urls_bytes(addresses: Api, upstream: RunningUpstream) -> None:
-    """Public URLs are counted like files: their real bytes."""
-    assert register(addresses, upstream.upload(b"x" * 10)).status_code == 201
-    refused = register(addresses, upstream.upload(b"x"))
+def test_urls_count_real_bytes(url_caller: Api, upstream: RunningUpstream) -> None:
+    """Public URLs count with their real bytes."""
+    assert register(url_caller, upstream.upload(b"x" * 10)).status_code == 201
+    refused = register(url_caller, upstream.upload(b"x"))
     assert refused.status_code == 429
     assert "bytes" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_url_taken_back(
-    addresses: Api, broker: RunningBroker, upstream: RunningUpstream, status: int
+def test_refused_url_releases_quota(
+    url_caller: Api, broker: RunningBroker, upstream: RunningUpstream, status: int
 ) -> None:
-    """Where sync. made nothing, and the caller knows no id, everything is given back."""
+    """If Sync made nothing, and the caller knows no id, the whole reservation is released."""
     url = upstream.upload(b"x")
     upstream.order({"kind": "answer", "status": status}, "POST", "/v2/assets", times=3)
     for _ in range(3):
-        assert register(addresses, url).status_code == {401: 502, 429: 503}[status]
-        broker.clock.advance(10)  # the pause after a 429 that names none
-    assert left(addresses) == (2, 3)
-    assert addresses.call("GET", "/limits").json()["bytesPerDay"]["left"] == 10
-    assert register(addresses, url).status_code == 201
+        assert register(url_caller, url).status_code == {401: 502, 429: 503}[status]
+        broker.clock.advance(10)  # the pause after a 429 without `Retry-After`
+    assert left(url_caller) == (2, 3)
+    assert url_caller.call("GET", "/limits").json()["bytesPerDay"]["left"] == 10
+    assert register(url_caller, url).status_code == 201
 
 
-def test_headers_everywhere(api: Api) -> None:
-    """What is left is told on the answer to `/limits` too."""
-    answer = api.call("GET", "/limits")
-    assert '"open";r=1000, "day";r=10000;t=' in answer.headers["RateLimit"]
+def test_limits_response_has_quota_headers(api: Api) -> None:
+    """The response to `/limits` has the quota headers too."""
+    response = api.call("GET", "/limits")
+    assert '"open";r=1000, "day";r=10000;t=' in response.headers["RateLimit"]
     expected = '"open";q=1000, "day";q=10000;w=86400, "presigns";q=600;w=60'
-    assert answer.headers["RateLimit-Policy"] == expected
+    assert response.headers["RateLimit-Policy"] == expected
 
 
 @given(
     st.integers(0, 10), st.integers(0, 10), st.integers(0, 10), st.integers(0, 4_102_444_800_000)
 )
-def test_refusal_is_honest(opened: int, begun: int, size: int, now: int) -> None:
-    """Whatever is used up, the refusal names it and says when it is over."""
+def test_quota_refusal_names_reset(opened: int, begun: int, size: int, now: int) -> None:
+    """A refusal names the exhausted quota and when it is available again."""
     limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
     used = Usage(opened, begun, size, (), ())
     error: Any = usage.refusal(used, limits, 1, now)

@@ -1,4 +1,4 @@
-"""The line through the real app: several containers, one table, and a sync. that counts."""
+"""The limiter through the real app: several containers, one table, and a Sync that counts."""
 
 import re
 import threading
@@ -35,29 +35,29 @@ def six(broker: RunningBroker, upstream: RunningUpstream) -> RunningBroker:
     """A broker with six presigns in a minute: two of them for one caller in ten seconds."""
     upstream.behave(presignsPerMinute=6)
     broker.configure(upstream, PRESIGNS_PER_MINUTE="6", MAX_WAIT_SECONDS="90")
-    begin(Api(broker))  # the first request of a table writes the secret of the tickets
+    begin(Api(broker))  # a table's first request writes the secret of the tickets
     return broker
 
 
 def fill(broker: RunningBroker, places: int = 5) -> None:
-    """Take places, each by a caller of its own."""
+    """Begin uploads, each by another caller."""
     for _ in range(places):
         assert begin(Api(broker)).status_code == 201
 
 
-def test_turn(six: RunningBroker, upstream: RunningUpstream) -> None:
-    """Who comes to a full minute is told when to come back, and is let through with its ticket."""
+def test_refused_caller_succeeds_with_ticket(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """A caller in a full minute gets a time to come back, and then succeeds with its ticket."""
     fill(six)
     api = Api(six)
-    sent_away = begin(api, "")
-    problem = sent_away.json()
-    assert (sent_away.status_code, problem["code"]) == (429, "rate_limited")
+    refused = begin(api, "")
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (429, "rate_limited")
     assert problem["position"] == 1
-    seconds = int(sent_away.headers["Retry-After"])
+    seconds = int(refused.headers["Retry-After"])
     assert 55 <= seconds <= 62
-    assert sent_away.headers["RateLimit"] == f'"presigns";r=0;t={seconds}'
-    assert api.line(sent_away)["dynamodbCalls"] == 2
-    assert api.line(sent_away)["lineLength"] == 1
+    assert refused.headers["RateLimit"] == f'"presigns";r=0;t={seconds}'
+    assert api.line(refused)["dynamodbCalls"] == 2
+    assert api.line(refused)["lineLength"] == 1
     six.clock.advance(seconds - 10)
     early = begin(api, problem["ticket"])
     assert early.status_code == 429
@@ -65,32 +65,34 @@ def test_turn(six: RunningBroker, upstream: RunningUpstream) -> None:
     assert early.headers["Retry-After"] in {"9", "10", "11"}
     assert api.line(early)["dynamodbCalls"] == 0
     six.clock.advance(int(early.headers["Retry-After"]))
-    upstream.call("POST", "/_sandbox/reset")  # the broker's minute is over, sync.'s is not
+    upstream.call("POST", "/_sandbox/reset")  # the broker's minute is over, but not Sync's
     admitted = begin(api, problem["ticket"])
     assert admitted.status_code == 201
     assert api.line(admitted)["dynamodbCalls"] == 4
 
 
-def test_plain_client(six: RunningBroker, upstream: RunningUpstream) -> None:
-    """Who knows nothing of tickets, and comes back in time, is let through too."""
+def test_client_without_tickets_succeeds_in_time(
+    six: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A caller without tickets that comes back in time succeeds too."""
     fill(six)
     api = Api(six)
-    sent_away = begin(api)
-    six.clock.advance(int(sent_away.headers["Retry-After"]))
+    refused = begin(api)
+    six.clock.advance(int(refused.headers["Retry-After"]))
     upstream.call("POST", "/_sandbox/reset")
     assert begin(api).status_code == 201
 
 
 @pytest.mark.parametrize("kind", ["forged", "shared", "used", "nonsense", "other moment"])
-def test_bad_ticket(six: RunningBroker, upstream: RunningUpstream, kind: str) -> None:
-    """A ticket that is not the caller's own, or was used, counts as none."""
+def test_bad_ticket_is_ignored(six: RunningBroker, upstream: RunningUpstream, kind: str) -> None:
+    """A ticket of another caller, or one that was used, is ignored."""
     fill(six)
-    owner, stranger = Api(six), Api(six)
-    sent_away = begin(owner, "")
-    ticket = sent_away.json()["ticket"]
+    owner, other = Api(six), Api(six)
+    refused = begin(owner, "")
+    ticket = refused.json()["ticket"]
     rivals = [begin(Api(six), "") for _ in range(5)]
     assert {one.status_code for one in rivals} == {429}
-    six.clock.advance(int(sent_away.headers["Retry-After"]))
+    six.clock.advance(int(refused.headers["Retry-After"]))
     upstream.call("POST", "/_sandbox/reset")
     moment, _, signature = ticket.partition(".")
     if kind == "used":
@@ -100,14 +102,14 @@ def test_bad_ticket(six: RunningBroker, upstream: RunningUpstream, kind: str) ->
         "nonsense": "\u00e9.\u00e9",
         "other moment": f"{int(moment, 16) + 1:x}.{signature}",
     }.get(kind, ticket)
-    api = stranger if kind == "shared" else owner
-    answer = begin(api, sent.encode("latin-1"))  # type: ignore[arg-type] - a header of any bytes
-    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-    assert answer.json()["ticket"] != ticket
+    api = other if kind == "shared" else owner
+    response = begin(api, sent.encode("latin-1"))  # type: ignore[arg-type] - a header of any bytes
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+    assert response.json()["ticket"] != ticket
 
 
-def test_full(six: RunningBroker) -> None:
-    """Beyond the longest wait everybody is refused at once, soon without asking the table."""
+def test_full_queue_refuses_without_read(six: RunningBroker) -> None:
+    """Beyond the longest wait every caller is refused at once, soon without a read of the table."""
     six.configure_again(MAX_WAIT_SECONDS="20", PRESIGNS_PER_MINUTE="6")
     fill(six)
     first, second = Api(six), Api(six)
@@ -119,69 +121,71 @@ def test_full(six: RunningBroker) -> None:
     assert again.status_code == 503
     assert second.line(again)["dynamodbCalls"] == 0
     assert begin(first, "1.nonsense").status_code == 503
-    told = {begin(second).headers["Retry-After"] for _ in range(30)}
-    assert len(told) > 1, "they must not all come back in one moment"
+    pauses = {begin(second).headers["Retry-After"] for _ in range(30)}
+    assert len(pauses) > 1, "they must not all come back at the same time"
     six.clock.advance(2)
-    asked = begin(second)
-    assert second.line(asked)["dynamodbCalls"] == 1
+    read = begin(second)
+    assert second.line(read)["dynamodbCalls"] == 1
 
 
-def test_full_with_key(six: RunningBroker) -> None:
-    """A key costs a refusal nothing; it goes on standing for the upload that it has begun."""
+def test_full_queue_keeps_keys(six: RunningBroker) -> None:
+    """A refusal does not write the request's key; a key that began an upload stays valid."""
     six.configure_again(MAX_WAIT_SECONDS="20", PRESIGNS_PER_MINUTE="6")
-    known, stranger = Api(six), Api(six)
+    known, other = Api(six), Api(six)
     fill(six, 4)
     first = begin(known, key="0123456789abcdef")
     assert first.status_code == 201
-    assert begin(stranger).status_code == 503
-    for caller in (stranger, known):
+    assert begin(other).status_code == 503
+    for caller in (other, known):
         refused = begin(caller, key="0123456789abcdef")
         assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
         assert caller.line(refused)["dynamodbCalls"] == 0
     six.clock.advance(2)
     again = begin(known, key="0123456789abcdef")
     assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
-    assert begin(stranger, key="0123456789abcdef").status_code == 503, "its key was never taken"
+    assert begin(other, key="0123456789abcdef").status_code == 503, "its key was never written"
 
 
-def test_full_for_those_who_wait(six: RunningBroker, upstream: RunningUpstream) -> None:
-    """Who holds a turn, or an old ticket, is refused without a call too; but not its turn."""
+def test_full_queue_keeps_turns(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """A caller with a turn or an old ticket is refused without a call too, and keeps its turn."""
     six.configure_again(MAX_WAIT_SECONDS="70", PRESIGNS_PER_MINUTE="6")
     fill(six)
     waiting = [Api(six) for _ in range(6)]
-    answers = [begin(api, "") for api in waiting]
-    assert {one.status_code for one in answers} == {429}
+    responses = [begin(api, "") for api in waiting]
+    assert {one.status_code for one in responses} == {429}
     assert begin(Api(six)).status_code == 503
     again = begin(waiting[0], "")
     assert again.status_code == 503
     assert waiting[0].line(again)["dynamodbCalls"] == 0
-    six.clock.advance(int(answers[0].headers["Retry-After"]) + 30)
+    six.clock.advance(int(responses[0].headers["Retry-After"]) + 30)
     upstream.call("POST", "/_sandbox/reset")
     fill(six, 6)
     for api in (Api(six) for _ in range(6)):
         begin(api, "")
     assert begin(Api(six)).status_code == 503
-    old = begin(waiting[0], answers[0].json()["ticket"])
+    old = begin(waiting[0], responses[0].json()["ticket"])
     assert old.status_code == 503
     assert waiting[0].line(old)["dynamodbCalls"] == 0
 
 
-def test_own_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Who has had a share of a short line comes again for what is free, and needs no ticket."""
+def test_caller_over_share_needs_no_ticket(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A caller over its share of a short queue comes back for a free place without a ticket."""
     upstream.behave(presignsPerMinute=12)
     broker.configure(upstream, PRESIGNS_PER_MINUTE="12")
     api = Api(broker)
-    answers = [begin(api, "") for _ in range(9)]
-    assert [one.status_code for one in answers] == [201] * 4 + [429] * 5
-    without = [one for one in answers[4:] if "ticket" not in one.json()]
+    responses = [begin(api, "") for _ in range(9)]
+    assert [one.status_code for one in responses] == [201] * 4 + [429] * 5
+    without = [one for one in responses[4:] if "ticket" not in one.json()]
     assert without
     assert {one.json()["code"] for one in without} == {"rate_limited"}
     broker.clock.advance(max(int(one.headers["Retry-After"]) for one in without))
     assert begin(api, "").status_code == 201
 
 
-def test_limits(six: RunningBroker) -> None:
-    """`GET /limits` tells how long the line is."""
+def test_limits_show_queue(six: RunningBroker) -> None:
+    """`GET /limits` returns the length of the queue."""
     api = Api(six)
     limiter = api.call("GET", "/limits").json()["line"]
     assert limiter == {"perMinute": 6, "free": 2, "waiting": 0, "waitSeconds": 0}
@@ -196,8 +200,8 @@ def test_limits(six: RunningBroker) -> None:
     assert 55 <= limiter["waitSeconds"] <= 62
 
 
-def test_burst(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """From idle a whole budget of parallel requests is let through, and sync. refuses none."""
+def test_burst_uses_whole_budget(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """From idle a whole budget of parallel requests is admitted, and Sync refuses none."""
     upstream.behave(presignsPerMinute=60)
     broker.configure(upstream, PRESIGNS_PER_MINUTE="60")
     statuses: list[int] = []
@@ -217,7 +221,7 @@ def test_burst(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert {one["status"] for one in upstream.journal() if one["path"] == PRESIGN[1]} == {201}
 
 
-def test_two_containers(six: RunningBroker, upstream: RunningUpstream) -> None:
+def test_two_containers_share_budget(six: RunningBroker, upstream: RunningUpstream) -> None:
     """Another container, whose clock is a second off, keeps to the same budget."""
     fill(six, 2)
     clock = six.clock
@@ -231,8 +235,8 @@ def test_two_containers(six: RunningBroker, upstream: RunningUpstream) -> None:
     assert begin(Api(six)).status_code == 429
 
 
-def test_sent_again(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """What is sent again takes a place of its own, and so does a renewal."""
+def test_repeated_presign_counts(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A presign that is sent again counts twice, and a renewal counts too."""
     broker.configure(upstream, PRESIGNS_PER_MINUTE="9")
     api = Api(broker)
     upstream.order({"kind": "cut", "when": "after"}, *PRESIGN, times=1)
@@ -250,8 +254,8 @@ def test_sent_again(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert int(refused.headers["Retry-After"]) <= 12
 
 
-def test_quota_first(six: RunningBroker, upstream: RunningUpstream) -> None:
-    """Who is over the quota takes no place; who has to wait leaves no reservation."""
+def test_quota_is_checked_first(six: RunningBroker, upstream: RunningUpstream) -> None:
+    """A request over its quota takes no place; a request that must wait leaves no reservation."""
     six.configure_again(PRESIGNS_PER_MINUTE="6", UPLOADS_PER_DAY="1")
     api = Api(six)
     assert begin(api).status_code == 201
@@ -264,8 +268,10 @@ def test_quota_first(six: RunningBroker, upstream: RunningUpstream) -> None:
 
 
 @pytest.mark.parametrize("retry_after", ["20", None])
-def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: str | None) -> None:
-    """When sync. says 429 all the same, every container waits, and two minutes later none does."""
+def test_429_pauses_all_containers(
+    broker: RunningBroker, upstream: RunningUpstream, retry_after: str | None
+) -> None:
+    """After a 429 of Sync every container waits; two minutes later none does."""
     broker.configure(upstream, PRESIGNS_PER_MINUTE="30")
     headers = {"Retry-After": retry_after} if retry_after else {}
     upstream.order({"kind": "answer", "status": 429, "headers": headers}, *PRESIGN, times=1)
@@ -286,8 +292,8 @@ def test_slower(broker: RunningBroker, upstream: RunningUpstream, retry_after: s
     fill(broker, 20)
 
 
-def test_slower_meanwhile(six: RunningBroker) -> None:
-    """A place that was found before sync. said 429 is not taken after it."""
+def test_pause_revokes_found_place(six: RunningBroker) -> None:
+    """A place that was found before Sync's 429 is not taken after it."""
     limiter = six.wired().line
     opening = limiter.enter("0" * 32, "")
     limiter.slow_down(20)
@@ -296,8 +302,8 @@ def test_slower_meanwhile(six: RunningBroker) -> None:
     assert 18 < (raised.value.retry_after or 0) <= 20
 
 
-def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
-    """A pause that a clock far ahead has written closes nothing, and gives way to a real one."""
+def test_pause_of_wrong_clock_is_ignored(six: RunningBroker) -> None:
+    """A pause that a clock far ahead has written closes nothing, and a real pause replaces it."""
     clock = six.clock
     far = limiter.Line(
         Table(clients.dynamodb(), six.table, Clock()),
@@ -310,8 +316,8 @@ def test_pause_of_a_wrong_clock(six: RunningBroker) -> None:
     assert 15 < int(begin(Api(six)).headers["Retry-After"]) <= 21
 
 
-def test_longer_pause(six: RunningBroker) -> None:
-    """Of two pauses that are written in one moment, the longer one counts."""
+def test_longer_pause_counts(six: RunningBroker) -> None:
+    """Of two pauses that are written at the same time, the longer one counts."""
     limiter = six.wired().line
     threads = [
         threading.Thread(target=limiter.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)
@@ -323,22 +329,22 @@ def test_longer_pause(six: RunningBroker) -> None:
     assert 58 < limiter.standing("0" * 32).wait_seconds <= 60
 
 
-def test_held(six: RunningBroker, upstream: RunningUpstream) -> None:
+def test_request_is_held_for_its_turn(six: RunningBroker, upstream: RunningUpstream) -> None:
     """A request whose turn has come is held until the place is free."""
     fill(six)
     api = Api(six)
-    sent_away = begin(api, "")
-    seconds = int(sent_away.headers["Retry-After"])
+    refused = begin(api, "")
+    seconds = int(refused.headers["Retry-After"])
     six.clock.advance(seconds - 0.9)
     upstream.call("POST", "/_sandbox/reset")
-    admitted = begin(api, sent_away.json()["ticket"])
+    admitted = begin(api, refused.json()["ticket"])
     assert admitted.status_code == 201
     assert api.line(admitted)["durationMs"] > 100
 
 
 @pytest.mark.parametrize("slow_writes", [1, 3, 9])
-def test_slow_table(broker: RunningBroker, slow_writes: int) -> None:
-    """A grant whose writes take long is stamped anew, also if its slot is promised meanwhile."""
+def test_slow_grant_gets_new_time(broker: RunningBroker, slow_writes: int) -> None:
+    """A slow grant gets a new time, also if its slot is promised to another caller meanwhile."""
     clock = ManualClock()
     table = Table(clients.dynamodb(), broker.table, clock)
     reads = []

@@ -1,4 +1,4 @@
-"""One caller can't make the broker register without end, and neither can all together."""
+"""The limits of registrations, for one caller and for all callers together."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,65 +22,67 @@ REFUSED_KEY = {"kind": "answer", "status": 401}
 MINUTE = 60
 
 
-def posts(upstream: RunningUpstream) -> int:
-    """Count the registrations that reached Sync."""
+def count_posts(upstream: RunningUpstream) -> int:
+    """Return how many registrations reached Sync."""
     return [(one["method"], one["path"]) for one in upstream.journal()].count(POST)
 
 
 def in_parallel(calls: list[Any], workers: int = 16) -> list[requests.Response]:
-    """Call everything at once, and return the answers in the order of the calls."""
+    """Call everything at once, and return the responses in the order of the calls."""
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda call: call(), calls))
 
 
-def begin_of_a_minute(broker: RunningBroker) -> None:
-    """Move the clock to a moment from which a test can't run into the next minute."""
+def to_next_minute(broker: RunningBroker) -> None:
+    """Advance to the start of the next minute, so that no minute ends within the test."""
     broker.clock.advance(MINUTE - broker.clock.now() / 1000 % MINUTE + 1)
 
 
 def limiter(broker: RunningBroker, per_minute: int = 600) -> RegistrationLimiter:
-    """Make another container's limiter."""
+    """Return another container's limiter."""
     return RegistrationLimiter(
         Table(clients.dynamodb(), broker.table, Clock()), per_minute, broker.clock
     )
 
 
-def test_one_caller_in_any_ten_seconds(
+def test_one_caller_is_limited_in_ten_seconds(
     broker: RunningBroker, api: Api, upstream: RunningUpstream
 ) -> None:
     """However often a caller completes, Sync gets at most 30 registrations in any ten seconds."""
     uploads = [api.begin() for _ in range(8)]
-    # A refused key says nothing about the file, so no pause of an upload slows this down.
+    # A refused API key says nothing about the file, so no pause of an upload slows this down.
     upstream.order(REFUSED_KEY, *POST, times=None)
-    reached = []  # when a burst began and ended, and how many registrations it made
+    reached = []  # each burst's start, end and number of registrations
     for _ in range(25):
-        began, before = broker.clock.now(), posts(upstream)
+        began, before = broker.clock.now(), count_posts(upstream)
         complete = [lambda upload=one: api.complete(upload) for one in uploads for _ in range(5)]
-        answers = in_parallel(complete)
-        reached.append((began, broker.clock.now(), posts(upstream) - before))
-        for answer in answers:
-            if answer.status_code == 429:
-                assert answer.json()["code"] == "rate_limited"
-                assert 1 <= int(answer.headers["Retry-After"]) <= 11
+        responses = in_parallel(complete)
+        reached.append((began, broker.clock.now(), count_posts(upstream) - before))
+        for response in responses:
+            if response.status_code == 429:
+                assert response.json()["code"] == "rate_limited"
+                assert 1 <= int(response.headers["Retry-After"]) <= 11
         broker.clock.advance(1)
     windows = [
         sum(made for began, ended, made in reached if first <= began and ended <= first + 10_000)
         for first, _, _ in reached
     ]
     assert max(windows) <= PER_CALLER
-    assert sum(made for _, _, made in reached) >= 2 * PER_CALLER, "the permits come back"
+    assert sum(made for _, _, made in reached) >= 2 * PER_CALLER, "permits are released"
 
 
-def test_all_callers_in_a_minute(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """All callers together get as many registrations in a minute as the setting says."""
+def test_all_callers_are_limited_in_a_minute(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """All callers together get as many registrations in a minute as the setting allows."""
     broker.configure(upstream, REGISTRATIONS_PER_MINUTE="5")
     callers = [Api(broker) for _ in range(8)]
     uploads = [one.landed() for one in callers]
-    begin_of_a_minute(broker)
-    answers = [
+    to_next_minute(broker)
+    responses = [
         one.complete(upload).status_code for one, upload in zip(callers, uploads, strict=True)
     ]
-    assert answers == [200] * 5 + [429] * 3
+    assert responses == [200] * 5 + [429] * 3
     refused = callers[7].complete(uploads[7])
     assert int(refused.headers["Retry-After"]) <= MINUTE
     broker.clock.advance(int(refused.headers["Retry-After"]))
@@ -88,29 +90,31 @@ def test_all_callers_in_a_minute(broker: RunningBroker, upstream: RunningUpstrea
         assert one.complete(upload).status_code == 200
 
 
-def test_many_honest_files(broker: RunningBroker, api: Api, upstream: RunningUpstream) -> None:
-    """122 files that finish at once are all registered within a minute by who obeys Retry-After."""
+def test_obedient_caller_registers_many_files(
+    broker: RunningBroker, api: Api, upstream: RunningUpstream
+) -> None:
+    """A caller that obeys Retry-After registers 122 finished files within a minute."""
     upstream.behave(presignsPerMinute=600)
     waiting = in_parallel([api.landed for _ in range(122)])
     waited = 0
     while waiting:
-        answers = in_parallel([lambda upload=one: api.complete(upload) for one in waiting])
-        assert {answer.status_code for answer in answers} <= {200, 429}
-        refused = [answer for answer in answers if answer.status_code == 429]
-        pause = max((int(answer.headers["Retry-After"]) for answer in refused), default=0)
+        responses = in_parallel([lambda upload=one: api.complete(upload) for one in waiting])
+        assert {response.status_code for response in responses} <= {200, 429}
+        refused = [response for response in responses if response.status_code == 429]
+        pause = max((int(response.headers["Retry-After"]) for response in refused), default=0)
         broker.clock.advance(pause)
         waited += pause
-        pairs = zip(waiting, answers, strict=True)
-        waiting = [upload for upload, answer in pairs if answer.status_code == 429]
+        pairs = zip(waiting, responses, strict=True)
+        waiting = [upload for upload, response in pairs if response.status_code == 429]
     assert waited <= MINUTE
-    assert posts(upstream) == 122
+    assert count_posts(upstream) == 122
     assert upstream.call("GET", "/v2/assets?limit=1").json()["totalCount"] == 122
 
 
-def test_what_is_registered_stays_told(
+def test_limited_caller_gets_recorded_asset(
     broker: RunningBroker, api: Api, upstream: RunningUpstream
 ) -> None:
-    """A repeated `complete` is answered from the record, though its caller is limited."""
+    """A repeated `complete` gets the recorded response, though its caller is limited."""
     done = api.registered()
     pending = api.landed()
     limited = limiter(broker)
@@ -119,16 +123,16 @@ def test_what_is_registered_stays_told(
         limited.acquire(caller)
     assert api.complete(pending).status_code == 429
     assert api.complete(done).json() == done
-    assert posts(upstream) == 1
+    assert count_posts(upstream) == 1
 
 
-def test_known_refusal_writes_nothing(
+def test_known_refusal_costs_one_read(
     broker: RunningBroker, api: Api, upstream: RunningUpstream
 ) -> None:
-    """Once a container knows that a caller is limited, a refusal costs one read at the most."""
+    """Once a container knows that a caller is limited, a refusal costs at most one read."""
     pending = api.landed()
     caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
-    broker.clock.tick()  # so that no permit comes back, however slow the machine is
+    broker.clock.tick()  # so that no permit is released, however slow the machine is
     for _ in range(PER_CALLER):
         limiter(broker).acquire(caller)
     assert api.complete(pending).status_code == 429
@@ -139,22 +143,24 @@ def test_known_refusal_writes_nothing(
     public = api.call("POST", "/assets", json=body)
     assert public.status_code == 429
     assert api.line(public)["dynamodbCalls"] == 0
-    assert posts(upstream) == 0
+    assert count_posts(upstream) == 0
     assert api.call("GET", f"/uploads/{pending['id']}").json()["status"] == "pending"
 
 
-def test_not_uploaded_yet(broker: RunningBroker, api: Api, upstream: RunningUpstream) -> None:
-    """After Sync saw no file, the record answers for 1, 2, 4 ... 30 seconds."""
+def test_missing_file_pauses_upload(
+    broker: RunningBroker, api: Api, upstream: RunningUpstream
+) -> None:
+    """After Sync saw no file, the recorded response is sent for 1, 2, 4 ... 30 seconds."""
     upload = api.begin()
     pauses = []
     for number in range(1, 8):
-        asked = api.complete(upload)
+        first = api.complete(upload)
         again = api.complete(upload)
-        for answer in (asked, again):
-            assert (answer.status_code, answer.json()["code"]) == (409, "file_not_uploaded")
-        assert posts(upstream) == number
+        for response in (first, again):
+            assert (response.status_code, response.json()["code"]) == (409, "file_not_uploaded")
+        assert count_posts(upstream) == number
         assert api.line(again)["dynamodbCalls"] == 1
-        pauses.append(int(asked.headers["Retry-After"]))
+        pauses.append(int(first.headers["Retry-After"]))
         assert 1 <= int(again.headers["Retry-After"]) <= pauses[-1]
         broker.clock.advance(pauses[-1])
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -162,10 +168,8 @@ def test_not_uploaded_yet(broker: RunningBroker, api: Api, upstream: RunningUpst
     assert api.complete(upload).status_code == 200
 
 
-def test_fresh_url_ends_the_pause(
-    broker: RunningBroker, api: Api, upstream: RunningUpstream
-) -> None:
-    """What was sent to a renewed URL need not wait because of the old one."""
+def test_renewed_url_ends_pause(broker: RunningBroker, api: Api, upstream: RunningUpstream) -> None:
+    """A renewed URL may be tried at once, in spite of the old URL's pause."""
     upload = api.begin()
     assert api.complete(upload).status_code == 409
     broker.clock.advance(1900)
@@ -174,10 +178,10 @@ def test_fresh_url_ends_the_pause(
     assert renewed["uploadUrl"] != upload["uploadUrl"]
     api.put(renewed)
     assert api.complete(renewed).status_code == 200
-    assert posts(upstream) == 3
+    assert count_posts(upstream) == 3
 
 
-def test_pause_of_all_containers(
+def test_429_pauses_all_containers(
     broker: RunningBroker, api: Api, upstream: RunningUpstream
 ) -> None:
     """After Sync's 429 no container registers anything until the time that Sync named."""
@@ -187,41 +191,41 @@ def test_pause_of_all_containers(
     busy = {"kind": "answer", "status": 429, "headers": {"Retry-After": "7"}}
     upstream.order(busy, *POST)
     assert api.complete(first).status_code == 503
-    # Another container has its own copy of the item.
+    # The other container has its own copy of the item.
     broker.configure_again()
     for caller, upload in ((api, second), (other, third)):
-        answer = caller.complete(upload)
-        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-        assert 1 <= int(answer.headers["Retry-After"]) <= 7
-    assert posts(upstream) == 1
+        response = caller.complete(upload)
+        assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+        assert 1 <= int(response.headers["Retry-After"]) <= 7
+    assert count_posts(upstream) == 1
     assert len(broker.lines("registrations_paused")) == 1
     broker.clock.advance(7)
     for caller, upload in ((api, first), (api, second), (other, third)):
         assert caller.complete(upload).status_code == 200
 
 
-def test_no_endless_refunds(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """What Sync refuses is given back to the caller's quota, but not again and again."""
+def test_refunds_are_bounded(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Refused registrations are released from the caller's quota, but only a bounded number."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     broker.clock.to_noon()
     api = Api(broker)
     api.token = token(upload={"perDay": 3})
     upstream.order(REFUSED_KEY, *POST, times=None)
     body = {"url": f"{upstream.url}/x.mp4", "type": "VIDEO"}
-    answers = []
+    responses = []
     for _ in range(30):
-        answers.append(api.call("POST", "/assets", json=body))
+        responses.append(api.call("POST", "/assets", json=body))
         broker.clock.advance(1)
-    assert [one.status_code for one in answers] == [502] * 13 + [429] * 17
-    assert {one.json()["code"] for one in answers[13:]} == {"quota_exceeded"}
-    assert posts(upstream) == 13
+    assert [one.status_code for one in responses] == [502] * 13 + [429] * 17
+    assert {one.json()["code"] for one in responses[13:]} == {"quota_exceeded"}
+    assert count_posts(upstream) == 13
     limits = api.call("GET", "/limits").json()
     assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
     assert api.call("GET", "/uploads").json()["items"] == []
 
 
-def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
-    """The item does not grow with the callers who have ever registered something."""
+def test_old_permits_are_removed(broker: RunningBroker) -> None:
+    """The item does not grow with the number of callers who have ever registered something."""
     one = limiter(broker)
     for number in range(30):
         one.acquire(f"{number:032x}")
@@ -232,7 +236,7 @@ def test_permits_of_the_idle_are_removed(broker: RunningBroker) -> None:
     assert [name for name in item if name.startswith("by#")] == [f"by#{'f' * 16}"]
 
 
-def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
+def test_two_containers_share_permits(broker: RunningBroker) -> None:
     """Containers that know nothing of each other give one caller 30 permits, not 60."""
     containers = [limiter(broker), limiter(broker)]
 
@@ -248,7 +252,7 @@ def test_two_containers_share_the_permits(broker: RunningBroker) -> None:
 
 
 def test_repeated_write_takes_one_permit(broker: RunningBroker) -> None:
-    """A write that boto3 repeats, because its answer was lost, is not taken for a refusal."""
+    """If boto3 repeats a write whose response was lost, it takes one permit."""
     table = Table(clients.dynamodb(), broker.table, Clock())
 
     class Repeating(Table):
@@ -267,25 +271,25 @@ def test_repeated_write_takes_one_permit(broker: RunningBroker) -> None:
 def test_storage_hosts_reach_all_containers(
     broker: RunningBroker, upstream: RunningUpstream
 ) -> None:
-    """A host that one container's presign named is storage to another container at once."""
+    """A storage host in one container's presign is known to another container at once."""
     settings = {"SYNC_STORAGE_HOSTS": "a.example", "PUBLIC_URL_EXCEPTIONS": upstream.url}
     broker.configure(upstream, **settings)
-    victim, thief = Api(broker), Api(broker)
+    owner, stranger = Api(broker), Api(broker)
     first = broker.wired()
     broker.configure_again(**settings)
     other = broker.wired()
     bootstrap.use(first)
-    stolen = victim.landed()
+    upload = owner.landed()
     assert broker.lines("storage_host_unknown")
     bootstrap.use(other)
     url = next(
         target["M"]["url"]["S"]
         for target in (
-            Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{stolen['id']}") or {}
+            Table(clients.dynamodb(), broker.table, Clock()).get(f"upload#{upload['id']}") or {}
         )["targets"]["L"]
     )
-    answer = thief.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "/url"
-    assert posts(upstream) == 0
-    assert thief.call("GET", "/limits").json()["uploadsPerDay"]["left"] == 10_000
+    response = stranger.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/url"
+    assert count_posts(upstream) == 0
+    assert stranger.call("GET", "/limits").json()["uploadsPerDay"]["left"] == 10_000

@@ -1,4 +1,4 @@
-"""Tickets: whose they are, and for when."""
+"""A ticket is valid for one caller and one time."""
 
 import pytest
 
@@ -8,19 +8,19 @@ CALLER = "1" * 32
 TICKETS = Tickets(b"a secret")
 
 
-def test_read() -> None:
-    """A ticket proves the moment that it was written for."""
+def test_ticket_proves_its_time() -> None:
+    """A ticket proves the time for which it was written."""
     assert TICKETS.read(CALLER, TICKETS.write(CALLER, 1_800_000_000_000)) == 1_800_000_000_000
 
 
 @pytest.mark.parametrize("ticket", ["", ".", "1", "1.", "zz.zz", "1.\u00e9", "9" * 5000])
-def test_nonsense(ticket: str) -> None:
-    """What nobody wrote proves nothing."""
+def test_nonsense_is_no_ticket(ticket: str) -> None:
+    """A text that the limiter did not write is no ticket."""
     assert TICKETS.read(CALLER, ticket) is None
 
 
-def test_bound() -> None:
-    """It is another caller's, another moment's or another line's no more than it is forged."""
+def test_ticket_is_bound_to_caller_and_time() -> None:
+    """A ticket is invalid for another caller, another time or another secret."""
     ticket = TICKETS.write(CALLER, 1000)
     assert TICKETS.read("2" * 32, ticket) is None
     assert TICKETS.read(CALLER, f"3e9.{ticket.partition('.')[2]}") is None

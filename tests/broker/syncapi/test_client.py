@@ -1,4 +1,4 @@
-"""Which requests to Sync are repeated, and for how long; counted at Sync's socket."""
+"""The client of Sync's API: which requests it repeats, for how long, and what it accepts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from chalicelib.aws.secrets import CachedSecret, fixed
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.syncapi.client import LONGEST_SIGNED, MAX_LOOK_PAGES, SyncClient, Timeouts
+from chalicelib.syncapi.client import MAX_PAGES, MAX_URL_SECONDS, SyncClient, Timeouts
 from tests.support.clocks import ManualClock
 from tests.support.scripted_sync import Received, Reply, ScriptedSync, asset, presigned
 
@@ -19,7 +19,7 @@ PRESIGN = ("POST", "/v2/assets/upload")
 REGISTER = ("POST", "/v2/assets")
 URL = "https://storage.example/one.mp4"
 SECONDS = Timeouts()
-# Outcomes that nobody knows: the responses come at once, so there is time for a second request.
+# Ambiguous outcomes. The responses arrive at once, so there is time for a second request.
 AMBIGUOUS = [
     pytest.param(None, id="reset"),
     pytest.param(Reply(500), id="500"),
@@ -33,7 +33,7 @@ AMBIGUOUS = [
 
 
 def client_of(sync: ScriptedSync, clock: Clock | None = None) -> SyncClient:
-    """Return a client with the time-outs that operators have."""
+    """Return a client with the timeouts of production."""
     clock = clock or Clock()
     return SyncClient(sync.url, fixed("a-key", clock), clock)
 
@@ -45,7 +45,7 @@ def presign(client: SyncClient) -> Any:
 
 @pytest.mark.parametrize("reply", AMBIGUOUS)
 def test_registration_is_sent_once(sync: ScriptedSync, reply: Reply | None) -> None:
-    """A registration of unknown outcome is not sent again, however much time is left."""
+    """A registration with an ambiguous outcome is not sent again, even if time is left."""
     sync.script = lambda _: reply
     with pytest.raises(sync_errors.OutcomeUnknown):
         client_of(sync).register(URL, "VIDEO", None, None)
@@ -57,7 +57,7 @@ def test_registration_is_sent_once(sync: ScriptedSync, reply: Reply | None) -> N
 def test_idempotent_request_is_sent_twice(
     sync: ScriptedSync, call: str, reply: Reply | None
 ) -> None:
-    """A request that makes nothing that lasts is sent once more, and then given up."""
+    """An idempotent request is sent once more, and then it fails."""
     sync.script = lambda _: reply
     client = client_of(sync)
     calls: dict[str, Callable[[], object]] = {
@@ -71,7 +71,7 @@ def test_idempotent_request_is_sent_twice(
 
 
 def test_read_is_sent_once(sync: ScriptedSync) -> None:
-    """The read of one asset, on the way of a registration, is not repeated."""
+    """A read of one asset is not repeated, because a registration waits for it."""
     with pytest.raises(sync_errors.UpstreamFault):
         client_of(sync).read("a1")
     assert sync.count("GET", "/v2/assets/a1") == 1
@@ -97,8 +97,8 @@ def test_presign_is_repeated_in_time(sync: ScriptedSync, seconds: float, request
     assert sync.count(*PRESIGN) == requests
 
 
-def test_presign_is_repeated_with_the_rest_of_its_time(sync: ScriptedSync) -> None:
-    """The second request gets what the first one left of the time, not the whole of it again."""
+def test_repeated_presign_has_remaining_time(sync: ScriptedSync) -> None:
+    """The second request of a presign has the time that the first one left."""
     clock = ManualClock()
 
     def slow(_: Received) -> Reply:
@@ -112,7 +112,7 @@ def test_presign_is_repeated_with_the_rest_of_its_time(sync: ScriptedSync) -> No
 
 
 def test_refused_key_is_read_again(sync: ScriptedSync) -> None:
-    """After a 401 the key is read again, and if it is another one now, even a POST is repeated."""
+    """After a 401 the key is read again. If it has changed, even a registration is repeated."""
     clock = ManualClock()
     keys = iter(["old", "new", "new"])
     sync.script = lambda _: Reply(401) if len(sync.requests) == 1 else Reply(201, asset(id="a1"))
@@ -123,7 +123,7 @@ def test_refused_key_is_read_again(sync: ScriptedSync) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_same_key_is_not_sent_again(sync: ScriptedSync, status: int) -> None:
-    """A refused key that is the only one there is costs one request."""
+    """If the refused key has not changed, the request is not repeated."""
     sync.script = lambda _: Reply(status)
     with pytest.raises(sync_errors.UpstreamUnauthorized):
         client_of(sync).register(URL, "VIDEO", None, None)
@@ -132,7 +132,7 @@ def test_same_key_is_not_sent_again(sync: ScriptedSync, status: int) -> None:
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_other_refusal_leaves_the_key(sync: ScriptedSync, status: int) -> None:
-    """Only a 401 is about the key; after a 402 or 403 no other key is tried."""
+    """Only a 401 is about the key, so after a 402 or 403 no other key is tried."""
     clock = ManualClock()
     keys = iter(["old", "new"])
     sync.script = lambda _: Reply(status)
@@ -142,8 +142,8 @@ def test_other_refusal_leaves_the_key(sync: ScriptedSync, status: int) -> None:
     assert len(sync.requests) == 1
 
 
-def test_registration_names_what_was_given(sync: ScriptedSync) -> None:
-    """A registration has the name and the project of the upload, and leaves out what it lacks."""
+def test_registration_has_only_given_fields(sync: ScriptedSync) -> None:
+    """A registration has the upload's name and project, or no such fields."""
     sync.script = lambda _: Reply(201, asset(id="a1"))
     client = client_of(sync)
     client.register(URL, "VIDEO", None, None)
@@ -155,20 +155,20 @@ def test_registration_names_what_was_given(sync: ScriptedSync) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"id": ""}, {"id": 5}, {"id": None}], ids=str)
-def test_asset_without_id_is_no_success(sync: ScriptedSync, body: dict[str, Any]) -> None:
-    """A success that names no asset is an ambiguous outcome."""
+def test_asset_without_id_is_ambiguous(sync: ScriptedSync, body: dict[str, Any]) -> None:
+    """A success whose asset has no id is an ambiguous outcome."""
     sync.script = lambda _: Reply(201, body)
     with pytest.raises(sync_errors.UpstreamFault):
         client_of(sync).register(URL, "VIDEO", None, None)
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
-    [(1, 1), (1.9, 1), (LONGEST_SIGNED, LONGEST_SIGNED), (LONGEST_SIGNED * 2, LONGEST_SIGNED)],
+    ("seconds", "kept"),
+    [(1, 1), (1.9, 1), (MAX_URL_SECONDS, MAX_URL_SECONDS), (MAX_URL_SECONDS * 2, MAX_URL_SECONDS)],
 )
-def test_life_of_presigned_url(sync: ScriptedSync, told: float, kept: int) -> None:
-    """The life of a presigned URL is in whole seconds, and no longer than a signature is valid."""
-    sync.script = lambda _: presigned(expires_in=told)
+def test_presigned_url_has_whole_seconds(sync: ScriptedSync, seconds: float, kept: int) -> None:
+    """`expires_in` is in whole seconds, and no longer than a signature is valid."""
+    sync.script = lambda _: presigned(expires_in=seconds)
     assert presign(client_of(sync)).expires_in == kept
 
 
@@ -186,8 +186,8 @@ def test_life_of_presigned_url(sync: ScriptedSync, told: float, kept: int) -> No
     ],
     ids=str,
 )
-def test_unusable_presign(sync: ScriptedSync, change: dict[str, Any]) -> None:
-    """A presign without two URLs and a life of a second is a failure of Sync."""
+def test_unusable_presign_is_a_fault(sync: ScriptedSync, change: dict[str, Any]) -> None:
+    """A presign without two URLs and at least one second is a fault of Sync."""
     sync.script = lambda _: Reply(201, {**presigned().body, **change})
     with pytest.raises(sync_errors.UpstreamFault):
         presign(client_of(sync))
@@ -199,19 +199,26 @@ def endless(request: Received) -> Reply:
     return Reply(200, {"items": [asset()], "nextCursor": str(number)})
 
 
+def test_list_ends_with_last_page(sync: ScriptedSync) -> None:
+    """A page without a cursor is the last one, so no further page is requested."""
+    sync.script = lambda _: Reply(200, {"items": [asset()], "nextCursor": None})
+    assert [cursor for _, cursor in client_of(sync).newest_assets("VIDEO", None, "7")] == [None]
+    assert len(sync.requests) == 1
+
+
 def test_list_is_read_page_by_page(sync: ScriptedSync) -> None:
-    """The list is read newest first, each page from the cursor of the one before, 20 at most."""
+    """The list is read newest first, each page by the cursor of the last one, up to 20 pages."""
     sync.script = endless
     pages = list(client_of(sync).newest_assets("VIDEO", "p1", None))
-    assert [cursor for _, cursor in pages] == [str(n + 1) for n in range(MAX_LOOK_PAGES)]
+    assert [cursor for _, cursor in pages] == [str(n + 1) for n in range(MAX_PAGES)]
     queries = [one.query for one in sync.requests]
     first = {"sortBy": "dateDesc", "limit": "100", "types": "VIDEO", "projectId": "p1"}
     assert queries[:2] == [first, {**first, "cursor": "1"}]
-    assert len(queries) == MAX_LOOK_PAGES == 20
+    assert len(queries) == MAX_PAGES == 20
 
 
 def test_list_resumes_at_a_cursor(sync: ScriptedSync) -> None:
-    """The first request asks for the page after the given cursor, of all projects if none is."""
+    """The first request has the given cursor, and no project if none is given."""
     sync.script = endless
     pages = client_of(sync).newest_assets("AUDIO", None, "7")
     assert next(pages)[1] == "8"
@@ -220,11 +227,11 @@ def test_list_resumes_at_a_cursor(sync: ScriptedSync) -> None:
 
 
 def test_list_ends_when_its_time_is_over(sync: ScriptedSync) -> None:
-    """When the time is over no further page is asked for, and the pages so far count."""
+    """When the time is over, no further page is requested, and the pages so far are kept."""
     clock = ManualClock()
 
     def slow(request: Received) -> Reply:
-        clock.advance(SECONDS.look / 2)
+        clock.advance(SECONDS.lookup / 2)
         return endless(request)
 
     sync.script = slow
@@ -245,8 +252,8 @@ def test_list_ends_when_its_time_is_over(sync: ScriptedSync) -> None:
     ],
 )
 @pytest.mark.parametrize("page", [0, 1])
-def test_unreadable_page(sync: ScriptedSync, body: dict[str, Any], page: int) -> None:
-    """An unreadable first page is a failure; a later one ends the list where it was readable."""
+def test_unreadable_page_ends_list(sync: ScriptedSync, body: dict[str, Any], page: int) -> None:
+    """If the first page can't be read, the lookup fails. A later one ends the list."""
     sync.script = lambda one: Reply(200, body) if len(sync.requests) > page else endless(one)
     pages = client_of(sync).newest_assets("VIDEO", None, None)
     if page:
@@ -256,8 +263,8 @@ def test_unreadable_page(sync: ScriptedSync, body: dict[str, Any], page: int) ->
             list(pages)
 
 
-def test_deleted_asset_is_deleted(sync: ScriptedSync) -> None:
-    """The deletion of an asset that Sync does not know is a success; other refusals are none."""
+def test_unknown_asset_counts_as_deleted(sync: ScriptedSync) -> None:
+    """A deletion succeeds if Sync does not know the asset, and fails after any other refusal."""
     statuses = iter([404, 403, 409])
     sync.script = lambda _: Reply(next(statuses))
     client = client_of(sync)
@@ -268,14 +275,14 @@ def test_deleted_asset_is_deleted(sync: ScriptedSync) -> None:
             client.delete("a1")
 
 
-def test_refused_permit_is_not_asked_for_again(sync: ScriptedSync) -> None:
-    """A presign that gets no permit is not sent, and not tried again."""
-    asked: list[int] = []
+def test_refused_permit_is_not_requested_again(sync: ScriptedSync) -> None:
+    """A presign without a permit is not sent, and not repeated."""
+    refused: list[int] = []
 
     def refuse() -> None:
-        asked.append(1)
+        refused.append(1)
         raise errors.RateLimited("Wait.", retry_after=3)
 
     with pytest.raises(errors.RateLimited):
         client_of(sync).presign("one.mp4", "video/mp4", 5, refuse)
-    assert (asked, sync.requests) == ([1], [])
+    assert (refused, sync.requests) == ([1], [])

@@ -1,4 +1,4 @@
-"""What Sync's responses mean: JSON, or one failure for each status and code."""
+"""Sync's responses: a JSON object, or one exception for each status and code."""
 
 import json
 from email.utils import formatdate
@@ -16,21 +16,21 @@ NOW = 1_800_000_000_000
 def failure(
     status: int, body: Any = None, retry_after: str | None = None
 ) -> sync_errors.UpstreamError:
-    """Return what a response raises."""
+    """Return the exception that a response raises."""
     with pytest.raises(sync_errors.UpstreamError) as raised:
         responses.read(status, retry_after, json.dumps(body).encode(), NOW)
     return raised.value
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
-def test_success(status: int) -> None:
-    """Any success with a JSON object is that object."""
+def test_success_is_its_object(status: int) -> None:
+    """A success with a JSON object gives that object."""
     assert responses.read(status, None, b'{"a": 1}', NOW) == {"a": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"<html>", b'"a"', b"[" * 100_000])
-def test_success_without_object(content: bytes) -> None:
-    """A success without a JSON object is a fault, whose outcome is ambiguous."""
+def test_success_without_object_is_a_fault(content: bytes) -> None:
+    """A success without a JSON object is a fault, with an ambiguous outcome."""
     with pytest.raises(sync_errors.UpstreamFault):
         responses.read(200, None, content, NOW)
 
@@ -60,10 +60,10 @@ def test_success_without_object(content: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("field", ["errorCode", "error_code"])
-def test_kind_of_failure(
+def test_failure_depends_on_status_and_code(
     status: int, code: str | None, kind: type[sync_errors.UpstreamError], field: str
 ) -> None:
-    """Each status and each code of a refusal has one meaning; a fault's code has none."""
+    """A refusal's code decides before its status. The code of a fault is ignored."""
     error = failure(status, {field: code})
     assert type(error) is kind
     assert (error.upstream_status, error.upstream_code) == (status, code)
@@ -87,14 +87,14 @@ def test_kind_of_failure(
         (None, DEFAULT_RETRY_AFTER),
     ],
 )
-def test_retry_after(sent: str | None, seconds: float) -> None:
-    """A busy Sync names seconds or a date; an unreadable time is ten seconds, an hour the most."""
+def test_retry_after_is_bounded(sent: str | None, seconds: float) -> None:
+    """`Retry-After` is seconds or a date, an hour at most, and ten seconds if it can't be read."""
     assert failure(429, retry_after=sent).retry_after == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 500, 504])
-def test_no_retry_after(status: int) -> None:
-    """Only a busy Sync gets a time when it names none."""
+def test_only_busy_sync_has_retry_after(status: int) -> None:
+    """Without the header, only a 429 has a time to wait."""
     assert failure(status).retry_after is None
 
 
@@ -109,20 +109,20 @@ def test_no_retry_after(status: int) -> None:
         (None, ""),
     ],
 )
-def test_message_of_refusal(message: Any, detail: str) -> None:
-    """A refusal has Sync's own words, of 500 characters at most."""
+def test_refusal_has_sync_message(message: Any, detail: str) -> None:
+    """The detail of a refusal is Sync's message, up to 500 characters."""
     assert failure(400, {"message": message}).detail == detail
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 504])
-def test_message_of_trouble(status: int) -> None:
-    """What Sync says about the key, the plan or itself is not for the browser."""
+def test_other_failure_has_own_message(status: int) -> None:
+    """Sync's message about its key, its plan or its faults does not reach the browser."""
     error = failure(status, {"message": "the key sk-1 is over its plan"})
     assert error.detail
     assert "sk-1" not in error.detail
 
 
 @pytest.mark.parametrize("body", [None, [], "text", {"errorCode": 5}, {"errorCode": ["a"]}])
-def test_refusal_without_code(body: Any) -> None:
-    """A refusal whose body names no code is a refusal without a code."""
+def test_malformed_code_is_ignored(body: Any) -> None:
+    """A refusal without a code, or with a malformed one, has none."""
     assert failure(400, body).upstream_code is None

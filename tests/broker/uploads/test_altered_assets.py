@@ -1,18 +1,20 @@
-"""Lost answers where sync.'s list shows less than was sent, or something else: never two assets."""
+"""Ambiguous outcomes while Sync's list hides or changes fields: never two assets."""
 
 import time
 
 import pytest
 
-from tests.broker.uploads.test_registration import POST, assets, posts
+from tests.broker.uploads.test_registration import POST, assets, count_posts
 from tests.support.running_broker import Api, RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
 PROJECT = "sandbox-project"
 
 
-def test_moved_later(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An address that was kept at first proves nothing once the list shows another one."""
+def test_later_changed_urls_are_undecided(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """If Sync kept URLs at first but changes them later, nobody POSTs again."""
     api.registered(name="one")
     upload = api.landed(name="two")
     upstream.order({"kind": "cut", "when": "after"}, *POST)
@@ -20,13 +22,13 @@ def test_moved_later(api: Api, broker: RunningBroker, upstream: RunningUpstream)
     for _ in range(3):
         assert api.complete(upload).status_code == 202
         broker.clock.advance(200)
-    assert posts(upstream) == 2
+    assert count_posts(upstream) == 2
     assert broker.lines("outcome_undecided")
 
 
 @pytest.mark.parametrize("shown", ["absent", "rewritten"])
 @pytest.mark.parametrize(
-    ("labels", "members"),
+    ("labels", "fields"),
     [
         ("absent", {"name": "Take 1"}),
         ("absent", {"projectId": PROJECT}),
@@ -34,39 +36,41 @@ def test_moved_later(api: Api, broker: RunningBroker, upstream: RunningUpstream)
         ("trimmed", {"name": "Take 1 "}),
     ],
 )
-def test_other_labels(
+def test_missing_labels_are_undecided(
     broker: RunningBroker,
     upstream: RunningUpstream,
     shown: str,
     labels: str,
-    members: dict[str, str],
+    fields: dict[str, str],
 ) -> None:
-    """Name and project are optional in sync.'s answers, so that without them it may be the one."""
+    """An asset without the upload's name or project may still be its own, so nobody POSTs again."""
     broker.configure(upstream, ALLOWED_PROJECT_IDS=PROJECT)
     upstream.behave(assetUrl=shown, assetLabels=labels)
     api = Api(broker)
-    upload = api.landed(**members)
+    upload = api.landed(**fields)
     upstream.order({"kind": "cut", "when": "after"}, *POST)
     for _ in range(3):
         assert api.complete(upload).status_code == 202
         broker.clock.advance(200)
-    assert posts(upstream) == 1
+    assert count_posts(upstream) == 1
     assert broker.lines("outcome_undecided")
 
 
 @pytest.mark.parametrize("labels", ["absent", "trimmed"])
-def test_other_labels_at_its_address(api: Api, upstream: RunningUpstream, labels: str) -> None:
-    """A file is found by its address, whatever the rest."""
+def test_asset_is_found_by_url_alone(api: Api, upstream: RunningUpstream, labels: str) -> None:
+    """A file's asset is found by its URL, whatever the other fields are."""
     upstream.behave(assetLabels=labels)
     upload = api.landed(name=" Take 1")
     upstream.order({"kind": "cut", "when": "after"}, *POST)
     assert api.complete(upload).status_code == 200
-    assert posts(upstream) == 1
+    assert count_posts(upstream) == 1
 
 
 @pytest.mark.parametrize("spelling", ["HTTP://{}", "Http://{}"])
-def test_normalized(broker: RunningBroker, upstream: RunningUpstream, spelling: str) -> None:
-    """A public URL is found in whatever spelling sync. tells it; other URLs do not mislead."""
+def test_normalized_url_is_found(
+    broker: RunningBroker, upstream: RunningUpstream, spelling: str
+) -> None:
+    """A public URL's asset is found in any spelling of the URL; other URLs do not mislead."""
     origin = upstream.url.removeprefix("http://")
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     upstream.behave(assetUrl="normalized")
@@ -76,34 +80,36 @@ def test_normalized(broker: RunningBroker, upstream: RunningUpstream, spelling: 
     path = upstream.upload().removeprefix(upstream.url)
     body = {"url": spelling.format(origin) + path, "type": "VIDEO"}
     upstream.order({"kind": "cut", "when": "after"}, *POST)
-    lost = api.call("POST", "/assets", json=body)
-    assert lost.status_code == 201
-    assert posts(upstream) == 2
-    assert lost.json()["asset"]["id"] == assets(upstream)[0]["id"]
+    ambiguous = api.call("POST", "/assets", json=body)
+    assert ambiguous.status_code == 201
+    assert count_posts(upstream) == 2
+    assert ambiguous.json()["asset"]["id"] == assets(upstream)[0]["id"]
 
 
 @pytest.mark.parametrize("status", [302, 500, 503])
-def test_code_of_a_fault(api: Api, upstream: RunningUpstream, status: int) -> None:
-    """Only a refusal says that nothing was done, whatever code a fault carries."""
+def test_fault_with_refusal_code_is_ambiguous(
+    api: Api, upstream: RunningUpstream, status: int
+) -> None:
+    """A fault is ambiguous, whatever error code it carries."""
     upload = api.landed()
     body = {"statusCode": status, "errorCode": "rate_limit_exceeded", "message": "x"}
-    answer = {"kind": "answer", "status": status, "body": body, "when": "after"}
-    upstream.order(answer, *POST)
+    fault = {"kind": "answer", "status": status, "body": body, "when": "after"}
+    upstream.order(fault, *POST)
     assert api.complete(upload).status_code == 200
-    assert len(assets(upstream)) == posts(upstream) == 1
+    assert len(assets(upstream)) == count_posts(upstream) == 1
 
 
-def test_foreign_asset_stays(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Where sync. gives one asset for one URL, an older one is not ours to be deleted."""
+def test_older_asset_is_not_deleted(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """If Sync returns an older asset for the same URL, it is not deleted."""
     url = upstream.upload()
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     upstream.behave(duplicateUrl="same")
-    foreign = upstream.register(url, name="of another program").json()
+    older = upstream.register(url, name="of another program").json()
     upstream.behave(clockSkewSeconds=3600)
     broker.clock.advance(3600)
     api = Api(broker)
     api.token = token(upload={"maxBytes": 3}, exp=int(time.time()) + 9000)
-    answer = api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
-    assert [one["id"] for one in assets(upstream)] == [foreign["id"]]
+    fault = api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert (fault.status_code, fault.json()["code"]) == (413, "file_too_large")
+    assert [one["id"] for one in assets(upstream)] == [older["id"]]
     assert not broker.lines("asset_deleted")

@@ -1,4 +1,4 @@
-"""Somebody else's upload is as good as none, in whatever state it is, and stays as it is."""
+"""Another caller's upload looks, in every state, like one that does not exist, and is unchanged."""
 
 import pytest
 
@@ -38,25 +38,27 @@ def in_state(api: Api, upstream: RunningUpstream, state: str) -> str:
 
 @pytest.mark.usefixtures("nothing_due")
 @pytest.mark.parametrize("state", STATES)
-def test_stranger(api: Api, broker: RunningBroker, upstream: RunningUpstream, state: str) -> None:
-    """No call of a stranger tells it from an id that does not exist, or changes it."""
+def test_other_caller_sees_no_upload(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, state: str
+) -> None:
+    """No call of another caller distinguishes the upload from an unknown id, or changes it."""
     upload_id = in_state(api, upstream, state)
     before = api.call("GET", f"/uploads/{upload_id}").json()
     assert before["status"] == {"landed": Status.PENDING}.get(state, state)
-    asked = len(upstream.journal())
-    stranger = Api(broker)
+    before_calls = len(upstream.journal())
+    other = Api(broker)
     for method, path in CALLS:
-        real = stranger.call(method, path.format(upload_id))
-        made_up = stranger.call(method, path.format("0" * 32))
+        real = other.call(method, path.format(upload_id))
+        made_up = other.call(method, path.format("0" * 32))
         assert real.status_code == made_up.status_code == 404
-        bodies = [answer.json() for answer in (real, made_up)]
+        bodies = [response.json() for response in (real, made_up)]
         for body in bodies:
             del body["instance"], body["requestId"]
         assert bodies[0] == bodies[1]
-        calls = [stranger.line(answer)["dynamodbCalls"] for answer in (real, made_up)]
+        calls = [other.line(response)["dynamodbCalls"] for response in (real, made_up)]
         assert calls[0] == calls[1]
-    assert stranger.call("GET", "/uploads").json() == {"items": []}
+    assert other.call("GET", "/uploads").json() == {"items": []}
     assert api.call("GET", f"/uploads/{upload_id}").json() == before
-    assert len(upstream.journal()) == asked
+    assert len(upstream.journal()) == before_calls
     if state == "landed":
         assert api.complete(before).status_code == 200

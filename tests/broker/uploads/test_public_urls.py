@@ -1,4 +1,4 @@
-"""Public URLs: which may be registered, and what becomes of them."""
+"""Public URLs: which ones are accepted, and how they are registered."""
 
 import http.server
 import ipaddress
@@ -31,8 +31,8 @@ STORAGE = ("assets.sync.so", "uploads.sync.so", "127.0.0.1:8001")
         "https://notassets.sync.so.example.com/a.mp4",
     ],
 )
-def test_accepted(url: str) -> None:
-    """An https URL with a public host is fine."""
+def test_public_https_url_is_accepted(url: str) -> None:
+    """An https URL with a public host is accepted."""
     assert public_urls.refusal(url, STORAGE, ()) is None
 
 
@@ -70,8 +70,8 @@ def test_accepted(url: str) -> None:
         "https://a..example.com/",
     ],
 )
-def test_malformed(url: str) -> None:
-    """What is no https URL, or may be read in two ways, is refused."""
+def test_malformed_url_is_refused(url: str) -> None:
+    """A text that is not an https URL, or is ambiguous, is refused."""
     assert public_urls.refusal(url, STORAGE, ())
 
 
@@ -145,13 +145,13 @@ def test_malformed(url: str) -> None:
         "[ff02::1]",
     ],
 )
-def test_private_hosts(host: str) -> None:
-    """No spelling of a private, loopback, link-local or metadata address passes."""
+def test_private_host_is_refused(host: str) -> None:
+    """No spelling of a private, loopback, link-local or metadata address is accepted."""
     assert public_urls.refusal(f"https://{host}/a.mp4", STORAGE, ())
 
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry, each
-# block of them; then multicast, site-local addresses, and unassigned ones.
+# Every block of https://www.iana.org/assignments/iana-ipv4-special-registry and
+# iana-ipv6-special-registry; then multicast, site-local addresses, and unassigned ones.
 SPECIAL = """
 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
 192.0.0.0/29 192.0.0.8/32 192.0.0.9/32 192.0.0.10/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24
@@ -162,7 +162,7 @@ SPECIAL = """
 2001:4:112::/48 2001:10::/28 2001:20::/28 2001:30::/28 2001:db8::/32 2002::/16 2620:4f:8000::/48
 3fff::/20 5f00::/16 fc00::/7 fe80::/10 ff00::/8 fec0::/10 4000::/3 8000::/3
 """
-# What comes right before and after them, and is anybody's.
+# The public addresses right before and after these blocks.
 ORDINARY = """
 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 192.0.1.0
 192.31.195.255 192.31.197.0 192.52.192.255 192.52.194.0 192.88.98.255 192.88.100.0 192.175.47.255
@@ -172,14 +172,14 @@ ORDINARY = """
 
 
 def refusal_of(address: object) -> str | None:
-    """Ask for a URL at an address."""
+    """Return the refusal of a URL with this IP address."""
     host = f"[{address}]" if ":" in str(address) else address
     return public_urls.refusal(f"https://{host}/a.mp4", STORAGE, ())
 
 
 @pytest.mark.parametrize("block", SPECIAL.split())
-def test_special_block(block: str) -> None:
-    """Whatever the release of Python, no address of IANA's special registries is a public host."""
+def test_special_block_is_refused(block: str) -> None:
+    """In every release of Python, no address of IANA's special registries is a public host."""
     network = ipaddress.ip_network(block)
     size = network.num_addresses
     for at in {0, 1, size // 3, size // 2, size - 2, size - 1}:
@@ -188,7 +188,7 @@ def test_special_block(block: str) -> None:
 
 
 @pytest.mark.parametrize("address", ORDINARY.split())
-def test_neighbour_of_special_block(address: str) -> None:
+def test_address_beside_special_block_is_accepted(address: str) -> None:
     """Each block ends where the registry says."""
     assert refusal_of(address) is None
 
@@ -204,8 +204,8 @@ def test_neighbour_of_special_block(address: str) -> None:
         "http://127.0.0.1:8001/assets/a.mp4",
     ],
 )
-def test_storage_hosts(url: str) -> None:
-    """What lies in sync.'s storage can't be registered by its URL, not even as an exception."""
+def test_storage_url_is_refused(url: str) -> None:
+    """A file in Sync's storage can't be registered by its URL, not even as an exception."""
     reason = public_urls.refusal(url, STORAGE, ("http://127.0.0.1:8001",))
     assert reason
     assert "storage" in reason
@@ -221,10 +221,10 @@ def test_storage_hosts(url: str) -> None:
     ],
 )
 @pytest.mark.parametrize("by", ["setting", "claim"])
-def test_kind_refused(
+def test_url_of_unaccepted_kind_is_refused(
     broker: RunningBroker, upstream: RunningUpstream, accepted: str, refused: set[str], by: str
 ) -> None:
-    """A public URL of a kind that the caller may not upload is refused, and sync. is not asked."""
+    """A public URL of a kind that the caller may not upload is refused, and Sync is not called."""
     local = {"PUBLIC_URL_EXCEPTIONS": upstream.url, "SYNC_STORAGE_HOSTS": "a.example"}
     wide = {"ALLOWED_CONTENT_TYPES": accepted if by == "setting" else "*/*"}
     broker.configure(upstream, **local, **wide)
@@ -234,16 +234,19 @@ def test_kind_refused(
     url = upstream.upload()
     for kind in ("VIDEO", "AUDIO", "IMAGE"):
         before = len(upstream.journal())
-        answer = api.call("POST", "/assets", json={"url": url, "type": kind})
-        assert (answer.status_code == 201) == (kind not in refused), answer.text
+        response = api.call("POST", "/assets", json={"url": url, "type": kind})
+        assert (response.status_code == 201) == (kind not in refused), response.text
         if kind in refused:
-            assert (answer.status_code, answer.json()["code"]) == (422, "content_type_not_accepted")
-            assert answer.json()["errors"][0]["pointer"] == "/type"
+            assert (response.status_code, response.json()["code"]) == (
+                422,
+                "content_type_not_accepted",
+            )
+            assert response.json()["errors"][0]["pointer"] == "/type"
             assert len(upstream.journal()) == before
 
 
-def test_exceptions() -> None:
-    """An exact origin of the settings may be plain http and local; its neighbours may not."""
+def test_exception_is_an_exact_origin() -> None:
+    """An exact origin of the settings may be plain http and local; other ports may not."""
     exceptions = ("http://127.0.0.1:8080",)
     assert public_urls.refusal("http://127.0.0.1:8080/a.mp4", STORAGE, exceptions) is None
     for url in (
@@ -257,23 +260,23 @@ def test_exceptions() -> None:
 
 
 @given(st.text())
-def test_any_text(text: str) -> None:
-    """Whatever is sent is judged without an exception."""
+def test_any_text_gets_a_decision(text: str) -> None:
+    """No text makes the check raise."""
     for url in (text, "https://" + text, "https://[" + text):
         reason = public_urls.refusal(url, STORAGE, ())
         assert reason is None or reason
 
 
 @given(st.ip_addresses().filter(lambda address: not address.is_global))
-def test_any_private_address(address: object) -> None:
-    """No address outside the public ranges passes."""
+def test_any_private_address_is_refused(address: object) -> None:
+    """No address outside the public ranges is accepted."""
     host = f"[{address}]" if ":" in str(address) else str(address)
     assert public_urls.refusal(f"https://{host}/", STORAGE, ())
 
 
 @pytest.fixture
 def public_site(samples: Path) -> Iterator[str]:
-    """A site that serves the samples, and its origin."""
+    """The origin of a site that serves the samples."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
@@ -291,18 +294,20 @@ def public_site(samples: Path) -> Iterator[str]:
 
 @pytest.fixture
 def open_api(broker: RunningBroker, upstream: RunningUpstream, public_site: str) -> Api:
-    """A caller of a broker that lets this site pass."""
+    """A caller of a broker that accepts this site."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=public_site)
     return Api(broker)
 
 
-def test_register(open_api: Api, upstream: RunningUpstream, public_site: str) -> None:
+def test_public_url_becomes_asset(
+    open_api: Api, upstream: RunningUpstream, public_site: str
+) -> None:
     """A public URL becomes an asset in one call, and is listed like any other."""
     url = f"{public_site}/sample.mp4"
-    answer = open_api.call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": "Take"})
-    assert answer.status_code == 201
-    upload = answer.json()
-    assert answer.headers["Location"] == f"/uploads/{upload['id']}"
+    response = open_api.call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": "Take"})
+    assert response.status_code == 201
+    upload = response.json()
+    assert response.headers["Location"] == f"/uploads/{upload['id']}"
     assert upload["sourceUrl"] == url
     assert upload["fileName"] is None
     assert upload["status"] == "registered"
@@ -310,29 +315,29 @@ def test_register(open_api: Api, upstream: RunningUpstream, public_site: str) ->
     assert open_api.call("GET", "/assets").json()["items"] == [upload]
     assert open_api.call("GET", f"/uploads/{upload['id']}").json() == upload
     assert open_api.complete(upload).json() == upload
-    assert open_api.line(answer)["dynamodbCalls"] == 4
+    assert open_api.line(response)["dynamodbCalls"] == 4
     assert len(upstream.journal()) == 1
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_unreachable(
+def test_unreachable_url_fails(
     open_api: Api, upstream: RunningUpstream, public_site: str, status: int
 ) -> None:
-    """A URL that sync. can't fetch is refused for good, in sync.'s words."""
+    """A URL that Sync can't fetch fails for good, with Sync's message."""
     upstream.behave(unreachableStatus=status)
     body = {"url": f"{public_site}/missing.mp4", "type": "VIDEO"}
-    answer = open_api.call("POST", "/assets", json=body)
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "file_rejected"
+    response = open_api.call("POST", "/assets", json=body)
+    assert response.status_code == 422
+    assert response.json()["code"] == "file_rejected"
     listed = open_api.call("GET", "/uploads").json()["items"]
     assert [item["status"] for item in listed] == ["failed"]
     assert open_api.complete(listed[0]).json()["code"] == "file_rejected"
 
 
-def test_busy(
+def test_busy_sync_leaves_nothing_behind(
     open_api: Api, broker: RunningBroker, upstream: RunningUpstream, public_site: str
 ) -> None:
-    """Where sync. has no time, nothing is left behind, so that a repetition makes one asset."""
+    """If Sync is busy, nothing is left behind, so that a repetition makes one asset."""
     body = {"url": f"{public_site}/sample.png", "type": "IMAGE"}
     upstream.order(
         {"kind": "answer", "status": 429, "headers": {"Retry-After": "7"}}, "POST", "/v2/assets"
@@ -346,26 +351,28 @@ def test_busy(
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 
 
-def test_lost_answer(open_api: Api, upstream: RunningUpstream, public_site: str) -> None:
-    """An answer that was lost is found out at once."""
+def test_ambiguous_url_is_reconciled_at_once(
+    open_api: Api, upstream: RunningUpstream, public_site: str
+) -> None:
+    """An ambiguous registration is reconciled at once."""
     upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
     body = {"url": f"{public_site}/sample.png", "type": "IMAGE"}
-    answer = open_api.call("POST", "/assets", json=body)
-    assert answer.status_code == 201
+    response = open_api.call("POST", "/assets", json=body)
+    assert response.status_code == 201
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 1
 
 
-def test_unknown_outcome(open_api: Api, upstream: RunningUpstream, public_site: str) -> None:
-    """While nobody knows the outcome the caller gets 202, and goes on by complete."""
+def test_unknown_outcome_is_202(open_api: Api, upstream: RunningUpstream, public_site: str) -> None:
+    """While the outcome is unknown the caller gets 202, and continues with `complete`."""
     upstream.behave(listLagSeconds=1)
     upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
     body = {"url": f"{public_site}/sample.png", "type": "IMAGE"}
-    answer = open_api.call("POST", "/assets", json=body)
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/uploads/{answer.json()['id']}"
-    assert answer.headers["Retry-After"] == "5"
+    response = open_api.call("POST", "/assets", json=body)
+    assert response.status_code == 202
+    assert response.headers["Location"] == f"/uploads/{response.json()['id']}"
+    assert response.headers["Retry-After"] == "5"
     upstream.behave(listLagSeconds=0)
-    final = open_api.complete(answer.json())
+    final = open_api.complete(response.json())
     assert final.status_code == 200
     assert final.json()["status"] == "registered"
 
@@ -386,18 +393,18 @@ def test_unknown_outcome(open_api: Api, upstream: RunningUpstream, public_site: 
         ({"url": "https://a.example/", "type": "VIDEO", "projectId": "x"}, "/projectId"),
     ],
 )
-def test_refused(
+def test_invalid_url_field_is_refused(
     broker: RunningBroker, upstream: RunningUpstream, body: dict[str, object], pointer: str
 ) -> None:
-    """A member that is not as it must be is named, and sync. is not asked."""
+    """An invalid field is named, and Sync is not called."""
     broker.configure(upstream, SYNC_STORAGE_HOSTS="assets.sync.so")
-    answer = Api(broker).call("POST", "/assets", json=body)
-    assert answer.status_code == 422
-    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    response = Api(broker).call("POST", "/assets", json=body)
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
     assert upstream.journal() == []
 
 
-def test_longest_url(open_api: Api, public_site: str) -> None:
+def test_longest_url_is_accepted(open_api: Api, public_site: str) -> None:
     """A URL of 2,048 characters is accepted."""
     url = f"{public_site}/sample.png?"
     url += "a" * (2048 - len(url))
@@ -405,16 +412,18 @@ def test_longest_url(open_api: Api, public_site: str) -> None:
     assert open_api.call("POST", "/assets", json=body).status_code == 201
 
 
-def test_storage_seen(broker: RunningBroker, upstream: RunningUpstream, public_site: str) -> None:
-    """A host that a presign named is storage from then on, though no setting names it."""
+def test_presigned_host_is_storage(
+    broker: RunningBroker, upstream: RunningUpstream, public_site: str
+) -> None:
+    """A host in a presign is known as storage from then on, though no setting names it."""
     broker.configure(
         upstream,
         SYNC_STORAGE_HOSTS="assets.sync.so",
         PUBLIC_URL_EXCEPTIONS=f"{public_site},{upstream.url}",
     )
-    victim, thief = Api(broker), Api(broker)
+    owner, other = Api(broker), Api(broker)
     url = upstream.upload()
-    victim.begin()
-    answer = thief.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert answer.status_code == 422
-    assert "storage" in answer.json()["errors"][0]["detail"]
+    owner.begin()
+    response = other.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert response.status_code == 422
+    assert "storage" in response.json()["errors"][0]["detail"]

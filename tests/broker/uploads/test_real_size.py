@@ -1,4 +1,4 @@
-"""Storage does not enforce the declared size, so the real one is held against the limit."""
+"""Storage does not enforce the declared size, so the broker checks the real one."""
 
 import pytest
 
@@ -23,25 +23,25 @@ def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:
 
 
 def caller(api: Api) -> Caller:
-    """Tell who a caller is to the broker."""
+    """Return the broker's record of a caller."""
     return api.broker.wired().authenticator.caller(f"Bearer {api.token}")
 
 
 def assets(upstream: RunningUpstream) -> list[str]:
-    """List the ids of what sync. holds."""
+    """Return the ids of Sync's assets."""
     return [asset["id"] for asset in upstream.call("GET", "/v2/assets").json()["items"]]
 
 
-def test_file(small: Api, upstream: RunningUpstream) -> None:
-    """A declared byte that turns out as eleven fails for good, and its asset is deleted."""
+def test_too_large_file_is_deleted(small: Api, upstream: RunningUpstream) -> None:
+    """A file of eleven bytes that was declared as one fails for good, and its asset is deleted."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
     for _ in range(2):
-        answer = small.complete(upload)
-        assert answer.status_code == 413
-        assert answer.json()["code"] == "file_too_large"
+        response = small.complete(upload)
+        assert response.status_code == 413
+        assert response.json()["code"] == "file_too_large"
         words = '"clip.mp4" is 11 bytes. The largest file allowed is 10 bytes.'
-        assert answer.json()["detail"] == words
+        assert response.json()["detail"] == words
     assert small.call("GET", f"/uploads/{upload['id']}").json()["status"] == "failed"
     assert assets(upstream) == []
     limits = small.call("GET", "/limits").json()
@@ -49,30 +49,30 @@ def test_file(small: Api, upstream: RunningUpstream) -> None:
     assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
 
 
-def test_file_within(small: Api) -> None:
-    """A file that is larger than declared and within the limit is fine."""
+def test_larger_file_within_limit_is_registered(small: Api) -> None:
+    """A file that is larger than declared and within the limit is registered."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 10)
     assert small.complete(upload).json()["asset"]["size"] == 10
 
 
-def test_url(small: Api, upstream: RunningUpstream) -> None:
-    """The same holds for a public URL."""
+def test_too_large_url_is_deleted(small: Api, upstream: RunningUpstream) -> None:
+    """A public URL that is too large fails too, and its asset is deleted."""
     url = upstream.upload(b"x" * 11)
-    answer = small.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert answer.status_code == 413
+    response = small.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert response.status_code == 413
     assert assets(upstream) == []
 
 
-def test_empty_file(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_empty_file_fails(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
     """A PUT that stored nothing fails for good as empty, and its asset is deleted."""
     upload = small.begin(b"x" * 10)
     small.put(upload, b"")
     for _ in range(2):
-        answer = small.complete(upload)
-        assert (answer.status_code, answer.json()["code"]) == (422, "file_empty")
-        assert answer.json()["detail"] == '"clip.mp4" arrived empty. Upload it again.'
-        assert answer.json()["retryable"] is False
+        response = small.complete(upload)
+        assert (response.status_code, response.json()["code"]) == (422, "file_empty")
+        assert response.json()["detail"] == '"clip.mp4" arrived empty. Upload it again.'
+        assert response.json()["retryable"] is False
     read = small.call("GET", f"/uploads/{upload['id']}").json()
     assert (read["status"], read["asset"]) == ("failed", None)
     assert (read["error"]["code"], read["error"]["detail"]) == (
@@ -86,8 +86,8 @@ def test_empty_file(small: Api, broker: RunningBroker, upstream: RunningUpstream
     assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
 
 
-def test_empty_file_after_lost_answer(small: Api, upstream: RunningUpstream) -> None:
-    """The same holds for an empty asset that was found by a look."""
+def test_reconciled_empty_file_fails(small: Api, upstream: RunningUpstream) -> None:
+    """An empty asset that reconciliation finds fails and is deleted too."""
     upload = small.begin(b"x")
     small.put(upload, b"")
     upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
@@ -95,7 +95,9 @@ def test_empty_file_after_lost_answer(small: Api, upstream: RunningUpstream) -> 
     assert assets(upstream) == []
 
 
-def test_empty_file_swept(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_sweep_ends_empty_file(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
     """The sweep ends an empty upload without its browser, and repeats a deletion that failed."""
     upload = small.begin(b"x")
     small.put(upload, b"")
@@ -111,7 +113,7 @@ def test_empty_file_swept(small: Api, broker: RunningBroker, upstream: RunningUp
 
 
 def empty_url(upstream: RunningUpstream) -> str:
-    """Store nothing, and return its URL."""
+    """Store an empty file, and return its URL."""
     ticket = upstream.presign(size=1)
     assert put(ticket["uploadUrl"], b"").status_code == 200
     url: str = ticket["url"]
@@ -120,7 +122,7 @@ def empty_url(upstream: RunningUpstream) -> str:
 
 @pytest.mark.parametrize("size", [0, 0.0, "0"])
 @pytest.mark.parametrize("whose", ["own", "foreign"])
-def test_empty_url(
+def test_empty_url_fails(
     small: Api, broker: RunningBroker, upstream: RunningUpstream, whose: str, size: object
 ) -> None:
     """An empty public URL fails too; its asset is deleted only if this POST has made it."""
@@ -129,11 +131,11 @@ def test_empty_url(
         upstream.behave(duplicateUrl="same")
         theirs = upstream.register(url, name="theirs").json()
         broker.clock.advance(31)
-        answer_with(upstream, url, size)
+        respond_with_size(upstream, url, size)
     body = {"url": url, "type": "VIDEO", "name": "Take 1"}
-    answer = small.call("POST", "/assets", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (422, "file_empty")
-    assert answer.json()["detail"] == '"Take 1" is empty.'
+    response = small.call("POST", "/assets", json=body)
+    assert (response.status_code, response.json()["code"]) == (422, "file_empty")
+    assert response.json()["detail"] == '"Take 1" is empty.'
     kept = [line["code"] for line in broker.lines("refused_kept")]
     assert assets(upstream) == ([theirs["id"]] if whose == "foreign" else [])
     assert kept == (["file_empty"] if whose == "foreign" else [])
@@ -142,53 +144,53 @@ def test_empty_url(
 NO_SIZE = [None, True, False, -100, 11.5, 1e300, 10**40, "-11", "eleven", "²", "", [11], {}]
 
 
-def answer_with(upstream: RunningUpstream, url: str, size: object) -> None:
-    """Let sync. make the asset of a file, and answer the broker with another size."""
+def respond_with_size(upstream: RunningUpstream, url: str, size: object) -> None:
+    """Let Sync make a file's asset, and respond to the broker with another size."""
     asset = upstream.register(url).json()
     body = {**asset, "size": size}
     upstream.order({"kind": "answer", "status": 201, "body": body}, "POST", "/v2/assets")
 
 
 @pytest.mark.parametrize("size", ["11", *NO_SIZE], ids=str)
-def test_odd_size(
+def test_unreadable_size_is_read_again(
     small: Api, broker: RunningBroker, upstream: RunningUpstream, size: object
 ) -> None:
-    """A size that is told in digits is read; where none can be, sync. is asked once more."""
+    """A size in digits is parsed; without one, the broker reads the asset once more."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
     record = broker.wired().uploads.get(caller(small), upload["id"])
-    answer_with(upstream, record.targets[-1].url, size)
+    respond_with_size(upstream, record.targets[-1].url, size)
     before = len(upstream.journal())
-    answer = small.complete(upload)
-    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
-    asked = [one["method"] for one in upstream.journal()[before:]]
-    assert asked == (["POST", "DELETE"] if size == "11" else ["POST", "GET", "DELETE"])
+    response = small.complete(upload)
+    assert (response.status_code, response.json()["code"]) == (413, "file_too_large")
+    methods = [one["method"] for one in upstream.journal()[before:]]
+    assert methods == (["POST", "DELETE"] if size == "11" else ["POST", "GET", "DELETE"])
     assert assets(upstream) == []
     assert small.call("GET", "/limits").json()["bytesPerDay"]["left"] == 989
 
 
 @pytest.mark.parametrize("size", NO_SIZE, ids=str)
 @pytest.mark.parametrize("again", ["down", "odd"])
-def test_size_unknown(
+def test_unknown_size_counts_as_declared(
     small: Api, broker: RunningBroker, upstream: RunningUpstream, size: object, again: str
 ) -> None:
-    """An asset whose size can't be found out is kept, and charged as declared: never less."""
+    """An asset whose size stays unknown is kept, and is charged as declared, never less."""
     upload = small.begin(b"x" * 9)
     small.put(upload, b"x" * 9)
     record = broker.wired().uploads.get(caller(small), upload["id"])
-    answer_with(upstream, record.targets[-1].url, size)
+    respond_with_size(upstream, record.targets[-1].url, size)
     fault = {"kind": "answer", "status": 500} if again == "down" else None
-    told = {"kind": "answer", "status": 200, "body": {"id": "x", "size": size}}
-    upstream.order(fault or told, "GET", "/v2/assets/*")
-    answer = small.complete(upload)
-    assert answer.status_code == 200
-    assert answer.json()["asset"]["size"] is None
+    alarms = {"kind": "answer", "status": 200, "body": {"id": "x", "size": size}}
+    upstream.order(fault or alarms, "GET", "/v2/assets/*")
+    response = small.complete(upload)
+    assert response.status_code == 200
+    assert response.json()["asset"]["size"] is None
     assert small.call("GET", "/limits").json()["bytesPerDay"]["left"] == 991
     assert [line["uploadId"] for line in broker.lines("size_unknown")] == [upload["id"]]
 
 
-def test_lost_answer(small: Api, upstream: RunningUpstream) -> None:
-    """The same holds for an asset that was found by a look."""
+def test_reconciled_too_large_file_is_deleted(small: Api, upstream: RunningUpstream) -> None:
+    """A reconciled asset that is too large fails and is deleted too."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
     upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets")
@@ -196,8 +198,10 @@ def test_lost_answer(small: Api, upstream: RunningUpstream) -> None:
     assert assets(upstream) == []
 
 
-def test_delete_retried(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An asset that could not be deleted at once is deleted by the sweep."""
+def test_failed_deletion_is_retried(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """The sweep deletes an asset that could not be deleted at once."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
     upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
@@ -212,8 +216,10 @@ def test_delete_retried(small: Api, broker: RunningBroker, upstream: RunningUpst
     assert [one["method"] for one in upstream.journal()].count("DELETE") == before
 
 
-def test_undeletable(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """What sync. will not delete is tried with growing pauses, and does not starve the sweep."""
+def test_refused_deletion_does_not_block_sweep(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """Deletions that Sync refuses are retried at growing intervals, and do not block the sweep."""
     broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="2", MAX_UPLOAD_BYTES="10")
     upstream.behave(deleteForbidden=True)
     api = Api(broker)
@@ -226,12 +232,12 @@ def test_undeletable(broker: RunningBroker, upstream: RunningUpstream) -> None:
     minutes = 0
     while api.call("GET", f"/uploads/{good['id']}").json()["status"] != "registered":
         minutes += 1
-        assert minutes < 5, "the good one is never tried"
+        assert minutes < 5, "the small file is never tried"
         broker.sweep()
         broker.clock.advance(60)
-    told = broker.lines("asset_not_deleted")
-    assert {line["level"] for line in told} == {"ERROR"}
-    assert {line["code"] for line in told} == {"upstream_unauthorized"}
+    alarms = broker.lines("asset_not_deleted")
+    assert {line["level"] for line in alarms} == {"ERROR"}
+    assert {line["code"] for line in alarms} == {"upstream_unauthorized"}
     for _ in range(120):
         broker.sweep()
         broker.clock.advance(60)
@@ -245,7 +251,9 @@ def test_undeletable(broker: RunningBroker, upstream: RunningUpstream) -> None:
     assert [asset["size"] for asset in upstream.call("GET", "/v2/assets").json()["items"]] == [5]
 
 
-def test_of_somebody_else(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_asset_of_other_upload_is_kept(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
     """An asset that another upload has recorded is never deleted."""
     upstream.behave(duplicateUrl="same")
     url = upstream.upload(b"x" * 11)
@@ -259,8 +267,10 @@ def test_of_somebody_else(small: Api, broker: RunningBroker, upstream: RunningUp
     assert assets(upstream) == [theirs.json()["asset"]["id"]]
 
 
-def test_registered_since(small: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An asset that could not be deleted, and that somebody else registered since, stays."""
+def test_asset_recorded_since_is_kept(
+    small: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """An asset whose deletion failed is kept once another upload has recorded it."""
     upstream.behave(duplicateUrl="same")
     url = upstream.upload(b"x" * 11)
     body = {"url": url, "type": "VIDEO"}

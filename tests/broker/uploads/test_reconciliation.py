@@ -1,4 +1,4 @@
-"""What the broker concludes from Sync's list after an ambiguous registration."""
+"""How the broker reconciles an ambiguous registration by Sync's list."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ POST = ("POST", "/v2/assets")
 PRESIGN = ("POST", "/v2/assets/upload")
 LIST = ("GET", "/v2/assets")
 URL = "https://media.example.com/a.mp4"
-SETTLED = 200  # seconds after which Sync can't carry out an ambiguous registration any more
+SETTLED = 200  # seconds after which Sync no longer carries out an ambiguous registration
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
@@ -23,17 +23,17 @@ def register(api: Api, url: str) -> Any:
 
 
 def ids(upstream: RunningUpstream) -> list[str]:
-    """List the assets of Sync, newest first."""
+    """Return the ids of Sync's assets, newest first."""
     return [one["id"] for one in upstream.call("GET", "/v2/assets").json()["items"]]
 
 
 @pytest.mark.parametrize("is_reopened", [False, True], ids=["again", "reopened"])
-def test_second_registration_is_announced(
+def test_repeated_registration_reserves_its_asset(
     broker: RunningBroker,
     upstream: RunningUpstream,
     is_reopened: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """While Sync may still be at a repeated registration, no other upload takes its asset."""
+    """While Sync may still carry out a repeated registration, no other upload takes its asset."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     url = upstream.upload()
     alice, bob = Api(broker), Api(broker)
@@ -44,7 +44,7 @@ def test_second_registration_is_announced(
         upstream.order({"kind": "answer", "status": 401}, *POST)
         assert alice.complete(hers).status_code == 502
         assert alice.call("GET", f"/uploads/{hers['id']}").json()["status"] == "pending"
-    # A pending upload is registered without a look before.
+    # A pending upload is registered without a reconciliation before.
     upstream.order({"kind": "answer", "status": 504, "when": "after"}, *POST)
     failing = {"kind": "answer", "status": 500}
     upstream.order(failing, *LIST, skip=0 if is_reopened else 1, times=2)
@@ -52,14 +52,14 @@ def test_second_registration_is_announced(
     [made] = ids(upstream)
     assert bob.complete(his).status_code == 202, "the asset may be Alice's"
     assert alice.complete(hers).json()["asset"]["id"] == made
-    done = bob.complete(his)
-    assert done.status_code == 200
-    assert {made, done.json()["asset"]["id"]} == set(ids(upstream))
+    final = bob.complete(his)
+    assert final.status_code == 200
+    assert {made, final.json()["asset"]["id"]} == set(ids(upstream))
     assert len(ids(upstream)) == 2
 
 
-def test_more_candidates_than_uploads(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Of two assets that may be the one URL's, none is taken, and a person is called."""
+def test_two_candidates_are_undecided(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """If two assets may be the one URL's, neither is recorded, and an alarm is logged."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     url = upstream.upload()
     api = Api(broker)
@@ -75,7 +75,7 @@ def test_more_candidates_than_uploads(broker: RunningBroker, upstream: RunningUp
     assert api.call("GET", "/assets").json() == {"items": []}
 
 
-def test_asset_on_two_pages(
+def test_asset_on_two_pages_is_one_candidate(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
 ) -> None:
     """An asset that a growing list shows on two pages is one candidate, not two."""
@@ -90,18 +90,18 @@ def test_asset_on_two_pages(
 
     sync.script = script
     broker.configure(upstream, SYNC_BASE_URL=sync.url)
-    answer = register(Api(broker), URL)
-    assert (answer.status_code, answer.json()["asset"]["id"]) == (201, made["id"])
+    response = register(Api(broker), URL)
+    assert (response.status_code, response.json()["asset"]["id"]) == (201, made["id"])
     assert sync.count(*LIST) == 2
 
 
-@pytest.mark.parametrize(("seconds", "looks"), [(19, 1), (21, 0)])
-def test_late_outcome_is_not_looked_for(
+@pytest.mark.parametrize(("seconds", "reads"), [(19, 1), (21, 0)])
+def test_late_call_leaves_list_to_next_call(
     broker: RunningBroker,
     upstream: RunningUpstream,
     sync: ScriptedSync,
     seconds: float,
-    looks: int,
+    reads: int,
 ) -> None:
     """After a POST of 20 seconds the call has no time for the list, and the next one reads it."""
 
@@ -117,11 +117,11 @@ def test_late_outcome_is_not_looked_for(
     broker.configure(upstream, SYNC_BASE_URL=sync.url)
     api = Api(broker)
     upload = api.begin()
-    answer = api.complete(upload)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (202, "5")
-    assert sync.count(*LIST) == looks
+    response = api.complete(upload)
+    assert (response.status_code, response.headers["Retry-After"]) == (202, "5")
+    assert sync.count(*LIST) == reads
     assert api.complete(upload).status_code == 202
-    assert sync.count(*LIST) == looks + 1
+    assert sync.count(*LIST) == reads + 1
     assert sync.count(*POST) == 1
 
 
@@ -158,7 +158,7 @@ def test_further_url_is_tried_in_time(
 
 
 def test_sixth_registration_of_five_urls(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A URL that is among the five in work may be registered again."""
+    """A URL that is one of the five in work may be registered again."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     api = Api(broker)
     upstream.order({"kind": "answer", "status": 504}, *POST, times=5)

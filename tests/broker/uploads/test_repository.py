@@ -1,4 +1,4 @@
-"""What the records of uploads hold, and for how long."""
+"""The fields of upload records, and how long the records are kept."""
 
 from typing import Any
 
@@ -30,8 +30,8 @@ def owner_of(api: Api) -> str:
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed", "expired", "pending", "registered"])
-def test_life_of_record(broker: RunningBroker, upstream: RunningUpstream, end: str) -> None:
-    """What ended without an asset is kept for thirty days; everything else stays."""
+def test_ended_record_expires(broker: RunningBroker, upstream: RunningUpstream, end: str) -> None:
+    """A record that ended without an asset is kept for thirty days; all others stay."""
     api = Api(broker)
     upload = api.begin() if end == "expired" else api.landed()
     if end == "cancelled":

@@ -1,4 +1,4 @@
-"""Where Sync gives one asset for one public URL, what others made is neither deleted nor shown."""
+"""If Sync returns one asset for one URL, other programs' assets are neither deleted nor shown."""
 
 import pytest
 
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.usefixtures("nothing_due")
 def url(broker: RunningBroker, upstream: RunningUpstream) -> str:
     """A public URL of eleven bytes, of which Sync makes one asset."""
     upstream.behave(duplicateUrl="same")
-    # Under this name it is not the upstream's own storage, so a deletion leaves the bytes.
+    # Under this host name it is not the upstream's own storage, so a deletion leaves the bytes.
     site = f"http://localhost:{upstream.port}"
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=site)
     return upstream.upload(b"x" * 11).replace(upstream.url, site)
 
 
 def ids(upstream: RunningUpstream) -> list[str]:
-    """List what Sync holds."""
+    """Return the ids of Sync's assets."""
     return [one["id"] for one in upstream.call("GET", "/v2/assets").json()["items"]]
 
 
@@ -30,64 +30,74 @@ def small(broker: RunningBroker) -> Api:
     return api
 
 
-def test_another_programs_asset_stays(
+def test_asset_of_other_program_is_kept(
     broker: RunningBroker, upstream: RunningUpstream, url: str
 ) -> None:
-    """A caller whose limit is small deletes nothing that another program has just made."""
+    """A caller with a small limit does not delete an asset that another program has just made."""
     theirs = upstream.register(url, name="theirs").json()
-    answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": "x"})
-    assert answer.status_code == 413
+    response = small(broker).call(
+        "POST", "/assets", json={"url": url, "type": "VIDEO", "name": "x"}
+    )
+    assert response.status_code == 413
     broker.clock.advance(3600)
     broker.sweep()
     assert ids(upstream) == [theirs["id"]]
 
 
-def test_older_asset_stays(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
-    """Nor one of the same name that was made before the caller's own POST."""
+def test_older_asset_is_kept(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+    """An asset of the same name that is older than the caller's own POST is not deleted."""
     theirs = upstream.register(url, name="same").json()
     broker.clock.advance(31)
-    answer = small(broker).call(
+    response = small(broker).call(
         "POST", "/assets", json={"url": url, "type": "VIDEO", "name": "same"}
     )
-    assert answer.status_code == 413
+    assert response.status_code == 413
     assert ids(upstream) == [theirs["id"]]
 
 
-def test_fresh_asset_without_name_stays(
+def test_new_asset_without_name_is_kept(
     broker: RunningBroker, upstream: RunningUpstream, url: str
 ) -> None:
-    """Nor one that was made a moment ago, and that has no name either."""
+    """An asset that was made a moment ago, and has no name either, is not deleted."""
     theirs = upstream.register(url).json()
-    answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert answer.status_code == 413
+    response = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert response.status_code == 413
     assert broker.lines("refused_kept")[0]["assetId"] == theirs["id"]
     broker.clock.advance(3600)
     broker.sweep()
     assert ids(upstream) == [theirs["id"]]
 
 
-def test_looked_up_asset_stays(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
-    """What was found in Sync's list after a lost answer may be another program's, and stays."""
+def test_reconciled_asset_is_kept(
+    broker: RunningBroker, upstream: RunningUpstream, url: str
+) -> None:
+    """A reconciled asset may be another program's, and is not deleted."""
     upstream.behave(duplicateUrl="new")
     upstream.order({"kind": "answer", "status": 504}, "POST", "/v2/assets")
     api = small(broker)
-    unclear = api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
-    assert unclear.status_code == 202
+    ambiguous = api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
+    assert ambiguous.status_code == 202
     theirs = upstream.register(url).json()
-    assert api.complete(unclear.json()).status_code == 413
+    assert api.complete(ambiguous.json()).status_code == 413
     broker.clock.advance(3600)
     broker.sweep()
     assert ids(upstream) == [theirs["id"]]
 
 
-def test_own_asset_goes(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
-    """What the caller's own POST has made too large is deleted."""
-    answer = small(broker).call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": "x"})
-    assert answer.status_code == 413
+def test_own_too_large_asset_is_deleted(
+    broker: RunningBroker, upstream: RunningUpstream, url: str
+) -> None:
+    """If the caller's own POST made a too large asset, it is deleted."""
+    response = small(broker).call(
+        "POST", "/assets", json={"url": url, "type": "VIDEO", "name": "x"}
+    )
+    assert response.status_code == 413
     assert ids(upstream) == []
 
 
-def test_label_is_ones_own(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+def test_each_caller_sees_own_label(
+    broker: RunningBroker, upstream: RunningUpstream, url: str
+) -> None:
     """Two callers share an asset, and each sees its own label."""
     alice, bob, carol = Api(broker), Api(broker), Api(broker)
     body = {"url": url, "type": "VIDEO"}
@@ -103,10 +113,8 @@ def test_label_is_ones_own(broker: RunningBroker, upstream: RunningUpstream, url
     assert ids(upstream) == [first["asset"]["id"]]
 
 
-def test_shared_asset_is_not_deleted(
-    broker: RunningBroker, upstream: RunningUpstream, url: str
-) -> None:
-    """An asset that its first owner may not have stays, because it has a second owner."""
+def test_shared_asset_is_kept(broker: RunningBroker, upstream: RunningUpstream, url: str) -> None:
+    """An asset that its first owner may not have is kept, because it has a second owner."""
     body = {"url": url, "type": "VIDEO", "name": "x"}
     upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
     assert small(broker).call("POST", "/assets", json=body).status_code == 413
@@ -118,21 +126,21 @@ def test_shared_asset_is_not_deleted(
     assert ids(upstream) == [theirs.json()["asset"]["id"]]
 
 
-def test_nobody_records_what_is_being_deleted(
+def test_asset_under_deletion_is_not_recorded(
     broker: RunningBroker, upstream: RunningUpstream, url: str
 ) -> None:
-    """While a deletion may be under way, its asset is nobody's; the next try makes a new one."""
+    """While an asset may be under deletion no upload records it; the next try makes a new one."""
     body = {"url": url, "type": "VIDEO", "name": "x"}
     upstream.order({"kind": "answer", "status": 500}, "DELETE", "/v2/assets/*", times=2)
     assert small(broker).call("POST", "/assets", json=body).status_code == 413
     doomed = ids(upstream)
     other = Api(broker)
-    unclear = other.call("POST", "/assets", json=body)
-    assert unclear.status_code == 202
+    ambiguous = other.call("POST", "/assets", json=body)
+    assert ambiguous.status_code == 202
     assert not broker.lines("asset_orphaned")
     broker.clock.advance(20)
     broker.sweep()
     assert ids(upstream) == [], "the deletion is repeated"
-    done = other.complete(unclear.json())
-    assert done.status_code == 200
-    assert done.json()["asset"]["id"] not in doomed
+    final = other.complete(ambiguous.json())
+    assert final.status_code == 200
+    assert final.json()["asset"]["id"] not in doomed

@@ -1,4 +1,4 @@
-"""The moves of an upload: what can't be built, and in which order its addresses are tried."""
+"""Transitions: which changes can't be built, and in which order an upload's URLs are tried."""
 
 from dataclasses import replace
 
@@ -17,14 +17,14 @@ from chalicelib.uploads.models import Status, Target, Upload
         ("attribute_exists(#pk)", {}),
     ],
 )
-def test_illegal(condition: str, values: dict[str, str]) -> None:
-    """A move is built only where each state that it may start from is one that leads there."""
+def test_illegal_transition_is_refused(condition: str, values: dict[str, str]) -> None:
+    """A change is refused if a state in its condition does not lead to the new state."""
     with pytest.raises(ValueError, match="no transition leads to cancelled"):
         transitions.change("x", condition, values, {"status": "cancelled"})
 
 
-def test_legal() -> None:
-    """The states are read from the condition, and not from what else is compared."""
+def test_legal_transition_is_built() -> None:
+    """Only the states in the condition count, not the other values."""
     values = {"owner": "registered", "pending": "pending"}
     made = transitions.change("x", transitions.OWN_PENDING, values, {"status": "cancelled"})
     assert made.pk == "upload#x"
@@ -34,8 +34,8 @@ def test_legal() -> None:
     ("tried", "order"),
     [((), (2, 1, 0)), ((2,), (1, 0, 2)), ((1, 2), (0, 2)), ((0, 1), (2,))],
 )
-def test_order_of_addresses(tried: tuple[int, ...], order: tuple[int, ...]) -> None:
-    """The newest goes first, and last where there was no time for the others before."""
+def test_newest_url_is_tried_first(tried: tuple[int, ...], order: tuple[int, ...]) -> None:
+    """The newest URL is tried first, and last if there was no time for the others before."""
     targets = tuple(Target(f"https://a.example/{one}", "", 0, 0) for one in range(3))
     upload = Upload("x", "o", Status.PENDING, 0, 0, "VIDEO", 1, targets=targets)
     assert replace(upload, tried=tried).untried == order

@@ -1,4 +1,4 @@
-"""Public URLs that never answer end, are few, and keep nobody else waiting."""
+"""Public URLs that never respond fail in the end, are few, and block no other caller."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,9 @@ from tests.support.upstream_process import RunningUpstream
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
 POST = ("POST", "/v2/assets")
-NO_ANSWER = {"kind": "answer", "status": 504}  # sent, nothing made, and nobody knows that
-SLOW = [{"kind": "delay", "seconds": 0.8}, NO_ANSWER]
+# The request was sent, Sync made nothing, and the response does not show that.
+AMBIGUOUS = {"kind": "answer", "status": 504}
+SLOW_AMBIGUOUS = [{"kind": "delay", "seconds": 0.8}, AMBIGUOUS]
 SETTLED = 200  # seconds: the longest attempt, the clocks' margin and SETTLE_SECONDS
 
 
@@ -35,24 +36,24 @@ def register(api: Api, url: str) -> requests.Response:
     return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
 
 
-def posts(upstream: RunningUpstream) -> int:
-    """Count the registrations that reached Sync."""
+def count_posts(upstream: RunningUpstream) -> int:
+    """Return how many registrations reached Sync."""
     return [(one["method"], one["path"]) for one in upstream.journal()].count(POST)
 
 
 def in_work(broker: RunningBroker) -> set[str]:
-    """Read which public URLs are in work."""
+    """Return the ids of the public URLs in work."""
     item = Table(clients.dynamodb(), broker.table, Clock()).get(asset_owners.REGISTERING) or {}
     return set(item.get("all", {}).get("SS", []))
 
 
-def test_second_unknown_outcome_is_the_last(
+def test_second_ambiguous_outcome_fails_url(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
-    """A URL that never answers is asked for twice and then fails, also where nobody calls."""
+    """A URL that never responds is tried twice and then fails, also without a call."""
     broker.clock.to_noon()
     api = Api(broker)
-    upstream.order(NO_ANSWER, *POST, times=None)
+    upstream.order(AMBIGUOUS, *POST, times=None)
     first = register(api, f"{site}/never.mp4")
     assert first.status_code == 202
     assert in_work(broker) == {first.json()["id"]}
@@ -63,23 +64,23 @@ def test_second_unknown_outcome_is_the_last(
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "url_timeout"
     assert api.complete(first.json()).json()["code"] == "url_timeout"
-    assert posts(upstream) == 2
+    assert count_posts(upstream) == 2
     assert in_work(broker) == set()
     limits = api.call("GET", "/limits").json()
     assert limits["openUploads"]["left"] == limits["openUploads"]["limit"]
     assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 1
     broker.clock.advance(7200)
     broker.sweep()
-    assert posts(upstream) == 2
+    assert count_posts(upstream) == 2
 
 
 @pytest.mark.usefixtures("site")
-def test_undecided_url_pages_once(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Where nobody can tell whether an asset is the URL's, it fails, and one person is called."""
+def test_undecided_url_raises_one_alarm(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """If no lookup can decide whether an asset is the URL's, the URL fails, with one alarm."""
     # Another program's asset of this URL, which Sync lists without its URL, may be the upload's.
     upstream.behave(assetUrl="absent")
     api = Api(broker)
-    upstream.order(NO_ANSWER, *POST)
+    upstream.order(AMBIGUOUS, *POST)
     first = register(api, upstream.upload())
     upstream.asset(b"theirs")
     for _ in range(8):
@@ -88,15 +89,17 @@ def test_undecided_url_pages_once(broker: RunningBroker, upstream: RunningUpstre
     failed = api.call("GET", f"/uploads/{first.json()['id']}").json()
     assert (failed["status"], failed["error"]["code"]) == ("failed", "url_timeout")
     assert len(broker.lines("outcome_undecided")) == 1
-    assert posts(upstream) == 2, "the upload's own and the other program's"
+    assert count_posts(upstream) == 2, "the upload's own and the other program's"
 
 
-def test_late_asset_is_found(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
-    """What Sync finishes after the second POST was given up is recorded all the same."""
+def test_late_asset_is_recorded(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """An asset that Sync finishes after the second POST was given up is recorded."""
     api = Api(broker)
     url = upstream.upload()
     assert url.startswith(site)
-    upstream.order(NO_ANSWER, *POST)
+    upstream.order(AMBIGUOUS, *POST)
     upstream.order({"kind": "answer", "status": 504, "when": "after"}, *POST)
     upstream.order({"kind": "answer", "status": 500}, "GET", "/v2/assets", skip=2, times=2)
     upload = register(api, url).json()
@@ -104,71 +107,77 @@ def test_late_asset_is_found(broker: RunningBroker, upstream: RunningUpstream, s
     assert api.complete(upload).status_code == 202
     broker.clock.advance(60)
     assert api.complete(upload).status_code == 200
-    assert posts(upstream) == 2
+    assert count_posts(upstream) == 2
     assert in_work(broker) == set()
 
 
-def test_five_for_a_caller(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
-    """A burst leaves five URLs of one caller in work, and the others are told to wait."""
+def test_caller_has_five_urls_in_work(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A burst leaves five URLs of one caller in work, and the others have to wait."""
     api = Api(broker)
-    upstream.order(SLOW, *POST, times=None)
+    upstream.order(SLOW_AMBIGUOUS, *POST, times=None)
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda n: register(api, f"{site}/{n}.mp4"), range(20)))
-    taken = [one for one in answers if one.status_code == 202]
-    refused = [one for one in answers if one.status_code == 429]
+        responses = list(pool.map(lambda n: register(api, f"{site}/{n}.mp4"), range(20)))
+    taken = [one for one in responses if one.status_code == 202]
+    refused = [one for one in responses if one.status_code == 429]
     assert (len(taken), len(refused)) == (5, 15)
     assert {one.json()["code"] for one in refused} == {"too_many_unknown_urls"}
     assert {one.headers["Retry-After"] for one in refused} == {"10"}
-    assert posts(upstream) == 5
+    assert count_posts(upstream) == 5
     assert len(in_work(broker)) == 5
     limits = api.call("GET", "/limits").json()
     assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 5
     assert limits["openUploads"]["left"] == limits["openUploads"]["limit"] - 5
     upstream.call("DELETE", "/_sandbox/faults")
     other = register(Api(broker), upstream.upload())
-    assert other.status_code == 201, "another caller is not kept waiting"
+    assert other.status_code == 201, "another caller does not wait"
     files = api.landed()
     assert api.complete(files).status_code == 200, "nor is a file of the same caller"
 
 
-def test_fifty_for_all(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
-    """However many callers come, 50 URLs are in work, and a burst of 60 does not break that."""
-    upstream.order(SLOW, *POST, times=None)
+def test_all_callers_have_fifty_urls_in_work(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """However many callers come, 50 URLs are in work, also in a burst of 60."""
+    upstream.order(SLOW_AMBIGUOUS, *POST, times=None)
     callers = [Api(broker) for _ in range(60)]
     with ThreadPoolExecutor(60) as pool:
-        answers = list(pool.map(lambda api: register(api, f"{site}/x.mp4"), callers))
-    told = [one.status_code for one in answers]
-    assert told.count(202) + told.count(429) == 60, told
-    assert told.count(202) <= 50
-    assert len(in_work(broker)) == told.count(202)
-    # What was refused because of the crowd alone finds room until there is none.
-    for api, answer in zip(callers, answers, strict=True):
-        if answer.status_code == 429:
+        responses = list(pool.map(lambda api: register(api, f"{site}/x.mp4"), callers))
+    statuses = [one.status_code for one in responses]
+    assert statuses.count(202) + statuses.count(429) == 60, statuses
+    assert statuses.count(202) <= 50
+    assert len(in_work(broker)) == statuses.count(202)
+    # Requests that were refused only because of conflicts succeed until 50 URLs are in work.
+    for api, response in zip(callers, responses, strict=True):
+        if response.status_code == 429:
             register(api, f"{site}/x.mp4")
     assert len(in_work(broker)) == 50
 
 
-def test_looks_take_permits(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
-    """However often a caller asks what became of its URLs, Sync's list is read 30 times at most."""
-    api = Api(broker)
-    upstream.order(NO_ANSWER, *POST, times=None)
-    uploads = [register(api, f"{site}/{number}.mp4").json() for number in range(5)]
-    broker.clock.advance(11)
-    broker.clock.tick()  # so that no permit comes back, however slow the machine is
-    before = len(upstream.journal())
-    answers = [api.complete(uploads[number % 5]) for number in range(60)]
-    assert {one.status_code for one in answers} == {202}
-    assert all(1 <= int(one.headers["Retry-After"]) <= 11 for one in answers)
-    looks = [one for one in upstream.journal()[before:] if one["method"] == "GET"]
-    assert len(looks) == 30
-
-
-def test_no_room_takes_no_permit(
+def test_reconciliations_take_permits(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
-    """A URL that finds no room leaves the permits to its caller's files."""
+    """However often a caller completes its URLs, Sync's list is read at most 30 times."""
     api = Api(broker)
-    upstream.order(NO_ANSWER, *POST, times=None)
+    upstream.order(AMBIGUOUS, *POST, times=None)
+    uploads = [register(api, f"{site}/{number}.mp4").json() for number in range(5)]
+    broker.clock.advance(11)
+    broker.clock.tick()  # so that no permit is released, however slow the machine is
+    before = len(upstream.journal())
+    responses = [api.complete(uploads[number % 5]) for number in range(60)]
+    assert {one.status_code for one in responses} == {202}
+    assert all(1 <= int(one.headers["Retry-After"]) <= 11 for one in responses)
+    reads = [one for one in upstream.journal()[before:] if one["method"] == "GET"]
+    assert len(reads) == 30
+
+
+def test_refused_url_takes_no_permit(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A URL that is refused by number leaves the permits to its caller's files."""
+    api = Api(broker)
+    upstream.order(AMBIGUOUS, *POST, times=None)
     for number in range(5):
         assert register(api, f"{site}/{number}.mp4").status_code == 202
     for number in range(40):
@@ -179,14 +188,16 @@ def test_no_room_takes_no_permit(
     assert limits["uploadsPerDay"]["left"] == limits["uploadsPerDay"]["limit"] - 6
 
 
-def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream, site: str) -> None:
-    """Whoever was frozen before it entered, until others have finished, leaves no place behind."""
+def test_frozen_request_enters_no_url(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A request that was frozen until others have finished does not enter its URL any more."""
     api = Api(broker)
     upstream.order({"kind": "answer", "status": 504}, *POST)
     upload = register(api, upstream.upload()).json()
-    lifecycle = broker.wired().uploads
+    service = broker.wired().uploads
     caller = broker.wired().authenticator.caller(f"Bearer {api.token}")
-    frozen = lifecycle.get(caller, upload["id"])
+    frozen = service.get(caller, upload["id"])
     assert frozen.source_url is not None
     assert frozen.source_url.startswith(site)
     broker.clock.advance(SETTLED)
@@ -197,10 +208,10 @@ def test_late_entry_is_refused(broker: RunningBroker, upstream: RunningUpstream,
     assert in_work(broker) == set()
 
 
-def test_key_is_answered_though_limited(
+def test_key_gets_asset_though_limited(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
-    """A repeated request with its key gets its asset, also when its caller has no permit left."""
+    """A repeated request with its key gets its asset, also if its caller has no permit left."""
     api = Api(broker)
     url = upstream.upload()
     assert url.startswith(site)
@@ -216,18 +227,18 @@ def test_key_is_answered_though_limited(
     assert (again.status_code, again.json()) == (201, first.json())
 
 
-def test_reopened_url_takes_its_place_again(
+def test_reopened_url_counts_again(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
     """A URL that went back to pending is counted again when it is tried again."""
     api = Api(broker)
-    upstream.order(NO_ANSWER, *POST)
+    upstream.order(AMBIGUOUS, *POST)
     upload = register(api, upstream.upload()).json()
     broker.clock.advance(SETTLED)
     upstream.order({"kind": "answer", "status": 401}, *POST)
     assert api.complete(upload).status_code == 502
     assert in_work(broker) == set()
-    upstream.order(NO_ANSWER, *POST, times=None)
+    upstream.order(AMBIGUOUS, *POST, times=None)
     for number in range(5):
         assert register(api, f"{site}/{number}.mp4").status_code == 202
     refused = api.complete(upload)
@@ -235,20 +246,20 @@ def test_reopened_url_takes_its_place_again(
     assert api.call("GET", f"/uploads/{upload['id']}").json()["status"] == "pending"
 
 
-def test_sweep_takes_files_first(
+def test_sweep_tries_files_first(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
-    """URLs that hold every worker are tried when no file is left."""
-    upstream.order(NO_ANSWER, *POST, times=None)
+    """The sweep tries all files before the URLs, which may occupy every worker."""
+    upstream.order(AMBIGUOUS, *POST, times=None)
     for _ in range(2):
         api = Api(broker)
         for number in range(5):
             assert register(api, f"{site}/{number}.mp4").status_code == 202
     upstream.call("DELETE", "/_sandbox/faults")
-    honest = [Api(broker) for _ in range(3)]
-    files = [one.landed() for one in honest]
+    callers = [Api(broker) for _ in range(3)]
+    files = [one.landed() for one in callers]
     broker.clock.advance(SETTLED)
-    upstream.order(SLOW, *POST, skip=3, times=None)
+    upstream.order(SLOW_AMBIGUOUS, *POST, skip=3, times=None)
     before = len(upstream.journal())
     started = time.time()
     broker.sweep()
@@ -256,12 +267,12 @@ def test_sweep_takes_files_first(
     made = [one for one in tried if one["method"] == "POST"]
     assert [one["outcome"].startswith("asset") for one in made] == [True] * 3 + [False] * 10
     assert all(one["time"] >= started for one in made)
-    for one, file in zip(honest, files, strict=True):
+    for one, file in zip(callers, files, strict=True):
         assert one.call("GET", f"/uploads/{file['id']}").json()["status"] == "registered"
 
 
-def test_sweep_gives_each_caller_a_share(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A caller with many files left behind, all of them older, does not use up the cap."""
+def test_sweep_shares_cap_among_callers(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A caller with many older unfinished files does not use up the sweep's cap."""
     broker.configure(upstream, SWEEP_REGISTERS_PER_MINUTE="4")
     greedy, light = Api(broker), Api(broker)
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""What somebody who means harm sends: nothing of it is believed, echoed, or breaks anything."""
+"""Hostile requests: the broker neither trusts nor echoes them, and none breaks it."""
 
 import json
 import socket
@@ -18,14 +18,14 @@ EVIL = "evil.example"
 
 
 def raw(broker: RunningBroker, request: bytes) -> bytes:
-    """Send bytes that no decent client would send, and read until the connection is closed."""
+    """Send raw bytes, and read until the connection is closed."""
     with socket.create_connection(("127.0.0.1", broker.port), timeout=9) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
+        response = b""
         while part := connection.recv(65536):
-            answer += part
-    return answer
+            response += part
+    return response
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ def raw(broker: RunningBroker, request: bytes) -> bytes:
 )
 @pytest.mark.parametrize("other", ["Bearer x", "", "same"])
 @pytest.mark.parametrize("order", [1, -1])
-def test_two_tokens_on_the_wire(
+def test_two_tokens_over_http_are_refused(
     api: Api, broker: RunningBroker, names: tuple[str, str], other: str, order: int
 ) -> None:
-    """Two `Authorization` headers are refused over real HTTP too, whichever of them holds."""
+    """Two `Authorization` headers are refused over real HTTP too, whichever is valid."""
     good = f"Bearer {api.token}"
     values = [good, good if other == "same" else other][::order]
     lines = "".join(f"{name}: {value}\r\n" for name, value in zip(names, values, strict=True))
@@ -47,24 +47,24 @@ def test_two_tokens_on_the_wire(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1"])
-def test_other_encodings(api: Api, encoding: str) -> None:
-    """A body in another encoding than UTF-8, or with a byte order mark, is not guessed at."""
+def test_other_encoding_is_refused(api: Api, encoding: str) -> None:
+    """A body in another encoding than UTF-8, or with a byte order mark, is refused."""
     body = TEXT.replace("clip", "clíp").encode(encoding)
-    answer = api.call("POST", "/uploads", data=body, headers=JSON)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "invalid_json"
+    response = api.call("POST", "/uploads", data=body, headers=JSON)
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid_json"
 
 
 @pytest.mark.parametrize("depth", [50, 900, 1100, 30_000])
 @pytest.mark.parametrize("ends", [("[", "]"), ('{"a":', "}")])
-def test_deep_nesting(api: Api, depth: int, ends: tuple[str, str]) -> None:
+def test_deep_nesting_is_refused(api: Api, depth: int, ends: tuple[str, str]) -> None:
     """However deep a body is nested, it is refused and nothing breaks."""
     opening, closing = ends
     nested = opening * depth + "1" + closing * depth
     body = TEXT[:-1] + f', "name": {nested}}}'
-    answer = api.call("POST", "/uploads", data=body, headers=JSON)
-    assert answer.status_code in {400, 413, 422}
-    assert len(answer.content) < 10_000
+    response = api.call("POST", "/uploads", data=body, headers=JSON)
+    assert response.status_code in {400, 413, 422}
+    assert len(response.content) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -80,20 +80,20 @@ def test_deep_nesting(api: Api, depth: int, ends: tuple[str, str]) -> None:
         ";",
     ],
 )
-def test_type_refused(api: Api, content_type: str) -> None:
+def test_other_content_type_is_refused(api: Api, content_type: str) -> None:
     """A body whose declared type is not JSON alone is refused."""
-    answer = api.call("POST", "/uploads", data=TEXT, headers={"Content-Type": content_type})
-    assert answer.status_code == 415
+    response = api.call("POST", "/uploads", data=TEXT, headers={"Content-Type": content_type})
+    assert response.status_code == 415
 
 
 @pytest.mark.parametrize(
     "content_type",
     ["application/json ;charset=UTF-8", 'APPLICATION/JSON;charset="utf-8"', "application/json;"],
 )
-def test_type_accepted(api: Api, content_type: str) -> None:
+def test_json_content_type_is_accepted(api: Api, content_type: str) -> None:
     """The case of the type, and its parameters, do not matter."""
-    answer = api.call("POST", "/uploads", data=TEXT, headers={"Content-Type": content_type})
-    assert answer.status_code == 201
+    response = api.call("POST", "/uploads", data=TEXT, headers={"Content-Type": content_type})
+    assert response.status_code == 201
 
 
 FORWARDED = {
@@ -117,8 +117,8 @@ FORWARDED = {
 }
 
 
-def test_forwarded_ignored(api: Api, broker: RunningBroker) -> None:
-    """No header of a proxy, nor `Host`, changes an address that the broker gives out."""
+def test_forwarded_headers_are_ignored(api: Api, broker: RunningBroker) -> None:
+    """No header of a proxy, nor `Host`, changes a URL that the broker returns."""
     began = api.call("POST", "/uploads", json=GOOD, headers=FORWARDED)
     assert began.headers["Location"] == f"/uploads/{began.json()['id']}"
     api.begin()
@@ -129,14 +129,14 @@ def test_forwarded_ignored(api: Api, broker: RunningBroker) -> None:
     failed = api.call("POST", "/uploads", json={}, headers=FORWARDED)
     assert failed.json()["instance"] == "/uploads"
     missing = api.call("GET", f"/uploads/{'0' * 32}", headers=FORWARDED)
-    for answer in (began, listed, document, failed, missing):
-        assert EVIL not in answer.text + str(answer.headers)
+    for response in (began, listed, document, failed, missing):
+        assert EVIL not in response.text + str(response.headers)
     assert EVIL not in broker.log.getvalue()
     assert "6.6.6.6" not in broker.log.getvalue()
 
 
-def test_absolute_target(api: Api, broker: RunningBroker) -> None:
-    """A request line that names another host leads to no address there."""
+def test_absolute_request_target_is_ignored(api: Api, broker: RunningBroker) -> None:
+    """A request line that names another host leads to no URL there."""
     request = (
         f"POST http://{EVIL}/uploads HTTP/1.1\r\nHost: {EVIL}\r\nConnection: close\r\n"
         f"Authorization: Bearer {api.token}\r\nContent-Type: application/json\r\n"
@@ -180,8 +180,10 @@ def test_absolute_target(api: Api, broker: RunningBroker) -> None:
         "0" * 32 + ";x=y",
     ],
 )
-def test_path_tricks(api: Api, broker: RunningBroker, upstream: RunningUpstream, tail: str) -> None:
-    """An id in any spelling that is not the upload's own is unknown, and reaches nobody."""
+def test_other_spelling_of_id_is_unknown(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream, tail: str
+) -> None:
+    """An id in any other spelling is unknown, and never reaches Sync."""
     for method, path in (
         ("GET", f"/uploads/{tail}"),
         ("DELETE", f"/uploads/{tail}"),
@@ -189,11 +191,11 @@ def test_path_tricks(api: Api, broker: RunningBroker, upstream: RunningUpstream,
         ("POST", f"/uploads/{tail}/renew"),
         ("GET", f"/assets/{tail}"),
     ):
-        answer = api.call(method, path)
-        assert answer.status_code == 404
-        assert answer.json()["code"] == "not_found"
-        assert "\r" not in str(dict(answer.headers))
-        assert "Set-Cookie" not in answer.headers
+        response = api.call(method, path)
+        assert response.status_code == 404
+        assert response.json()["code"] == "not_found"
+        assert "\r" not in str(dict(response.headers))
+        assert "Set-Cookie" not in response.headers
     assert upstream.journal() == []
     assert len(broker.lines()) == 5
     assert {line["route"] for line in broker.lines()} <= {
@@ -204,27 +206,27 @@ def test_path_tricks(api: Api, broker: RunningBroker, upstream: RunningUpstream,
     }
 
 
-def test_encoded_id(api: Api) -> None:
-    """An id that is spelled with escapes is no other way to the same upload's record."""
+def test_escaped_id_is_unknown(api: Api) -> None:
+    """An escaped spelling of an id does not reach the upload's record."""
     upload = api.begin()
     spelled = "%" + f"{ord(upload['id'][0]):02x}" + upload["id"][1:]
-    answer = raw(
+    response = raw(
         api.broker,
         f"GET /uploads/{spelled} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         f"Authorization: Bearer {api.token}\r\n\r\n".encode(),
     )
-    assert answer.startswith(b"HTTP/1.1 404")
+    assert response.startswith(b"HTTP/1.1 404")
 
 
 @pytest.mark.parametrize(
     "header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method"]
 )
-def test_method_override(api: Api, header: str) -> None:
+def test_method_override_is_ignored(api: Api, header: str) -> None:
     """No header and no parameter turns one method into another."""
     upload = api.begin()
     path = f"/uploads/{upload['id']}"
-    answer = api.call("GET", path + "?_method=DELETE", headers={header: "DELETE"})
-    assert answer.status_code == 200
+    response = api.call("GET", path + "?_method=DELETE", headers={header: "DELETE"})
+    assert response.status_code == 200
     assert api.call("POST", path, headers={header: "DELETE"}).status_code == 405
     assert api.call("GET", path).json()["status"] == "pending"
 
@@ -233,14 +235,14 @@ BREAKS = ["\r\n", "\n", "\r", "\u2028", "\u2029", "\u0085", "\x0b", "\x1b[2J", "
 
 
 @pytest.mark.parametrize("mark", BREAKS, ids=repr)
-def test_log_injection_by_body(api: Api, broker: RunningBroker, mark: str) -> None:
-    """Whatever stands in a body, a request leaves one line of its own, and nothing of the body."""
+def test_body_is_not_logged(api: Api, broker: RunningBroker, mark: str) -> None:
+    """Whatever a body contains, a request writes one log line, and nothing of the body."""
     forged = f'x{mark}{{"event": "request", "forged": true}}'
-    for member in ("fileName", "contentType", "name", "projectId", "type", forged):
-        answer = api.call("POST", "/uploads", json={**GOOD, member: forged})
-        assert answer.status_code in {201, 422}
-    for member in ("url", "name"):
-        body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO", member: forged}
+    for field in ("fileName", "contentType", "name", "projectId", "type", forged):
+        response = api.call("POST", "/uploads", json={**GOOD, field: forged})
+        assert response.status_code in {201, 422}
+    for field in ("url", "name"):
+        body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO", field: forged}
         assert api.call("POST", "/assets", json=body).status_code == 422
     written = broker.log.getvalue()
     lines = written.split("\n")
@@ -252,20 +254,20 @@ def test_log_injection_by_body(api: Api, broker: RunningBroker, mark: str) -> No
     assert written.splitlines() == lines
 
 
-def test_log_injection_by_headers(api: Api, broker: RunningBroker) -> None:
-    """No header that a client makes up gets into the log, or into an answer."""
+def test_headers_are_not_logged(api: Api, broker: RunningBroker) -> None:
+    """No header that a client makes up gets into the log, or into a response."""
     forged = 'x{"event": "request", "forged": true}\x85\x0b'
     names = (
         *("User-Agent", "Referer", "Origin", "Idempotency-Key", "Upload-Ticket", "traceparent"),
         *("X-Request-Id", "X-Amzn-Trace-Id", "Cookie", "Accept", "Content-Type", "Accept-Language"),
     )
     for name in names:
-        answer = api.call("GET", "/limits", headers={name: forged.encode("latin-1")})
-        assert answer.status_code in {200, 400, 422}
-        assert "forged" not in str(answer.headers) + answer.text
-    answer = api.call("GET", "/limits", headers={"Authorization": f"Bearer {forged}".encode()})
-    assert answer.status_code == 401
-    assert "forged" not in broker.log.getvalue() + str(answer.headers) + answer.text
+        response = api.call("GET", "/limits", headers={name: forged.encode("latin-1")})
+        assert response.status_code in {200, 400, 422}
+        assert "forged" not in str(response.headers) + response.text
+    response = api.call("GET", "/limits", headers={"Authorization": f"Bearer {forged}".encode()})
+    assert response.status_code == 401
+    assert "forged" not in broker.log.getvalue() + str(response.headers) + response.text
     assert len(broker.lines()) == len(names) + 1
     [refused] = broker.lines("token_refused")
     assert refused["reason"] == "several_headers"
@@ -287,16 +289,18 @@ def test_log_injection_by_headers(api: Api, broker: RunningBroker) -> None:
         ("../../key", 201),
     ],
 )
-def test_key_tricks(api: Api, broker: RunningBroker, key: str, status: int) -> None:
-    """An `Idempotency-Key` of any content is refused or hashed; it is never written anywhere."""
+def test_idempotency_key_is_not_written(
+    api: Api, broker: RunningBroker, key: str, status: int
+) -> None:
+    """An `Idempotency-Key` of any content is refused or hashed; its text is written nowhere."""
     headers = {"Idempotency-Key": key.encode("latin-1")}
     first = api.call("POST", "/uploads", json=GOOD, headers=headers)
     assert first.status_code == status
     if status == 201:
         again = api.call("POST", "/uploads", json=GOOD, headers=headers)
         assert again.json()["id"] == first.json()["id"]
-        stranger = Api(broker).call("POST", "/uploads", json=GOOD, headers=headers)
-        assert stranger.json()["id"] != first.json()["id"]
+        other = Api(broker).call("POST", "/uploads", json=GOOD, headers=headers)
+        assert other.json()["id"] != first.json()["id"]
     else:
         assert len(first.content) < 2000
     assert "forged" not in broker.log.getvalue()
@@ -304,16 +308,16 @@ def test_key_tricks(api: Api, broker: RunningBroker, key: str, status: int) -> N
 
 
 @pytest.mark.parametrize("query", ["cursor", "limit", "x"])
-def test_response_splitting(api: Api, query: str) -> None:
+def test_query_splits_no_response(api: Api, query: str) -> None:
     """No line break of a query gets into a header."""
     for mark in ("%0d%0aX-Evil:%20yes", "%0aX-Evil:yes", "%E5%98%8A%E5%98%8DX-Evil:yes"):
-        answer = api.call("GET", f"/uploads?limit=1&{query}=x{mark}")
-        assert answer.status_code == (200 if query == "x" else 422)
-        assert "X-Evil" not in str(answer.headers)
+        response = api.call("GET", f"/uploads?limit=1&{query}=x{mark}")
+        assert response.status_code == (200 if query == "x" else 422)
+        assert "X-Evil" not in str(response.headers)
 
 
-def test_huge_headers(api: Api, broker: RunningBroker) -> None:
-    """A large header changes nothing, a large token is refused, and both at once."""
+def test_large_headers_do_no_harm(api: Api, broker: RunningBroker) -> None:
+    """A large header changes nothing, and a large token is refused."""
     assert api.call("GET", "/limits", headers={"X-Large": "a" * 60_000}).status_code == 200
     large = {"Authorization": "Bearer " + "a." * 30_000}
     assert api.call("GET", "/limits", headers=large).status_code == 401
@@ -323,7 +327,7 @@ def test_huge_headers(api: Api, broker: RunningBroker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "value"),
+    ("field", "value"),
     [
         ("contentType", "video/mp4" + " ;" * 20_000),
         ("contentType", "video/mp4" + " " * 60_000 + "!"),
@@ -339,56 +343,56 @@ def test_huge_headers(api: Api, broker: RunningBroker) -> None:
         ("x" * 60_000, 1),
     ],
 )
-def test_slow_patterns(api: Api, member: str, value: Any) -> None:
-    """No text keeps the checks busy, and none comes back at its whole length."""
-    path = "/assets" if member == "url" else "/uploads"
-    good = {"type": "VIDEO"} if member == "url" else GOOD
+def test_no_text_slows_checks(api: Api, field: str, value: Any) -> None:
+    """No text makes the checks slow, and no response repeats a long text."""
+    path = "/assets" if field == "url" else "/uploads"
+    good = {"type": "VIDEO"} if field == "url" else GOOD
     started = time.monotonic()
-    answer = api.call("POST", path, json={**good, member: value})
+    response = api.call("POST", path, json={**good, field: value})
     assert time.monotonic() - started < 1
-    assert answer.status_code == 422
-    assert len(answer.content) < 4000
+    assert response.status_code == 422
+    assert len(response.content) < 4000
 
 
-def test_slow_types(api: Api) -> None:
-    """No declared type keeps the check of it busy."""
+def test_no_content_type_slows_check(api: Api) -> None:
+    """No declared type makes its check slow."""
     for tail in ("; " * 15_000, " " * 60_000, ";a=b" * 15_000, "," * 60_000):
         started = time.monotonic()
-        answer = api.call(
+        response = api.call(
             "POST",
             "/uploads",
             data=TEXT,
             headers={"Content-Type": f"application/json{tail}!"},
         )
         assert time.monotonic() - started < 1
-        assert answer.status_code in {201, 415}
+        assert response.status_code in {201, 415}
 
 
-@pytest.mark.parametrize("member", [{}, [], {"a": []}, 5, True, None, [["VIDEO"]]])
+@pytest.mark.parametrize("field", [{}, [], {"a": []}, 5, True, None, [["VIDEO"]]])
 @pytest.mark.parametrize("name", ["type", "projectId", "name", "fileName", "contentType", "size"])
-def test_odd_members(api: Api, name: str, member: Any) -> None:
-    """A member of any JSON type is refused by its name, never a defect."""
-    answer = api.call("POST", "/uploads", json={**GOOD, name: member})
-    assert answer.status_code == 201 if (name, member) == ("size", 5) else 422
+def test_field_of_other_type_is_refused(api: Api, name: str, field: Any) -> None:
+    """A field of any JSON type is refused by its name, and is no internal error."""
+    response = api.call("POST", "/uploads", json={**GOOD, name: field})
+    assert response.status_code == 201 if (name, field) == ("size", 5) else 422
 
 
-def test_many_members(api: Api) -> None:
-    """A body of thousands of unknown members is refused in an answer of bounded size."""
+def test_many_unknown_fields_are_refused_briefly(api: Api) -> None:
+    """A body with thousands of unknown fields is refused in a response of bounded size."""
     body = {**GOOD, **{f"m{number}": 1 for number in range(5000)}}
-    answer = api.call("POST", "/uploads", json=body)
-    assert answer.status_code == 422
-    assert len(answer.content) < 64 * 1024
+    response = api.call("POST", "/uploads", json=body)
+    assert response.status_code == 422
+    assert len(response.content) < 64 * 1024
 
 
-def test_half_characters_of_sync(api: Api, upstream: RunningUpstream) -> None:
-    """A refusal of sync. whose words can't be written as UTF-8 reaches the browser all the same."""
+def test_invalid_characters_of_sync_are_sent(api: Api, upstream: RunningUpstream) -> None:
+    """A refusal of Sync whose message can't be encoded as UTF-8 reaches the browser."""
     upload = api.landed()
     body = '{"errorCode": "project_not_found", "message": "half \\ud83c of\\r\\nit"}'
-    do = {"kind": "answer", "status": 422, "body": body}
-    upstream.order(do, method="POST", path="/v2/assets")
-    answer = api.complete(upload)
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "project_not_found"
+    fault = {"kind": "answer", "status": 422, "body": body}
+    upstream.order(fault, method="POST", path="/v2/assets")
+    response = api.complete(upload)
+    assert response.status_code == 422
+    assert response.json()["code"] == "project_not_found"
     again = requests.get(
         api.broker.url + f"/uploads/{upload['id']}",
         headers={"Authorization": f"Bearer {api.token}"},

@@ -1,4 +1,4 @@
-"""Errors as problem details: their fields, and when they name a time."""
+"""Errors as problem details: their fields, and their `Retry-After`."""
 
 import pytest
 
@@ -16,22 +16,22 @@ def headers(error: Exception) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
 def test_default_retry_after(kind: type[errors.BrokerError]) -> None:
-    """An error that names no time has a `Retry-After` only with the statuses that need one."""
+    """An error without a time has a `Retry-After` only with the statuses that need one."""
     expected = str(DEFAULT_RETRY_AFTER) if kind.status in {429, 503} else None
     assert headers(kind("x")).get("Retry-After") == expected
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "1"), (0.2, "1"), (1, "1"), (1.1, "2"), (7, "7"), (59.01, "60")]
+    ("seconds", "header"), [(0, "1"), (0.2, "1"), (1, "1"), (1.1, "2"), (7, "7"), (59.01, "60")]
 )
-def test_retry_after_is_whole(seconds: float, told: str) -> None:
-    """A time is told in whole seconds, never too short and never zero, whatever the status."""
+def test_retry_after_is_whole(seconds: float, header: str) -> None:
+    """A time is rounded up to whole seconds, at least one, whatever the status."""
     for kind in (errors.NotFound, errors.RateLimited, errors.StoreUnavailable):
-        assert headers(kind("x", retry_after=seconds))["Retry-After"] == told
+        assert headers(kind("x", retry_after=seconds))["Retry-After"] == header
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
-def test_fields(kind: type[errors.BrokerError]) -> None:
+def test_problem_has_all_fields(kind: type[errors.BrokerError]) -> None:
     """A problem has the fields of RFC 9457, those of the class, and those of the request."""
     response = problems.response(kind("What happened."), "/uploads", "an-id")
     assert response.status == kind.status
@@ -47,7 +47,7 @@ def test_fields(kind: type[errors.BrokerError]) -> None:
     }
 
 
-def test_further_fields() -> None:
+def test_problem_has_fields_of_error() -> None:
     """An error without a detail repeats its title; its own fields and headers are sent along."""
     violation = {"pointer": "/size", "detail": "is required"}
     error = errors.InvalidInput(errors=(violation,), headers={"A": "b"}, fields={"limit": 5})
@@ -57,8 +57,8 @@ def test_further_fields() -> None:
     assert response.headers == {"A": "b"}
 
 
-def test_defect_tells_nothing() -> None:
-    """Any other exception is an internal error, without a word of its text."""
+def test_defect_reveals_nothing() -> None:
+    """Any other exception is an internal error, and its text is not sent."""
     response = problems.response(ValueError("private"), "/uploads", "an-id")
     assert response.status == 500
     assert "private" not in str(response)

@@ -1,4 +1,4 @@
-"""What every answer has in common: CORS, errors, request ids, one log line."""
+"""Features of every response: CORS, errors, request ids, one log line."""
 
 import gc
 import re
@@ -18,47 +18,48 @@ from tests.support.upstream_process import KEY, ROOT, RunningUpstream
 
 OPERATIONS = [operation for one in routes.ALL for operation in one.operations]
 PATHS = sorted({operation.path for operation in OPERATIONS})
-METHODS_OF = {(operation.method, operation.path) for operation in OPERATIONS}
+ROUTES = {(operation.method, operation.path) for operation in OPERATIONS}
 PUBLIC = {operation.path for operation in OPERATIONS if operation.is_public}
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_preflight(broker: RunningBroker, path: str) -> None:
-    """Every path answers a browser's preflight without a token."""
-    answer = requests.options(
+def test_preflight_needs_no_token(broker: RunningBroker, path: str) -> None:
+    """Every path responds to a browser's preflight without a token."""
+    response = requests.options(
         broker.url + path.replace("{upload_id}", "0" * 32),
         headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
         timeout=9,
     )
-    assert answer.status_code == 204
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert answer.headers["Vary"] == "Origin"
-    allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert response.status_code == 204
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert response.headers["Vary"] == "Origin"
+    allowed = response.headers["Access-Control-Allow-Headers"].split(", ")
     assert {"Authorization", "Content-Type", "Idempotency-Key", "Upload-Ticket"} <= set(allowed)
-    # All of them, also where one is answered with 405: a browser hides what is not listed.
-    methods = answer.headers["Access-Control-Allow-Methods"].split(", ")
+    # All methods, also those with a 405: a browser hides the response to a method that is not
+    # listed.
+    methods = response.headers["Access-Control-Allow-Methods"].split(", ")
     assert set(methods) == {*METHODS, "OPTIONS"}
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", METHODS)
-def test_methods(api: Api, path: str, method: str) -> None:
-    """A method that a path does not have is 405 with what it has, under CORS too."""
+def test_other_method_is_405(api: Api, path: str, method: str) -> None:
+    """A method that a path does not have is 405 with the allowed ones, under CORS too."""
     here = {method for o in OPERATIONS if o.path == path for method in o.methods}
     if method in here:
         return
-    answer = api.call(method, path, headers={"Origin": ORIGIN})
-    assert answer.status_code == 405
-    assert set(answer.headers["Allow"].split(", ")) == here | {"OPTIONS"}
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    response = api.call(method, path, headers={"Origin": ORIGIN})
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == here | {"OPTIONS"}
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     if method != "HEAD":
-        assert answer.json()["code"] == "method_not_allowed"
+        assert response.json()["code"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-@pytest.mark.parametrize("path", [path for path in PATHS if ("GET", path) in METHODS_OF])
-def test_head(api: Api, path: str, *, is_known: bool) -> None:
-    """HEAD is answered as GET is, with a token and without one, except for the body."""
+@pytest.mark.parametrize("path", [path for path in PATHS if ("GET", path) in ROUTES])
+def test_head_is_get_without_body(api: Api, path: str, *, is_known: bool) -> None:
+    """The response to HEAD is that to GET without the body, with a token and without one."""
     upload = api.registered()
     filled = path.format(upload_id=upload["id"], asset_id=upload["asset"]["id"])
     sent = {} if is_known else {"Authorization": None}
@@ -67,9 +68,9 @@ def test_head(api: Api, path: str, *, is_known: bool) -> None:
     )
     assert got.status_code == (200 if is_known or path in PUBLIC else 401)
     assert (head.status_code, head.content) == (got.status_code, b"")
-    # The length of what GET would send may be left out, but must not be a wrong one.
+    # The length of GET's body may be left out, but must not be wrong.
     rest = {"X-Request-Id", "Date", "Content-Length"}
-    # A second may pass between the two, so what counts down is left out.
+    # A second may pass between the two requests, so values that count down are left out.
     kept = [
         {k: re.sub(r";t=\d+", "", v) for k, v in one.headers.items() if k not in rest}
         for one in (got, head)
@@ -82,52 +83,54 @@ def test_head(api: Api, path: str, *, is_known: bool) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])
-def test_other_origins(broker: RunningBroker, origin: str) -> None:
+def test_other_origin_gets_no_permission(broker: RunningBroker, origin: str) -> None:
     """An origin that is not listed gets no permission."""
     for method, path in (("GET", "/health"), ("OPTIONS", "/uploads"), ("OPTIONS", "/health")):
-        answer = requests.request(method, broker.url + path, headers={"Origin": origin}, timeout=9)
-        assert not [name for name in answer.headers if name.startswith("Access-Control")]
-        assert answer.headers["Vary"] == "Origin"
+        response = requests.request(
+            method, broker.url + path, headers={"Origin": origin}, timeout=9
+        )
+        assert not [name for name in response.headers if name.startswith("Access-Control")]
+        assert response.headers["Vary"] == "Origin"
 
 
-def test_any_origin(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A public broker lets every origin in."""
+def test_public_broker_allows_any_origin(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A public broker allows every origin."""
     broker.configure(upstream, ALLOWED_ORIGINS="*")
-    answer = requests.get(
+    response = requests.get(
         broker.url + "/health", headers={"Origin": "https://x.example"}, timeout=9
     )
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_errors_under_cors(api: Api) -> None:
+def test_browser_can_read_errors(api: Api) -> None:
     """A browser can read errors and the headers that it needs."""
-    answer = api.call("POST", "/uploads", json={}, headers={"Origin": ORIGIN})
-    assert answer.status_code == 422
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    response = api.call("POST", "/uploads", json={}, headers={"Origin": ORIGIN})
+    assert response.status_code == 422
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
     expected = {"Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id", "Link"}
     assert set(exposed) == expected
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.json()["instance"] == "/uploads"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.json()["instance"] == "/uploads"
 
 
 def test_head_keeps_connection(api: Api) -> None:
-    """An answer to HEAD does not spoil the connection for the next one."""
+    """A response to HEAD leaves the connection usable."""
     assert api.call("HEAD", "/health").status_code == 200
     assert api.call("HEAD", "/uploads/x/complete").status_code == 405
     assert api.call("GET", "/health").json() == {"status": "ok"}
 
 
-def test_closed_connection_told(api: Api) -> None:
-    """Where the connection is closed, the answer says so; else a client would go on using it."""
+def test_closed_connection_is_announced(api: Api) -> None:
+    """If the server closes the connection, the response says so; else a client would reuse it."""
     for method in ("GET", "HEAD"):
-        answer = api.call(method, "/health", headers={"Connection": "close"})
-        assert answer.headers["Connection"] == "close"
+        response = api.call(method, "/health", headers={"Connection": "close"})
+        assert response.headers["Connection"] == "close"
         assert "Connection" not in api.call(method, "/health").headers
 
 
-def test_log_line(api: Api, broker: RunningBroker) -> None:
-    """One line for each request says what happened, and nothing that is secret."""
+def test_request_writes_one_log_line(api: Api, broker: RunningBroker) -> None:
+    """Each request writes one log line, without secrets."""
     upload = api.registered()
     failed = api.call("POST", "/uploads", json={"fileName": "private-name.mp4"})
     line = api.line(failed)
@@ -148,10 +151,10 @@ def test_log_line(api: Api, broker: RunningBroker) -> None:
         assert secret not in text
 
 
-def test_store_down(
+def test_unreachable_table_is_503(
     api: Api, broker: RunningBroker, upstream: RunningUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without DynamoDB nothing is acknowledged: 503 with a time to come back."""
+    """Without DynamoDB every request is 503, and Sync is not called."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     broker.configure(upstream)
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
@@ -160,24 +163,26 @@ def test_store_down(
         ("GET", "/uploads", {}),
         ("POST", f"/uploads/{'0' * 32}/complete", {}),
     ):
-        answer = api.call(method, path, **arguments)
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "store_unavailable"
+        response = api.call(method, path, **arguments)
+        assert response.status_code == 503
+        assert response.json()["code"] == "store_unavailable"
     assert upstream.journal() == []
 
 
-def test_no_table(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A table that is not there is told from one that does not answer, in the log."""
+def test_missing_table_is_logged(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """The log distinguishes a missing table from one that does not respond."""
     broker.configure(upstream, UPLOADS_TABLE="missing")
-    answer = api.call("GET", "/uploads")
-    assert answer.status_code == 503
-    assert answer.json()["detail"].startswith("This service can't reach its records.")
+    response = api.call("GET", "/uploads")
+    assert response.status_code == 503
+    assert response.json()["detail"].startswith("This service can't reach its records.")
     reasons = {line["reason"] for line in broker.lines("table_unavailable")}
     assert reasons == {"ResourceNotFoundException"}
 
 
-def test_defect(api: Api, broker: RunningBroker) -> None:
-    """A defect is a 500 with the edge's headers, and the log says where, without any text."""
+def test_defect_is_500_without_text(api: Api, broker: RunningBroker) -> None:
+    """A defect is a 500 with the usual headers, and the log has its stack frames, but no text."""
     upload = api.begin()
     client = clients.dynamodb()
     client.update_item(
@@ -187,31 +192,35 @@ def test_defect(api: Api, broker: RunningBroker) -> None:
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={":broken": {"S": "private"}},
     )
-    answer = api.call("GET", f"/uploads/{upload['id']}", headers={"Origin": ORIGIN})
-    assert answer.status_code == 500
-    assert answer.json()["code"] == "internal_error"
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    response = api.call("GET", f"/uploads/{upload['id']}", headers={"Origin": ORIGIN})
+    assert response.status_code == 500
+    assert response.json()["code"] == "internal_error"
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     [line] = broker.lines("unexpected")
     assert line["exception"] == "ValueError"
     assert any("items.py" in frame for frame in line["frames"])
-    assert "private" not in broker.log.getvalue() + answer.text
+    assert "private" not in broker.log.getvalue() + response.text
 
 
-def test_misconfigured(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker without settings serves nobody, and tells the browser no reason."""
+def test_misconfigured_broker_refuses_all(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker without settings refuses every request, and sends the browser no reason."""
     for name in ("AUTH_MODE", "SYNC_API_KEY", "JWT_SECRET", "UPLOADS_TABLE"):
         monkeypatch.delenv(name, raising=False)
     bootstrap.use(None)
     for path in ("/health", "/uploads", "/openapi.json"):
-        answer = requests.get(broker.url + path, timeout=9)
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "misconfigured"
-        assert "SYNC_API_KEY" not in answer.text
-        assert answer.headers["Retry-After"] == "60"
+        response = requests.get(broker.url + path, timeout=9)
+        assert response.status_code == 503
+        assert response.json()["code"] == "misconfigured"
+        assert "SYNC_API_KEY" not in response.text
+        assert response.headers["Retry-After"] == "60"
 
 
-def test_garbage_collected(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A container looks for garbage again when it has started, whether it could or not."""
+def test_garbage_collector_is_enabled_after_start(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A container enables the garbage collector after its start, successful or not."""
     for environment in ({}, broker.environment(upstream)):
         bootstrap.use(None)
         bootstrap.start(environment)
@@ -231,39 +240,40 @@ def test_misconfigured_under_cors(
     monkeypatch.setenv("ALLOWED_ORIGINS", origins)
     bootstrap.use(None)
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    asked = requests.options(broker.url + "/uploads", headers=headers, timeout=9)
-    assert asked.status_code == 204
-    assert ("Access-Control-Allow-Methods" in asked.headers) == (granted is not None)
-    answer = requests.post(broker.url + "/uploads", headers={"Origin": ORIGIN}, timeout=9)
-    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
-    for one in (asked, answer):
+    preflight = requests.options(broker.url + "/uploads", headers=headers, timeout=9)
+    assert preflight.status_code == 204
+    assert ("Access-Control-Allow-Methods" in preflight.headers) == (granted is not None)
+    response = requests.post(broker.url + "/uploads", headers={"Origin": ORIGIN}, timeout=9)
+    assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
+    for one in (preflight, response):
         assert one.headers.get("Access-Control-Allow-Origin") == granted
 
 
 @pytest.mark.parametrize("level", ["debug", "LOUD", "10"])
-def test_unknown_level(
+def test_unknown_log_level_is_reported(
     broker: RunningBroker,
     upstream: RunningUpstream,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     level: str,
 ) -> None:
-    """A log level that there is not is told in the one list, and serves nobody."""
+    """An unknown log level is reported with the other mistakes, and every request is refused."""
     for name, value in broker.environment(upstream, LOG_LEVEL=level, MAX_UPLOAD_BYTES="x").items():
         monkeypatch.setenv(name, value)
     bootstrap.use(None)
     for _ in range(2):
-        answer = requests.get(broker.url + "/health", timeout=9)
-        assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
-    [told] = [line for line in capsys.readouterr().out.splitlines() if "misconfigured" in line][:1]
-    assert "LOG_LEVEL is not valid: it must be one of INFO, DEBUG, WARNING, ERROR" in told
-    assert "MAX_UPLOAD_BYTES is not valid" in told
+        response = requests.get(broker.url + "/health", timeout=9)
+        assert (response.status_code, response.json()["code"]) == (503, "misconfigured")
+    lines = capsys.readouterr().out.splitlines()
+    logged = next(line for line in lines if "misconfigured" in line)
+    assert "LOG_LEVEL is not valid: it must be one of INFO, DEBUG, WARNING, ERROR" in logged
+    assert "MAX_UPLOAD_BYTES is not valid" in logged
 
 
-def test_chalice_local() -> None:
-    """Plain `chalice local` says in one message what to set, or to use `make run`."""
+def test_chalice_local_reports_settings() -> None:
+    """Plain `chalice local` reports in one message what to set, or to use `make run`."""
     environ = {"PATH": f"{ROOT}/.venv/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
-    # The stage's own settings are fine, which are all that Chalice knows of.
+    # These are valid settings of the stage, the only ones that Chalice reads.
     environ |= {"LOG_LEVEL": "LOUD", "AWS_CONFIG_FILE": "/dev/null"}
     process = subprocess.Popen(
         [f"{Path(sys.executable).parent}/chalice", "local", "--port", "0", "--no-autoreload"],
@@ -275,14 +285,14 @@ def test_chalice_local() -> None:
     )
     try:
         assert process.stdout is not None
-        said = ""
-        while "Serving on" not in said:
+        output = ""
+        while "Serving on" not in output:
             line = process.stdout.readline()
-            assert line, said
-            said += line
+            assert line, output
+            output += line
     finally:
         process.terminate()
         process.communicate(timeout=10)
-    assert "make run" in said
-    assert said.count("AWS_REGION is not set") == 1
-    assert said.count("LOG_LEVEL is not valid") == 1
+    assert "make run" in output
+    assert output.count("AWS_REGION is not set") == 1
+    assert output.count("LOG_LEVEL is not valid") == 1

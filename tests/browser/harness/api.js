@@ -1,24 +1,24 @@
-// Uploads without the client, as the documentation of the HTTP API says.
+// Uploads without the client, as in the documentation of the HTTP API.
 
-/** Uploads the file, and returns the registered upload; the bytes are sent by `fetch` or by `xhr`. */
+/** Upload a file with `fetch` or `xhr`, and return the registered upload. */
 export async function uploadByApi({ broker, token, file, by }) {
   const headers = { Authorization: `Bearer ${(await (await fetch(token)).json()).token}` };
-  const ask = async (path, body) => {
+  const post = async (path, body) => {
     const response = await fetch(broker + path, {
       method: "POST",
       headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
       body: body && JSON.stringify(body),
     });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-    return { isRegistering: response.status === 202, answer: await response.json() };
+    return { isRegistering: response.status === 202, body: await response.json() };
   };
   const { name: fileName, type: contentType, size } = file;
-  const { answer: begun } = await ask("/uploads", { fileName, contentType, size });
+  const { body: begun } = await post("/uploads", { fileName, contentType, size });
   const status = await (by === "xhr" ? putByXhr(begun, file) : putByFetch(begun, file));
   if (status !== 200) throw new Error(`PUT: ${status}`);
   for (;;) {
-    const { isRegistering, answer } = await ask(`/uploads/${begun.id}/complete`);
-    if (!isRegistering) return { begun, upload: answer };
+    const { isRegistering, body } = await post(`/uploads/${begun.id}/complete`);
+    if (!isRegistering) return { begun, upload: body };
   }
 }
 

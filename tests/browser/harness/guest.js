@@ -1,9 +1,9 @@
-// Uploads a file that the page hands over, in a worker or in a frame, and tells the page how it went.
+// Uploads a file of the page in a worker or in a frame, and sends the page the outcome.
 import { createUploader } from "/client/index.js";
 
-// A frame hears its own messages, and a worker has no parent.
-const reply = (answer) =>
-  globalThis.parent ? parent.postMessage(answer, "*") : postMessage(answer);
+// A frame must send the message to its parent, and a worker has no parent.
+const reply = (message) =>
+  globalThis.parent ? parent.postMessage(message, "*") : postMessage(message);
 
 addEventListener("message", async ({ data: { search, file } }) => {
   const parameters = new URLSearchParams(search);

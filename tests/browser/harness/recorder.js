@@ -1,15 +1,15 @@
-// Records a camera and a microphone in every way that the browser offers.
+// Records a camera and a microphone in every format of the browser.
 const SHORTEST = 300; // milliseconds
 const LONGEST = 10_000; // milliseconds
 const CAMERA = { width: 160, height: 120 };
 
-/** The media types, out of these, that the browser's recorder writes; none where it has no recorder. */
+/** Return the media types of these that the browser's recorder supports. */
 export const recordable = (mimeTypes) =>
   mimeTypes.filter((mimeType) => MediaRecorder.isTypeSupported(mimeType));
 
 /**
- * Records once for each media type, all of them at the same time, and returns the blobs under the types that the
- * recorder gave them. An empty media type leaves the choice to the browser.
+ * Record once for each media type, all at the same time, and return the blobs with the types that the recorder
+ * reports. For an empty media type, the browser chooses one.
  *
  * @param {"audio" | "video" | "both"} kind
  * @param {string[]} mimeTypes
@@ -26,7 +26,7 @@ export async function record(kind, mimeTypes) {
   }
 }
 
-/** A slow machine may have encoded nothing yet: then it records for longer. */
+/** Record one blob. If a slow machine has encoded nothing, record for longer. */
 async function recordOne(stream, mimeType, length = SHORTEST) {
   const blob = await recordFor(length, new MediaRecorder(stream, mimeType ? { mimeType } : {}));
   if (blob.size > 0) return blob;

@@ -1,21 +1,21 @@
-"""The five rules of an upload's life, held against what is there after a step."""
+"""The five rules of an upload's life, checked against a snapshot after each step."""
 
 import json
 from collections import Counter
 
 from chalicelib.uploads.models import Status, Upload
 from chalicelib.uploads.transitions import TRANSITIONS
-from tests.machine.surroundings import Snapshot
+from tests.machine.system import Snapshot
 from tests.support.upstream_process import KEY
 
 FINAL = frozenset(state for state, targets in TRANSITIONS.items() if not targets)
 UNFINISHED = frozenset(TRANSITIONS) - FINAL
 NEVER_LOGGED = ("asset_orphaned", "sweep_poisoned", KEY, "X-Amz-Signature")
-LONGEST_PAUSE = 3_700_000  # milliseconds until the sweep must look again, the skew included
+LONGEST_PAUSE = 3_700_000  # milliseconds until the sweep looks again, the skew included
 
 
 def reachable(state: Status) -> set[Status]:
-    """Name the states that moves lead to, the state itself included."""
+    """Return the states that transitions lead to, the state itself included."""
     found, new = {state}, {state}
     while new:
         new = {target for one in new for target in TRANSITIONS[one]} - found
@@ -23,8 +23,8 @@ def reachable(state: Status) -> set[Status]:
     return found
 
 
-def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
-    """Rule 1: an upload makes at most one asset, and none where it says that there is none."""
+def assert_one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
+    """Rule 1: an upload makes at most one asset, and none in a state without one."""
     for upload in seen.uploads.values():
         if not upload.is_file:
             continue
@@ -44,17 +44,17 @@ def one_asset(seen: Snapshot, urls_used: Counter[str]) -> None:
         assert len(made) <= times, f"{len(made)} assets of {times} uploads of {url}"
 
 
-def own_assets(seen: Snapshot, *, shared: bool) -> None:
-    """Rule 1, for public URLs: nobody's asset is deleted, or given to somebody else too."""
+def assert_recorded_assets_kept(seen: Snapshot, *, shared: bool) -> None:
+    """Rule 1, for public URLs: no recorded asset is deleted, or recorded for a second upload."""
     recorded = Counter(
         upload.asset.id for upload in seen.uploads.values() if upload.asset is not None
     )
     assert not recorded.keys() & seen.deleted, "an asset that is recorded was deleted"
-    assert shared or not recorded or max(recorded.values()) == 1, "two uploads have one asset"
+    assert shared or not recorded or max(recorded.values()) == 1, "two uploads share an asset"
 
 
-def final_stays(before: Snapshot, after: Snapshot) -> None:
-    """Rule 2: only legal moves are made; a final state and an asset id never change."""
+def assert_legal_changes(before: Snapshot, after: Snapshot) -> None:
+    """Rule 2: only legal transitions are made; a final state and an asset id never change."""
     for upload_id, old in before.uploads.items():
         new = after.uploads.get(upload_id)
         if new is None:
@@ -63,20 +63,20 @@ def final_stays(before: Snapshot, after: Snapshot) -> None:
             continue
         assert new.status in reachable(old.status), f"{old.status} became {new.status}"
         if old.status in FINAL:
-            assert _lasting(old) == _lasting(new)
+            assert _final_fields(old) == _final_fields(new)
 
 
-def _lasting(upload: Upload) -> tuple[object, ...]:
+def _final_fields(upload: Upload) -> tuple[object, ...]:
     asset = json.dumps(upload.asset and upload.asset.fields, sort_keys=True)
     return upload.status, asset, upload.error and upload.error["code"], upload.targets
 
 
-def nothing_lost(seen: Snapshot, now: int) -> None:
-    """Rule 3: what is unfinished stands in the sweep's index, and soon comes up."""
+def assert_unfinished_are_due(seen: Snapshot, now: int) -> None:
+    """Rule 3: an unfinished upload is in the sweep's index, and is due soon."""
     for upload in seen.uploads.values():
         item = seen.items[f"upload#{upload.id}"]
         if upload.status in UNFINISHED:
-            assert upload.due_at is not None, f"the sweep will never see {upload}"
+            assert upload.due_at is not None, f"the sweep will never find {upload}"
             assert "dueShard" in item
             assert upload.due_at <= now + LONGEST_PAUSE
             assert "ttl" not in item
@@ -85,8 +85,8 @@ def nothing_lost(seen: Snapshot, now: int) -> None:
             assert "dueShard" not in item
 
 
-def records_agree(seen: Snapshot) -> None:
-    """Rule 4: a registered upload has its asset, its copy and its claim; quotas count the rest."""
+def assert_records_agree(seen: Snapshot) -> None:
+    """Rule 4: a registered upload has its asset, copy and owner; quotas count unfinished ones."""
     for upload in seen.uploads.values():
         assert (upload.attempt is not None) == (upload.status is Status.REGISTERING)
         assert (upload.asset is not None) == (upload.status is Status.REGISTERED)
@@ -98,21 +98,21 @@ def records_agree(seen: Snapshot) -> None:
     unfinished = Counter(u.owner for u in seen.uploads.values() if u.status in UNFINISHED)
     for pk, item in seen.items.items():
         if pk.startswith("quota#"):
-            places = sum(name.startswith("creating#") for name in item)
+            reserved = sum(name.startswith("creating#") for name in item)
             owner = pk.removeprefix("quota#")
-            assert item["open"] == unfinished[owner] + places, f"{item} and {unfinished[owner]}"
+            assert item["open"] == unfinished[owner] + reserved, f"{item} and {unfinished[owner]}"
 
 
-def key_kept(seen: Snapshot, log: str) -> None:
+def assert_key_is_secret(seen: Snapshot, log: str) -> None:
     """Rule 5: the key is in no item and no log line."""
     assert KEY not in json.dumps(seen.items, default=str)
     for word in NEVER_LOGGED:
         assert word not in log, log
 
 
-def is_promised(upload: Upload, now: int) -> bool:
-    """Say whether what lands now at an upload's address must be registered or refused.
+def must_finish(upload: Upload, now: int) -> bool:
+    """Whether bytes that land now must be registered or refused.
 
-    A minute before the end nothing is promised: the clocks may be that far apart.
+    Not in the last minute of the upload's life: the clocks may differ by that much.
     """
     return upload.status in UNFINISHED and now < upload.ends_at - 60_000

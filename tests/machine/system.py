@@ -1,4 +1,4 @@
-"""What the state machine drives: real DynamoDB and HTTP around brokers that it builds itself."""
+"""The system under test: real DynamoDB and HTTP, and brokers that the state machine builds."""
 
 import io
 import re
@@ -40,7 +40,7 @@ from ops import table
 from tests.support.dynamodb_process import RunningDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream
 
-SHORT = Timeouts(presign=1.5, register=1.5, look=2.0)
+SHORT = Timeouts(presign=1.5, register=1.5, lookup=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
 PRESIGNS = 3000  # a minute: more than any run makes
@@ -50,7 +50,7 @@ _MADE = re.compile(r"\basset ([0-9a-f-]{36})")
 _DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")
 
 
-class Surroundings:
+class Services:
     """The processes, started once: a DynamoDB emulator and the sandbox's upstream."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,13 +90,13 @@ class Parts:
 
 @dataclass
 class Snapshot:
-    """All that is there after a step.
+    """The state of the whole system after a step.
 
     Attributes:
-        items: Every item of the table by its key, as plain values.
-        uploads: The uploads among them by their id.
-        made: Every asset that sync. ever made, and its address (None: it was deleted at once).
-        deleted: Those of them that were deleted.
+        items: The table's items by their keys, as plain values.
+        uploads: The uploads among them by their ids.
+        made: Every asset that Sync ever made, and its URL (None: it was deleted at once).
+        deleted: The deleted ones among them.
     """
 
     items: dict[str, dict[str, Any]]
@@ -104,14 +104,14 @@ class Snapshot:
     made: dict[str, str | None] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
 
-    def assets_at(self, *addresses: str) -> set[str]:
-        """Name the assets that were ever made of these addresses."""
-        return {asset for asset, url in self.made.items() if url in addresses}
+    def assets_at(self, *urls: str) -> set[str]:
+        """Return the assets that were ever made of these URLs."""
+        return {asset for asset, url in self.made.items() if url in urls}
 
     def assets_of(self, upload: Upload) -> set[str]:
-        """Name the assets that were ever made of a file."""
+        """Return the assets that were ever made of an upload's file."""
         mine = self.assets_at(*upload.urls)
-        # The claim tells whose an asset was that is gone before anybody saw its address.
+        # If an asset was deleted before a snapshot saw its URL, its owners decide.
         for asset, url in self.made.items():
             claim = self.items.get(f"claim#{asset}", {})
             if url is None and upload.id in claim.get("owners", ()):
@@ -123,40 +123,40 @@ class _RunClock(Clock):
     """One broker's clock in a run.
 
     Args:
-        world: The run.
+        system: The run's system.
         broker: The broker's number.
     """
 
-    def __init__(self, world: "World", broker: int) -> None:
-        self._world = world
+    def __init__(self, system: "System", broker: int) -> None:
+        self._system = system
         self._broker = broker
 
     def now(self) -> int:
         """Return the time."""
-        return self._world.now(self._broker)
+        return self._system.now(self._broker)
 
     def sleep(self, seconds: float) -> None:
-        """Wait for nobody: conflicts need two writers at one moment."""
+        """Return at once: conflicts need two writers at the same time, and here only one runs."""
 
 
-class World:
+class System:
     """One run's table, clock, callers and brokers.
 
     Args:
-        around: The processes.
+        services: The processes.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
-        self.upstream = around.upstream
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.upstream = services.upstream
         self.table = f"run-{secrets.token_hex(6)}"
-        around.client.create_table(**table.definition(self.table))
+        services.client.create_table(**table.definition(self.table))
         self.upstream.call("POST", "/_sandbox/reset")
         self.upstream.behave(presignsPerMinute=1_000_000)
         self.begun = int(time.time())
         self.ahead = 0.0
-        self.skew = 0  # seconds that the second broker's clock is ahead
-        self.drift = 0  # seconds that sync.'s clock is ahead
+        self.skew = 0  # seconds by which the second broker's clock is ahead
+        self.drift = 0  # seconds by which Sync's clock is ahead
         self.asset_url = "same"
         self.log = io.StringIO()
         log.configure("INFO", self.log)
@@ -168,11 +168,11 @@ class World:
         self._made: dict[str, str | None] = {}
 
     def close(self) -> None:
-        """Forget the run."""
-        self.around.client.delete_table(TableName=self.table)
+        """Delete the run's table."""
+        self.services.client.delete_table(TableName=self.table)
 
     def now(self, broker: int = 0) -> int:
-        """Return milliseconds since 1970 by a broker's clock. It moves only when a rule says so."""
+        """Return milliseconds since 1970 by a broker's clock. It advances only by `advance`."""
         return int((self.begun + self.ahead + (self.skew if broker else 0)) * 1000)
 
     def advance(self, seconds: float) -> None:
@@ -181,16 +181,16 @@ class World:
         self.set_upstream_clock()
 
     def set_upstream_clock(self) -> None:
-        """Let sync. live at the time of the run, give or take its drift."""
+        """Set Sync's clock to the run's time plus its drift."""
         skew = self.begun + self.ahead + self.drift - time.time()
         self.upstream.behave(clockSkewSeconds=round(skew, 3))
 
-    def parts(self, broker: int, gate: Callable[[object], Any]) -> Parts:
-        """Build a broker whose calls to DynamoDB and sync. pass through gates."""
+    def parts(self, broker: int, intercept: Callable[[object], Any]) -> Parts:
+        """Build a broker whose calls to DynamoDB and Sync pass through interceptors."""
         clock = _RunClock(self, broker)
-        reached = Table(gate(self.around.client), self.table, clock)
+        reached = Table(intercept(self.services.client), self.table, clock)
         repository, quotas = UploadRepository(reached), QuotaStore(reached, clock)
-        sync = gate(self.around.sync[broker])
+        sync = intercept(self.services.sync[broker])
         limiter = RegistrationLimiter(reached, REGISTRATIONS, clock)
         registration = Registration(repository, sync, limiter, clock, SETTLE_SECONDS)
         keys = IdempotencyRecords(reached, clock)
@@ -203,37 +203,37 @@ class World:
         sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, clock, 10_000)
         return Parts(repository, quotas, uploads, sweeper)
 
-    def look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Read everything, past all faults."""
         found: dict[str, dict[str, Any]] = {}
         uploads: dict[str, Upload] = {}
-        answer = self.around.client.scan(TableName=self.table, ConsistentRead=True)
-        assert "LastEvaluatedKey" not in answer, "a run stays within one page"
-        for item in answer["Items"]:
+        response = self.services.client.scan(TableName=self.table, ConsistentRead=True)
+        assert "LastEvaluatedKey" not in response, "a run stays within one page"
+        for item in response["Items"]:
             plain = codec.plain(item)
             found[plain["pk"]] = plain
             if plain["pk"].startswith("upload#"):
                 uploads[plain["id"]] = items.to_upload(item)
         outcomes = [one["outcome"] for one in self._journal()]
         made = [match[1] for one in outcomes if (match := _MADE.search(one))]
-        self._learn([one for one in dict.fromkeys(made) if one not in self._made])
+        self._record_urls([one for one in dict.fromkeys(made) if one not in self._made])
         deleted = {match[1] for one in outcomes if (match := _DELETED.search(one))}
         return Snapshot(found, uploads, dict(self._made), deleted)
 
-    def fresh(self, upload_id: str) -> Upload:
-        """Read an upload past all gates."""
+    def read_upload(self, upload_id: str) -> Upload:
+        """Read an upload, past all interceptors."""
         key = codec.key(f"upload#{upload_id}")
-        answer = self.around.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
-        return items.to_upload(answer["Item"])
+        response = self.services.client.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return items.to_upload(response["Item"])
 
     def _journal(self) -> list[dict[str, Any]]:
-        # One connection for all: this is what each step asks for.
-        answer = self.around.session.get(f"{self.upstream.url}/_sandbox/requests", timeout=30)
-        entries: list[dict[str, Any]] = answer.json()
+        # One connection for all requests, because each step reads the journal.
+        response = self.services.session.get(f"{self.upstream.url}/_sandbox/requests", timeout=30)
+        entries: list[dict[str, Any]] = response.json()
         return entries
 
-    def _learn(self, assets: list[str]) -> None:
-        """Ask for the addresses of new assets, whatever sync. shows to others."""
+    def _record_urls(self, assets: list[str]) -> None:
+        """Record the URLs of new assets, whatever Sync shows to others."""
         if not assets:
             return
         if self.asset_url != "same":
@@ -241,24 +241,24 @@ class World:
         shown = self.upstream.call("POST", "/v2/assets/batch", json={"ids": assets}).json()
         if self.asset_url != "same":
             self.upstream.behave(assetUrl=self.asset_url)
-        addresses = {asset["id"]: asset["url"] for asset in shown}
-        self._made |= {asset: addresses.get(asset) for asset in assets}
+        urls = {asset["id"]: asset["url"] for asset in shown}
+        self._made |= {asset: urls.get(asset) for asset in assets}
 
     def wait_for_slow_put(self, url: str) -> None:
-        """Wait until storage has checked the address of a PUT that has begun."""
+        """Wait until storage has checked the upload URL of a PUT that has begun."""
         path, deadline = urlsplit(url).path, time.monotonic() + 5
         while not any(path == one["path"] for one in self._journal()):
             assert time.monotonic() < deadline, "the PUT did not arrive"
             time.sleep(0.01)
 
     def wait_until_idle(self) -> None:
-        """Wait until sync. has done all that it was asked, though nobody waits for the answer."""
-        while any(_runs(one) for one in self._journal()):
+        """Wait until Sync has finished every request, also those whose client left."""
+        while any(_is_running(one) for one in self._journal()):
             time.sleep(0.05)
 
 
-def _runs(entry: dict[str, Any]) -> bool:
-    """Say whether a call may still be carried out; one whose client left may stay open for ever."""
+def _is_running(entry: dict[str, Any]) -> bool:
+    """Whether a call may still be carried out; one whose client left may stay open for ever."""
     is_open = entry["status"] is None and "cut" not in entry["outcome"]
     is_recent = time.time() - entry["time"] < 2 * LONGER_THAN_SHORT
     return is_open and is_recent and entry["path"].startswith("/v2/")

@@ -5,7 +5,7 @@ from contextlib import suppress
 from chalicelib.core.errors import NotFound
 from chalicelib.syncapi.models import Asset
 from chalicelib.uploads.models import Attempt, Lease, Status, Target
-from tests.machine.surroundings import World
+from tests.machine.system import System
 
 
 def asset(asset_id: str, size: int | None = None) -> Asset:
@@ -13,19 +13,19 @@ def asset(asset_id: str, size: int | None = None) -> Asset:
     return Asset.parse({"id": asset_id, "size": size})
 
 
-def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
-    """Try all of them on one upload; assert that each is refused and nothing changes.
+def try_illegal_transitions(system: System, upload_id: str, foreign: str) -> int:
+    """Try each of them on one upload; assert that it is refused and nothing changes.
 
     Args:
-        world: The run.
+        system: The run's system.
         upload_id: The upload.
         foreign: Another caller.
 
     Returns:
-        How many were tried.
+    How many were tried.
     """
-    before = world.look()
-    upload, repository, now = before.uploads[upload_id], world.admin.repository, world.now()
+    before = system.snapshot()
+    upload, repository, now = before.uploads[upload_id], system.admin.repository, system.now()
     plan = Attempt("f" * 16, now + 60_000, now, now + 150_000, "f" * 16)
     forged, found = Lease(upload, plan), asset("forged", 1)
     problem, target = {"code": "file_rejected", "detail": ""}, Target("u", "v", now, now + 9)
@@ -57,5 +57,5 @@ def try_illegal_moves(world: World, upload_id: str, foreign: str) -> int:
         tried += 1
         granted.append(isinstance(repository.lease_to_reconcile(upload, plan, now), Lease))
     assert not any(granted)
-    assert world.look().items == before.items
+    assert system.snapshot().items == before.items
     return tried

@@ -1,18 +1,19 @@
-"""The trouble that the state machine draws: crashes, faults of sync., and what nobody documents."""
+"""The faults that the state machine draws: crashes, faults of Sync, and undocumented behavior."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.machine.operation import Fate
-from tests.machine.surroundings import LONGER_THAN_SHORT
+from tests.machine.operation import Interruption
+from tests.machine.system import LONGER_THAN_SHORT
 
 Order = tuple[str, str, dict[str, Any]]
 
 _REGISTER = ("POST", "/v2/assets")
 _OTHERS = (("GET", "/v2/assets"), ("POST", "/v2/assets/upload"), ("DELETE", "/v2/assets/*"))
-# What does the work and loses the answer, or does nothing and says nothing useful.
-_UNKNOWN: tuple[dict[str, Any], ...] = (
+# Faults with an ambiguous outcome: Sync has done the work or not, and the response does not show
+# it.
+_AMBIGUOUS: tuple[dict[str, Any], ...] = (
     {"kind": "cut", "when": "before"},
     {"kind": "cut", "when": "after"},
     {"kind": "answer", "status": 500, "when": "before"},
@@ -22,9 +23,9 @@ _UNKNOWN: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "status": 201, "body": '{"id": "a', "when": "after"},
     {"kind": "answer", "status": 201, "body": {"id": 5}, "when": "after"},
 )
-# A refusal that nobody documents, so that it may mean "not uploaded yet".
+# An undocumented refusal, which may therefore mean "not uploaded yet".
 ODD: dict[str, Any] = {"kind": "answer", "status": 409, "body": {"message": "not now"}}
-# What is known to have done nothing.
+# Refusals that show that Sync did nothing.
 _REFUSED: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "status": 429, "headers": {"Retry-After": "7"}},
     {"kind": "answer", "status": 429},
@@ -38,33 +39,35 @@ _SLOW: tuple[dict[str, Any], ...] = (
 )
 
 _registering: list[Order] = [
-    (*_REGISTER, fault) for fault in (*_UNKNOWN, *_UNKNOWN, *_REFUSED, FINAL, *_SLOW)
+    (*_REGISTER, fault) for fault in (*_AMBIGUOUS, *_AMBIGUOUS, *_REFUSED, FINAL, *_SLOW)
 ]
 _orders = list(_registering)
-_orders += [(*call, fault) for call in _OTHERS for fault in (_UNKNOWN[0], _UNKNOWN[3], _REFUSED[0])]
+_orders += [
+    (*call, fault) for call in _OTHERS for fault in (_AMBIGUOUS[0], _AMBIGUOUS[3], _REFUSED[0])
+]
 orders = st.sampled_from(_orders)
 registering = st.one_of(st.none(), st.sampled_from(_registering))
 
-# A complete makes three calls, and a few more where it looks for a lost asset.
+# A `complete` makes three calls, and a few more if it reconciles.
 _calls = st.sampled_from((1, 2, 2, 2, 3, 3, 4, 5))
-fates = st.one_of(
+interruptions = st.one_of(
     st.none(),
     st.builds(
-        Fate,
+        Interruption,
         kind=st.sampled_from(("kill", "hold", "lose", "repeat")),
         nth=_calls,
         after=st.booleans(),
     ),
 )
-holds = st.builds(Fate, kind=st.just("hold"), nth=_calls, after=st.booleans())
-# What others do while an operation is held.
+holds = st.builds(Interruption, kind=st.just("hold"), nth=_calls, after=st.booleans())
+# The actions of others while an operation is held.
 meanwhile = st.lists(
     st.sampled_from(("complete", "complete", "cancel", "renew", "sweep", "put", "wait")),
     min_size=1,
     max_size=3,
 )
 
-# What is undocumented may be either way, and may change while the broker runs.
+# Undocumented behavior may be either way, and may change while the broker runs.
 behaviors = st.sampled_from(
     (
         ("unnamedAsset", "fileName"),

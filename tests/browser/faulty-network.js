@@ -4,7 +4,7 @@ import { createServer, request } from "node:http";
 import { join } from "node:path";
 import { ROOT } from "./system.js";
 
-// In small letters, as Node gives the headers of what is forwarded: these take the place of those.
+// The names are in lower case as in Node, so that these headers replace the forwarded ones.
 const READABLE = {
   "access-control-allow-origin": "*",
   "access-control-expose-headers": "Retry-After",
@@ -12,14 +12,13 @@ const READABLE = {
 const TYPES = { html: "text/html", js: "text/javascript" };
 
 /**
- * Stands between a browser and the system, and makes trouble on the wire: the connections are real, and
- * so is what breaks. The broker's answers name this proxy as the storage; the storage gets its own name
- * in `Host`, so that the signatures hold.
+ * A proxy between a browser and the system that injects faults into real connections. It replaces the storage's URL
+ * in the broker's responses with its own. The storage still gets its own name in `Host`, so that signatures are valid.
  */
-export class TroubledNetwork {
-  /** What passed, oldest first: `{ method, path, status }`; the status is null where it was cut. */
-  passed = [];
-  #troubles = [];
+export class FaultyNetwork {
+  /** The requests, oldest first: `{ method, path, status }`. The status is null if the connection was cut. */
+  requests = [];
+  #faults = [];
   #sockets = new Set();
   #servers = {};
   #upstreams;
@@ -35,7 +34,7 @@ export class TroubledNetwork {
       const server = createServer((incoming, outgoing) =>
         name === "page" ? this.#serve(incoming, outgoing) : this.#forward(name, incoming, outgoing),
       );
-      // A browser repeats by itself what broke on a connection that it had used before.
+      // A browser repeats a request on its own if a reused connection breaks.
       server.keepAliveTimeout = 1;
       server.maxRequestsPerSocket = 1;
       server.on("connection", (socket) => {
@@ -44,7 +43,7 @@ export class TroubledNetwork {
         socket.on("close", () => this.#sockets.delete(socket));
         socket.on("error", () => {});
       });
-      // The sandbox knows the page's origin before anything is started.
+      // The page's port is fixed, because the sandbox's settings have its origin.
       server.listen(name === "page" ? new URL(this.#page).port : 0, "127.0.0.1");
       await once(server, "listening");
       this.#servers[name] = { server, port: server.address().port };
@@ -56,7 +55,7 @@ export class TroubledNetwork {
     return `http://127.0.0.1:${this.#servers[name].port}`;
   }
 
-  /** The harness's address for this user; `options` are those of the uploader. */
+  /** Return the URL of the harness for this user, with options of the uploader. */
   page(user, options = {}) {
     const query = new URLSearchParams({
       broker: this.url("broker"),
@@ -66,23 +65,23 @@ export class TroubledNetwork {
     return `${this.url("page")}/?${query}`;
   }
 
-  /** Sends the broker's share somewhere else. */
+  /** Forward the requests for one part of the system to another URL. */
   redirect(name, url) {
     this.#upstreams[name] = url;
   }
 
   /**
-   * Orders trouble for requests to come: `match` is `METHOD path`, where the path may end in `*`. What
-   * happens: `answer` (instead of the work), `cutAt` (of the body, 0 to 1), `loseAnswer` (after the work),
-   * `bytesPerSecond`, `stallAt` (of the body: nothing moves from there on), `delay` (milliseconds before anything is passed).
+   * Inject a fault into the next requests. `match` is `METHOD path`, where the path may have `*`. The fault is one of
+   * `response` (instead of forwarding), `cutAt` (a share of the body, 0 to 1), `dropResponse` (after forwarding),
+   * `bytesPerSecond`, `stallAt` (a share of the body) and `delay` (milliseconds before forwarding).
    */
-  order(match, what, times = 1) {
+  injectFault(match, fault, times = 1) {
     const [method, path] = match.split(" ");
     const pattern = new RegExp(`^${path.replaceAll("*", ".*")}$`);
-    this.#troubles.push({ method, pattern, what, left: times });
+    this.#faults.push({ method, pattern, fault, left: times });
   }
 
-  /** Breaks every connection, and lets none come about until `up` is called. */
+  /** Break every connection, and refuse new ones until `up` is called. */
   async down() {
     for (const name of ["broker", "storage", "token"]) {
       const { server } = this.#servers[name];
@@ -102,12 +101,12 @@ export class TroubledNetwork {
   count(match) {
     const [method, path] = match.split(" ");
     const pattern = new RegExp(`^${path.replaceAll("*", ".*")}$`);
-    return this.passed.filter((one) => one.method === method && pattern.test(one.path)).length;
+    return this.requests.filter((one) => one.method === method && pattern.test(one.path)).length;
   }
 
-  calm() {
-    this.#troubles = [];
-    this.passed.length = 0;
+  reset() {
+    this.#faults = [];
+    this.requests.length = 0;
   }
 
   stop() {
@@ -117,12 +116,12 @@ export class TroubledNetwork {
     }
   }
 
-  #troubleFor(method, path) {
-    const found = this.#troubles.find(
+  #faultFor(method, path) {
+    const found = this.#faults.find(
       (one) => one.left > 0 && one.method === method && one.pattern.test(path),
     );
     if (found) found.left -= 1;
-    return found?.what ?? {};
+    return found?.fault ?? {};
   }
 
   async #forward(name, incoming, outgoing) {
@@ -135,18 +134,18 @@ export class TroubledNetwork {
       type: incoming.headers["content-type"],
       ticket: incoming.headers["upload-ticket"],
     };
-    if (method !== "OPTIONS") this.passed.push(entry);
-    const trouble = method === "OPTIONS" ? {} : this.#troubleFor(method, path);
+    if (method !== "OPTIONS") this.requests.push(entry);
+    const fault = method === "OPTIONS" ? {} : this.#faultFor(method, path);
     incoming.on("error", () => {});
-    if (trouble.delay) await new Promise((resolve) => setTimeout(resolve, trouble.delay));
-    if (trouble.answer) return this.#answer(trouble.answer, entry, incoming, outgoing);
+    if (fault.delay) await new Promise((resolve) => setTimeout(resolve, fault.delay));
+    if (fault.response) return this.#respond(fault.response, entry, incoming, outgoing);
     const target = new URL(url, this.#upstreams[name]);
-    // The sandbox takes no page without an origin, which any page can make of itself. That the client works in one
-    // is tested all the same: here its page answers for it.
+    // The sandbox refuses pages without an origin, since any page can drop its origin. To test the client in such a
+    // page nevertheless, the proxy adds the origin of the harness.
     const isOpaque = incoming.headers.origin === "null";
     const forwarded = request(target, {
       method,
-      // Else Node would use a connection again that was to be closed, and break a request by that.
+      // With an agent, Node could reuse a connection that is about to close, which would break the request.
       agent: false,
       headers: {
         ...incoming.headers,
@@ -162,14 +161,14 @@ export class TroubledNetwork {
     };
     forwarded.on("error", cut);
     incoming.on("close", () => incoming.complete || forwarded.destroy());
-    forwarded.on("response", async (answer) => {
+    forwarded.on("response", async (received) => {
       try {
-        const body = Buffer.concat(await answer.toArray());
-        if (trouble.loseAnswer) return cut();
-        entry.status = answer.statusCode;
-        const { "content-length": _length, connection: _connection, ...headers } = answer.headers;
+        const body = Buffer.concat(await received.toArray());
+        if (fault.dropResponse) return cut();
+        entry.status = received.statusCode;
+        const { "content-length": _length, connection: _connection, ...headers } = received.headers;
         outgoing.writeHead(
-          answer.statusCode,
+          received.statusCode,
           name === "token" || isOpaque ? { ...headers, ...READABLE } : headers,
         );
         outgoing.end(
@@ -186,10 +185,10 @@ export class TroubledNetwork {
         cut();
       }
     });
-    await this.#pass(incoming, forwarded, trouble, cut);
+    await this.#pass(incoming, forwarded, fault, cut);
   }
 
-  /** Passes the body on, with the trouble that was ordered for it. */
+  /** Forward the body, with the fault for it. */
   async #pass(incoming, forwarded, { cutAt, stallAt, bytesPerSecond }, cut) {
     const total = Number(incoming.headers["content-length"] ?? 0);
     const end = (cutAt ?? stallAt ?? 2) * total;
@@ -199,7 +198,7 @@ export class TroubledNetwork {
         passed += chunk.length;
         if (passed > end) {
           if (cutAt !== undefined) return cut();
-          // Nobody reads on, so that the sender's window closes and nothing moves any more.
+          // The rest is not read, so the sender's window closes and the connection stalls.
           return await new Promise((resolve) => incoming.once("close", resolve));
         }
         if (!forwarded.write(chunk)) await once(forwarded, "drain");
@@ -214,8 +213,8 @@ export class TroubledNetwork {
     }
   }
 
-  async #answer({ status, headers, body = "" }, entry, incoming, outgoing) {
-    // A refusal before the body was read would reach the browser as a broken connection.
+  async #respond({ status, headers, body = "" }, entry, incoming, outgoing) {
+    // If the body were not read first, the browser would see a broken connection instead of the response.
     for await (const _chunk of incoming);
     entry.status = status;
     outgoing.writeHead(status, { ...READABLE, ...headers });
@@ -229,7 +228,7 @@ export class TroubledNetwork {
       : join(ROOT, "tests/browser/harness", pathname === "/" ? "index.html" : pathname);
     const body = await readFile(path).catch(() => null);
     outgoing.writeHead(body ? 200 : 404, {
-      // A frame without an origin is strange to its own page's server.
+      // For a frame without an origin, even its own server is cross-origin.
       ...READABLE,
       "Content-Type": TYPES[path.split(".").at(-1)],
     });

@@ -1,4 +1,4 @@
-"""A broker with trouble around it, and what must hold when the trouble is over."""
+"""A broker between a failing DynamoDB and a failing Sync, and what must hold after the faults."""
 
 import io
 import time
@@ -18,43 +18,43 @@ from tests.support.upstream_process import KEY, RunningUpstream
 
 PRESIGN = ("POST", "/v2/assets/upload")
 REGISTER = ("POST", "/v2/assets")
-LOOK = ("GET", "/v2/assets")
-SETTLED = 200  # seconds after which a lost registration can't be carried out any more
-DAY = 100_000  # seconds after which every address has expired, and its grace is over
+LIST = ("GET", "/v2/assets")
+SETTLED = 200  # seconds after which Sync no longer carries out an unanswered registration
+DAY = 100_000  # seconds after which every upload URL and its grace period have expired
 NOWHERE = "http://127.0.0.1:1"
 
 
-class Stand(RunningBroker):
-    """The broker behind the local gateway, between a faulty DynamoDB and a faulty sync."""
+class FaultyBroker(RunningBroker):
+    """The broker behind the local gateway, between a faulty DynamoDB and a faulty Sync."""
 
     upstream: RunningUpstream
     dynamodb: FaultyDynamoDB
     timeouts = SHORT
-    _calls = ""
+    _sync_url = ""
     _tables = 0
     _client: Any = None
 
-    def renew(self) -> None:
-        """Start anew: the real time, an empty log, and a sync. that is empty and in order."""
+    def reset(self) -> None:
+        """Start over: the real time, an empty log, and a Sync that is empty and works."""
         self.dynamodb.heal()
         self.upstream.call("POST", "/_sandbox/reset")
         self.upstream.behave(presignsPerMinute=1_000_000)
         self.clock = MovableClock()
         self.log = io.StringIO()
-        # What an earlier test left behind must not be due here.
-        Stand._tables += 1
-        self.table = f"uploads-in-trouble-{Stand._tables}"
+        # Due work of an earlier test must not be found here.
+        FaultyBroker._tables += 1
+        self.table = f"uploads-with-faults-{FaultyBroker._tables}"
         if self._client is None:
             self._client = clients.dynamodb()
         table.create(self._client, self.table)
-        self.point()
+        self.start_container()
 
-    def point(self, base_url: str | None = None) -> None:
-        """Put a new container in place that calls sync. at an address; its clock runs on."""
-        self._calls = base_url or self.upstream.url
+    def start_container(self, base_url: str | None = None) -> None:
+        """Start a new container that calls Sync at a URL; its clock continues."""
+        self._sync_url = base_url or self.upstream.url
         environment = self.environment(
             self.upstream,
-            SYNC_BASE_URL=self._calls,
+            SYNC_BASE_URL=self._sync_url,
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             SWEEP_REGISTERS_PER_MINUTE="10000",
         )
@@ -62,41 +62,41 @@ class Stand(RunningBroker):
         log.configure("INFO", self.log)
 
     def wait_until_quiet(self) -> None:
-        """Wait until sync. has carried out what it was asked for, also what nobody waits for."""
-        wait_for(lambda: not any(map(unfinished, self.upstream.journal())))
+        """Wait until Sync has finished every request, also those whose client left."""
+        wait_for(lambda: not any(map(is_in_progress, self.upstream.journal())))
 
     def heal(self) -> None:
-        """End all trouble."""
+        """End all faults."""
         self.upstream.call("DELETE", "/_sandbox/faults")
         self.dynamodb.heal()
         wait_for(lambda: self.dynamodb.busy == 0)
         self.wait_until_quiet()
-        if self._calls != self.upstream.url:
-            self.point()
+        if self._sync_url != self.upstream.url:
+            self.start_container()
 
     def sweep_all(self, pause: float = 90, idle: int = 2) -> None:
-        """Let time pass and sweep, until some sweeps in a row have found nothing to do."""
+        """Advance the clock and sweep, until some sweeps in a row have found nothing to do."""
         found_nothing = 0
         while found_nothing < idle:
             self.clock.advance(pause)
             found_nothing = 0 if self.sweep().found else found_nothing + 1
 
     def finish(self) -> dict[str | None, list[str]]:
-        """Let every upload's time pass and sweep; give the ids of all assets by their names."""
+        """Let every upload expire and sweep; return the ids of all assets by their names."""
         self.clock.advance(DAY)
-        self.sweep_all(pause=4000, idle=1)  # longer than the longest pause between two looks
+        self.sweep_all(pause=4000, idle=1)  # longer than the longest pause between two attempts
         made: dict[str | None, list[str]] = {}
         for asset in self.assets():
             made.setdefault(asset["name"], []).append(asset["id"])
         return made
 
-    def posts(self) -> int:
-        """Count the registrations that reached sync."""
+    def count_posts(self) -> int:
+        """Return how many registrations reached Sync."""
         calls = [(one["method"], one["path"]) for one in self.upstream.journal()]
         return calls.count(REGISTER)
 
     def assets(self) -> list[dict[str, Any]]:
-        """List all that sync. holds, newest first."""
+        """Return all assets at Sync, newest first."""
         found: list[dict[str, Any]] = []
         query = {"limit": "100"}
         while True:
@@ -108,18 +108,18 @@ class Stand(RunningBroker):
 
 
 class Caller(Api):
-    """A caller who gives each upload a name of its own, and to whom the key must never show."""
+    """A caller who gives each upload its own name, and whose responses must never show the key."""
 
-    def __init__(self, stand: RunningBroker, subject: str | None = None) -> None:
-        super().__init__(stand, subject)
+    def __init__(self, broker: RunningBroker, subject: str | None = None) -> None:
+        super().__init__(broker, subject)
         self.landed_names: set[str] = set()
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """Send a request, and look for the key in its answer."""
-        answer = super().call(method, path, **arguments)
-        assert KEY not in answer.text
-        assert KEY not in str(answer.headers)
-        return answer
+        """Send a request, and check that the key is not in its response."""
+        response = super().call(method, path, **arguments)
+        assert KEY not in response.text
+        assert KEY not in str(response.headers)
+        return response
 
     def land(self, name: str) -> dict[str, Any]:
         """Begin an upload and PUT its bytes."""
@@ -132,17 +132,17 @@ class Caller(Api):
         return self.call("POST", "/assets", json={"url": url, "type": "VIDEO", "name": name})
 
     def status(self, upload: dict[str, Any]) -> str:
-        """Read where an upload stands."""
+        """Return an upload's status."""
         found: str = self.call("GET", f"/uploads/{upload['id']}").json()["status"]
         return found
 
-    def places_left(self) -> int:
-        """Read how many more uploads may be open."""
+    def uploads_left(self) -> int:
+        """Return how many more uploads may be open."""
         left: int = self.call("GET", "/limits").json()["openUploads"]["left"]
         return left
 
     def uploads(self) -> list[dict[str, Any]]:
-        """List all uploads."""
+        """Return all uploads."""
         found: list[dict[str, Any]] = []
         path = "/uploads?limit=100"
         while True:
@@ -153,37 +153,37 @@ class Caller(Api):
             path = f"/uploads?limit=100&cursor={page['nextCursor']}"
 
 
-def unfinished(entry: Mapping[str, Any]) -> bool:
-    """Say whether sync. is still at a request, as its journal tells."""
+def is_in_progress(entry: Mapping[str, Any]) -> bool:
+    """Whether Sync is still at work on a request, by its journal."""
     waits = ("in progress", "delay-before", "delay-after")
     return entry["status"] is None and entry["outcome"].endswith(waits)
 
 
-def wait_for(happened: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until something is so."""
+def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
 
 
-def assert_settled(stand: Stand, callers: Iterable[Caller]) -> None:
-    """Hold the rules: what landed has one asset, recorded; nothing else has one; no place is lost.
+def assert_settled(broker: FaultyBroker, callers: Iterable[Caller]) -> None:
+    """Assert that each landed file has one recorded asset, nothing else has one, no quota leaks.
 
-    Bytes that never landed are given up first, by letting their time pass.
+    Files that never landed expire first.
     """
-    made = stand.finish()
+    made = broker.finish()
     known = {name for caller in callers for name in assert_own_settled(caller, made)}
-    assert set(made) <= known, "an asset that no upload stands for"
-    assert KEY not in stand.log.getvalue()
+    assert set(made) <= known, "an asset that belongs to no upload"
+    assert KEY not in broker.log.getvalue()
 
 
 def assert_own_settled(caller: Caller, made: Mapping[str | None, list[str]]) -> set[str | None]:
-    """Hold the rules for one caller, and name all of the uploads.
+    """Check one caller's uploads, and return the names of all of them.
 
     Args:
         caller: The caller.
-        made: The ids of the assets that sync. holds, by their names.
+        made: The ids of the assets at Sync, by their names.
     """
     known: set[str | None] = set()
     for upload in caller.uploads():
@@ -196,9 +196,9 @@ def assert_own_settled(caller: Caller, made: Mapping[str | None, list[str]]) -> 
             assert upload["status"] in {"expired", "cancelled", "failed"}, upload
             assert upload["name"] not in made, upload
     assert caller.landed_names <= known, "an upload is lost"
-    if caller.places_left() != 1000:
-        # What a killed request had reserved is given back by the caller's next request.
+    if caller.uploads_left() != 1000:
+        # The caller's next request releases what a killed request had reserved.
         last = caller.begin()
         assert caller.call("DELETE", f"/uploads/{last['id']}").status_code == 204
-        assert caller.places_left() == 1000
+        assert caller.uploads_left() == 1000
     return known

@@ -1,0 +1,1 @@
+"""The cold-start benchmark, and the apps that it measures."""
