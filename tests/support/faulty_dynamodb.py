@@ -16,6 +16,7 @@ TARGET = "DynamoDB_20120810."
 _ERRORS = {
     "throttled": (400, "ProvisionedThroughputExceededException"),
     "throttling": (400, "ThrottlingException"),
+    "conflict": (400, "TransactionConflictException"),
     "500": (500, "InternalServerError"),
 }
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 seconds: closing sends RST, not FIN

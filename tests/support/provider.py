@@ -71,13 +71,14 @@ class KeyServer:
         self.piece: int | None = None  # bytes in each write; all bytes unless set
         self.pause = 0.0  # seconds after each write
         self.requests: list[str] = []
-        self.authorizations: list[str | None] = []
+        self.headers_seen: list[dict[str, str]] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests.append(self.path)
-                server.authorizations.append(self.headers.get("Authorization"))
+                seen = {name.lower(): value for name, value in self.headers.items()}
+                server.headers_seen.append(seen)
                 time.sleep(server.delay)
                 try:
                     self.send_response(server.status)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +328,20 @@ def test_request_for_keys_ignores_environment(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert len(Jwks(server.url, Clock()).keys({"kid": "rsa-1"})) == 1
-    assert server.authorizations == [None]
+    [headers] = server.headers_seen
+    assert "authorization" not in headers
+    assert (headers["accept"], headers["accept-encoding"]) == ("application/json", "identity")
+
+
+@pytest.mark.parametrize("kid", [None, 5, ["rsa-1"]])
+def test_key_without_name(jose: Jose, server: KeyServer, kid: Any) -> None:
+    """A key without a usable `kid` verifies tokens that name none, if it is the only one."""
+    [key] = jose.keys("rsa-1")["keys"]
+    rest = {name: value for name, value in key.items() if name != "kid"}
+    server.serve({"keys": [rest if kid is None else {**rest, "kid": kid}]})
+    keys = Jwks(server.url, ManualClock())
+    assert [one.algorithms for one in keys.keys({})] == [("RS256",)]
+    assert keys.keys({"kid": "rsa-1"}) == []
 
 
 def down(server: KeyServer) -> None:
@@ -465,6 +479,18 @@ def test_waiting_requests_share_one_fetch(server: KeyServer) -> None:
     assert found == [1] * 20
     assert len(server.requests) == 1
     assert FETCH_SECONDS < 29
+
+
+def test_new_key_is_waited_for(jose: Jose, server: KeyServer) -> None:
+    """Requests that name a new key while another one fetches it wait, and are accepted too."""
+    keys = Jwks(server.url, Clock())
+    assert len(keys.keys({"kid": "rsa-1"})) == 1
+    server.serve(jose.keys("rsa-2"))
+    server.delay = 0.5
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda _: len(keys.keys({"kid": "rsa-2"})), range(10)))
+    assert found == [1] * 10
+    assert len(server.requests) == 2
 
 
 WITHOUT_CRYPTOGRAPHY = """

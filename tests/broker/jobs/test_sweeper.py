@@ -13,6 +13,7 @@ from chalicelib.core.clock import Clock
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.uploads import items, recovery
 from chalicelib.uploads.recovery import UploadRecovery
+from tests.support.clocks import ManualClock
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -314,3 +315,23 @@ def test_sweep_without_time_starts_nothing(api: Api, broker: RunningBroker) -> N
     assert status(api, upload) == "pending"
     broker.clock.advance(61)
     assert broker.sweep().settled == 1
+
+
+def test_task_of_an_upload(api: Api, broker: RunningBroker) -> None:
+    """A task has the age of its upload in seconds, and costs one registration for each URL."""
+    upload = api.begin()
+    wired = broker.wired()
+    owner = wired.authenticator.caller(f"Bearer {api.token}").id
+    created = wired.repository.get(upload["id"], owner).created_at
+    clock = ManualClock(created + 61_500)
+    tasks = UploadRecovery(wired.repository, wired.due, wired.registration, clock, 100)
+    task = tasks.task(DueItem(recovery.KIND, upload["id"], owner, created))
+    assert task is not None
+    assert (task.age_seconds, task.cost) == (61.5, 1)
+    assert tasks.task(DueItem(recovery.KIND, "0" * 32, owner, created)) is None
+
+
+def test_idle_sweep_logs_nothing(broker: RunningBroker) -> None:
+    """A sweep of nothing, which runs every minute, writes no line."""
+    assert broker.sweep().found == 0
+    assert broker.lines("sweep") == []

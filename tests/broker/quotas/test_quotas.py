@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients
+from chalicelib.aws.table import Table
 from chalicelib.core.errors import NotFound, StoreUnavailable
-from chalicelib.quotas import usage
+from chalicelib.quotas import store, usage
 from chalicelib.quotas.limits import Limits
-from chalicelib.quotas.usage import Usage
+from chalicelib.quotas.usage import MOST_REFUNDS, Usage
 from chalicelib.uploads.models import Status, Upload
 from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker, token
@@ -422,3 +423,33 @@ def test_allowance_of_two_at_once(
         slow.released.set()
     assert late.result() == 0
     assert quotas.allow(purpose, 10, 9, 5) == 2
+
+
+def test_nothing_is_left() -> None:
+    """What is used up, or overdrawn by a narrower claim, is told as 0 left."""
+    limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
+    for used in (5, 9):
+        headers = usage.rate_limit(Usage(used, used, used, (), ()), limits, 0)
+        state = '"open";r=0, "day";r=0;t=86400, "bytes";r=0;t=86400'
+        assert headers["RateLimit"] == state
+
+
+def test_refund(at_noon: Api) -> None:
+    """A refund gives everything back; counted ones do so ten times a day."""
+    broker = at_noon.broker
+    table = Table(clients.dynamodb(), broker.table, broker.clock)
+    caller, now = uuid.uuid4().hex, broker.clock.now()
+    day = usage.day_of(now)
+    for _ in range(MOST_REFUNDS):
+        assert table.transact(store.refund(caller, now, 5, is_counted=True)) is None
+    assert table.transact(store.refund(caller, now, 5, is_counted=True)) is not None
+    assert table.transact(store.refund(caller, now, 5, is_counted=False)) is None
+    given = MOST_REFUNDS + 1
+    assert counted(at_noon, caller) == {
+        "open": -given,
+        f"uploads#{day}": -given,
+        f"bytes#{day}": -5 * given,
+        f"refunds#{day}": MOST_REFUNDS,
+    }
+    tomorrow = now + 86_400_000
+    assert table.transact(store.refund(caller, tomorrow, 5, is_counted=True)) is None

@@ -286,3 +286,11 @@ def test_refused_permit_is_not_requested_again(sync: ScriptedSync) -> None:
     with pytest.raises(errors.RateLimited):
         client_of(sync).presign("one.mp4", "video/mp4", 5, refuse)
     assert (refused, sync.requests) == ([1], [])
+
+
+def test_presign_names_the_file(sync: ScriptedSync) -> None:
+    """A presign has the file's name, type and size, by Sync's names."""
+    sync.script = lambda _: presigned()
+    presign(client_of(sync))
+    [sent] = sync.requests
+    assert sent.body == {"fileName": "one.mp4", "contentType": "video/mp4", "size": 5}

@@ -166,3 +166,15 @@ def test_sixth_registration_of_five_urls(broker: RunningBroker, upstream: Runnin
     assert register(api, upstream.upload()).json()["code"] == "too_many_unknown_urls"
     broker.clock.advance(SETTLED)
     assert api.complete(uploads[0]).status_code == 200
+
+
+def test_other_url_is_not_waited_for(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """While Sync may be at one URL, the asset of another one, or of another type, is recorded."""
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    url = upstream.upload()
+    upstream.order({"kind": "answer", "status": 504}, *POST)
+    assert register(Api(broker), url).status_code == 202
+    upstream.order({"kind": "answer", "status": 504, "when": "after"}, *POST, times=2)
+    assert register(Api(broker), upstream.upload()).status_code == 201
+    other = {"url": url, "type": "IMAGE"}
+    assert Api(broker).call("POST", "/assets", json=other).status_code == 201

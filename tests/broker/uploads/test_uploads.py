@@ -111,6 +111,7 @@ def test_file_over_plan_fails(api: Api, upstream: RunningUpstream, status: int) 
     assert read["status"] == "failed"
     assert read["error"]["code"] == "file_too_large"
     assert read["error"]["detail"] == response.json()["detail"]
+    assert read["error"]["detail"].startswith('"clip.mp4" is larger than Sync allows.')
     posts = [one for one in upstream.journal() if one["path"] == "/v2/assets"]
     assert len(posts) == 1, "a failed upload is not tried again"
 

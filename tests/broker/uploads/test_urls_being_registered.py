@@ -12,6 +12,7 @@ from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.uploads import asset_owners
 from chalicelib.uploads.models import Lease
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -282,3 +283,34 @@ def test_sweep_shares_cap_among_callers(broker: RunningBroker, upstream: Running
     broker.clock.advance(61)
     broker.sweep()
     assert light.call("GET", f"/uploads/{upload['id']}").json()["status"] == "registered"
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_refused_url_leaves_no_place(
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    site: str,
+    status: int,
+) -> None:
+    """A URL whose record is deleted again, because Sync made nothing, is not in work any more."""
+    upstream.order({"kind": "answer", "status": status}, *POST)
+    assert register(Api(broker), f"{site}/refused.mp4").status_code >= 500
+    assert in_work(broker) == set()
+
+
+def test_lease_is_released_if_a_repetition_fails(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """If the second POST can't be prepared, the next call need not wait for the lease to end."""
+    broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
+    api = Api(broker)
+    upstream.order(AMBIGUOUS, *POST)
+    upload = register(api, upstream.upload()).json()
+    broker.clock.advance(SETTLED)
+    faulty_dynamodb.order("throttled", "TransactWriteItems", asset_owners.REGISTERING)
+    assert api.complete(upload).status_code == 503
+    faulty_dynamodb.heal()
+    before = [one["method"] for one in upstream.journal()].count("GET")
+    assert api.complete(upload).status_code == 202
+    assert [one["method"] for one in upstream.journal()].count("GET") == before + 1
+    assert count_posts(upstream) == 1
