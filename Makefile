@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run test test-python test-node lint mutants audit openapi hashes bytecode clean
+.PHONY: help setup setup-tests run test test-python test-node soak mutants lint audit openapi hashes bytecode clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ lint: .venv/.dev node_modules/.installed ## Check the style, the types, the laye
 	node_modules/.bin/biome ci --colors=off
 	node_modules/.bin/tsc --project tsconfig.json
 	@scripts/lint-template
+
+soak: setup-tests ## Look for rare faults: long random runs, and a thousand uploads among faults and kills
+	MACHINE_RUNS=500 EVENT_EXAMPLES=5000 .venv/bin/python -m pytest tests/machine tests/broker/core/test_events.py
+	.venv/bin/python -m benchmarks.soak
 
 mutants: .venv/.dev .venv-ministack/.dev node_modules/.installed ## Change guarded code, and see which changes the tests notice
 	@.venv/bin/python scripts/mutants.py

@@ -5,7 +5,7 @@ the first failure. mutmut's own runner is not used: it forks its workers from a 
 the tests, and so has clients and settings of an emulator that no longer runs.
 
 `tests/mutants.toml` says which tests belong to which module, and which changes are equivalent: no
-test can notice them, for the reason that it gives. Messages for people and log calls are left out.
+test can notice them, for the reason that it gives. Log calls and messages to readers are left out.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Mutant:
 
 
 def _is_prose(node: libcst.CSTNode) -> bool:
-    """Whether a literal is a text for people; conditions for DynamoDB name attributes by `#`."""
+    """Whether a literal is a message to a reader. Conditions for DynamoDB have a `#`."""
     return isinstance(node, libcst.SimpleString) and " " in node.value and "#" not in node.value
 
 
