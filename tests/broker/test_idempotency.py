@@ -134,9 +134,9 @@ def test_repeated_write_of_key_does_not_block(
 
 def test_key_of_killed_request_is_freed(api: Api, broker: RunningBroker, key: str) -> None:
     """The key of a killed request is free again two minutes later."""
-    wired = broker.wired()
-    caller = wired.authenticator.caller(f"Bearer {api.token}")
-    keys = wired.idempotency
+    parts = broker.parts()
+    caller = parts.authenticator.caller(f"Bearer {api.token}")
+    keys = parts.idempotency
     keys.begin(caller.id, RequestKey(key, "a body"), "0" * 32)
     assert begin(api, key).status_code == 422
     broker.clock.advance(121)

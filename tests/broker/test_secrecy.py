@@ -160,7 +160,7 @@ def _call_ended_and_running(
     api: RecordedApi, upstream: RunningUpstream, recorder: Recorder
 ) -> None:
     """Call an expired upload, running requests, and a Sync that refuses with an unknown status."""
-    broker: Any = api.broker.wired()
+    broker: Any = api.broker.parts()
     caller = broker.authenticator.caller(f"Bearer {api.token}")
     upload_id = api.begin()["id"]
     clients.dynamodb().update_item(
@@ -207,8 +207,8 @@ def _leave_outcomes_unknown(api: RecordedApi, upstream: RunningUpstream) -> None
 
 def _meet_faults(api: RecordedApi, upstream: RunningUpstream, recorder: Recorder) -> None:
     """Meet every known fault of Sync, also responses that repeat the key."""
-    service = api.broker.wired().uploads
-    caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    service = api.broker.parts().uploads
+    caller = api.broker.parts().authenticator.caller(f"Bearer {api.token}")
     echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
     statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
     faults: list[dict[str, Any]] = [

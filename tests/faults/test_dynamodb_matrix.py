@@ -190,7 +190,7 @@ CELLS = [(step, fault, False) for step in STEPS for fault in LASTING] + [
 def new_cell(broker: FaultyBroker, name: str) -> Cell:
     """Return a cell with a new caller."""
     caller = Caller(broker)
-    owner = broker.wired().authenticator.caller(f"Bearer {caller.token}").id
+    owner = broker.parts().authenticator.caller(f"Bearer {caller.token}").id
     return Cell(caller, owner, name)
 
 

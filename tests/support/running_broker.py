@@ -99,13 +99,13 @@ class RunningBroker:
         bootstrap.use(bootstrap.build(self.environment(upstream), clock, SHORT))
         return clock
 
-    def wired(self) -> bootstrap.Broker:
-        """Return the objects behind the gateway."""
+    def parts(self) -> bootstrap.Broker:
+        """Return the parts of the broker behind the gateway."""
         return bootstrap.broker()
 
     def sweep(self, seconds: float = 60) -> Sweep:
         """Run the sweep, as the schedule does."""
-        return self.wired().sweeper.run(seconds)
+        return self.parts().sweeper.run(seconds)
 
     def lines(self, event: str = "request") -> list[dict[str, Any]]:
         """Return the log's lines of an event."""

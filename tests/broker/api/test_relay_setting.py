@@ -56,7 +56,7 @@ def test_removed_relay_restores_storage_url(api: Api, upstream: RunningUpstream)
 def test_relay_keeps_path_and_query(rest: str, api: Api) -> None:
     """Path and query stay as Sync wrote them, however odd they are."""
     upload_id = api.begin()["id"]
-    broker = api.broker.wired()
+    broker = api.broker.parts()
     upload = broker.uploads.get(broker.authenticator.caller(f"Bearer {api.token}"), upload_id)
     url = f"HTTPS://Storage.example:8443{rest}"
     upload = replace(upload, targets=(replace(upload.targets[0], upload_url=url),))

@@ -199,7 +199,7 @@ def test_caller_secret_is_never_shown(
     upload = api.registered()
     shown = [api.call("GET", path).text for path in ("/uploads", "/assets", "/limits")]
     shown += [api.call("POST", "/uploads", json={}).text, json.dumps(upload)]
-    parts: Any = broker.wired()
+    parts: Any = broker.parts()
     shown += [repr(parts), repr(parts.caller_ids), str(vars(parts.authenticator))]
     shown += [debug_log.getvalue(), broker.log.getvalue()]
     assert "botocore" in debug_log.getvalue()

@@ -261,7 +261,7 @@ def test_lagging_index_causes_no_call(
     """If a lagging index lists an upload that is no longer due, the sweep leaves it alone."""
     upload = api.begin()
     broker.clock.advance(61)
-    parts = broker.wired()
+    parts = broker.parts()
     shown = {shard: parts.due.due(shard, broker.clock.now(), 100) for shard in items.FILE_SHARDS}
 
     class Lagging(DueIndex):

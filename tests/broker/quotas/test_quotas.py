@@ -149,8 +149,8 @@ def test_refused_presign_releases_quota(
 
 def kill(api: Api, number: int) -> str:
     """Leave reservations behind, as killed requests do. Return their caller."""
-    quotas = api.broker.wired().quotas
-    caller = api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    quotas = api.broker.parts().quotas
+    caller = api.broker.parts().authenticator.caller(f"Bearer {api.token}")
     for _ in range(number):
         quotas.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
     return caller.id
@@ -171,8 +171,8 @@ def test_killed_request_releases_quota(narrow: Api, broker: RunningBroker) -> No
 
 def test_release_counts_once(narrow: Api) -> None:
     """A reservation that is released twice is released once."""
-    quotas = narrow.broker.wired().quotas
-    caller = narrow.broker.wired().authenticator.caller(f"Bearer {narrow.token}")
+    quotas = narrow.broker.parts().quotas
+    caller = narrow.broker.parts().authenticator.caller(f"Bearer {narrow.token}")
     kill(narrow, 1)
     used = quotas.reserve(caller.id, caller.limits, uuid.uuid4().hex, 5)
     for _ in range(2):
@@ -256,7 +256,7 @@ def test_old_days_are_outdated() -> None:
 
 def test_outdated_days_are_removed(at_noon: Api) -> None:
     """A new upload removes the counts of the days before yesterday."""
-    caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}").id
+    caller = at_noon.broker.parts().authenticator.caller(f"Bearer {at_noon.token}").id
     days = []
     for _ in range(4):
         days.append(usage.day_of(at_noon.broker.clock.now()))
@@ -274,13 +274,13 @@ def test_real_bytes_count_on_begin_day(at_noon: Api) -> None:
     assert at_noon.complete(upload).status_code == 200
     assert at_noon.call("GET", "/limits").json()["bytesPerDay"]["left"] == 1000
     begun = usage.day_of(at_noon.broker.clock.now() - 86_400_000)
-    caller = at_noon.broker.wired().authenticator.caller(f"Bearer {at_noon.token}")
+    caller = at_noon.broker.parts().authenticator.caller(f"Bearer {at_noon.token}")
     assert counted(at_noon, caller.id)[f"bytes#{begun}"] == 30
 
 
 def test_upload_without_reservation_is_not_written(narrow: Api) -> None:
     """An upload whose reservation was released is not written."""
-    broker = narrow.broker.wired()
+    broker = narrow.broker.parts()
     caller = broker.authenticator.caller(f"Bearer {narrow.token}")
     upload_id = uuid.uuid4().hex
     used = broker.quotas.reserve(caller.id, caller.limits, upload_id, 5)
@@ -397,23 +397,23 @@ def test_quota_refusal_names_reset(opened: int, begun: int, size: int, now: int)
     assert set(error.headers) == {"RateLimit", "RateLimit-Policy"}
 
 
-def test_allowance_of_a_minute(broker: RunningBroker) -> None:
-    """All containers together get what a minute allows, also where one clock is ahead."""
-    quotas, purpose = broker.wired().quotas, uuid.uuid4().hex
+def test_containers_share_cap_of_a_minute(broker: RunningBroker) -> None:
+    """All containers share one minute's cap, also if one clock is ahead."""
+    quotas, purpose = broker.parts().quotas, uuid.uuid4().hex
     assert [quotas.allow(purpose, 10, wanted, 5) for wanted in (3, 3, 3)] == [3, 2, 0]
-    assert quotas.allow(purpose, 10, 3, 4) == 0, "less than what is used"
-    assert quotas.allow(purpose, 9, 3, 5) == 0, "a clock that is behind"
+    assert quotas.allow(purpose, 10, 3, 4) == 0, "the cap is less than the use"
+    assert quotas.allow(purpose, 9, 3, 5) == 0, "this clock is behind"
     assert quotas.allow(purpose, 11, 1, 5) == 1
     assert quotas.allow(purpose, 10, 9, 5) == 4, "the next minute has begun elsewhere"
     assert quotas.allow(purpose, 13, 9, 5) == 5
 
 
-def test_allowance_of_two_at_once(
+def test_cap_is_not_granted_twice(
     broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
 ) -> None:
-    """A container that was overtaken between its read and its write gets nothing."""
+    """If another container uses the cap between a read and a write, nothing is granted."""
     broker.configure(upstream)
-    quotas, purpose = broker.wired().quotas, uuid.uuid4().hex
+    quotas, purpose = broker.parts().quotas, uuid.uuid4().hex
     assert quotas.allow(purpose, 10, 1, 5) == 1
     slow = faulty_dynamodb.order("slow-before", "UpdateItem", purpose, lasting=False, seconds=1.5)
     with ThreadPoolExecutor(1) as pool:

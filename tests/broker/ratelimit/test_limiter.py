@@ -294,7 +294,7 @@ def test_429_pauses_all_containers(
 
 def test_pause_revokes_found_place(six: RunningBroker) -> None:
     """A place that was found before Sync's 429 is not taken after it."""
-    limiter = six.wired().line
+    limiter = six.parts().line
     opening = limiter.enter("0" * 32, "")
     limiter.slow_down(20)
     with pytest.raises(errors.RateLimited) as raised:
@@ -312,13 +312,13 @@ def test_pause_of_wrong_clock_is_ignored(six: RunningBroker) -> None:
     )
     far.slow_down(10)
     assert begin(Api(six)).status_code == 201
-    six.wired().line.slow_down(20)
+    six.parts().line.slow_down(20)
     assert 15 < int(begin(Api(six)).headers["Retry-After"]) <= 21
 
 
 def test_longer_pause_counts(six: RunningBroker) -> None:
     """Of two pauses that are written at the same time, the longer one counts."""
-    limiter = six.wired().line
+    limiter = six.parts().line
     threads = [
         threading.Thread(target=limiter.slow_down, args=(pause,)) for pause in (1, 60, 2, 30)
     ]

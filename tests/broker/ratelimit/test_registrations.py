@@ -118,7 +118,7 @@ def test_limited_caller_gets_recorded_asset(
     done = api.registered()
     pending = api.landed()
     limited = limiter(broker)
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
+    caller = broker.parts().authenticator.caller(f"Bearer {api.token}").id
     for _ in range(PER_CALLER - 1):
         limited.acquire(caller)
     assert api.complete(pending).status_code == 429
@@ -131,7 +131,7 @@ def test_known_refusal_costs_one_read(
 ) -> None:
     """Once a container knows that a caller is limited, a refusal costs at most one read."""
     pending = api.landed()
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}").id
+    caller = broker.parts().authenticator.caller(f"Bearer {api.token}").id
     broker.clock.tick()  # so that no permit is released, however slow the machine is
     for _ in range(PER_CALLER):
         limiter(broker).acquire(caller)
@@ -275,9 +275,9 @@ def test_storage_hosts_reach_all_containers(
     settings = {"SYNC_STORAGE_HOSTS": "a.example", "PUBLIC_URL_EXCEPTIONS": upstream.url}
     broker.configure(upstream, **settings)
     owner, stranger = Api(broker), Api(broker)
-    first = broker.wired()
+    first = broker.parts()
     broker.configure_again(**settings)
-    other = broker.wired()
+    other = broker.parts()
     bootstrap.use(first)
     upload = owner.landed()
     assert broker.lines("storage_host_unknown")

@@ -24,7 +24,7 @@ def small(broker: RunningBroker, upstream: RunningUpstream) -> Api:
 
 def caller(api: Api) -> Caller:
     """Return the broker's record of a caller."""
-    return api.broker.wired().authenticator.caller(f"Bearer {api.token}")
+    return api.broker.parts().authenticator.caller(f"Bearer {api.token}")
 
 
 def assets(upstream: RunningUpstream) -> list[str]:
@@ -158,7 +158,7 @@ def test_unreadable_size_is_read_again(
     """A size in digits is parsed; without one, the broker reads the asset once more."""
     upload = small.begin(b"x")
     small.put(upload, b"x" * 11)
-    record = broker.wired().uploads.get(caller(small), upload["id"])
+    record = broker.parts().uploads.get(caller(small), upload["id"])
     respond_with_size(upstream, record.targets[-1].url, size)
     before = len(upstream.journal())
     response = small.complete(upload)
@@ -177,7 +177,7 @@ def test_unknown_size_counts_as_declared(
     """An asset whose size stays unknown is kept, and is charged as declared, never less."""
     upload = small.begin(b"x" * 9)
     small.put(upload, b"x" * 9)
-    record = broker.wired().uploads.get(caller(small), upload["id"])
+    record = broker.parts().uploads.get(caller(small), upload["id"])
     respond_with_size(upstream, record.targets[-1].url, size)
     fault = {"kind": "answer", "status": 500} if again == "down" else None
     alarms = {"kind": "answer", "status": 200, "body": {"id": "x", "size": size}}

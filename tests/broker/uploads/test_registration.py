@@ -580,10 +580,10 @@ def renew(api: Api, upload: dict[str, Any]) -> dict[str, Any]:
 
 def test_lease_of_killed_process_is_ambiguous(api: Api, broker: RunningBroker) -> None:
     """The lease of a killed process makes the outcome ambiguous."""
-    upload, wired = api.landed(), broker.wired()
-    owner = wired.authenticator.caller(f"Bearer {api.token}").id
-    plan = wired.registration.plan()
-    repository = wired.repository
+    upload, parts = api.landed(), broker.parts()
+    owner = parts.authenticator.caller(f"Bearer {api.token}").id
+    plan = parts.registration.plan()
+    repository = parts.repository
     lease = repository.lease_to_post(upload["id"], owner, plan, broker.clock.now())
     assert isinstance(lease, Lease)
     broker.clock.advance(61)
@@ -676,7 +676,7 @@ def test_unreadable_key_sends_nothing(
     def unreadable() -> str:
         raise errors.SecretsUnavailable("SSM is away.")
 
-    sync = broker.wired().sync
+    sync = broker.parts().sync
     readable, sync._api_key = sync._api_key, CachedSecret(unreadable, Clock())  # type: ignore[attr-defined] # noqa: SLF001 - as above
     response = api.complete(upload)
     assert (response.status_code, response.json()["code"]) == (503, "secrets_unavailable")

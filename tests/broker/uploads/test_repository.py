@@ -1,4 +1,4 @@
-"""The fields of upload records, and how long the records are kept."""
+"""The fields of upload records: when they are due, and how long they are kept."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from tests.support.scripted_sync import Received, Reply, ScriptedSync, presigned
 from tests.support.upstream_process import RunningUpstream
 
 MINUTE = 60_000  # milliseconds
-SETTLED = 200  # seconds after which Sync can't carry out an ambiguous registration any more
+SETTLED = 200  # seconds after which Sync no longer carries out an ambiguous registration
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
 
 
 def record_of(broker: RunningBroker, upload: dict[str, Any]) -> dict[str, Any]:
-    """Read an upload's record past the broker."""
+    """Return an upload's record as the table has it."""
     key = {"pk": {"S": f"upload#{upload['id']}"}}
     return codec.plain(clients.dynamodb().get_item(TableName=broker.table, Key=key)["Item"])
 
 
 def owner_of(api: Api) -> str:
     """Return a caller's id."""
-    caller_id: str = api.broker.wired().authenticator.caller(f"Bearer {api.token}").id
+    caller_id: str = api.broker.parts().authenticator.caller(f"Bearer {api.token}").id
     return caller_id
 
 
@@ -53,10 +53,10 @@ def test_ended_record_expires(broker: RunningBroker, upstream: RunningUpstream, 
         assert record["ttl"] == record["updatedAt"] // 1000 + 30 * 86_400
 
 
-def test_due_while_a_lease_is_held(
+def test_leased_upload_is_due_after_lease(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
 ) -> None:
-    """Should a request be killed at Sync, the upload is due when its lease is over."""
+    """If a request is killed while it calls Sync, the upload is due when its lease is over."""
     sync.script = lambda _: presigned()
     broker.configure(upstream, SYNC_BASE_URL=sync.url)
     api = Api(broker)
@@ -82,8 +82,10 @@ def test_due_while_a_lease_is_held(
     assert seen[0][1]["dueShard"] in items.FILE_SHARDS
 
 
-def test_due_after_each_change(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """An upload that is not finished is due again, a young one within a minute or so."""
+def test_changed_upload_is_due_again(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """After each change an unfinished upload is due again, a new one about a minute later."""
     upload = api.begin()
     record = record_of(broker, upload)
     assert record["dueAt"] == record["createdAt"] + MINUTE
@@ -115,10 +117,10 @@ def test_due_after_each_change(api: Api, broker: RunningBroker, upstream: Runnin
     assert record["attempt"] is None
 
 
-def test_lists(api: Api, broker: RunningBroker) -> None:
+def test_lists_have_pages_without_gaps(api: Api, broker: RunningBroker) -> None:
     """Each list has pages without gaps, and ends without a cursor."""
     made = [api.registered()["id"] for _ in range(3)]
-    repository = broker.wired().repository
+    repository = broker.parts().repository
     for read in (repository.list_uploads, repository.list_assets):
         first = read(owner_of(api), 2, None)
         second = read(owner_of(api), 2, first.next_cursor)
@@ -126,10 +128,10 @@ def test_lists(api: Api, broker: RunningBroker) -> None:
         assert second.next_cursor is None
 
 
-def test_renewals_at_once(api: Api, broker: RunningBroker) -> None:
-    """Of two renewals of one upload at once, one is recorded, and both return it."""
+def test_concurrent_renewals_record_one_url(api: Api, broker: RunningBroker) -> None:
+    """Of two concurrent renewals of one upload one is recorded, and both return it."""
     upload = api.begin()
-    repository = broker.wired().repository
+    repository = broker.parts().repository
     found = repository.get(upload["id"], owner_of(api))
     target = found.targets[0]
     first = repository.renew(found, target, broker.clock.now())
@@ -138,28 +140,28 @@ def test_renewals_at_once(api: Api, broker: RunningBroker) -> None:
     assert len(first.targets) == len(record_of(broker, upload)["targets"]) == 2
 
 
-def test_renewal_outlives_an_expiry(api: Api, broker: RunningBroker) -> None:
-    """An upload that is renewed in the moment in which it expires does not expire."""
+def test_renewed_upload_does_not_expire(api: Api, broker: RunningBroker) -> None:
+    """An upload that is renewed at the same time does not expire."""
     upload = api.begin()
     for _ in range(2):
         broker.clock.advance(20_000)
         assert api.complete(upload).status_code == 409
-    repository = broker.wired().repository
+    repository = broker.parts().repository
     old = repository.get(upload["id"], owner_of(api))
     now = broker.clock.now()
     fresh = repository.renew(old, old.targets[0], now)
     assert not repository.expire(old, old.ends_at, now)
-    assert not repository.expire(fresh, now, now), "only one refusal came after this end"
+    assert not repository.expire(fresh, now, now), "Sync has refused it only once after this end"
     assert repository.expire(fresh, old.ends_at, now)
     assert record_of(broker, upload)["status"] == "expired"
 
 
-def test_stranger_changes_nothing(api: Api, broker: RunningBroker) -> None:
-    """To anybody but the owner an upload does not exist, whatever the call."""
+def test_other_caller_changes_nothing(api: Api, broker: RunningBroker) -> None:
+    """For every other caller an upload does not exist, whatever the call."""
     upload = api.landed()
     now = broker.clock.now()
-    repository = broker.wired().repository
-    attempt = broker.wired().registration.plan()
+    repository = broker.parts().repository
+    attempt = broker.parts().registration.plan()
     with pytest.raises(NotFound):
         repository.lease_to_post(upload["id"], "somebody", attempt, now)
     with pytest.raises(NotFound):

@@ -196,8 +196,8 @@ def test_frozen_request_enters_no_url(
     api = Api(broker)
     upstream.order({"kind": "answer", "status": 504}, *POST)
     upload = register(api, upstream.upload()).json()
-    service = broker.wired().uploads
-    caller = broker.wired().authenticator.caller(f"Bearer {api.token}")
+    service = broker.parts().uploads
+    caller = broker.parts().authenticator.caller(f"Bearer {api.token}")
     frozen = service.get(caller, upload["id"])
     assert frozen.source_url is not None
     assert frozen.source_url.startswith(site)
@@ -205,7 +205,7 @@ def test_frozen_request_enters_no_url(
     assert api.complete(upload).status_code == 200
     assert frozen.attempt is not None
     with pytest.raises(errors.StoreUnavailable):
-        broker.wired().repository.begin_registering(Lease(frozen, frozen.attempt))
+        broker.parts().repository.begin_registering(Lease(frozen, frozen.attempt))
     assert in_work(broker) == set()
 
 
