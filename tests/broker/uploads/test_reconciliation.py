@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.running_broker import Api, RunningBroker
-from tests.support.scripted_sync import Received, Reply, ScriptedSync, asset, presigned
+from tests.support.scripted_sync import PATIENT, Received, Reply, ScriptedSync, asset, presigned
 from tests.support.upstream_process import RunningUpstream
 
 POST = ("POST", "/v2/assets")
@@ -178,3 +178,27 @@ def test_other_url_is_not_waited_for(broker: RunningBroker, upstream: RunningUps
     assert register(Api(broker), upstream.upload()).status_code == 201
     other = {"url": url, "type": "IMAGE"}
     assert Api(broker).call("POST", "/assets", json=other).status_code == 201
+
+
+def test_long_list_is_read_in_parts(
+    broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
+) -> None:
+    """After twenty pages the call ends, and the next one reads on where this one stopped."""
+    wanted = asset(url=URL)
+
+    def script(one: Received) -> Reply:
+        if one.method == "POST":
+            return Reply(504)
+        page = int(one.query.get("cursor", 0))
+        items = [wanted] if page == 21 else [asset(url="https://b.example/")]
+        return Reply(200, {"items": items, "nextCursor": str(page + 1) if page < 21 else None})
+
+    sync.script = script
+    broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
+    api = Api(broker)
+    unclear = register(api, URL)
+    assert unclear.status_code == 202
+    assert sync.count(*LIST) == 20
+    assert api.complete(unclear.json()).json()["asset"]["id"] == wanted["id"]
+    cursors = [one.query.get("cursor") for one in sync.requests if one.method == "GET"]
+    assert cursors == [None, *(str(page) for page in range(1, 22))]
