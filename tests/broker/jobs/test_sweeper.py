@@ -320,7 +320,7 @@ def test_sweep_without_time_starts_nothing(api: Api, broker: RunningBroker) -> N
 def test_task_of_an_upload(api: Api, broker: RunningBroker) -> None:
     """A task has the age of its upload in seconds, and costs one registration for each URL."""
     upload = api.begin()
-    wired = broker.wired()
+    wired = broker.parts()
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
     created = wired.repository.get(upload["id"], owner).created_at
     clock = ManualClock(created + 61_500)
