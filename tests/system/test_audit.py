@@ -21,7 +21,7 @@ PINS = {
 }
 PYTHON, NPM = list(PINS), ["package-lock.json"]
 UNREACHABLE = "The advisories can't be reached from here."
-FAILED = "Asking the advisories failed; standard output has the reason."
+FAILED = "The request to the advisories failed; standard output has the reason."
 
 
 @pytest.fixture

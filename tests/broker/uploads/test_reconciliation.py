@@ -1,5 +1,6 @@
 """How the broker reconciles an ambiguous registration by Sync's list."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from tests.support.upstream_process import RunningUpstream
 POST = ("POST", "/v2/assets")
 PRESIGN = ("POST", "/v2/assets/upload")
 LIST = ("GET", "/v2/assets")
-URL = "https://media.example.com/a.mp4"
+# No other test registers it: an ambiguous outcome of the same URL would have to be waited for.
+URL = f"https://media.example.com/{uuid.uuid4().hex}.mp4"
 SETTLED = 200  # seconds after which Sync no longer carries out an ambiguous registration
 
 pytestmark = pytest.mark.usefixtures("nothing_due")
