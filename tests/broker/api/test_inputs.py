@@ -368,6 +368,26 @@ def test_body_without_type_is_refused(api: Api, upstream: RunningUpstream, path:
     assert (missing.status_code, missing.json()["code"]) == (400, "invalid_json")
 
 
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (b"NaN", "invalid_input"),
+        (b"-Infinity", "invalid_input"),
+        (b"Infinity", "file_too_large"),
+        (b"1e400", "file_too_large"),
+    ],
+)
+def test_size_that_is_not_finite_is_named(api: Api, size: bytes, code: str) -> None:
+    """A size that Python reads as infinite, or as no number, is refused by its name."""
+    body = b'{"fileName": "a.mp4", "contentType": "video/mp4", "size": ' + size + b"}"
+    response = api.call("POST", "/uploads", data=body, headers=DECLARED)
+    assert (response.status_code, response.json()["code"]) == (
+        413 if code == "file_too_large" else 422,
+        code,
+    )
+    assert [one["pointer"] for one in response.json()["errors"]] == ["/size"]
+
+
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
 def test_json_type_with_parameters_is_accepted(api: Api, content_type: str) -> None:
     """Parameters and case of the body's type do not matter."""

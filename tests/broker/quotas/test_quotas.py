@@ -426,7 +426,7 @@ def test_cap_is_not_granted_twice(
 
 
 def test_nothing_is_left() -> None:
-    """What is used up, or overdrawn by a narrower claim, is told as 0 left."""
+    """A quota that is used up, or overdrawn by a narrower claim, has 0 left."""
     limits = Limits(100, ("*/*",), frozenset(), 5, 5, 5)
     for used in (5, 9):
         headers = usage.rate_limit(Usage(used, used, used, (), ()), limits, 0)
