@@ -18,7 +18,8 @@ setup-tests: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## In
 	@scripts/nginx > /dev/null
 
 test: setup-tests ## Run all tests, with those in browsers
-	@$(MAKE) --no-print-directory test-python test-node
+	@# Side by side, because each half waits for much of its time.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-node
 
 test-python:
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
