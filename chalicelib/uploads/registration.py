@@ -271,7 +271,7 @@ class Registration:
             self._repository.begin_registering(renewed)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
-                self._repository.release(renewed, self._clock.now())
+                self._repository.undo_repost(renewed, lease.attempt, self._clock.now())
             raise
         return self.post(renewed, began=began)
 

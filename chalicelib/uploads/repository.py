@@ -197,6 +197,18 @@ class UploadRepository:
             lease, {"attempt.lease_until": 0, "attempt.scan": scan, "dueAt": due_at}
         )
 
+    def undo_repost(self, lease: Lease, ambiguous: Attempt, now: int) -> None:
+        """Give up a lease to POST again before its POST; the ambiguous attempt stays the last.
+
+        Args:
+            lease: The lease.
+            ambiguous: The attempt that had the ambiguous outcome.
+            now: The time.
+        """
+        earlier = replace(ambiguous, lease_until=0, scan=None)
+        due_at = next_due(lease.upload.created_at, now)
+        self._change_leased(lease, {"attempt": asdict(earlier), "dueAt": due_at})
+
     def reopen(
         self,
         lease: Lease,
