@@ -10,8 +10,8 @@ test can notice them, for the reason that it gives. Log calls and messages to re
 
 import argparse
 import difflib
+import hashlib
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -89,6 +89,12 @@ class Mutant:
             for sign in "-+"
         )
         return self.module, before, after
+
+    def digest(self, seed: int) -> bytes:
+        """Return a hash that is another one for each mutant and seed."""
+        nodes = self.mutation.original_node, self.mutation.mutated_node
+        texts = [self.tree.code_for_node(node) for node in nodes]
+        return hashlib.sha256(repr((seed, self.module, self.function, texts)).encode()).digest()
 
 
 def _is_prose(node: libcst.CSTNode) -> bool:
@@ -189,7 +195,8 @@ def main() -> None:
     _refuse_stale(equivalents)
     chosen_modules = arguments.module or sorted(tests)
     pool = [mutant for module in chosen_modules for mutant in mutants_of(module)]
-    chosen = random.Random(arguments.seed).sample(pool, min(arguments.sample, len(pool)))  # noqa: S311 - a sample
+    # By their hashes, so that a change of the code changes little of the sample.
+    chosen = sorted(pool, key=lambda one: one.digest(arguments.seed))[: arguments.sample]
     tested = [one for one in chosen if one.change not in equivalents]
     print(
         f"{len(pool)} mutants, {len(chosen)} sampled, {len(tested)} of them not equivalent.",
