@@ -21,7 +21,7 @@ from chalicelib.aws import clients
 from chalicelib.core import errors, settings
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.web import bodies
-from tests.support.running_broker import LINE, Api, RunningBroker
+from tests.support.running_broker import LINE, SHORT, Api, RunningBroker
 from tests.support.upstream_process import ROOT, RunningUpstream, free_port
 
 KEY = "sk-MarkedKeyOfTheTests0123456789abcdefghijklmnop"
@@ -207,7 +207,6 @@ def _leave_outcomes_unknown(api: RecordedApi, upstream: RunningUpstream) -> None
 
 def _meet_faults(api: RecordedApi, upstream: RunningUpstream, recorder: Recorder) -> None:
     """Meet every known fault of Sync, also responses that repeat the key."""
-    service = api.broker.parts().uploads
     caller = api.broker.parts().authenticator.caller(f"Bearer {api.token}")
     echo = json.dumps({"message": f"the key {KEY} is wrong", "errorCode": f"x {KEY}"})
     statuses = (400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 503, 200, 302)
@@ -225,8 +224,11 @@ def _meet_faults(api: RecordedApi, upstream: RunningUpstream, recorder: Recorder
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
+        if fault["kind"] == "delay":
+            api.broker.configure_again(timeouts=SHORT)
         api.call("POST", "/uploads", json=GOOD)
         api.complete(upload)
+        service = api.broker.parts().uploads
         recorder.keep_exception(service.complete, caller, upload["id"])
         upstream.call("DELETE", "/_sandbox/faults")
 

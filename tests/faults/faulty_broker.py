@@ -10,10 +10,11 @@ import requests
 from chalicelib import bootstrap
 from chalicelib.aws import clients
 from chalicelib.core import log
+from chalicelib.syncapi.client import Timeouts
 from ops import table
 from tests.support.clocks import MovableClock
 from tests.support.faulty_dynamodb import FaultyDynamoDB
-from tests.support.running_broker import SHORT, Api, RunningBroker
+from tests.support.running_broker import LONG, Api, RunningBroker
 from tests.support.upstream_process import KEY, RunningUpstream
 
 PRESIGN = ("POST", "/v2/assets/upload")
@@ -29,7 +30,7 @@ class FaultyBroker(RunningBroker):
 
     upstream: RunningUpstream
     dynamodb: FaultyDynamoDB
-    timeouts = SHORT
+    timeouts: Timeouts
     _sync_url = ""
     _tables = 0
     _client: Any = None
@@ -40,6 +41,7 @@ class FaultyBroker(RunningBroker):
         self.upstream.call("POST", "/_sandbox/reset")
         self.upstream.behave(presignsPerMinute=1_000_000)
         self.clock = MovableClock()
+        self.timeouts = LONG
         self.log = io.StringIO()
         # Due work of an earlier test must not be found here.
         FaultyBroker._tables += 1

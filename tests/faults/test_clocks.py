@@ -20,7 +20,7 @@ from tests.faults.faulty_broker import (
     wait_for,
 )
 from tests.support.clocks import MovableClock
-from tests.support.running_broker import SHORT
+from tests.support.running_broker import LONG
 
 APART = 20  # seconds
 
@@ -32,7 +32,7 @@ class Container:
         self.clock = MovableClock()
         self.clock.advance(ahead)
         self._broker = bootstrap.build(
-            broker.environment(broker.upstream), clock=self.clock, timeouts=SHORT
+            broker.environment(broker.upstream), clock=self.clock, timeouts=LONG
         )
 
     def complete(self, caller: Caller, upload: dict[str, str]) -> Outcome:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import requests
 
-from chalicelib.syncapi.client import Timeouts
 from tests.faults.faulty_broker import (
     LIST,
     REGISTER,
@@ -222,7 +221,6 @@ class Matrix:
 def matrix(module_broker: FaultyBroker) -> Matrix:
     """Run all cells, one fault after the other, end the faults, and let time pass."""
     broker = module_broker
-    broker.timeouts = Timeouts()  # Sync does not fail here.
     broker.reset()
     # More than half of so short a life is over after the settle time.
     broker.upstream.behave(planMaxBytes=PLAN_MAX_BYTES, expiresIn=300)

@@ -18,6 +18,7 @@ from tests.faults.faulty_broker import (
     FaultyBroker,
     assert_settled,
 )
+from tests.support.running_broker import SHORT
 
 HTML = "<!doctype html><title>Bad gateway</title>"
 HALF = '{"id": "550e8400-e29b-41d4-a716-4466554400'
@@ -97,6 +98,9 @@ def order_fault(
     if fault.action is None:
         broker.start_container(NOWHERE)
     else:
+        if "delay" in fault.name:
+            broker.timeouts = SHORT
+            broker.start_container()
         when = {"when": "after" if fault.done else "before"}
         broker.upstream.order({**fault.action(step), **when}, *step, times=times)
 

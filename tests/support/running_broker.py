@@ -29,7 +29,8 @@ ORIGIN = "https://app.example.com"
 # The items that all tests share: the limiters', and that of the public URLs in work.
 SHARED = ("line#presign", "limit#registration", "urls#registering")
 LINE = {"pk": {"S": SHARED[0]}}
-SHORT = Timeouts(presign=1.5, register=1.0, lookup=1.5)
+LONG = Timeouts()  # as in production, so that a busy machine makes no time-out
+SHORT = Timeouts(presign=1.5, register=1.0, lookup=1.5)  # for tests of time-outs
 TOKEN_SECONDS = 10**8  # tests move the clock by days
 DAY = 86_400  # seconds; the longest `Retry-After`
 
@@ -74,7 +75,7 @@ class RunningBroker:
         }
 
     def configure(
-        self, upstream: RunningUpstream, *, timeouts: Timeouts = SHORT, **settings: str
+        self, upstream: RunningUpstream, *, timeouts: Timeouts = LONG, **settings: str
     ) -> None:
         """Start a new broker: new settings, an empty log, the real time."""
         self.clock = MovableClock()
@@ -86,17 +87,17 @@ class RunningBroker:
         bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=timeouts))
         log.configure("INFO", self.log)
 
-    def configure_again(self, **settings: str) -> None:
+    def configure_again(self, *, timeouts: Timeouts = LONG, **settings: str) -> None:
         """Start a broker with other settings, over the same records."""
         environment = {**self._environment, **settings}
-        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=SHORT))
+        bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=timeouts))
 
     def pace(self, upstream: RunningUpstream, seconds: float) -> PacedClock:
         """Start a broker whose clock advances by some seconds at each reading."""
         clock = PacedClock(seconds)
         clock.advance(self.clock.ahead)
         self.clock = clock
-        bootstrap.use(bootstrap.build(self.environment(upstream), clock, SHORT))
+        bootstrap.use(bootstrap.build(self.environment(upstream), clock, LONG))
         return clock
 
     def parts(self) -> bootstrap.Broker:

@@ -13,7 +13,7 @@ from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.uploads.models import Lease
-from tests.support.running_broker import Api, RunningBroker, token
+from tests.support.running_broker import SHORT, Api, RunningBroker, token
 from tests.support.scripted_sync import (
     PATIENT,
     Held,
@@ -65,6 +65,7 @@ def test_ambiguous_outcome_is_reconciled_at_once(
 ) -> None:
     """An asset whose response was lost is found at once."""
     upload = api.landed()
+    api.broker.configure_again(timeouts=SHORT)
     upstream.order(fault, *POST)
     response = api.complete(upload)
     assert response.status_code == 200
@@ -234,6 +235,7 @@ def test_reconciliation_resumes_on_next_page(
         assert upstream.register(url, name="of another program").status_code == 201
     assert api.complete(uploads[0]).status_code == 200, "three pages fit into one call"
     broker.clock.advance(1000)
+    broker.configure_again(timeouts=SHORT)
     upstream.order({"kind": "delay", "seconds": 0.6}, *LIST, times=3)
     before = count_posts(upstream)
     assert api.complete(uploads[1]).status_code == 202
@@ -482,7 +484,6 @@ def test_failed_connection_sends_nothing(broker: RunningBroker, upstream: Runnin
         ({"kind": "cut"}, 1, 201, None),
         ({"kind": "answer", "status": 500}, 2, 502, "upstream_fault"),
         ({"kind": "cut", "when": "after"}, 2, 502, "upstream_fault"),
-        ({"kind": "delay", "seconds": 3}, 2, 504, "upstream_timeout"),
         ({"kind": "answer", "status": 504}, 2, 504, "upstream_timeout"),
         ({"kind": "answer", "status": 200, "body": "<html>"}, 2, 502, "upstream_fault"),
         ({"kind": "answer", "status": 201, "body": {"url": "x"}}, 1, 502, "upstream_fault"),
@@ -522,6 +523,18 @@ def test_failed_presign_leaves_nothing_behind(
         assert response.json()["detail"] == words
 
 
+def test_slow_presign_is_given_up(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A presign that Sync does not respond to in time leaves nothing behind."""
+    broker.configure_again(timeouts=SHORT)
+    upstream.order({"kind": "delay", "seconds": 3}, "POST", "/v2/assets/upload", times=2)
+    body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
+    response = api.call("POST", "/uploads", json=body)
+    assert (response.status_code, response.json()["code"]) == (504, "upstream_timeout")
+    assert api.call("GET", "/uploads").json() == {"items": []}
+
+
 @pytest.mark.parametrize("retry_after", ["7", "Wed, 21 Oct 2099 07:28:00 GMT", "soon", None])
 def test_busy_sync_is_503_with_seconds(
     api: Api, upstream: RunningUpstream, retry_after: str | None
@@ -559,7 +572,8 @@ def test_slow_response_is_given_up(
     upload = api.landed()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SlowServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        broker.configure(upstream, SYNC_BASE_URL=f"http://127.0.0.1:{server.server_address[1]}")
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        broker.configure(upstream, timeouts=SHORT, SYNC_BASE_URL=url)
         started = time.monotonic()
         response = api.complete(upload)
         assert time.monotonic() - started < 10
