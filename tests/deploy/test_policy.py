@@ -27,9 +27,9 @@ def called(operation: str, request: dict[str, Any]) -> Iterator[tuple[str, str]]
         for entry in request["TransactItems"]:
             for kind, item in entry.items():
                 yield f"dynamodb:{IN_TRANSACTION[kind]}", f"table/{item['TableName']}"
-    elif operation == "BatchGetItem":
+    elif operation.startswith("Batch"):
         for name in request["RequestItems"]:
-            yield "dynamodb:BatchGetItem", f"table/{name}"
+            yield f"dynamodb:{operation}", f"table/{name}"
     elif operation.startswith("GetParameter"):
         names = request.get("Names") or [request["Name"]]
         yield from ((f"ssm:{operation}", f"parameter{name}") for name in names)

@@ -8,7 +8,6 @@ from typing import Any
 import requests
 
 from chalicelib import bootstrap
-from chalicelib.aws import clients
 from chalicelib.core import log
 from chalicelib.syncapi.client import Timeouts
 from ops import table
@@ -33,7 +32,6 @@ class FaultyBroker(RunningBroker):
     timeouts: Timeouts
     _sync_url = ""
     _tables = 0
-    _client: Any = None
 
     def reset(self) -> None:
         """Start over: the real time, an empty log, and a Sync that is empty and works."""
@@ -46,8 +44,6 @@ class FaultyBroker(RunningBroker):
         # Due work of an earlier test must not be found here.
         FaultyBroker._tables += 1
         self.table = f"uploads-with-faults-{FaultyBroker._tables}"
-        if self._client is None:
-            self._client = clients.dynamodb()
         table.create(self._client, self.table)
         self.start_container()
 

@@ -5,12 +5,10 @@ import json
 import threading
 import time
 import uuid
-from contextlib import suppress
 from typing import Any
 
 import jwt
 import requests
-from botocore.exceptions import EndpointConnectionError
 from jsonschema import Draft202012Validator
 
 from app import app
@@ -50,6 +48,7 @@ class RunningBroker:
 
     def __init__(self, table: str) -> None:
         self.table = table
+        self._client = clients.dynamodb()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = serve(app, self.port)
@@ -81,9 +80,8 @@ class RunningBroker:
         self.clock = MovableClock()
         self.log = io.StringIO()
         self._environment = environment = self.environment(upstream, **settings)
-        with suppress(EndpointConnectionError):  # some tests make DynamoDB unreachable
-            for pk in SHARED:
-                clients.dynamodb().delete_item(TableName=self.table, Key={"pk": {"S": pk}})
+        deletions = [{"DeleteRequest": {"Key": {"pk": {"S": pk}}}} for pk in SHARED]
+        self._client.batch_write_item(RequestItems={self.table: deletions})
         bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=timeouts))
         log.configure("INFO", self.log)
 
