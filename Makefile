@@ -37,7 +37,7 @@ lint: .venv/.dev node_modules/.installed ## Check the style, the types, the laye
 	@scripts/lint-template
 
 soak: setup-tests ## Look for rare faults: long random runs, and a thousand uploads among faults and kills
-	MACHINE_RUNS=500 EVENT_EXAMPLES=5000 .venv/bin/python -m pytest tests/machine tests/broker/core/test_events.py
+	MACHINE_RUNS=500 EVENT_EXAMPLES=5000 API_EXAMPLES=60 .venv/bin/python -m pytest tests/machine tests/broker/core/test_events.py tests/broker/api/test_schemathesis.py
 	.venv/bin/python -m benchmarks.soak
 
 mutants: .venv/.dev .venv-ministack/.dev node_modules/.installed ## Change guarded code, and see which changes the tests notice
