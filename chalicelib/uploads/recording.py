@@ -117,10 +117,11 @@ class Recording:
         failed = self._repository.fail(
             lease, problem, self._clock.now(), asset if may_delete else None
         )
-        log.moved(upload.id, Status.FAILED, code=error.code)
-        if failed is not None and failed.discarded is not None:
-            with suppress(errors.BrokerError):
-                self.discard(failed)
+        if failed is not None:
+            log.moved(upload.id, Status.FAILED, code=error.code)
+            if failed.discarded is not None:
+                with suppress(errors.BrokerError):
+                    self.discard(failed)
         return error
 
 

@@ -301,8 +301,8 @@ class Registration:
 
     def _fail(self, lease: Lease, error: errors.BrokerError) -> errors.BrokerError:
         problem = {"code": error.code, "detail": error.detail}
-        self._repository.fail(lease, problem, self._clock.now())
-        log.moved(lease.upload.id, Status.FAILED, code=error.code)
+        if self._repository.fail(lease, problem, self._clock.now()):
+            log.moved(lease.upload.id, Status.FAILED, code=error.code)
         return error
 
 

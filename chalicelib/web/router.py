@@ -210,7 +210,7 @@ def _request(
     params: Mapping[str, str],
 ) -> Request:
     headers = _headers(event)
-    caller = _NOBODY
+    caller: Any = None  # A public route does not use it.
     if not operation.is_public:
         caller = host.authenticate(broker, headers)
         log.note(caller=caller.id)
@@ -255,13 +255,3 @@ def _instance(event: Any) -> str:
     """Return the request's path; two leading slashes would make it another host's URL."""
     path = str(event.context.get("path") or event.path)[:MAX_INSTANCE]
     return "/" + quote(path.lstrip("/"), safe="/%~", errors="replace")
-
-
-class _Nobody:
-    """The caller of a public route: a route that uses it has a defect."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a public route has no caller, so no {name}")
-
-
-_NOBODY: Any = _Nobody()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chalicelib.auth.jwks import FETCH_SECONDS, KEEP_SECONDS, RETRY_SECONDS, Jwks
 from chalicelib.core.allowance import BURST, REFRESH_SECONDS
@@ -211,6 +212,7 @@ def test_unusable_keys_are_passed_over(jose: Jose, server: KeyServer) -> None:
     """Keys for other purposes, of other types, too short, or with a private part are not used."""
     good = jose.keys("rsa-1")["keys"][0]
     secret = {"kty": "oct", "k": b64(b"s" * 32), "kid": "oct", "alg": "HS256"}
+    public = Ed25519PrivateKey.from_private_bytes(b"1" * 32).public_key().public_bytes_raw()
     rest: list[Any] = [
         *jose.keys("small", "p384")["keys"],
         *jose.keys("rsa-enc", use="enc")["keys"],
@@ -224,7 +226,7 @@ def test_unusable_keys_are_passed_over(jose: Jose, server: KeyServer) -> None:
         *jose.keys("ec-crv", crv=["P-256"])["keys"],
         *jose.keys("okp448")["keys"],
         *jose.keys("okp-alg", alg="ES256")["keys"],
-        *jose.keys("okp-d", d=b64(b"1" * 32))["keys"],
+        *jose.keys("okp-d", d=b64(b"1" * 32), x=b64(public))["keys"],
         *jose.keys("okp-cut", x="AAAA")["keys"],
         *jose.keys("okp-odd", x="ä")["keys"],
         *jose.keys("okp-exchange", crv="X25519")["keys"],

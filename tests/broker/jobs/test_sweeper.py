@@ -245,6 +245,23 @@ def test_forbidden_deletion_blocks_nothing(
     assert found[-1] == 0 or found[-2] == 0
 
 
+def test_deletion_takes_no_share_of_registrations(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A sweep that only deletes neither reads nor writes what this minute's sweeps have used."""
+    broker.configure(upstream, MAX_UPLOAD_BYTES="10")
+    upstream.behave(deleteForbidden=True)
+    api = Api(broker)
+    large = api.begin()
+    assert api.put(large, b"x" * 11).status_code == 200
+    assert api.complete(large).status_code == 413
+    broker.clock.advance(3600)
+    key = {"pk": {"S": "minute#sweep"}}
+    before = clients.dynamodb().get_item(TableName=broker.table, Key=key).get("Item")
+    assert broker.sweep().found == 1
+    assert clients.dynamodb().get_item(TableName=broker.table, Key=key).get("Item") == before
+
+
 def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> None:
     """An item without the index's fields is postponed, and stops no sweep."""
     broken, fine = api.landed(), api.landed()

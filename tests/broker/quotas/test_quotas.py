@@ -287,7 +287,7 @@ def test_upload_without_reservation_is_not_written(narrow: Api) -> None:
     broker.quotas.release(caller.id, *used.reservations)
     at = used.reservations[0].at
     upload = Upload(upload_id, caller.id, Status.PENDING, at, at, "VIDEO", 5, size=5)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="took too long"):
         broker.repository.create(upload, used)
     with pytest.raises(NotFound):
         broker.repository.get(upload_id, caller.id)
@@ -453,3 +453,9 @@ def test_refund(at_noon: Api) -> None:
     }
     tomorrow = now + 86_400_000
     assert table.transact(store.refund(caller, tomorrow, 5, is_counted=True)) is None
+
+
+@pytest.mark.parametrize(("real", "more"), [(7, {"bytes#1970-01-01": 2}), (5, {}), (None, {})])
+def test_unknown_size_corrects_nothing(real: int | None, more: dict[str, int]) -> None:
+    """The declared bytes stay if the real size equals them, or is unknown."""
+    assert store.byte_correction(1000, 5, real) == more

@@ -1,12 +1,15 @@
 """The fields of upload records: when they are due, and how long they are kept."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chalicelib.aws import clients, codec
 from chalicelib.core.errors import NotFound
+from chalicelib.syncapi.models import Asset
 from chalicelib.uploads import items
+from chalicelib.uploads.models import Lease, Status
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.scripted_sync import Received, Reply, ScriptedSync, presigned
 from tests.support.upstream_process import RunningUpstream
@@ -169,3 +172,54 @@ def test_other_caller_changes_nothing(api: Api, broker: RunningBroker) -> None:
     with pytest.raises(NotFound):
         repository.get(upload["id"], "somebody")
     assert record_of(broker, upload)["status"] == "pending"
+
+
+def test_only_leased_upload_fails(api: Api, broker: RunningBroker) -> None:
+    """An attempt that has lost its lease moves nothing to failed."""
+    upload_id, owner = api.landed()["id"], owner_of(api)
+    repository, registration = broker.parts().repository, broker.parts().registration
+    now = broker.clock.now()
+    problem = {"code": "file_rejected", "detail": "Sync does not accept it."}
+    lost = repository.lease_to_post(upload_id, owner, registration.plan(), now)
+    assert isinstance(lost, Lease)
+    assert repository.reopen(lost, now)
+    assert repository.fail(lost, problem, now) is None
+    assert repository.get(upload_id, owner).status is Status.PENDING
+    held = repository.lease_to_post(upload_id, owner, registration.plan(), now)
+    assert isinstance(held, Lease)
+    failed = repository.fail(held, problem, now)
+    assert failed is not None
+    assert failed.status is repository.get(upload_id, owner).status is Status.FAILED
+
+
+def test_failed_preparation_begins_scan_anew(api: Api, broker: RunningBroker) -> None:
+    """After an unfinished scan the next is soon; after a failed preparation it begins anew."""
+    upload_id, owner = api.landed()["id"], owner_of(api)
+    repository, registration = broker.parts().repository, broker.parts().registration
+    lease = repository.lease_to_post(upload_id, owner, registration.plan(), broker.clock.now())
+    assert isinstance(lease, Lease)
+    now = broker.clock.now()
+    repository.release(lease, now, "a scan")
+    unknown = repository.get(upload_id, owner)
+    assert unknown.due_at == now + MINUTE
+    again = repository.lease_to_reconcile(unknown, registration.plan(), now)
+    assert isinstance(again, Lease)
+    assert again.attempt.scan == "a scan"
+    repeated = repository.lease_to_repost(again, replace(registration.plan(), posts=2))
+    assert repeated is not None
+    repository.undo_repost(repeated, again.attempt, now)
+    undone = repository.get(upload_id, owner).attempt
+    assert undone == replace(again.attempt, lease_until=0, scan=None)
+
+
+def test_recorded_upload_is_returned(
+    api: Api, broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """What recording an asset returns is what the table has."""
+    upload_id, owner = api.landed()["id"], owner_of(api)
+    repository, registration = broker.parts().repository, broker.parts().registration
+    lease = repository.lease_to_post(upload_id, owner, registration.plan(), broker.clock.now())
+    assert isinstance(lease, Lease)
+    asset = Asset.parse(upstream.register(lease.upload.url_at(0)).json())
+    recorded = repository.record(lease, asset, is_reconciled=False, now=broker.clock.now())
+    assert recorded == repository.get(upload_id, owner)
