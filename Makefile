@@ -18,7 +18,7 @@ setup-tests: setup .venv/.dev .venv-ministack/.dev node_modules/.installed ## In
 	@scripts/nginx > /dev/null
 
 test: setup-tests ## Run all tests, with those in browsers
-	@# Side by side, because each half waits for much of its time.
+	@echo 'The Python and the Node tests run side by side; each half prints its results at its end.'
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-node
 
 test-python:

@@ -91,7 +91,7 @@ class Mutant:
         return self.module, before, after
 
     def digest(self, seed: int) -> bytes:
-        """Return a hash that is another one for each mutant and seed."""
+        """Return a hash of the change and a seed; the smallest hashes are the sample."""
         nodes = self.mutation.original_node, self.mutation.mutated_node
         texts = [self.tree.code_for_node(node) for node in nodes]
         return hashlib.sha256(repr((seed, self.module, self.function, texts)).encode()).digest()

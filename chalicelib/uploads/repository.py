@@ -198,7 +198,7 @@ class UploadRepository:
         )
 
     def undo_repost(self, lease: Lease, ambiguous: Attempt, now: int) -> None:
-        """Give up a lease to POST again before its POST; the ambiguous attempt stays the last.
+        """Give up the lease of a second POST that was not sent; the first stays the last attempt.
 
         Args:
             lease: The lease.

@@ -20,7 +20,6 @@ from tests.faults.faulty_broker import (
     wait_for,
 )
 from tests.support.clocks import MovableClock
-from tests.support.running_broker import LONG
 
 APART = 20  # seconds
 
@@ -31,9 +30,7 @@ class Container:
     def __init__(self, broker: FaultyBroker, ahead: float) -> None:
         self.clock = MovableClock()
         self.clock.advance(ahead)
-        self._broker = bootstrap.build(
-            broker.environment(broker.upstream), clock=self.clock, timeouts=LONG
-        )
+        self._broker = bootstrap.build(broker.environment(broker.upstream), clock=self.clock)
 
     def complete(self, caller: Caller, upload: dict[str, str]) -> Outcome:
         """Complete an upload as its caller would."""

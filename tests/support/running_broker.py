@@ -95,7 +95,7 @@ class RunningBroker:
         clock = PacedClock(seconds)
         clock.advance(self.clock.ahead)
         self.clock = clock
-        bootstrap.use(bootstrap.build(self.environment(upstream), clock, LONG))
+        bootstrap.use(bootstrap.build(self.environment(upstream), clock))
         return clock
 
     def parts(self) -> bootstrap.Broker:

@@ -51,6 +51,6 @@ def test_responses_match_openapi_document(
     assert done.returncode == 0, done.stdout + done.stderr
     tested = re.search(r"(\d+) generated", done.stdout)
     assert tested, done.stdout
-    assert int(tested[1]) > 15 * EXAMPLES
+    assert int(tested[1]) > 500
     statuses = {line["status"] for line in broker.lines()}
     assert {200, 201, 204, 400, 401, 404, 405, 409, 410, 415, 422} <= statuses

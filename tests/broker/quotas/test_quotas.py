@@ -456,6 +456,6 @@ def test_refund(at_noon: Api) -> None:
 
 
 @pytest.mark.parametrize(("real", "more"), [(7, {"bytes#1970-01-01": 2}), (5, {}), (None, {})])
-def test_unknown_size_corrects_nothing(real: int | None, more: dict[str, int]) -> None:
+def test_only_other_size_corrects_bytes(real: int | None, more: dict[str, int]) -> None:
     """The declared bytes stay if the real size equals them, or is unknown."""
     assert store.byte_correction(1000, 5, real) == more

@@ -16,7 +16,7 @@ from chalicelib.ratelimit import limiter, policy
 from chalicelib.ratelimit.policy import Budget
 from chalicelib.ratelimit.slots import Slot
 from tests.support.clocks import ManualClock, ShiftedClock
-from tests.support.running_broker import LONG, Api, RunningBroker
+from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
 FILE = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
@@ -228,7 +228,6 @@ def test_two_containers_share_budget(six: RunningBroker, upstream: RunningUpstre
     ahead = bootstrap.build(
         six.environment(upstream, PRESIGNS_PER_MINUTE="6"),
         clock=ShiftedClock(clock, 1000),
-        timeouts=LONG,
     )
     bootstrap.use(ahead)
     fill(six, 3)
@@ -280,7 +279,7 @@ def test_429_pauses_all_containers(
     assert broker.lines("line_slower")
     clock = broker.clock
     environment = broker.environment(upstream, PRESIGNS_PER_MINUTE="30")
-    bootstrap.use(bootstrap.build(environment, clock=clock, timeouts=LONG))
+    bootstrap.use(bootstrap.build(environment, clock=clock))
     waiting = begin(Api(broker))
     assert waiting.status_code == 429
     pause = int(retry_after or 10)

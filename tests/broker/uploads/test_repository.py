@@ -215,7 +215,7 @@ def test_failed_preparation_begins_scan_anew(api: Api, broker: RunningBroker) ->
 def test_recorded_upload_is_returned(
     api: Api, broker: RunningBroker, upstream: RunningUpstream
 ) -> None:
-    """What recording an asset returns is what the table has."""
+    """Recording an asset returns the upload as the table has it."""
     upload_id, owner = api.landed()["id"], owner_of(api)
     repository, registration = broker.parts().repository, broker.parts().registration
     lease = repository.lease_to_post(upload_id, owner, registration.plan(), broker.clock.now())
