@@ -1,6 +1,7 @@
 # Each job is a target. CI runs the same targets.
 PYTHON ?= python3
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Python compiles a module when it is first imported, which is less work than to compile all.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests run test test-python test-node soak mutants lint audit openapi hashes bytecode clean
@@ -22,7 +23,7 @@ test: setup-tests ## Run all tests, with those in browsers
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-node
 
 test-python:
-	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-node:
 	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')

@@ -177,7 +177,8 @@ export const SCENARIOS = {
     const paths = [await fixture.file("killed.mp4", 3 * MEGABYTE), fixture.sample("sample.wav")];
     fixture.network.injectFault(PUT, { bytesPerSecond: 2 * MEGABYTE });
     await fixture.start(paths);
-    await fixture.until(([{ percentage }]) => percentage > 5);
+    // A registration in a killed broker would keep its lease for a minute.
+    await fixture.until(([{ percentage }, { asset }]) => percentage > 5 && asset);
     await broker.kill();
     await sleep(2500);
     await broker.start();

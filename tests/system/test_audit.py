@@ -57,7 +57,7 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def audit(
     project: Path, pypi: Service | None = None, npm: Service | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the audit, by default in CI, where it can reach only the given services."""
+    """Run the audit, which can reach only the given services."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     kept = {
         name: value
@@ -66,7 +66,6 @@ def audit(
     }
     environ = {
         **kept,
-        "CI": "true",
         "HOME": str(project),
         "HTTPS_PROXY": pypi.url if pypi else nowhere,
         "NO_PROXY": "127.0.0.1",
@@ -101,10 +100,9 @@ def unaudited_files(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("ci", ["true", ""])
-def test_audit_passes_without_findings(project: Path, pypi: Service, npm: Service, ci: str) -> None:
+def test_audit_passes_without_findings(project: Path, pypi: Service, npm: Service) -> None:
     """The audit asks about every pin of both Python environments and of npm, and passes."""
-    done = audit(project, pypi, npm, CI=ci)
+    done = audit(project, pypi, npm)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
@@ -115,10 +113,9 @@ def test_audit_passes_without_findings(project: Path, pypi: Service, npm: Servic
     assert npm.requested == ["/-/npm/v1/security/advisories/bulk"]
 
 
-@pytest.mark.parametrize("ci", ["true", ""])
-def test_audit_passes_when_unreachable(project: Path, ci: str) -> None:
+def test_audit_passes_when_unreachable(project: Path) -> None:
     """If no service can be reached, the audit passes and lists every file as not audited."""
-    done = audit(project, CI=ci)
+    done = audit(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
 
@@ -233,21 +230,19 @@ def test_audit_fails_for_broken_services(
     assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, FAILED)
 
 
-@pytest.mark.parametrize("ci", ["true", ""])
-def test_audit_fails_for_broken_pypi(project: Path, pypi: Service, npm: Service, ci: str) -> None:
-    """The audit fails if only PyPI is broken, in CI and elsewhere."""
+def test_audit_fails_for_broken_pypi(project: Path, pypi: Service, npm: Service) -> None:
+    """The audit fails if only PyPI is broken."""
     pypi.behavior = error(500)
-    done = audit(project, pypi, npm, CI=ci)
+    done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
     assert unaudited_files(done) == dict.fromkeys(PYTHON, FAILED)
     assert "package-lock.json: no known vulnerabilities." in done.stdout
 
 
-@pytest.mark.parametrize("ci", ["true", ""])
-def test_audit_fails_for_broken_npm(project: Path, pypi: Service, npm: Service, ci: str) -> None:
-    """The audit fails if only npm is broken, in CI and elsewhere."""
+def test_audit_fails_for_broken_npm(project: Path, pypi: Service, npm: Service) -> None:
+    """The audit fails if only npm is broken."""
     npm.behavior = error(500)
-    done = audit(project, pypi, npm, CI=ci)
+    done = audit(project, pypi, npm)
     assert done.returncode == 1, done.stdout + done.stderr
     assert unaudited_files(done) == dict.fromkeys(NPM, FAILED)
     assert done.stdout.count("no known vulnerabilities.") == 3
