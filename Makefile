@@ -23,7 +23,7 @@ test: setup-tests ## Run all tests, with those in browsers
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-node
 
 test-python:
-	.venv/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-node:
 	node --test --test-concurrency=2 --test-timeout=900000 $$(find tests -name '*.test.js')
