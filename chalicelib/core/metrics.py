@@ -51,9 +51,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     ),
     "upload": (_count("uploads", "state"), Group({"bytes": BYTES})),
     "upload_recovered": (_count("recovered"),),
-    "sweep": (
-        Group({"found": COUNT, "settled": COUNT, "backlog": COUNT, "oldestSeconds": SECONDS}),
-    ),
+    "sweep": (Group({"found": COUNT, "settled": COUNT, "backlog": COUNT, "lateSeconds": SECONDS}),),
     "line_slower": _SEEN,
     "line_unavailable": _SEEN,
     "upstream_error": (_count("upstreamErrors", "code"),),

@@ -9,12 +9,10 @@ class Task:
     """One piece of due work, read and ready to run.
 
     Attributes:
-        age_seconds: How long ago its subject was created.
         cost: How many requests to Sync it may send of those that are capped for each minute.
         run: Does the work. Returns whether nothing is left to do; raises BrokerError if the work
             must be tried again.
     """
 
-    age_seconds: float
     cost: int
     run: Callable[[], bool]

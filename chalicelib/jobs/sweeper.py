@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.due_index import DueIndex, DueItem
 from chalicelib.core import errors, log
-from chalicelib.core.clock import HOUR, MINUTE, Clock
+from chalicelib.core.clock import HOUR, MINUTE, SECOND, Clock
 from chalicelib.core.tasks import Task
 from chalicelib.quotas.store import QuotaStore
 
@@ -29,19 +29,19 @@ class Sweep:
     Attributes:
         found: Items that were due.
         settled: Those of which nothing is left to do.
-        oldest_seconds: Age of the oldest of them.
+        late_seconds: How long work had been due when it was read, at most.
     """
 
     found: int
     settled: int
-    oldest_seconds: float
+    late_seconds: float
 
     def plus(self, other: "Sweep") -> "Sweep":
         """Return the sum of two parts of a run."""
         return Sweep(
             self.found + other.found,
             self.settled + other.settled,
-            max(self.oldest_seconds, other.oldest_seconds),
+            max(self.late_seconds, other.late_seconds),
         )
 
 
@@ -96,7 +96,7 @@ class Sweeper:
                 found=done.found,
                 settled=done.settled,
                 backlog=0 if is_all else self._index.backlog(shards, self._clock.now()),
-                oldestSeconds=done.oldest_seconds,
+                lateSeconds=done.late_seconds,
             )
         return done
 
@@ -115,6 +115,9 @@ class Sweeper:
             due = [one for one in self._due(shards) if (one.kind, one.id) not in seen]
             if not due:
                 return done, True
+            late = self._clock.now() - min(one.at for one in due)
+            # Counted here, because the time may end before any of them is worked on.
+            done = done.plus(Sweep(0, 0, late / SECOND))
             for start in range(0, len(due), CHUNK):
                 if self._clock.monotonic() >= ends:
                     return done, False
@@ -158,9 +161,8 @@ class Sweeper:
             if spent <= granted or not cost
         ]
         settled = list(pool.map(lambda one: self._run(one[0], one[1], ends), chosen))
-        oldest = max((task.age_seconds for _, task in tasks), default=0.0)
         is_all = len(chosen) == len(tasks) and self._clock.monotonic() < ends
-        return Sweep(len(chunk), sum(settled), oldest), is_all
+        return Sweep(len(chunk), sum(settled), 0.0), is_all
 
     def _task(self, due: DueItem) -> Task | None:
         """Return an item's task. An item that can't be read must not block the others."""

@@ -49,8 +49,7 @@ class UploadRecovery:
             return None
         # Each URL that may be tried costs a registration; a deletion costs none.
         cost = 0 if upload.status is Status.FAILED else min(len(upload.untried), self._most_cost)
-        age = (self._clock.now() - upload.created_at) / 1000
-        return Task(age, cost, lambda: self._run(upload))
+        return Task(cost, lambda: self._run(upload))
 
     def _run(self, upload: Upload) -> bool:
         if upload.due_at is None or upload.due_at > self._clock.now():

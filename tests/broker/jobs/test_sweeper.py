@@ -13,7 +13,6 @@ from chalicelib.core.clock import SECOND, Clock
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.uploads import items, recovery
 from chalicelib.uploads.recovery import UploadRecovery
-from tests.support.clocks import ManualClock
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -68,6 +67,21 @@ def test_upload_without_bytes_expires(
     assert api.complete(upload).json()["code"] == "upload_expired"
     assert api.call("GET", "/limits").json()["openUploads"]["left"] == 1000
     assert upstream.call("GET", "/v2/assets").json()["items"] == []
+
+
+def test_lateness_counts_from_due_time(api: Api, broker: RunningBroker) -> None:
+    """The sweep reports how long work has been due, however old the upload is."""
+    upload = api.begin()
+    broker.clock.advance(5000)
+    broker.sweep()
+    caller = broker.parts().authenticator.caller(f"Bearer {api.token}").id
+    broker.clock.tick()
+    for late in (0, 1000):
+        due_at = broker.parts().repository.get(upload["id"], caller).due_at
+        assert due_at is not None
+        broker.clock.advance((due_at - broker.clock.now()) / SECOND + late)
+        assert broker.sweep().found == 1
+        assert late <= broker.lines("sweep")[-1]["lateSeconds"] < late + 1
 
 
 @pytest.mark.parametrize("first", [409, 429])
@@ -193,7 +207,7 @@ def test_cap_limits_registrations_of_a_minute(
         broker.sweep()
     assert upstream.call("GET", "/v2/assets").json()["totalCount"] == 3
     assert [line["backlog"] for line in broker.lines("sweep")] == [5, 5, 5]
-    assert 120 < broker.lines("sweep")[0]["oldestSeconds"] < 200
+    assert 60 < broker.lines("sweep")[0]["lateSeconds"] < 140
     for _ in range(4):
         broker.clock.advance(60)
         broker.sweep()
@@ -333,23 +347,24 @@ def test_sweep_without_time_starts_nothing(api: Api, broker: RunningBroker) -> N
     """Work that does not fit into the time is left for the next sweep."""
     upload = api.landed()
     broker.clock.advance(61)
-    assert broker.sweep(seconds=-1).settled == 0
+    without_time = broker.sweep(seconds=-1)
+    assert without_time.settled == 0
+    assert 1 <= without_time.late_seconds < 20
     assert status(api, upload) == "pending"
     broker.clock.advance(61)
     assert broker.sweep().settled == 1
 
 
 def test_task_of_an_upload(api: Api, broker: RunningBroker) -> None:
-    """A task has the age of its upload in seconds, and costs one registration for each URL."""
+    """A task of an upload costs one registration for each URL."""
     upload = api.begin()
     wired = broker.parts()
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
     created = wired.repository.get(upload["id"], owner).created_at
-    clock = ManualClock(created + 61_500)
-    tasks = UploadRecovery(wired.repository, wired.due, wired.registration, clock, 100)
+    tasks = UploadRecovery(wired.repository, wired.due, wired.registration, wired.clock, 100)
     task = tasks.task(DueItem(recovery.KIND, upload["id"], owner, created))
     assert task is not None
-    assert (task.age_seconds, task.cost) == (61.5, 1)
+    assert task.cost == 1
     assert tasks.task(DueItem(recovery.KIND, "0" * 32, owner, created)) is None
 
 
