@@ -22,6 +22,7 @@ from chalicelib.uploads.asset_owners import AssetOwners
 from chalicelib.uploads.errors import FileRejected
 from chalicelib.uploads.models import Lease, Status, Upload
 from chalicelib.uploads.reconciliation import find_matches
+from chalicelib.uploads.recording import size_refusal
 from chalicelib.uploads.registration import LOOK_BACK_SECONDS, plan_attempt
 from chalicelib.uploads.repository import UploadRepository
 from ops import parameters
@@ -159,9 +160,9 @@ class Settler:
         upload, created = lease.upload, asset.created_at
         if asset.type != upload.type:
             raise Problem(f"Its type is {asset.type}, but the upload's is {upload.type}.")
-        if asset.size is not None and asset.size > upload.max_bytes:
+        if size_refusal(upload, asset.size) is not None:
             raise Problem(
-                f"It has {asset.size} bytes, but the caller may upload only {upload.max_bytes}.",
+                f"It has {asset.size} bytes, but must have 1 to {upload.max_bytes}.",
                 "Delete it at Sync, and settle the upload with --failed.",
             )
         since = lease.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND

@@ -42,7 +42,7 @@ class Recording:
         upload = lease.upload
         asset = self._with_size(upload, asset)
         is_own = not is_reconciled and _is_own(lease, asset)
-        refusal = _refusal(upload, asset.size)
+        refusal = size_refusal(upload, asset.size)
         if refusal is not None:
             raise self._refuse(lease, asset, refusal, may_delete=upload.is_file or is_own)
         if not (upload.is_file or is_own):
@@ -125,7 +125,7 @@ class Recording:
         return error
 
 
-def _refusal(upload: Upload, size: int | None) -> errors.BrokerError | None:
+def size_refusal(upload: Upload, size: int | None) -> errors.BrokerError | None:
     """Return why a file of a real size can't be used; None if it can, or if its size is unknown."""
     if size == 0:
         reason = wording.arrived_empty if upload.is_file else wording.empty

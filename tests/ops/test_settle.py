@@ -180,10 +180,11 @@ def test_settle_refuses_asset_of_another_upload(
     [
         ({"type": "AUDIO"}, "Its type is AUDIO, but the upload's is VIDEO."),
         ({"size": 10**12}, "It has 1000000000000 bytes"),
+        ({"size": 0}, "It has 0 bytes"),
         ({"createdAt": "2020-01-01T00:00:00Z"}, "before the registration was sent"),
         (None, "Sync has no asset"),
     ],
-    ids=["type", "size", "older", "unknown"],
+    ids=["type", "size", "empty", "older", "unknown"],
 )
 def test_settle_refuses_unfit_asset(
     api: Api,
