@@ -15,6 +15,8 @@ from chalicelib.uploads.errors import (
     FileTooLarge,
     ProjectNotFound,
     TooManyUnknownUrls,
+    UploadCancelled,
+    UrlTimeout,
     no_such_upload,
 )
 from chalicelib.web import bodies, pagination
@@ -49,6 +51,9 @@ routes = Routes[Broker](__name__)
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,
         errors.IdempotencyKeyReused,
+        # Only a repeated request gets these two: its upload ended after the first request.
+        UrlTimeout,
+        UploadCancelled,
         sync_errors.UpstreamUnauthorized,
         sync_errors.UpstreamBusy,
         sync_errors.UpstreamUnreachable,

@@ -37,6 +37,12 @@ def register(api: Api, url: str) -> requests.Response:
     return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"})
 
 
+def register_with_key(api: Api, url: str) -> requests.Response:
+    """Register a public URL with a key that is the same for each call."""
+    headers = {"Idempotency-Key": "once"}
+    return api.call("POST", "/assets", json={"url": url, "type": "VIDEO"}, headers=headers)
+
+
 def count_posts(upstream: RunningUpstream) -> int:
     """Return how many registrations reached Sync."""
     return [(one["method"], one["path"]) for one in upstream.journal()].count(POST)
@@ -216,16 +222,47 @@ def test_key_gets_asset_though_limited(
     api = Api(broker)
     url = upstream.upload()
     assert url.startswith(site)
-    headers = {"Idempotency-Key": "once"}
-    body = {"url": url, "type": "VIDEO"}
-    first = api.call("POST", "/assets", json=body, headers=headers)
+    first = register_with_key(api, url)
     assert first.status_code == 201
     upstream.order({"kind": "answer", "status": 401}, *POST, times=None)
     broker.clock.tick()  # as above
     while register(api, url).status_code != 429:
         pass
-    again = api.call("POST", "/assets", json=body, headers=headers)
+    again = register_with_key(api, url)
     assert (again.status_code, again.json()) == (201, first.json())
+
+
+def test_key_of_failed_url_gets_its_problem(
+    broker: RunningBroker, upstream: RunningUpstream, site: str
+) -> None:
+    """A repeated request whose upload has failed meanwhile gets the problem of the failure."""
+    api, url = Api(broker), f"{site}/never.mp4"
+    upstream.order(AMBIGUOUS, *POST, times=None)
+    assert register_with_key(api, url).status_code == 202
+    for _ in range(2):
+        broker.clock.advance(SETTLED)
+        broker.sweep()
+    again = register_with_key(api, url)
+    assert (again.status_code, again.json()["code"]) == (422, "url_timeout")
+    assert count_posts(upstream) == 2
+
+
+@pytest.mark.usefixtures("site")
+def test_key_of_cancelled_url_gets_its_problem(
+    broker: RunningBroker, upstream: RunningUpstream
+) -> None:
+    """A repeated request whose upload was cancelled meanwhile is 410, and registers nothing."""
+    api, url = Api(broker), upstream.upload()
+    upstream.order(AMBIGUOUS, *POST)
+    upload = register_with_key(api, url).json()
+    broker.clock.advance(SETTLED)
+    upstream.order({"kind": "answer", "status": 401}, *POST)
+    assert api.complete(upload).status_code == 502
+    assert api.call("DELETE", f"/uploads/{upload['id']}").status_code == 204
+    before = count_posts(upstream)
+    again = register_with_key(api, url)
+    assert (again.status_code, again.json()["code"]) == (410, "upload_cancelled")
+    assert count_posts(upstream) == before
 
 
 def test_reopened_url_counts_again(
