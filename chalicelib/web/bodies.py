@@ -61,7 +61,7 @@ def request_key(headers: Mapping[str, str], route: str, document: Json) -> Reque
     text = headers.get("idempotency-key")
     if text is None:
         return None
-    if not re.fullmatch(KEY_PATTERN, text) or text.endswith("\n"):
+    if not re.fullmatch(KEY_PATTERN, text):
         detail = "must be 1 to 255 visible ASCII characters"
         raise errors.InvalidIdempotencyKey(
             f"Idempotency-Key {detail}.",
