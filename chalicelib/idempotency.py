@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
-from chalicelib.core.clock import SECOND, Clock
+from chalicelib.core.clock import REQUEST_OVER_AFTER, SECOND, Clock
 
 KEEP_SECONDS = 25 * 3600  # the promise is 24 hours; DynamoDB's TTL is never early
-RUNNING_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
 BUSY_RETRY_AFTER = 2  # seconds
 _FREE = "attribute_not_exists(#pk) OR #ttl < :now OR (#done = :no AND #at < :stale)"
 
@@ -79,7 +78,7 @@ class IdempotencyRecords:
             "at": now,
             "ttl": now // SECOND + KEEP_SECONDS,
         }
-        values = {"now": now // SECOND, "no": False, "stale": now - RUNNING_MILLISECONDS}
+        values = {"now": now // SECOND, "no": False, "stale": now - REQUEST_OVER_AFTER}
         new = Change(pk=pk, condition=_FREE, values=values, put=codec.values(item))
         written = self._table.write(new)
         if written.granted:

@@ -9,6 +9,10 @@ SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+DAY_SECONDS = DAY // SECOND
+# So long after its start a request has ended or was killed. It is twice what a request can take,
+# with the margin for the clocks of two containers.
+REQUEST_OVER_AFTER = 2 * MINUTE
 
 
 class Clock:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from chalicelib.core import media_types, urls
+from chalicelib.core.clock import DAY_SECONDS
 from chalicelib.core.errors import Misconfigured
 
 T = TypeVar("T")
@@ -108,7 +109,9 @@ def load(environ: Mapping[str, str]) -> Settings:
             "BYTES_PER_DAY", _optional(lambda value: _whole(value, 1, 10**18)), ""
         ),
         settle_seconds=reader.whole("SETTLE_SECONDS", 1, 3600, 90),
-        upload_window_seconds=reader.whole("UPLOAD_WINDOW_SECONDS", 60, 7 * 86_400, 86_400),
+        upload_window_seconds=reader.whole(
+            "UPLOAD_WINDOW_SECONDS", 60, 7 * DAY_SECONDS, DAY_SECONDS
+        ),
         presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 600, 120),
         max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),

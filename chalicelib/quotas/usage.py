@@ -19,12 +19,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from chalicelib.core import wording
+from chalicelib.core.clock import DAY_SECONDS, REQUEST_OVER_AFTER
 from chalicelib.core.errors import QuotaExceeded
 from chalicelib.quotas.limits import Limits
 
-STALE_MILLISECONDS = 120_000  # twice what a request can take, the clocks' margin included
 OPEN_RETRY_AFTER = 60  # seconds; nobody knows when one of the open uploads ends
-DAY_SECONDS = 86_400
 MOST_REFUNDS = 10  # for one caller in a day
 
 
@@ -64,7 +63,7 @@ class Usage:
 
     def stale(self, now: int) -> tuple[Reservation, ...]:
         """Return the reservations whose requests must have been killed, since they are over."""
-        return tuple(one for one in self.reservations if now - one.at > STALE_MILLISECONDS)
+        return tuple(one for one in self.reservations if now - one.at > REQUEST_OVER_AFTER)
 
     def without_stale(self, now: int) -> "Usage":
         """Return the usage without the reservations of killed requests."""

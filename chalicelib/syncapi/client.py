@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors, log
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import DAY_SECONDS, Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chalicelib.syncapi.transport import Transport
 
 MAX_PAGES = 20  # of one lookup; the next one continues at its cursor
-MAX_URL_SECONDS = 7 * 86_400  # a signature of SigV4 is valid for no longer
+MAX_URL_SECONDS = 7 * DAY_SECONDS  # a signature of SigV4 is valid for no longer
 _REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do without them
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change, Table
-from chalicelib.core.clock import SECOND
+from chalicelib.core.clock import DAY_SECONDS, SECOND
 from chalicelib.core.urls import normalized
 from chalicelib.syncapi.models import Asset
 from chalicelib.uploads.errors import TooManyUnknownUrls
@@ -28,7 +28,7 @@ MOST_URLS = 50
 MOST_URLS_OF_ONE = 5
 DELETION_MILLISECONDS = 60_000  # longer than Sync is waited for, and the clocks' margin
 URLS_RETRY_AFTER = 10  # seconds; Sync fetches most URLs within it
-_KEEP_SECONDS = 30 * 86_400  # an upload whose outcome is unknown for longer waits for a person
+_KEEP_SECONDS = 30 * DAY_SECONDS  # an upload whose outcome is unknown for longer waits for a person
 _BATCH = 100  # items that DynamoDB reads at once
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from chalicelib.aws import codec
 from chalicelib.aws.table import Change
+from chalicelib.core.clock import DAY_SECONDS
 from chalicelib.core.types import Json
 from chalicelib.syncapi.models import Asset
 from chalicelib.uploads import items
@@ -32,7 +33,7 @@ _LEASED = "#status = :registering AND #attempt.#id = :attempt"
 # POST.
 _POSTED = "#status = :registering AND #attempt.#post_id = :attempt"
 _SOURCE = re.compile(r"#status = :(\w+)")
-_CLOSED_SECONDS = 30 * 86_400  # how long an upload that ended without an asset is kept
+_CLOSED_SECONDS = 30 * DAY_SECONDS  # how long an upload that ended without an asset is kept
 
 
 def sources(target: Status) -> tuple[Status, ...]:
