@@ -48,7 +48,10 @@ SHARDS = (FILE_SHARDS, (URL_SHARD,))
 
 @dataclass(frozen=True)
 class Broker:
-    """What the routes and the jobs use.
+    """The parts of one container's broker.
+
+    The routes and the jobs use them, except `idempotency`, `sync`, `repository`, `registration` and
+    `due`: other parts are built from these, and only tests read them here.
 
     Attributes:
         settings: What the operator set.
@@ -58,7 +61,6 @@ class Broker:
         quotas: What callers have used.
         idempotency: The records of `Idempotency-Key`.
         line: The rate limiter for presigns.
-        registrations: The rate limiter for registrations.
         sync: Sync's API.
         repository: The uploads' records.
         registration: Registers uploads.
@@ -74,7 +76,6 @@ class Broker:
     quotas: QuotaStore
     idempotency: IdempotencyRecords
     line: Line
-    registrations: RegistrationLimiter
     sync: SyncClient
     repository: UploadRepository
     registration: Registration
@@ -149,7 +150,6 @@ def build(
         quotas=quotas,
         idempotency=idempotency,
         line=line,
-        registrations=registrations,
         sync=sync,
         repository=repository,
         registration=registration,
