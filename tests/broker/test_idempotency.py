@@ -12,6 +12,7 @@ from chalicelib.aws.table import Table
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.idempotency import IdempotencyRecords, RequestKey
+from chalicelib.web import bodies
 from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.scripted_sync import PATIENT, Held, Reply, ScriptedSync, asset, presigned
@@ -220,6 +221,12 @@ def test_url_taken_back_meanwhile_is_409(
     clients.dynamodb().delete_item(TableName=broker.table, Key=record)
     again = api.call("POST", "/assets", json=body, headers=headers)
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
+
+
+def test_key_with_line_feed_is_refused() -> None:
+    """A key that ends in a line feed, which `$` would let pass, is refused."""
+    with pytest.raises(errors.InvalidIdempotencyKey):
+        bodies.request_key({"idempotency-key": "a\n"}, "POST /uploads", {})
 
 
 def test_key_is_kept_a_day(api: Api, broker: RunningBroker, key: str) -> None:
