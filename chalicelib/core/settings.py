@@ -77,7 +77,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         uploads_table=reader.text("UPLOADS_TABLE", "the name of the DynamoDB table"),
-        auth_mode=reader.one_of("AUTH_MODE", ("jwt", "open")),
+        auth_mode=reader.one_of("AUTH_MODE", ("jwt", "open"), None),
         sync_api_key=reader.value("SYNC_API_KEY", _optional(api_key), ""),
         sync_api_key_parameter=reader.value("SYNC_API_KEY_PARAMETER", _optional(_exact), ""),
         jwt_secret=reader.value("JWT_SECRET", _optional(jwt_secret), ""),
@@ -116,7 +116,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
         registrations_per_minute=reader.whole("REGISTRATIONS_PER_MINUTE", 1, 3000, 600),
-        log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR"), "INFO"),
     )
     reader.problems += _contradictions(environ)
     if reader.problems:
@@ -218,18 +218,15 @@ class _Reader:
 
         return self.value(name, parse, None)
 
-    def one_of(self, name: str, choices: tuple[str, ...]) -> str:
-        """Read a variable with a closed list of values; the first one is the default.
-
-        AUTH_MODE is the exception: without it the broker serves nobody.
-        """
+    def one_of(self, name: str, choices: tuple[str, ...], default: str | None) -> str:
+        """Read a variable with a closed list of values; without a default it is required."""
 
         def parse(value: str) -> str:
             if value not in choices:
                 raise ValueError("one of " + ", ".join(choices))
             return value
 
-        return self.value(name, parse, None if name == "AUTH_MODE" else choices[0])
+        return self.value(name, parse, default)
 
     def whole(self, name: str, low: int, high: int, default: int) -> int:
         """Read a whole number between two bounds."""
