@@ -5,13 +5,26 @@ import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
-MAX_LENGTH = 2048  # characters
-
 # The last label of names that only mean something inside a network (RFC 6761, 6762, 8375).
 _PRIVATE_SUFFIXES = frozenset(
-    {"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private",
-     "svc", "cluster", "test", "invalid", "arpa", "onion"}
-)  # fmt: skip
+    {
+        "localhost",
+        "localdomain",
+        "local",
+        "internal",
+        "intranet",
+        "lan",
+        "home",
+        "corp",
+        "private",
+        "svc",
+        "cluster",
+        "test",
+        "invalid",
+        "arpa",
+        "onion",
+    }
+)
 # The addresses of hosts. Other addresses contain a second address, or belong to one network.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # Networks of IANA's registries of special-purpose addresses that `is_global` accepts in some
