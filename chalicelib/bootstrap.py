@@ -233,9 +233,7 @@ def broker() -> Broker:
     """
     start(os.environ)
     if _broker is None:
-        raise Misconfigured(
-            "This service is not set up correctly. Tell those who run it.", retry_after=60
-        )
+        raise Misconfigured(retry_after=60)
     return _broker
 
 

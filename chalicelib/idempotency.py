@@ -90,10 +90,7 @@ class IdempotencyRecords:
         if found["fingerprint"] != key.fingerprint:
             raise errors.IdempotencyKeyReused("This key was used with another body.")
         if not found["done"]:
-            raise errors.RequestInProgress(
-                "This upload is starting already. Try again in a moment.",
-                retry_after=BUSY_RETRY_AFTER,
-            )
+            raise in_progress()
         return IdempotencyRecord(pk, str(found["uploadId"]), is_done=True)
 
     def release(self, record: IdempotencyRecord, *, even_if_done: bool = False) -> None:
@@ -107,6 +104,13 @@ class IdempotencyRecords:
         if not even_if_done:
             condition, values = f"{condition} AND #done = :no", {**values, "no": False}
         self._table.write(Change(pk=record.pk, condition=condition, values=values, delete=True))
+
+
+def in_progress() -> errors.RequestInProgress:
+    """Return the error for a request whose key belongs to a request that is still running."""
+    return errors.RequestInProgress(
+        "This upload is starting already. Try again in a moment.", retry_after=BUSY_RETRY_AFTER
+    )
 
 
 def complete(record: IdempotencyRecord) -> Change:

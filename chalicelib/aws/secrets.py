@@ -85,9 +85,7 @@ class CachedSecret:
             self._failure = errors.SecretsUnavailable(_UNREADABLE)
         except ValueError as error:
             log.event("secret_not_valid", level=logging.ERROR, reason=f"it must be {error}")
-            self._failure = errors.Misconfigured(
-                "This service is not set up correctly. Tell those who run it."
-            )
+            self._failure = errors.Misconfigured()
 
     def __repr__(self) -> str:
         return "CachedSecret(...)"

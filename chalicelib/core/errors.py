@@ -15,6 +15,7 @@ class BrokerError(Exception):
         code: One of the closed list in `docs/errors.md`.
         title: The same for every error of the class.
         retryable: Whether the same request may succeed later.
+        default_detail: The detail of an error that is raised without one.
         detail: What happened this time, in words for end users.
         errors: For invalid input, what is wrong with each field: dictionaries with `detail` and
             one of `pointer` (JSON pointer into the body), `parameter` or `header`.
@@ -27,6 +28,7 @@ class BrokerError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "The broker failed"
     retryable: ClassVar[bool] = False
+    default_detail: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -37,8 +39,8 @@ class BrokerError(Exception):
         headers: dict[str, str] | None = None,
         fields: dict[str, str | int] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
         self.errors = errors
         self.retry_after = retry_after
         self.headers = headers or {}
@@ -189,6 +191,7 @@ class Misconfigured(BrokerError):
     status = 503
     code = "misconfigured"
     title = "The broker is not configured"
+    default_detail = "This service is not set up correctly. Tell those who run it."
 
 
 class InternalError(BrokerError):

@@ -103,7 +103,7 @@ class SyncClient:
             or not expires_in >= 1  # NaN is not >= 1 either
             or not (_is_url(upload_url) and _is_url(url))
         ):
-            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault
         return Presigned(upload_url, url, int(min(expires_in, MAX_URL_SECONDS)))
 
     def register(
@@ -123,7 +123,7 @@ class SyncClient:
         response = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         asset = Asset.parse(response)
         if not asset.id:
-            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault
         return asset
 
     def read(self, asset_id: str) -> Asset:
@@ -161,7 +161,7 @@ class SyncClient:
                 items, cursor = page.get("items"), page.get("nextCursor") or None
                 # An item that can't be read may be the very asset that is sought.
                 if not _are_assets(items) or not isinstance(cursor, str | None):
-                    raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
+                    raise sync_errors.UpstreamFault
             except errors.BrokerError:
                 if number == 0:
                     raise

@@ -49,6 +49,7 @@ class UpstreamUnauthorized(UpstreamError):
 
     code = "upstream_unauthorized"
     title = "The broker is not allowed to use Sync"
+    default_detail = "This service can't use Sync at the moment. Tell those who run it."
 
 
 class UpstreamBusy(UpstreamError):
@@ -58,6 +59,7 @@ class UpstreamBusy(UpstreamError):
     code = "upstream_busy"
     title = "Sync is busy"
     retryable = True
+    default_detail = "Sync is busy. Try again in a moment."
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -66,6 +68,7 @@ class UpstreamUnreachable(UpstreamError):
     code = "upstream_unreachable"
     title = "Sync can't be reached"
     retryable = True
+    default_detail = "Sync can't be reached. Try again in a moment."
 
 
 class OutcomeUnknown(UpstreamError):
@@ -80,6 +83,7 @@ class UpstreamTimeout(OutcomeUnknown):
     status = 504
     code = "upstream_timeout"
     title = "Sync did not answer in time"
+    default_detail = "Sync did not respond in time. Try again in a moment."
 
 
 class UpstreamFault(OutcomeUnknown):
@@ -87,3 +91,4 @@ class UpstreamFault(OutcomeUnknown):
 
     code = "upstream_fault"
     title = "Sync failed"
+    default_detail = "Sync failed. Try again in a moment."

@@ -21,14 +21,6 @@ _BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
     429: sync_errors.UpstreamBusy,
     504: sync_errors.UpstreamTimeout,
 }
-_DETAILS: dict[type[sync_errors.UpstreamError], str] = {
-    sync_errors.UpstreamBusy: "Sync is busy. Try again in a moment.",
-    sync_errors.UpstreamTimeout: "Sync did not respond in time. Try again in a moment.",
-    sync_errors.UpstreamFault: "Sync failed. Try again in a moment.",
-    sync_errors.UpstreamUnauthorized: (
-        "This service can't use Sync at the moment. Tell those who run it."
-    ),
-}
 DEFAULT_RETRY_AFTER = 10.0  # seconds, after a 429 without `Retry-After`
 MAX_RETRY_AFTER = 3600.0  # seconds, however long Sync asks to wait
 _MAX_MESSAGE = 500  # characters
@@ -53,7 +45,7 @@ def read(status: int, retry_after: str | None, content: bytes, now: int) -> Json
         body = None
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         if not isinstance(body, dict):
-            raise sync_errors.UpstreamFault("Sync failed. Try again in a moment.")
+            raise sync_errors.UpstreamFault
         return body
     problem = body if isinstance(body, dict) else {}
     code = problem.get("errorCode") or problem.get("error_code")
@@ -79,7 +71,7 @@ def _failure(
     if kind is sync_errors.UpstreamBusy and retry_after is None:
         retry_after = DEFAULT_RETRY_AFTER
     # The browser gets only a refusal's message: another one may be about the key or the plan.
-    detail = message if kind is sync_errors.UpstreamRefused else _DETAILS.get(kind, "")
+    detail = message if kind is sync_errors.UpstreamRefused else ""
     return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)
 
 

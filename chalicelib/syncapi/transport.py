@@ -138,9 +138,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             connection.close()
             log.count_upstream(self._clock.monotonic() - started)
-            raise sync_errors.UpstreamUnreachable(
-                "Sync can't be reached. Try again in a moment."
-            ) from error
+            raise sync_errors.UpstreamUnreachable from error
         return connection
 
     def _new_connection(self, seconds: float) -> HTTPConnection:
@@ -172,9 +170,7 @@ class Transport:
             response = connection.getresponse()
             content = self._read(response, started + seconds)
         except (TimeoutError, ReadTimeoutError) as error:
-            raise sync_errors.UpstreamTimeout(
-                "Sync did not respond in time. Try again in a moment."
-            ) from error
+            raise sync_errors.UpstreamTimeout from error
         except (HTTPException, HTTPError, OSError) as error:
             raise sync_errors.UpstreamFault(
                 "The connection to Sync broke. Try again in a moment."

@@ -7,7 +7,7 @@ from dataclasses import replace
 from chalicelib.auth.caller import Caller
 from chalicelib.core import errors, log
 from chalicelib.core.clock import SECOND, Clock
-from chalicelib.idempotency import IdempotencyRecord, IdempotencyRecords, RequestKey
+from chalicelib.idempotency import IdempotencyRecord, IdempotencyRecords, RequestKey, in_progress
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.quotas.usage import Reservation, Usage
 from chalicelib.ratelimit.limiter import Line, LineStanding, Opening
@@ -32,7 +32,7 @@ from chalicelib.uploads.models import (
     Upload,
     next_due,
 )
-from chalicelib.uploads.outcomes import BUSY_RETRY_AFTER, Outcome, is_posting, not_pending
+from chalicelib.uploads.outcomes import Outcome, is_posting, not_pending
 from chalicelib.uploads.registration import UNKNOWN_RETRY_AFTER, Registration
 from chalicelib.uploads.repository import UploadRepository
 from chalicelib.uploads.storage_hosts import StorageHosts
@@ -276,10 +276,7 @@ class UploadService:
             outcome = self._registration.complete(caller.id, upload_id)
             if not is_posting(outcome.upload, self._clock.now()):
                 return outcome
-        raise errors.RequestInProgress(
-            "This upload is starting already. Try again in a moment.",
-            retry_after=BUSY_RETRY_AFTER,
-        )
+        raise in_progress()
 
     def _begin_key(
         self, caller: Caller, key: RequestKey | None

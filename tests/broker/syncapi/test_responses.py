@@ -69,6 +69,14 @@ def test_failure_depends_on_status_and_code(
     assert (error.upstream_status, error.upstream_code) == (status, code)
 
 
+@pytest.mark.parametrize("status", [302, 401, 408, 429, 500])
+def test_only_refusals_message_reaches_callers(status: int) -> None:
+    """A failure that is no refusal has its class's sentence, not Sync's message."""
+    error = failure(status, {"message": "about the key"})
+    assert error.detail == type(error).default_detail != ""
+    assert failure(400, {"message": "about the file"}).detail == "about the file"
+
+
 @pytest.mark.parametrize(
     ("sent", "seconds"),
     [
