@@ -1,7 +1,7 @@
 """The log: one JSON line for each request, and one for each event.
 
-A line never contains a token, a key, a signed URL or a query string: only the fields that
-`RequestRecord` names.
+No caller of `event` or `note` passes a token, a key, a signed URL or a query string, so no line
+contains one.
 """
 
 import json

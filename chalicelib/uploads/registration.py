@@ -125,8 +125,8 @@ class Registration:
 
         Args:
             lease: The upload's lease.
-            is_first_request: Whether the caller does not know the upload's id yet. Then nothing is
-                moved back to pending: `UploadService.register_url` deletes the record instead.
+            is_first_request: Whether the caller does not know the upload's id yet. Then an error
+                does not reopen the upload: `UploadService.register_url` deletes it instead.
             began: When the request began, if not with the attempt.
 
         Raises:
