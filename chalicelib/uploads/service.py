@@ -127,7 +127,7 @@ class UploadService:
         except errors.BrokerError:
             self._release_key(record)
             raise
-        log.moved(upload.id, Status.PENDING)
+        log.transition(upload.id, Status.PENDING)
         return upload, used, opening.standing
 
     def renew(
@@ -163,7 +163,7 @@ class UploadService:
         """Cancel a pending upload. It is idempotent."""
         refused = self._repository.cancel(upload_id, caller.id, self._clock.now())
         if refused is None:
-            log.moved(upload_id, Status.CANCELLED)
+            log.transition(upload_id, Status.CANCELLED)
         elif refused.status is not Status.CANCELLED:
             raise not_pending(refused, self._clock.now())
 
@@ -218,7 +218,7 @@ class UploadService:
             raise
         lease = Lease(upload, attempt)
         self._acquire(lease, record)
-        log.moved(upload.id, Status.REGISTERING)
+        log.transition(upload.id, Status.REGISTERING)
         return self._first_post(lease, record), used
 
     def _create_url(
