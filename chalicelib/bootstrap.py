@@ -283,7 +283,7 @@ def greet() -> None:
         try:
             build(os.environ)
         except Misconfigured as error:
-            lines = ["The broker is not configured, so it answers every request with 503."]
+            lines = ["The broker is not configured, so every request gets 503."]
             lines += [f"  - {problem}" for problem in error.detail.split("; ")]
             lines += ["Set these, or use `make run`, which needs no account and no key."]
             print("\n".join(lines), file=sys.stderr)  # noqa: T201 - for a person at a terminal

@@ -79,7 +79,7 @@ class UpstreamTimeout(OutcomeUnknown):
 
     status = 504
     code = "upstream_timeout"
-    title = "Sync did not answer in time"
+    title = "Sync did not respond in time"
 
 
 class UpstreamFault(OutcomeUnknown):
