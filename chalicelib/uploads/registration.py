@@ -136,7 +136,7 @@ class Registration:
         began = attempt.first_post_at if began is None else began
         tried = frozenset(upload.tried)
         refusal: sync_errors.UpstreamRefused | None = None
-        for place in upload.untried:
+        for index in upload.untried:
             now = self._clock.now()
             # A process that was frozen so long that its lease may be over must not POST any more.
             if now > attempt.first_post_at + ATTEMPT_SECONDS * SECOND:
@@ -146,7 +146,7 @@ class Registration:
                 break
             try:
                 asset = self._sync.register(
-                    upload.url_at(place), upload.type, upload.name, upload.project_id
+                    upload.url_at(index), upload.type, upload.name, upload.project_id
                 )
             except sync_errors.OutcomeUnknown as error:
                 return self._reconcile_at_once(lease, began, error)
@@ -154,7 +154,7 @@ class Registration:
                 if error.is_final:
                     raise self._fail(lease, refused(upload.label, error)) from error
                 refusal = error
-                tried |= {place}
+                tried |= {index}
             except errors.BrokerError as error:
                 # Nothing was sent, or Sync reported that it did nothing.
                 self._back_off_if_busy(error)
