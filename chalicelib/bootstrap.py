@@ -274,8 +274,8 @@ def start(environ: Mapping[str, str]) -> str | None:
     return _trouble
 
 
-def greet() -> None:
-    """Print what to set, for somebody who ran plain `chalice local`.
+def warn_if_unconfigured() -> None:
+    """Print which settings are missing or wrong, for somebody who ran plain `chalice local`.
 
     Chalice's other commands load the app too, without the stage's settings: they print nothing.
     """

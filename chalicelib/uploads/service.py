@@ -47,7 +47,7 @@ class UploadService:
     Args:
         repository: The uploads.
         quotas: What callers have used.
-        keys: The records of `Idempotency-Key`.
+        idempotency: The records of `Idempotency-Key`.
         line: The rate limiter for presigns.
         sync: Sync's API.
         registration: Registers uploads.
@@ -61,7 +61,7 @@ class UploadService:
         self,
         repository: UploadRepository,
         quotas: QuotaStore,
-        keys: IdempotencyRecords,
+        idempotency: IdempotencyRecords,
         line: Line,
         sync: SyncClient,
         registration: Registration,
@@ -72,7 +72,7 @@ class UploadService:
     ) -> None:
         self._repository = repository
         self._quotas = quotas
-        self._keys = keys
+        self._idempotency = idempotency
         self._line = line
         self._sync = sync
         self._registration = registration
@@ -288,19 +288,19 @@ class UploadService:
         upload_id = secrets.token_hex(16)
         if key is None:
             return upload_id, None
-        record = self._keys.begin(caller.id, key, upload_id)
+        record = self._idempotency.begin(caller.id, key, upload_id)
         return record.upload_id, record
 
     def _release_key(self, record: IdempotencyRecord | None, *, even_if_done: bool = False) -> None:
         # If this fails, the key is free again two minutes later.
         if record is not None:
             with suppress(errors.StoreUnavailable):
-                self._keys.release(record, even_if_done=even_if_done)
+                self._idempotency.release(record, even_if_done=even_if_done)
 
     def _release_quota(self, caller: Caller, upload_id: str, used: Usage) -> None:
         # If this fails, the caller's next request releases the reservation.
         with suppress(errors.StoreUnavailable):
-            self._quotas.release(caller.id, _reservation(upload_id, used))
+            self._quotas.release(caller.id, _find_reservation(upload_id, used))
 
     def _presign(
         self, caller: Caller, opening: Opening, file_name: str, content_type: str, size: int
@@ -328,7 +328,7 @@ class UploadService:
 
 def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewUrl) -> Upload:
     """Return a new upload, created at the moment of its reservation."""
-    at = _reservation(upload_id, used).at
+    at = _find_reservation(upload_id, used).at
     upload = Upload(
         id=upload_id,
         owner=caller.id,
@@ -345,5 +345,5 @@ def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewU
     return replace(upload, file_name=new.file_name, content_type=new.content_type, size=new.size)
 
 
-def _reservation(upload_id: str, used: Usage) -> Reservation:
+def _find_reservation(upload_id: str, used: Usage) -> Reservation:
     return next(one for one in used.reservations if one.upload_id == upload_id)
