@@ -53,7 +53,7 @@ def module_folder(project: Any) -> Path:
 
 
 @pytest.fixture
-def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) -> Api:  # noqa: ARG001
+def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) -> Api:  # noqa: ARG001 - its environment
     """A caller, while Sync returns no URLs, so that the broker can't reconcile a registration."""
     upstream.call("POST", "/_sandbox/reset")
     upstream.behave(assetUrl="absent")
