@@ -25,5 +25,5 @@ def sweep(event: CloudWatchEvent) -> None:
     bootstrap.sweep(context.get_remaining_time_in_millis())
 
 
-bootstrap.greet()
+bootstrap.warn_if_unconfigured()
 gc.enable()

@@ -272,8 +272,8 @@ def start(environ: Mapping[str, str]) -> str | None:
     return _trouble
 
 
-def greet() -> None:
-    """Print what to set, for somebody who ran plain `chalice local`.
+def warn_if_unconfigured() -> None:
+    """Print which settings are missing or wrong, for somebody who ran plain `chalice local`.
 
     Chalice's other commands load the app too, without the stage's settings: they print nothing.
     """
@@ -281,7 +281,7 @@ def greet() -> None:
         try:
             build(os.environ)
         except Misconfigured as error:
-            lines = ["The broker is not configured, so it answers every request with 503."]
+            lines = ["The broker is not configured, so every request gets 503."]
             lines += [f"  - {problem}" for problem in error.detail.split("; ")]
             lines += ["Set these, or use `make run`, which needs no account and no key."]
             print("\n".join(lines), file=sys.stderr)  # noqa: T201 - for a person at a terminal

@@ -7,7 +7,7 @@ const RATE_LIMIT_CODES = new Set(["rate_limited", "queue_full"]);
 const TRANSIENT_STATUSES = new Set([408, 425, 429]);
 
 /**
- * Whether no response came, or a captive portal answered for the server, with a page and status 200.
+ * Whether no response came, or a captive portal responded for the server, with a page and status 200.
  *
  * @param {number} status 0 if no response came.
  */
@@ -54,7 +54,7 @@ export function brokerError(status, body, fields) {
   const problem = body ?? {};
   const fallback = isNetworkFailure(status) ? UNREACHABLE : SERVER_TROUBLE;
   return createError(status, problem.detail || problem.title || fallback, {
-    code: status ? "unexpected_answer" : "broker_unreachable",
+    code: status ? "unexpected_response" : "broker_unreachable",
     ...problem,
     errors: Array.isArray(problem.errors) ? problem.errors : [],
     ...fields,

@@ -232,7 +232,7 @@ export declare class UploadError extends Error {
   /**
    * The broker's own code, or one of the client's: `aborted`, `broker_unreachable`, `different_file`, `file_empty`,
    * `file_unreadable`, `invalid_url`, `no_xhr`, `not_a_local_file` (Uppy), `still_registering`, `storage_refused`,
-   * `storage_unreachable`, `token_failed`, `unexpected_answer`, `url_expired`.
+   * `storage_unreachable`, `token_failed`, `unexpected_response`, `url_expired`.
    */
   readonly code: string;
   /** Whether the same call may succeed later. */

@@ -100,7 +100,7 @@ def _settle(call: Call) -> int:
         outcome = "failed"
     else:
         call.terminal.progress("Searching Sync's assets ...")
-        found = one.candidates(upload)
+        found = one.matches(upload)
     call.terminal.result(
         settle.to_lines(upload, found, outcome), settle.to_document(upload, found, outcome)
     )

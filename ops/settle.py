@@ -23,7 +23,7 @@ from chalicelib.uploads.errors import FileRejected
 from chalicelib.uploads.models import Lease, Status, Upload
 from chalicelib.uploads.reconciliation import find_matches
 from chalicelib.uploads.recording import size_refusal
-from chalicelib.uploads.registration import LOOK_BACK_SECONDS, plan_attempt
+from chalicelib.uploads.registration import LOOKBACK_SECONDS, plan_attempt
 from chalicelib.uploads.repository import UploadRepository
 from ops import parameters
 from ops.account import Account
@@ -34,7 +34,7 @@ _SHOWN = ("id", "createdAt", "type", "name", "projectId", "size", "url")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Match:
     """An asset that may belong to the upload.
 
     Attributes:
@@ -50,7 +50,7 @@ class Candidate:
 
 
 class Settler:
-    """Find the candidates of an upload, and settle it.
+    """Find the assets that may belong to an upload, and settle it.
 
     Args:
         repository: The uploads.
@@ -85,11 +85,11 @@ class Settler:
             raise Problem(f"There is no upload {upload_id}.", "Check the id and the stage.")
         return items.to_upload(item)
 
-    def candidates(self, upload: Upload) -> list[Candidate]:
+    def matches(self, upload: Upload) -> list[Match]:
         """Return the assets that may belong to the upload."""
         if upload.attempt is None:
             return []
-        since = upload.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
+        since = upload.attempt.first_post_at - LOOKBACK_SECONDS * SECOND
         found: list[tuple[str, Asset]] = []
         cursor: str | None = None
         for _ in range(_SCANS):
@@ -101,7 +101,7 @@ class Settler:
             if cursor is None:
                 break
         owners = self._repository.asset_owners([one.id for _, one in found])
-        return [_candidate(why, one, owners) for why, one in found]
+        return [_match(why, one, owners) for why, one in found]
 
     def register(self, upload: Upload, asset_id: str) -> None:
         """Record that an asset belongs to the upload.
@@ -165,7 +165,7 @@ class Settler:
                 f"It has {asset.size} bytes, but must have 1 to {upload.max_bytes}.",
                 "Delete it at Sync, and settle the upload with --failed.",
             )
-        since = lease.attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
+        since = lease.attempt.first_post_at - LOOKBACK_SECONDS * SECOND
         if created is not None and created < since:
             created_at = asset.fields["createdAt"]
             raise Problem(f"It was created at {created_at}, before the registration was sent.")
@@ -181,10 +181,10 @@ def _explained(error: Exception, asset_id: str) -> Problem:
     return Problem(f"Sync can't be reached: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
-def _candidate(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Candidate:
+def _match(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Match:
     owner = owners.get(asset.id)
     shown = {name: asset.fields[name] for name in _SHOWN}
-    return Candidate(why, shown, ", ".join(sorted(owner.upload_ids)) if owner else None)
+    return Match(why, shown, ", ".join(sorted(owner.upload_ids)) if owner else None)
 
 
 def settler(
@@ -212,8 +212,8 @@ def settler(
     return Settler(UploadRepository(table), table, upstream, clock, chosen.settle_seconds)
 
 
-def to_lines(upload: Upload, found: list[Candidate], outcome: str | None) -> list[str]:
-    """Return the upload and its candidates, or the outcome, as lines of text."""
+def to_lines(upload: Upload, found: list[Match], outcome: str | None) -> list[str]:
+    """Return the upload and its matches, or the outcome, as lines of text."""
     lines = [f"upload {upload.id}: {outcome or upload.status}"]
     if outcome is not None:
         return lines
@@ -239,8 +239,8 @@ def to_lines(upload: Upload, found: list[Candidate], outcome: str | None) -> lis
     return lines
 
 
-def to_document(upload: Upload, found: list[Candidate], outcome: str | None) -> dict[str, object]:
-    """Return the upload and its candidates, or the outcome, as a JSON document."""
+def to_document(upload: Upload, found: list[Match], outcome: str | None) -> dict[str, object]:
+    """Return the upload and its matches, or the outcome, as a JSON document."""
     return {
         "command": "settle",
         "uploadId": upload.id,
@@ -250,7 +250,7 @@ def to_document(upload: Upload, found: list[Candidate], outcome: str | None) -> 
         "projectId": upload.project_id,
         "urls": list(upload.urls),
         "firstPostAt": _time(upload.attempt.first_post_at) if upload.attempt else None,
-        "candidates": [asdict(one) for one in found],
+        "matches": [asdict(one) for one in found],
         "settled": outcome,
     }
 

@@ -106,7 +106,9 @@ class Gate:
         hosts = sent.get("host", [])
         if len(hosts) == 1 and hosts[0] in own:
             return None
-        return f"This port answers under {own[0]} and {own[1]} only: call it by one of these names."
+        return (
+            f"This port responds under {own[0]} and {own[1]} only: call it by one of these names."
+        )
 
 
 def origins_at(port: int) -> tuple[str, ...]:

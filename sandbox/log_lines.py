@@ -1,7 +1,7 @@
 """The logs of the sandbox's servers: one line for each event. Uses the standard library only.
 
 An exception's text may quote what a client sent, such as the bytes of a file. So a line has the
-exception's type and its place in the code, but not its text.
+exception's type and its location in the code, but not its text.
 """
 
 import logging
@@ -45,5 +45,5 @@ def _message(record: logging.LogRecord) -> str:
 def describe(error: BaseException) -> str:
     """Return an exception's type and its innermost frames, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    places = [f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames)]
-    return " < ".join([type(error).__name__, *places])
+    locations = [f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames)]
+    return " < ".join([type(error).__name__, *locations])

@@ -51,7 +51,7 @@ class Mutant:
     Attributes:
         module: The module, such as `uploads/registration`.
         function: The function that is changed.
-        number: Tells the mutants of one module apart.
+        number: Distinguishes the mutants of one module.
         tree: The unchanged module.
         mutation: The change.
     """

@@ -185,7 +185,7 @@ def _operation(operation: Operation[Any]) -> Json:
 def _responses(operation: Operation[Any]) -> Json:
     responses: Json = {}
     for status, schema in operation.responses.items():
-        response: Json = {"description": "Success" if status != 202 else "Still processing"}  # noqa: PLR2004
+        response: Json = {"description": "Success" if status != 202 else "Still processing"}  # noqa: PLR2004 - no outcome yet
         if schema:
             response["content"] = _json(schema)
         elif status == 200:  # noqa: PLR2004 - a response whose body has no schema

@@ -71,10 +71,10 @@ def register(request: Request, broker: Broker) -> Response:
     key = bodies.request_key(request.headers, "POST /assets", document)
     outcome, used = broker.uploads.register_url(request.caller, new, key)
     log.note(uploadId=outcome.upload.id)
-    answer = serializers.outcome(outcome, request, 201)
+    response = serializers.outcome(outcome, request, 201)
     return replace(
-        answer,
-        headers=answer.headers
+        response,
+        headers=response.headers
         | serializers.rate_limit(used, request.caller.limits, None, broker.clock.now()),
     )
 

@@ -65,7 +65,7 @@ def new_file(document: Json, limits: Limits) -> NewFile:
             found.append(at("/contentType", _MALFORMED))
         family = media_types.family_of(content_type).upper()
         if asset_type is None and content_type and family not in _FAMILIES:
-            found.append(at("/type", "is required, because contentType does not tell it"))
+            found.append(at("/type", "is required, because contentType does not determine it"))
         elif family in _FAMILIES and asset_type != family and asset_type in _FAMILIES:
             found.append(at("/type", f"must be {family} to agree with contentType, or be absent"))
         asset_type = asset_type or family
@@ -122,7 +122,7 @@ def new_url(
 
 
 def _decide_type(document: Json, limits: Limits) -> str | None:
-    """Return a file's media type; None if `contentType` is malformed and nothing else tells it.
+    """Return a file's media type; None if only a malformed `contentType` could determine it.
 
     Raises:
         ContentTypeNotAccepted: The caller may not upload this kind of file.
@@ -137,7 +137,7 @@ def _decide_type(document: Json, limits: Limits) -> str | None:
     reason = "."
     if decided is None:
         wrong = "is empty, and fileName has no known extension"
-        reason = ": its name does not tell what kind of file it is."
+        reason = ": the kind of file can't be recognised from its name."
     elif limits.accepts(decided):
         return decided
     else:

@@ -68,7 +68,7 @@ def outcome(one: Outcome, request: Request, status: int) -> Response:
     """Return the response with a registered upload, or 202 with where and when to ask again."""
     headers = {"Location": location(request, one.upload)}
     if one.retry_after is None:
-        return Response(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004
+        return Response(status, upload(one.upload), headers if status == 201 else {})  # noqa: PLR2004 - a new upload
     return Response(202, upload(one.upload), headers | {"Retry-After": str(one.retry_after)})
 
 

@@ -12,7 +12,7 @@ Item = dict[str, Any]
 
 MAX_CURSOR = 4096  # characters; one with a UUID has about 170
 _MAX_PK_BYTES = 2048  # DynamoDB's limit for a partition key
-_ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # the `listOrder` of `list_place`
+_ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # the `listOrder` of `list_keys`
 
 
 def key(pk: str) -> Item:
@@ -72,7 +72,7 @@ def _untyped(value: Mapping[str, Any]) -> Any:
     return content  # BOOL, S and B
 
 
-def list_place(list_key: str, when: int, upload_id: str) -> dict[str, str]:
+def list_keys(list_key: str, when: int, upload_id: str) -> dict[str, str]:
     """Return the attributes that put an item in a list, in the order of time and then of id."""
     return {"listKey": list_key, "listOrder": f"{when:015d}#{upload_id}"}
 
@@ -83,8 +83,8 @@ def cursor(last: Mapping[str, Any]) -> str:
 
 
 def _cursor(order: str, pk: str) -> str:
-    place = json.dumps([order, pk])
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    text = json.dumps([order, pk])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def start_key(list_key: str, text: str) -> Item:
@@ -95,7 +95,7 @@ def start_key(list_key: str, text: str) -> Item:
     """
     try:
         order, pk = _read_cursor(text)
-        if not _is_place(list_key, order, pk) or _cursor(order, pk) != text:
+        if not _can_be_listed(list_key, order, pk) or _cursor(order, pk) != text:
             raise ValueError("not of this list")  # noqa: TRY301 - one response for all
     except (ValueError, TypeError, RecursionError) as error:
         raise errors.InvalidInput(
@@ -116,7 +116,7 @@ def _read_cursor(text: str) -> tuple[str, str]:
     return order, pk
 
 
-def _is_place(list_key: str, order: str, pk: str) -> bool:
+def _can_be_listed(list_key: str, order: str, pk: str) -> bool:
     """Whether an item of the list can have this order and key. DynamoDB fails for other keys."""
     matched = _ORDER.fullmatch(order)
     if not matched:

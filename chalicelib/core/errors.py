@@ -1,4 +1,4 @@
-"""The base of all errors, and the errors that belong to no capability.
+"""The base of all errors, and those that belong to no capability or to several.
 
 `docs/errors.md` lists every code and draws the tree. A `RequestError` is a fault of the request;
 `syncapi/errors.py` has the failures of Sync, `uploads/errors.py` those of uploads.

@@ -1,7 +1,7 @@
 """The log: one JSON line for each request, and one for each event.
 
-A line never contains a token, a key, a signed URL or a query string: only the fields that
-`RequestRecord` names.
+No caller of `event` or `note` passes a token, a key, a signed URL or a query string, so no line
+contains one.
 """
 
 import json
@@ -130,7 +130,7 @@ def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
         _logger.log(level, "%s", json.dumps(line, default=str))
 
 
-def moved(upload_id: str, state: str, **fields: Any) -> None:
+def transition(upload_id: str, state: str, **fields: Any) -> None:
     """Write one line for an upload's transition, from which uploads are counted by state."""
     event("upload", uploadId=upload_id, state=str(state), **fields)
 

@@ -85,7 +85,8 @@ SPELLINGS: dict[str, str] = {
     "video/x-ms-asf": "video/asf video/x-ms-asf-plugin video/x-ms-wm application/vnd.ms-asf",
     "video/x-ms-wmv": "video/vnd.ms-wmv video/wmv video/x-wmv",
 }
-# Names of codecs, which browsers and Android report as types: the extension tells the container.
+# Names of codecs, which browsers and Android report as types. The extension determines the
+# container.
 CODECS = {
     "audio/mp4a-latm": "audio/mp4",
     "audio/opus": "audio/ogg",
@@ -182,17 +183,17 @@ _OPEN = frozenset({"ogg"})  # telling, though films have it as well
 def resolve(reported: str, file_name: str, family: str | None = None) -> str | None:
     """Return a file's media type: without parameters, in lower case, by the name that Sync has.
 
-    The extension decides where the reported type is empty, malformed, of no media family, unknown,
-    or of a container that the extension knows better.
+    The extension decides if the reported type is empty, malformed, of no media family or unknown,
+    or if the extension determines the container more reliably.
 
     Args:
-        reported: What a browser or a recorder calls the file: any text.
+        reported: The type that a browser or a recorder gives the file: any text.
         file_name: The file's name.
-        family: `video`, `audio` or `image`, if the caller says so. It decides between sound and
-            picture where the container holds either; otherwise it changes nothing.
+        family: `video`, `audio` or `image`, if the caller names one. It decides between sound and
+            picture if the container may have either; otherwise it changes nothing.
 
     Returns:
-        The type, or None where nothing tells it.
+        The type, or None if nothing determines it.
     """
     extension = file_name.rstrip(". ").rpartition(".")[2].lower() if "." in file_name else ""
     decided = _decide(_essence(reported), extension)

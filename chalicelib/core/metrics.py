@@ -61,7 +61,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "asset_not_deleted": _SEEN,
     "size_unknown": _SEEN,
     "outcome_unknown": _SEEN,
-    "look_unfinished": _SEEN,
+    "scan_unfinished": _SEEN,
     "misconfigured": _SEEN,
     "secret_not_read": _SEEN,
     "secret_not_valid": _SEEN,

@@ -79,7 +79,7 @@ class Sweeper:
         Args:
             seconds: How long a task may still be started. The longest task's time comes on top.
         """
-        # Imported here: what answers browsers never sweeps.
+        # Imported here: the function that serves browsers never sweeps.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
 
         ends = self._clock.monotonic() + seconds

@@ -52,8 +52,8 @@ class QuotaStore:
             self._table.write(
                 Change(
                     pk=f"quota#{caller_id}",
-                    condition="attribute_exists(#place)",
-                    names={"place": f"creating#{one.upload_id}"},
+                    condition="attribute_exists(#reservation)",
+                    names={"reservation": f"creating#{one.upload_id}"},
                     adds={"open": -1, f"uploads#{day}": -1, f"bytes#{day}": -one.size},
                     removes=(f"creating#{one.upload_id}",),
                 )
@@ -96,12 +96,12 @@ def _reservation(caller_id: str, limits: Limits, upload_id: str, size: int, now:
     if limits.bytes_per_day is not None:
         # The size of a public URL is unknown, so one byte must be left for it.
         values["bytes"] = limits.bytes_per_day - max(size, 1)
-    rules = ["attribute_not_exists(#place)", *(_at_most(*most) for most in values.items())]
+    rules = ["attribute_not_exists(#reservation)", *(_at_most(*most) for most in values.items())]
     return Change(
         pk=f"quota#{caller_id}",
         condition=" AND ".join(rules),
         names={
-            "place": f"creating#{upload_id}",
+            "reservation": f"creating#{upload_id}",
             "uploads": f"uploads#{day}",
             "bytes": f"bytes#{day}",
         },
@@ -122,12 +122,12 @@ def settle(caller_id: str, upload_id: str, used: Usage) -> Change:
 
     It is refused if the reservation was released in the meantime because it took too long.
     """
-    place = f"creating#{upload_id}"
+    reservation = f"creating#{upload_id}"
     return Change(
         pk=f"quota#{caller_id}",
-        condition="attribute_exists(#place)",
-        names={"place": place},
-        removes=(place, *used.outdated),
+        condition="attribute_exists(#reservation)",
+        names={"reservation": reservation},
+        removes=(reservation, *used.outdated),
     )
 
 

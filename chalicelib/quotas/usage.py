@@ -94,10 +94,10 @@ def read_usage(plain: Mapping[str, object], day: str) -> Usage:
     """Return a caller's item, which may be empty, as usage."""
     yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
     numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
-    places = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
+    reserved = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
     reservations = []
-    for name, place in places.items():
-        at, _, size = place.partition("#")
+    for name, text in reserved.items():
+        at, _, size = text.partition("#")
         reservations.append(Reservation(name.removeprefix("creating#"), int(at), int(size)))
     return Usage(
         open=numbers.get("open", 0),

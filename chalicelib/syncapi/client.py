@@ -1,8 +1,9 @@
 """Sync's asset API, and which of its calls are repeated.
 
 A registration is sent once, because Sync accepts no idempotency key for it. It is repeated only if
-the API key was refused. A presign creates nothing that lasts and a lookup only reads, so both are
-repeated once after a failure that may pass. `transport.py` sends, `responses.py` reads.
+the API key was refused. A presign creates nothing that lasts, a page of the list is only read, and
+a deletion is idempotent. So these three are repeated once after an ambiguous outcome or if Sync
+could not be reached. The read of a single asset is not. `transport.py` sends, `responses.py` reads.
 """
 
 from collections.abc import Callable, Iterator

@@ -82,7 +82,7 @@ class UpstreamTimeout(OutcomeUnknown):
 
     status = 504
     code = "upstream_timeout"
-    title = "Sync did not answer in time"
+    title = "Sync did not respond in time"
     default_detail = "Sync did not respond in time. Try again in a moment."
 
 

@@ -21,7 +21,7 @@ _BY_STATUS: dict[int, type[sync_errors.UpstreamError]] = {
     429: sync_errors.UpstreamBusy,
     504: sync_errors.UpstreamTimeout,
 }
-DEFAULT_RETRY_AFTER = 10.0  # seconds, after a 429 without `Retry-After`
+DEFAULT_SYNC_RETRY_AFTER = 10.0  # seconds, after a 429 without `Retry-After`
 MAX_RETRY_AFTER = 3600.0  # seconds, however long Sync asks to wait
 _MAX_MESSAGE = 500  # characters
 
@@ -69,7 +69,7 @@ def _failure(
     if kind is None:
         kind = sync_errors.UpstreamRefused if is_refusal else sync_errors.UpstreamFault
     if kind is sync_errors.UpstreamBusy and retry_after is None:
-        retry_after = DEFAULT_RETRY_AFTER
+        retry_after = DEFAULT_SYNC_RETRY_AFTER
     # The browser gets only a refusal's message: another one may be about the key or the plan.
     detail = message if kind is sync_errors.UpstreamRefused else ""
     return kind(detail, retry_after=retry_after, upstream_status=status, upstream_code=code)

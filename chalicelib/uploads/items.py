@@ -14,10 +14,10 @@ FILE_SHARDS = tuple(f"due#{number}" for number in range(8))
 URL_SHARD = "due#url"
 
 
-def due_place(upload_id: str, due_at: int, *, is_file: bool) -> dict[str, Any]:
+def due_keys(upload_id: str, due_at: int, *, is_file: bool) -> dict[str, Any]:
     """Return the attributes that put an unfinished upload into the index `by-due`.
 
-    Files are spread over shards. Public URLs have a shard of their own, because the sweep takes
+    Files are spread over shards. Public URLs have a separate shard, because the sweep takes
     files first.
     """
     shard = FILE_SHARDS[int(upload_id[:2], 16) % len(FILE_SHARDS)] if is_file else URL_SHARD
@@ -52,9 +52,9 @@ def from_upload(upload: Upload, pk: str) -> codec.Item:
         "refusals": upload.refusals,
         "nextTryAt": upload.next_try_at,
     }
-    attributes |= codec.list_place(f"uploads#{upload.owner}", upload.created_at, upload.id)
+    attributes |= codec.list_keys(f"uploads#{upload.owner}", upload.created_at, upload.id)
     if upload.due_at is not None:
-        attributes |= due_place(upload.id, upload.due_at, is_file=upload.is_file)
+        attributes |= due_keys(upload.id, upload.due_at, is_file=upload.is_file)
     if upload.discarded is not None:
         attributes["discarded"] = upload.discarded
     return codec.values(attributes)

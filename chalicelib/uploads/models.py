@@ -178,17 +178,17 @@ class Upload:
 
     @property
     def untried(self) -> tuple[int, ...]:
-        """Places of the URLs to try next: the newest one, and those that were not refused yet.
+        """The indexes of the URLs to try next: the newest one, and those not refused yet.
 
         The newest one goes first, unless the last attempt had no time for the others.
         """
         newest = len(self.urls) - 1
-        older = tuple(place for place in range(newest - 1, -1, -1) if place not in self.tried)
+        older = tuple(index for index in range(newest - 1, -1, -1) if index not in self.tried)
         return (*older, newest) if self.tried else (newest, *older)
 
-    def url_at(self, place: int) -> str:
-        """Return the URL at a place of `targets`, or the public URL."""
-        return self.source_url or self.targets[place].url
+    def url_at(self, index: int) -> str:
+        """Return the URL at an index of `targets`, or the public URL."""
+        return self.source_url or self.targets[index].url
 
     @property
     def ends_at(self) -> int:

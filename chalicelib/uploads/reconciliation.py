@@ -184,11 +184,11 @@ def reconcile(
     # Read before the owners: an upload that has been removed since then owns its asset by now.
     is_shared = bool(found.matching or found.unclear) and not upload.is_file
     others = repository.others_registering(upload) if is_shared else {}
-    candidates = _candidates(repository, upload, found)
+    matches = _unowned_matches(repository, upload, found)
     if any(until >= now for until in others.values()):
         return Reconciliation(may_come=True)  # The response to one of them may still come.
-    if candidates and upload.is_file:
-        return Reconciliation(candidates[0])
+    if matches and upload.is_file:
+        return Reconciliation(matches[0])
     evidence = scan.evidence.plus(_evidence(repository, upload, found))
     if found.next_cursor is not None:
         carried = found.matching[-MOST_CARRIED:]
@@ -197,11 +197,11 @@ def reconcile(
         )
     # A list is as old as the request for its first page.
     is_settled = scan.began_at > lease.attempt.settle_at
-    if candidates:
-        # The candidates are indistinguishable, so each upload takes the oldest without an owner.
-        # More candidates than uploads mean that another program registered one.
-        if len(candidates) <= 1 + len(others):
-            return Reconciliation(candidates[0])
+    if matches:
+        # The matches are indistinguishable, so each upload takes the oldest without an owner.
+        # More matches than uploads mean that another program registered one.
+        if len(matches) <= 1 + len(others):
+            return Reconciliation(matches[0])
         return Reconciliation(is_undecided=True, is_settled=is_settled)
     is_undecided = evidence.is_unclear or (is_settled and evidence.may_have_moved)
     may_come = not (is_undecided or is_settled)
@@ -209,7 +209,7 @@ def reconcile(
 
 
 def _evidence(repository: UploadRepository, upload: Upload, found: Matches) -> Evidence:
-    """Return what this part of the list shows beside candidates."""
+    """Return what this part of the list shows beside matches."""
     is_unclear = bool(_unowned(repository, found.unclear))
     if not found.elsewhere:
         return Evidence(is_unclear)
@@ -229,13 +229,13 @@ def _evidence(repository: UploadRepository, upload: Upload, found: Matches) -> E
     )
 
 
-def _candidates(repository: UploadRepository, upload: Upload, found: Matches) -> list[Asset]:
+def _unowned_matches(repository: UploadRepository, upload: Upload, found: Matches) -> list[Asset]:
     """Return the assets that are this upload's if no other upload owns them."""
-    candidates = _unowned(repository, found.matching)
-    if not candidates and upload.is_file:
+    matches = _unowned(repository, found.matching)
+    if not matches and upload.is_file:
         # Nobody else registers a file's URL, so the asset may have been given another name.
-        candidates = _unowned(repository, (one for one in found.unclear if upload.is_at(one.url)))
-    return candidates
+        matches = _unowned(repository, (one for one in found.unclear if upload.is_at(one.url)))
+    return matches
 
 
 def _unowned(repository: UploadRepository, assets: Iterable[Asset]) -> list[Asset]:

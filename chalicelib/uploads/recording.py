@@ -52,7 +52,9 @@ class Recording:
             lease, asset, is_reconciled=is_reconciled, now=self._clock.now()
         )
         if done is not None:
-            log.moved(upload.id, Status.REGISTERED, lookedUp=is_reconciled, bytes=asset.size)
+            log.transition(
+                upload.id, Status.REGISTERED, isReconciled=is_reconciled, bytes=asset.size
+            )
             return Outcome(done)
         if not is_reconciled:
             self._explain_unrecorded(lease, asset.id)
@@ -80,7 +82,7 @@ class Recording:
         if owners is not None and owners.deleting_until >= now:
             # It will be gone in a moment, so the next attempt registers the URL anew.
             self._repository.reopen(lease, now)
-            log.moved(upload.id, Status.PENDING)
+            log.transition(upload.id, Status.PENDING)
         elif owners is None or upload.id not in owners.upload_ids:
             # The lease outlives every attempt, so this needs a clock that jumped, or a container
             # that was frozen in the middle of a request. A person must find the asset's upload.
@@ -118,7 +120,7 @@ class Recording:
             lease, problem, self._clock.now(), asset if may_delete else None
         )
         if failed is not None:
-            log.moved(upload.id, Status.FAILED, code=error.code)
+            log.transition(upload.id, Status.FAILED, code=error.code)
             if failed.discarded is not None:
                 with suppress(errors.BrokerError):
                     self.discard(failed)

@@ -76,7 +76,7 @@ class UploadRecovery:
         ends_at, now = upload.ends_at, self._clock.now()
         is_expired = now > ends_at and self._repository.expire(upload, ends_at, now)
         if is_expired:
-            log.moved(upload.id, Status.EXPIRED)
+            log.transition(upload.id, Status.EXPIRED)
         return is_expired
 
     def _discard(self, upload: Upload) -> bool:

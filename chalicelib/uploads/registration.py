@@ -1,8 +1,8 @@
 """Registering an upload at Sync: at most one asset for one upload.
 
 A request that wants to POST holds a lease, taken by one conditional write. After an ambiguous
-outcome the asset is looked for in Sync's list, at once and on each later request. Nobody POSTs
-again before Sync must have finished the ambiguous request, and then only after one more look at the
+outcome the asset is searched for in Sync's list, at once and on each later request. Nobody POSTs
+again before Sync must have finished the ambiguous request, and then only after one more scan of the
 list. While the list is undecided, nobody POSTs at all.
 """
 
@@ -37,7 +37,7 @@ from chalicelib.uploads.repository import UploadRepository
 
 CLOCK_MARGIN_SECONDS = 30  # how far apart the clocks of two containers may be
 ATTEMPT_SECONDS = 30  # the longest an attempt can run: the Lambda function's time-out
-LOOK_BACK_SECONDS = 15 * 60  # how far behind Sync's clock may be
+LOOKBACK_SECONDS = 15 * 60  # how far behind Sync's clock may be
 # API Gateway gives up after 29 s, the slowest POST takes 18 s and the slowest scan of the list 7 s.
 # So this long after it began, a request may still try a further URL, or scan at once.
 MORE_URLS_SECONDS = 9
@@ -101,7 +101,7 @@ class Registration:
         found = self._repository.lease_to_post(upload_id, owner, attempt, now)
         if isinstance(found, Lease):
             self._acquire(found)
-            log.moved(upload_id, Status.REGISTERING)
+            log.transition(upload_id, Status.REGISTERING)
             return self.post(found)
         earlier = found.attempt
         if earlier is not None and earlier.lease_until < now:
@@ -125,8 +125,8 @@ class Registration:
 
         Args:
             lease: The upload's lease.
-            is_first_request: Whether the caller does not know the upload's id yet. Then nothing is
-                moved back to pending: `UploadService.register_url` deletes the record instead.
+            is_first_request: Whether the caller does not know the upload's id yet. Then an error
+                does not reopen the upload: `UploadService.register_url` deletes it instead.
             began: When the request began, if not with the attempt.
 
         Raises:
@@ -136,7 +136,7 @@ class Registration:
         began = attempt.first_post_at if began is None else began
         tried = frozenset(upload.tried)
         refusal: sync_errors.UpstreamRefused | None = None
-        for place in upload.untried:
+        for index in upload.untried:
             now = self._clock.now()
             # A process that was frozen so long that its lease may be over must not POST any more.
             if now > attempt.first_post_at + ATTEMPT_SECONDS * SECOND:
@@ -146,7 +146,7 @@ class Registration:
                 break
             try:
                 asset = self._sync.register(
-                    upload.url_at(place), upload.type, upload.name, upload.project_id
+                    upload.url_at(index), upload.type, upload.name, upload.project_id
                 )
             except sync_errors.OutcomeUnknown as error:
                 return self._reconcile_at_once(lease, began, error)
@@ -154,7 +154,7 @@ class Registration:
                 if error.is_final:
                     raise self._fail(lease, refused(upload.label, error)) from error
                 refusal = error
-                tried |= {place}
+                tried |= {index}
             except errors.BrokerError as error:
                 # Nothing was sent, or Sync reported that it did nothing.
                 self._back_off_if_busy(error)
@@ -174,11 +174,11 @@ class Registration:
         """
         upload, attempt = lease.upload, lease.attempt
         scan = ScanCursor.read(attempt.scan, self._clock.now())
-        since = attempt.first_post_at - LOOK_BACK_SECONDS * SECOND
+        since = attempt.first_post_at - LOOKBACK_SECONDS * SECOND
         try:
             found = find_matches(self._sync, upload, since, scan.cursor)
         except errors.BrokerError as error:
-            log.event("look_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
+            log.event("scan_failed", level=logging.WARNING, uploadId=upload.id, code=error.code)
             # A cursor that Sync refuses once would be refused for ever.
             is_refused = isinstance(error, sync_errors.UpstreamRefused)
             return self._stay_unknown(lease, None if scan.cursor is None or is_refused else scan)
@@ -198,7 +198,7 @@ class Registration:
         if known.is_undecided and upload.is_file:
             _alarm_undecided(upload)
         if known.continues_at is not None:
-            log.event("look_unfinished", level=logging.WARNING, uploadId=upload.id)
+            log.event("scan_unfinished", level=logging.WARNING, uploadId=upload.id)
         if known.is_undecided or known.may_come or known.continues_at is not None:
             return self._stay_unknown(lease, known.continues_at)
         return self._repost(lease, began)
@@ -297,12 +297,12 @@ class Registration:
 
     def _reopen(self, lease: Lease, tried: frozenset[int], *, is_refused: bool = False) -> None:
         if self._repository.reopen(lease, self._clock.now(), tried, is_refused=is_refused):
-            log.moved(lease.upload.id, Status.PENDING)
+            log.transition(lease.upload.id, Status.PENDING)
 
     def _fail(self, lease: Lease, error: errors.BrokerError) -> errors.BrokerError:
         problem = {"code": error.code, "detail": error.detail}
         if self._repository.fail(lease, problem, self._clock.now()):
-            log.moved(lease.upload.id, Status.FAILED, code=error.code)
+            log.transition(lease.upload.id, Status.FAILED, code=error.code)
         return error
 
 

@@ -222,7 +222,7 @@ class UploadRepository:
         Args:
             lease: The lease.
             now: The time.
-            tried: The places of the URLs that Sync refused in this round.
+            tried: The indexes of the URLs that Sync refused in this round.
             is_refused: Whether Sync saw no file, so that the next attempt has to wait.
 
         Returns:

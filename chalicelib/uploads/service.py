@@ -47,7 +47,7 @@ class UploadService:
     Args:
         repository: The uploads.
         quotas: What callers have used.
-        keys: The records of `Idempotency-Key`.
+        idempotency: The records of `Idempotency-Key`.
         line: The rate limiter for presigns.
         sync: Sync's API.
         registration: Registers uploads.
@@ -61,7 +61,7 @@ class UploadService:
         self,
         repository: UploadRepository,
         quotas: QuotaStore,
-        keys: IdempotencyRecords,
+        idempotency: IdempotencyRecords,
         line: Line,
         sync: SyncClient,
         registration: Registration,
@@ -72,7 +72,7 @@ class UploadService:
     ) -> None:
         self._repository = repository
         self._quotas = quotas
-        self._keys = keys
+        self._idempotency = idempotency
         self._line = line
         self._sync = sync
         self._registration = registration
@@ -127,7 +127,7 @@ class UploadService:
         except errors.BrokerError:
             self._release_key(record)
             raise
-        log.moved(upload.id, Status.PENDING)
+        log.transition(upload.id, Status.PENDING)
         return upload, used, opening.standing
 
     def renew(
@@ -163,7 +163,7 @@ class UploadService:
         """Cancel a pending upload. It is idempotent."""
         refused = self._repository.cancel(upload_id, caller.id, self._clock.now())
         if refused is None:
-            log.moved(upload_id, Status.CANCELLED)
+            log.transition(upload_id, Status.CANCELLED)
         elif refused.status is not Status.CANCELLED:
             raise not_pending(refused, self._clock.now())
 
@@ -218,7 +218,7 @@ class UploadService:
             raise
         lease = Lease(upload, attempt)
         self._acquire(lease, record)
-        log.moved(upload.id, Status.REGISTERING)
+        log.transition(upload.id, Status.REGISTERING)
         return self._first_post(lease, record), used
 
     def _create_url(
@@ -285,19 +285,19 @@ class UploadService:
         upload_id = secrets.token_hex(16)
         if key is None:
             return upload_id, None
-        record = self._keys.begin(caller.id, key, upload_id)
+        record = self._idempotency.begin(caller.id, key, upload_id)
         return record.upload_id, record
 
     def _release_key(self, record: IdempotencyRecord | None, *, even_if_done: bool = False) -> None:
         # If this fails, the key is free again two minutes later.
         if record is not None:
             with suppress(errors.StoreUnavailable):
-                self._keys.release(record, even_if_done=even_if_done)
+                self._idempotency.release(record, even_if_done=even_if_done)
 
     def _release_quota(self, caller: Caller, upload_id: str, used: Usage) -> None:
         # If this fails, the caller's next request releases the reservation.
         with suppress(errors.StoreUnavailable):
-            self._quotas.release(caller.id, _reservation(upload_id, used))
+            self._quotas.release(caller.id, _find_reservation(upload_id, used))
 
     def _presign(
         self, caller: Caller, opening: Opening, file_name: str, content_type: str, size: int
@@ -325,7 +325,7 @@ class UploadService:
 
 def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewUrl) -> Upload:
     """Return a new upload, created at the moment of its reservation."""
-    at = _reservation(upload_id, used).at
+    at = _find_reservation(upload_id, used).at
     upload = Upload(
         id=upload_id,
         owner=caller.id,
@@ -342,5 +342,5 @@ def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewU
     return replace(upload, file_name=new.file_name, content_type=new.content_type, size=new.size)
 
 
-def _reservation(upload_id: str, used: Usage) -> Reservation:
+def _find_reservation(upload_id: str, used: Usage) -> Reservation:
     return next(one for one in used.reservations if one.upload_id == upload_id)

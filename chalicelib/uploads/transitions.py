@@ -100,8 +100,8 @@ def registering(upload: Upload, asset: Asset, now: int) -> tuple[Upload, Json, C
         "updatedAt": now,
     }
     pk = f"asset#{upload.owner}#{asset.id}"
-    place = codec.list_place(f"assets#{upload.owner}", now, upload.id)
-    return done, sets, Change(pk=pk, put=items.from_upload(done, pk) | codec.values(place))
+    list_keys = codec.list_keys(f"assets#{upload.owner}", now, upload.id)
+    return done, sets, Change(pk=pk, put=items.from_upload(done, pk) | codec.values(list_keys))
 
 
 def failing(problem: Json, now: int) -> Json:

@@ -34,10 +34,10 @@ class App(Chalice):
         made = regular(event)
         asked = made["requestContext"]
         if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
-            answer: Json = super().__call__(made, context)
+            response: Json = super().__call__(made, context)
         else:
-            answer = unknown_route(Request(made), self._host.allowed_origins).to_dict()
-        return answer
+            response = unknown_route(Request(made), self._host.allowed_origins).to_dict()
+        return response
 
 
 def regular(event: Any) -> Json:

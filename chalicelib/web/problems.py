@@ -6,7 +6,7 @@ from chalicelib.core import errors, log
 from chalicelib.core.types import Json
 from chalicelib.web.messages import Response
 
-DEFAULT_RETRY_AFTER = 5  # seconds, for a 429 or 503 without a better value
+DEFAULT_BROKER_RETRY_AFTER = 5  # seconds, for a 429 or 503 without a better value
 
 
 def problem(error: errors.BrokerError) -> Json:
@@ -39,7 +39,7 @@ def response(error: Exception, instance: str, request_id: str) -> Response:
     headers = dict(error.headers)
     retry_after = error.retry_after
     if retry_after is None and error.status in {429, 503}:
-        retry_after = DEFAULT_RETRY_AFTER
+        retry_after = DEFAULT_BROKER_RETRY_AFTER
     if retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     body = problem(error) | {"instance": instance, "requestId": request_id}

@@ -55,7 +55,8 @@ class Operation(Generic[Broker]):
         path: The route's pattern.
         id: The OpenAPI `operationId`. Generated clients use it, so it never changes.
         handler: What the operation does; the first line of its docstring is its summary.
-        responses: Name of the schema by status; None for a response without a body.
+        responses: Name of the schema by status; None for a response without a body, or with a body
+            that has no schema.
         body: Name of the request's schema, or None.
         problems: What can fail here, beside what can fail everywhere.
         is_public: Whether no token is needed.

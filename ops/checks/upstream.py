@@ -17,7 +17,7 @@ from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import Presigned
 from chalicelib.uploads.public_urls import storage_refusal
-from chalicelib.uploads.registration import LOOK_BACK_SECONDS
+from chalicelib.uploads.registration import LOOKBACK_SECONDS
 from ops.checks import web
 from ops.checks.api import sample_origins
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -25,8 +25,8 @@ from ops.terminal import Problem
 
 CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # the rate limiter's id of this command
 LONGEST_WAIT = 90.0  # seconds until the rate limiter grants the presign
-# Reconciliation searches from LOOK_BACK_SECONDS before a registration, since clocks may differ.
-MAX_SKEW_SECONDS = LOOK_BACK_SECONDS / 3
+# Reconciliation searches from LOOKBACK_SECONDS before a registration, since clocks may differ.
+MAX_SKEW_SECONDS = LOOKBACK_SECONDS / 3
 _RELAY = (
     "Browsers can't upload. Put a relay in front of storage (docs/relay.md), and set STORAGE_RELAY."
 )

@@ -107,7 +107,7 @@ def read_facts(path: Path, file_name: str, thumbnail: Path) -> MediaFacts:
         thumbnail: The path of the JPEG.
     """
     # This import takes a tenth of a second, and the server does not need it.
-    import av  # noqa: PLC0415
+    import av  # noqa: PLC0415 - as above
 
     try:
         with path.open("rb") as file:

@@ -36,8 +36,8 @@ def asset_path(target: ReservedObject) -> str:
     return f"/assets/{target.key}/{quote(target.file_name, safe='')}"
 
 
-@routes.options("/storage/{place:(?s:.*)}")
-@routes.options("/assets/{place:(?s:.*)}")
+@routes.options("/storage/{path:(?s:.*)}")
+@routes.options("/assets/{path:(?s:.*)}")
 async def preflight(request: web.Request) -> web.Response:
     """Return the response to the CORS preflight of a PUT."""
     headers = cross_origin(request)
@@ -58,7 +58,7 @@ async def _expect(_request: web.Request) -> None:
     """Send no "100 Continue" yet: the handler checks the URL first."""
 
 
-@routes.route("*", "/storage/{place:(?s:.*)}", expect_handler=_expect)
+@routes.route("*", "/storage/{path:(?s:.*)}", expect_handler=_expect)
 async def put_object(request: web.Request) -> web.Response:
     """Store an object's bytes, if the URL and the headers have a valid signature."""
     is_waiting = request.headers.get("Expect", "").lower() == "100-continue"
@@ -191,7 +191,7 @@ async def _drain(request: web.Request) -> None:
         return
 
 
-@routes.route("*", "/assets/{place:(?s:.*)}")
+@routes.route("*", "/assets/{path:(?s:.*)}")
 async def get_object(request: web.Request) -> web.StreamResponse:
     """Return a stored object, or the ranges of it that a media element requests."""
     if request.method not in {"GET", "HEAD"}:

@@ -81,7 +81,7 @@ test("a response that is no problem document is an error with status and request
   assert.ok(error instanceof UploadError);
   assert.deepEqual(
     [error.message, error.code, error.status, error.retryable, error.requestId],
-    ["The server has a problem. Try again later.", "unexpected_answer", 502, true, "r-2"],
+    ["The server has a problem. Try again later.", "unexpected_response", 502, true, "r-2"],
   );
 });
 
@@ -91,7 +91,7 @@ test("a page of another server has the hint of a broker out of reach", async () 
       { [BEGIN]: [{ status, body: "<!doctype html>" }] },
       { patience: 0 },
     );
-    assert.deepEqual([error.code, error.status], ["unexpected_answer", status]);
+    assert.deepEqual([error.code, error.status], ["unexpected_response", status]);
     assert.match(error.hint, /^Can't reach the broker at http:/);
   }
 });
@@ -101,7 +101,7 @@ test("a gateway's message is the cause of the error", async () => {
   assert.ok(error instanceof RefusedError);
   assert.deepEqual(
     [error.message, error.code, error.cause],
-    ["The server has a problem. Try again later.", "unexpected_answer", "Forbidden"],
+    ["The server has a problem. Try again later.", "unexpected_response", "Forbidden"],
   );
 });
 
@@ -154,7 +154,7 @@ test("a used up quota is neither a RateLimitError nor final", async () => {
 test("a page of HTML with status 200 is not taken for an upload", async () => {
   const error = await errorOf({ [COMPLETE]: [{ body: "<h1>Sign in to the Wi-Fi</h1>" }] });
   assert.ok(error instanceof NetworkError);
-  assert.deepEqual([error.code, error.status], ["unexpected_answer", 200]);
+  assert.deepEqual([error.code, error.status], ["unexpected_response", 200]);
   assert.equal(error.message, "Can't reach the server. Check your connection and try again.");
 });
 

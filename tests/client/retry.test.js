@@ -337,7 +337,7 @@ describe("retries", { concurrency: true }, () => {
     });
     const waits = await waitsOf(uploader);
     assert.ok(waits[0].error instanceof NetworkError);
-    assert.equal(waits[0].error.code, "unexpected_answer");
+    assert.equal(waits[0].error.code, "unexpected_response");
   });
 });
 

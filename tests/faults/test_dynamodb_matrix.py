@@ -154,7 +154,7 @@ def renews(cell: Cell) -> requests.Response:
 
 UPDATE, TRANSACT = "UpdateItem", "TransactWriteItems"
 STEPS = {
-    "reserve": Step(nothing, begins, UPDATE, ("{owner}", "not_exists(#place)"), (201,)),
+    "reserve": Step(nothing, begins, UPDATE, ("{owner}", "not_exists(#reservation)"), (201,)),
     "write": Step(nothing, begins, TRANSACT, ("{owner}", "creating#"), (201,)),
     "lease": Step(land, completes, UPDATE, ("upload#{id}", ":pending"), (200,)),
     "record": Step(land, completes, TRANSACT, ("upload#{id}", "claim#"), (200,)),
@@ -176,7 +176,9 @@ STEPS = {
     "read": Step(begin, reads("/uploads/{id}"), "GetItem", ("upload#{id}",), (200,)),
     "list": Step(begin, reads("/uploads"), "Query", ("{owner}",), (200,)),
     "limits": Step(begin, reads("/limits"), "GetItem", ("quota#{owner}",), (200,)),
-    "url-reserve": Step(make_url, posts_url, UPDATE, ("{owner}", "not_exists(#place)"), (201,)),
+    "url-reserve": Step(
+        make_url, posts_url, UPDATE, ("{owner}", "not_exists(#reservation)"), (201,)
+    ),
     "url-write": Step(make_url, posts_url, TRANSACT, ("{owner}", "creating#"), (201,)),
     # The record exists already, so the caller can use its id.
     "url-record": Step(make_url, posts_url, TRANSACT, ("{owner}", "claim#"), (201,), failing=202),

@@ -111,11 +111,11 @@ class KillPoint:
 
 def _kill_points() -> dict[str, KillPoint]:
     pauses: dict[str, tuple[str, tuple[str, ...]]] = {
-        "begin-reserve": ("begin", (UPDATE, "not_exists(#place)")),
+        "begin-reserve": ("begin", (UPDATE, "not_exists(#reservation)")),
         "begin-write": ("begin", (TRANSACT, "creating#")),
         "complete-lease": ("complete", (UPDATE, ":pending")),
         "complete-record": ("complete", (TRANSACT, "claim#")),
-        "url-reserve": ("url", (UPDATE, "not_exists(#place)")),
+        "url-reserve": ("url", (UPDATE, "not_exists(#reservation)")),
         "url-write": ("url", (TRANSACT, "creating#")),
         "url-record": ("url", (TRANSACT, "claim#")),
         "renew-write": ("renew", (UPDATE, "size(#targets)")),

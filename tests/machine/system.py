@@ -193,10 +193,10 @@ class System:
         sync = intercept(self.services.sync[broker])
         limiter = RegistrationLimiter(reached, REGISTRATIONS, clock)
         registration = Registration(repository, sync, limiter, clock, SETTLE_SECONDS)
-        keys = IdempotencyRecords(reached, clock)
+        idempotency = IdempotencyRecords(reached, clock)
         line = Line(reached, Budget(PRESIGNS, 300_000), clock)
         uploads = UploadService(
-            repository, quotas, keys, line, sync, registration, limiter, clock, (), WINDOW
+            repository, quotas, idempotency, line, sync, registration, limiter, clock, (), WINDOW
         )
         index = DueIndex(reached)
         kinds = {recovery.KIND: UploadRecovery(repository, index, registration, clock, 10_000).task}

@@ -53,7 +53,7 @@ def module_folder(project: Any) -> Path:
 
 
 @pytest.fixture
-def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) -> Api:  # noqa: ARG001
+def api(broker: RunningBroker, shell: EmulatedAws, upstream: RunningUpstream) -> Api:  # noqa: ARG001 - its environment
     """A caller, while Sync returns no URLs, so that the broker can't reconcile a registration."""
     upstream.call("POST", "/_sandbox/reset")
     upstream.behave(assetUrl="absent")
@@ -77,19 +77,19 @@ def operator(folder: Path, *arguments: str) -> Result:
     return run(folder, "settle", "--stage", "prod", "--json", *arguments)
 
 
-def test_settle_lists_candidates(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+def test_settle_lists_matches(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     """Settle shows the upload and the assets that may belong to it, and no signed URL."""
     api.registered(name="Take 2")
     taken = api.registered()  # Sync returns no name for it, so its name may be the upload's
     upload_id = undecided(api, upstream, name="Take 1")
     found = operator(folder, upload_id).document
     assert (found["status"], found["name"], found["settled"]) == ("registering", "Take 1", None)
-    candidate, other = found["candidates"]
-    assert (candidate["why"], candidate["recorded_by"]) == ("unclear", None)
-    assert f"asset {candidate['asset']['id']}; fault: cut-after" in upstream.outcomes()
+    match, other = found["matches"]
+    assert (match["why"], match["recorded_by"]) == ("unclear", None)
+    assert f"asset {match['asset']['id']}; fault: cut-after" in upstream.outcomes()
     assert (other["asset"]["id"], other["recorded_by"]) == (taken["asset"]["id"], taken["id"])
     words = run(folder, "settle", "--stage", "prod", upload_id)
-    assert f"{candidate['asset']['id']} (unclear, not owned): " in words.out
+    assert f"{match['asset']['id']} (unclear, not owned): " in words.out
     assert "--asset ID" in words.out
     assert "X-Amz" not in words.out + words.err
 
@@ -97,8 +97,8 @@ def test_settle_lists_candidates(api: Api, upstream: RunningUpstream, folder: Pa
 def test_settle_records_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     """Settle records the asset that the operator names, as the broker would."""
     upload_id = undecided(api, upstream)
-    (candidate,) = operator(folder, upload_id).document["candidates"]
-    asset_id = candidate["asset"]["id"]
+    (match,) = operator(folder, upload_id).document["matches"]
+    asset_id = match["asset"]["id"]
     assert open_uploads(api) == 1
     result = operator(folder, upload_id, "--asset", asset_id)
     assert result.code == 0, result.err
@@ -119,7 +119,7 @@ HOSTILE = "\x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: regi
 def test_settle_escapes_asset_names(api: Api, upstream: RunningUpstream, folder: Path) -> None:
     """The name of an asset can't control the operator's terminal."""
     upload_id = undecided(api, upstream)
-    asset = operator(folder, upload_id).document["candidates"][0]["asset"]
+    asset = operator(folder, upload_id).document["matches"][0]["asset"]
     body = json.dumps({"items": [{**asset, "name": HOSTILE, "url": None}]})
     fault = {"kind": "answer", "status": 200, "body": body}
     upstream.order(fault, "GET", "/v2/assets", times=None)
@@ -134,7 +134,7 @@ def test_settle_escapes_asset_names(api: Api, upstream: RunningUpstream, folder:
         r"name \x1b[2J\x1b[31m\x9b31m\u061c\u200f\u202e\u2066gpj\x7f\nupload 0: registered\ud800"
     )
     assert shown in line
-    [found] = as_json.document["candidates"]
+    [found] = as_json.document["matches"]
     assert found["asset"]["name"] == HOSTILE
 
 
@@ -195,10 +195,10 @@ def test_settle_refuses_unfit_asset(
 ) -> None:
     """Settle refuses an asset that can't belong to the upload, and the broker still reconciles."""
     upload_id = undecided(api, upstream)
-    (candidate,) = operator(folder, upload_id).document["candidates"]
-    asset_id = candidate["asset"]["id"] if change else "0" * 8 + "-0000-4000-8000-" + "0" * 12
+    (match,) = operator(folder, upload_id).document["matches"]
+    asset_id = match["asset"]["id"] if change else "0" * 8 + "-0000-4000-8000-" + "0" * 12
     if change:
-        body = {**candidate["asset"], **change}
+        body = {**match["asset"], **change}
         response = {"kind": "answer", "status": 200, "body": body}
         upstream.order(response, "GET", f"/v2/assets/{asset_id}", times=1)
     result = operator(folder, upload_id, "--asset", asset_id)
@@ -261,7 +261,7 @@ def test_settle_refuses_pending_or_unknown_upload(api: Api, folder: Path) -> Non
     """Settle refuses an upload that is pending, and one that does not exist."""
     upload = api.begin()
     shown = operator(folder, upload["id"])
-    assert (shown.code, shown.document["candidates"]) == (0, [])
+    assert (shown.code, shown.document["matches"]) == (0, [])
     result = operator(folder, upload["id"], "--failed")
     assert result.code == 1
     assert "The upload is pending" in result.err

@@ -51,7 +51,7 @@ def test_upstream_logs_one_line_per_broken_request(start: Callable[..., RunningU
 
 
 def test_upstream_logs_its_own_failure(start: Callable[..., RunningUpstream]) -> None:
-    """An internal failure is S3's 500 and one log line with the place in the code."""
+    """An internal failure is S3's 500 and one log line with the location in the code."""
     upstream = start()
     presigned = upstream.presign()
     (upstream.folder / "upstream" / "tmp").rmdir()
@@ -125,6 +125,6 @@ def test_log_line_has_no_exception_text(line: str) -> None:
     assert len(line) < LONGEST_LINE
 
 
-def test_log_line_has_exception_place() -> None:
-    """An exception's line has its type and its place in the code."""
+def test_log_line_has_exception_location() -> None:
+    """An exception's line has its type and its location in the code."""
     assert "(KeyError < test_logs.py:" in log_line("x", error=raised(KeyError("x")))

@@ -51,7 +51,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
 )
-def test_sandbox_stops_on_signals(tmp_path: Path, number: int, group: bool) -> None:  # noqa: FBT001
+def test_sandbox_stops_on_signals(tmp_path: Path, number: int, group: bool) -> None:  # noqa: FBT001 - a parameter
     """Ctrl-C and SIGTERM stop every process."""
     running = Sandbox(tmp_path)
     running.wait_until_up()

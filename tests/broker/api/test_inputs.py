@@ -160,7 +160,7 @@ def test_unaccepted_kind_is_refused(api: Api, name: str, content_type: str) -> N
     [error] = response.json()["errors"]
     assert error["pointer"] == "/contentType"
     assert ("video/*" in error["detail"]) is ("/" in content_type)
-    reason = "" if "/" in content_type else ": its name does not tell what kind of file it is"
+    reason = "" if "/" in content_type else ": the kind of file can't be recognised from its name"
     assert response.json()["detail"] == (
         f'"{name}" can\'t be used here{reason}. Choose a video, audio or image file.'
     )

@@ -40,8 +40,8 @@ def assert_usual(made: Any, service: str, region: str) -> None:
     assert made.meta.endpoint_url == usual.meta.endpoint_url
     assert made.meta.region_name == usual.meta.region_name
     assert made.meta.partition == usual.meta.partition
-    assert made._request_signer.signing_name == usual._request_signer.signing_name  # noqa: SLF001
-    assert made._request_signer.region_name == usual._request_signer.region_name  # noqa: SLF001
+    assert made._request_signer.signing_name == usual._request_signer.signing_name  # noqa: SLF001 - only the signer knows
+    assert made._request_signer.region_name == usual._request_signer.region_name  # noqa: SLF001 - as above
 
 
 @pytest.mark.parametrize("service", clients.SERVICES)

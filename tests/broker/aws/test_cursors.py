@@ -32,16 +32,16 @@ def written(parts: Any) -> str:
 @given(created=TIMES, upload_id=IDS)
 def test_upload_cursor_leads_back(created: int, upload_id: str) -> None:
     """The cursor of an upload in the list leads back to that upload."""
-    place = codec.list_place(LISTS[0], created, upload_id)
-    item = codec.values({**place, "pk": f"upload#{upload_id}"})
+    keys = codec.list_keys(LISTS[0], created, upload_id)
+    item = codec.values({**keys, "pk": f"upload#{upload_id}"})
     assert codec.start_key(LISTS[0], codec.cursor(item)) == item
 
 
 @given(registered=TIMES, upload_id=IDS, asset_id=WORDS)
 def test_asset_cursor_leads_back(registered: int, upload_id: str, asset_id: str) -> None:
     """The cursor of an asset leads back to that asset, whatever its id is."""
-    place = codec.list_place(LISTS[1], registered, upload_id)
-    item = codec.values({**place, "pk": f"asset#{OWNER}#{asset_id}"})
+    keys = codec.list_keys(LISTS[1], registered, upload_id)
+    item = codec.values({**keys, "pk": f"asset#{OWNER}#{asset_id}"})
     assert codec.start_key(LISTS[1], codec.cursor(item)) == item
 
 

@@ -264,7 +264,7 @@ def test_urls_start_with_stage(unlimited: RunningBroker) -> None:  # noqa: ARG00
     ("outside", "prefix"),
     [("/stage/", "/stage"), ("/stage", "/stage"), ("/", ""), ("", ""), ("/a/b/", "/a/b")],
 )
-def test_root_paths_start_with_stage(unlimited: RunningBroker, outside: str, prefix: str) -> None:  # noqa: ARG001
+def test_root_paths_start_with_stage(unlimited: RunningBroker, outside: str, prefix: str) -> None:  # noqa: ARG001 - the handler's own broker
     """The root returns the paths of its documents behind the stage or the base path."""
     made = event("GET", "/", headers=None, multiValueHeaders=None)
     made["requestContext"]["path"] = outside

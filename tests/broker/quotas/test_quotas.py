@@ -187,7 +187,9 @@ def test_repeated_reservation_counts_once(
     """If boto3 repeats a reservation whose response was lost, it counts once."""
     broker.configure(upstream, MAX_OPEN_UPLOADS="3", UPLOADS_PER_DAY="5")
     api = Api(broker)
-    lost = faulty_dynamodb.order("cut-after", "UpdateItem", "not_exists(#place)", lasting=False)
+    lost = faulty_dynamodb.order(
+        "cut-after", "UpdateItem", "not_exists(#reservation)", lasting=False
+    )
     assert begin(api).status_code == 201
     assert lost.carried_out
     assert left(api) == (2, 4)

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
-from chalicelib.syncapi.responses import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
+from chalicelib.syncapi.responses import DEFAULT_SYNC_RETRY_AFTER, MAX_RETRY_AFTER
 
 NOW = 1_800_000_000_000
 
@@ -87,12 +87,12 @@ def test_only_refusals_message_reaches_callers(status: int) -> None:
         (formatdate(NOW / 1000 + 30, usegmt=True), 30),
         (formatdate(NOW / 1000 - 30, usegmt=True), 0),
         (formatdate(NOW / 1000 + 86_400, usegmt=True), MAX_RETRY_AFTER),
-        ("soon", DEFAULT_RETRY_AFTER),
-        ("-7", DEFAULT_RETRY_AFTER),
-        ("7.5", DEFAULT_RETRY_AFTER),
-        ("\N{ARABIC-INDIC DIGIT SEVEN}", DEFAULT_RETRY_AFTER),
-        ("", DEFAULT_RETRY_AFTER),
-        (None, DEFAULT_RETRY_AFTER),
+        ("soon", DEFAULT_SYNC_RETRY_AFTER),
+        ("-7", DEFAULT_SYNC_RETRY_AFTER),
+        ("7.5", DEFAULT_SYNC_RETRY_AFTER),
+        ("\N{ARABIC-INDIC DIGIT SEVEN}", DEFAULT_SYNC_RETRY_AFTER),
+        ("", DEFAULT_SYNC_RETRY_AFTER),
+        (None, DEFAULT_SYNC_RETRY_AFTER),
     ],
 )
 def test_retry_after_is_bounded(sent: str | None, seconds: float) -> None:

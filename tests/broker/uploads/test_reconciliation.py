@@ -60,7 +60,7 @@ def test_repeated_registration_reserves_its_asset(
     assert len(ids(upstream)) == 2
 
 
-def test_two_candidates_are_undecided(broker: RunningBroker, upstream: RunningUpstream) -> None:
+def test_two_matches_are_undecided(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """If two assets may be the one URL's, neither is recorded, and an alarm is logged."""
     broker.configure(upstream, PUBLIC_URL_EXCEPTIONS=upstream.url, SYNC_STORAGE_HOSTS="a.example")
     url = upstream.upload()
@@ -77,10 +77,10 @@ def test_two_candidates_are_undecided(broker: RunningBroker, upstream: RunningUp
     assert api.call("GET", "/assets").json() == {"items": []}
 
 
-def test_asset_on_two_pages_is_one_candidate(
+def test_asset_on_two_pages_is_one_match(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
 ) -> None:
-    """An asset that a growing list shows on two pages is one candidate, not two."""
+    """An asset that a growing list shows on two pages is one match, not two."""
     made = asset(url=URL)
     pages = {
         None: {"items": [made], "nextCursor": "1"},

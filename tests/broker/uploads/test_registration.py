@@ -239,7 +239,7 @@ def test_reconciliation_resumes_on_next_page(
     upstream.order({"kind": "delay", "seconds": 0.6}, *LIST, times=3)
     before = count_posts(upstream)
     assert api.complete(uploads[1]).status_code == 202
-    assert broker.lines("look_unfinished")
+    assert broker.lines("scan_unfinished")
     assert api.complete(uploads[1]).status_code == 200
     assert count_posts(upstream) == before
 

@@ -81,7 +81,7 @@ def test_missing_file_leaves_upload_pending(
     broker: RunningBroker,
     upstream: RunningUpstream,
     status: int,
-    code: bool,  # noqa: FBT001
+    code: bool,  # noqa: FBT001 - a parameter
 ) -> None:
     """However Sync reports that the bytes are missing, the upload stays pending."""
     upstream.behave(notUploadedStatus=status, notUploadedCode=code)

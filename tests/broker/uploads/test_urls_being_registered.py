@@ -323,7 +323,7 @@ def test_sweep_shares_cap_among_callers(broker: RunningBroker, upstream: Running
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_refused_url_leaves_no_place(
+def test_refused_url_is_no_longer_in_work(
     broker: RunningBroker,
     upstream: RunningUpstream,
     site: str,

@@ -4,7 +4,7 @@ import pytest
 
 from chalicelib.core import errors
 from chalicelib.web import problems
-from chalicelib.web.problems import DEFAULT_RETRY_AFTER
+from chalicelib.web.problems import DEFAULT_BROKER_RETRY_AFTER
 
 KINDS = errors.all_kinds()
 
@@ -17,7 +17,7 @@ def headers(error: Exception) -> dict[str, str]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.code)
 def test_default_retry_after(kind: type[errors.BrokerError]) -> None:
     """An error without a time has a `Retry-After` only with the statuses that need one."""
-    expected = str(DEFAULT_RETRY_AFTER) if kind.status in {429, 503} else None
+    expected = str(DEFAULT_BROKER_RETRY_AFTER) if kind.status in {429, 503} else None
     assert headers(kind("x")).get("Retry-After") == expected
 
 
