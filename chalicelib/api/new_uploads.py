@@ -34,6 +34,8 @@ _SENTENCES = {
     "/fileName": "Rename the file and choose it again: its name {}.",
     "/name": "Choose another name: it {}.",
 }
+# A page makes these mistakes, not an end user.
+_OF_DEVELOPERS = ("is required", "is not a known field", "must be of type")
 _INVISIBLE = "an invisible character that can't be used"
 _PLAIN_DETAILS = {
     _PATTERN_DETAILS["/fileName"]: f"has a slash, or {_INVISIBLE}",
@@ -181,10 +183,15 @@ def _names(found: list[dict[str, str]], *pointers: str) -> bool:
 
 def _raise_if(found: list[dict[str, str]]) -> None:
     if found:
-        pointer, detail = found[0]["pointer"], found[0]["detail"]
-        first = f"{pointer.lstrip('/')} {detail}."
-        if pointer == "/url" and detail != "is required":
-            first = public_urls.in_words(detail)
-        elif pointer in _SENTENCES and detail != "is required":
-            first = _SENTENCES[pointer].format(_PLAIN_DETAILS.get(detail, detail))
+        first = _sentence(found[0]["pointer"], found[0]["detail"])
         raise InvalidInput(first, errors=tuple(found[: bodies.MAX_ERRORS]))
+
+
+def _sentence(pointer: str, detail: str) -> str:
+    """Return what is wrong with a field as a sentence, for an end user if one chose the value."""
+    if not detail.startswith(_OF_DEVELOPERS):
+        if pointer == "/url":
+            return public_urls.in_words(detail)
+        if pointer in _SENTENCES:
+            return _SENTENCES[pointer].format(_PLAIN_DETAILS.get(detail, detail))
+    return f"{pointer.lstrip('/')} {detail}."

@@ -270,6 +270,24 @@ def test_unusable_name_message_has_advice(api: Api, name: str) -> None:
     assert "U+200F" in response["errors"][0]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "changed", "start"),
+    [
+        ("/assets", {"fileName": "x"}, "fileName is not a known field; known are url, "),
+        ("/assets", {"url": None}, "url must be of type string."),
+        ("/uploads", {"url": "x"}, "url is not a known field; known are fileName, "),
+        ("/uploads", {"fileName": None}, "fileName must be of type string."),
+        ("/uploads", {"name": 5}, "name must be of type string."),
+    ],
+)
+def test_mistakes_of_pages_name_field(api: Api, path: str, changed: Any, start: str) -> None:
+    """An unknown field or a wrong type gets no advice for an end user, who did not cause it."""
+    good = GOOD if path == "/uploads" else {"url": "https://media.example/a.mp4", "type": "VIDEO"}
+    response = api.call("POST", path, json={**good, **changed})
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith(start)
+
+
 def test_operator_limits_hold(broker: RunningBroker, upstream: RunningUpstream) -> None:
     """The operator's limits hold, and `/limits` returns them."""
     broker.configure(upstream, MAX_UPLOAD_BYTES="10", ALLOWED_CONTENT_TYPES="audio/mpeg,image/*")
