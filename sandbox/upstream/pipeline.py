@@ -80,6 +80,8 @@ async def record_requests(request: web.Request, handler: Handler) -> web.StreamR
     except (ConnectionCut, ConnectionError):
         if entry.outcome == "in progress":
             entry.outcome = "the client went away"
+        elif entry.outcome.endswith(("delay-before", "delay-after")):
+            entry.outcome += "; the client went away"
         # aiohttp requires a response, and discards it when the connection is closed.
         return web.Response()
     entry.status = response.status

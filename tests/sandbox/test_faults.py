@@ -1,5 +1,6 @@
 """Injected faults, and the journal of the requests."""
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -113,15 +114,32 @@ def test_fault_429_with_retry_after(upstream: RunningUpstream) -> None:
 def test_delay_before_or_after_registration(upstream: RunningUpstream, when: str) -> None:
     """A fault can delay a response, before or after the request is handled."""
     url = upstream.upload()
-    upstream.order({"kind": "delay", "seconds": 0.6, "when": when}, **REGISTER)
+    upstream.order({"kind": "delay", "seconds": 1.5, "when": when}, **REGISTER)
     with ThreadPoolExecutor(1) as threads:
         start = time.monotonic()
         response = threads.submit(upstream.register, url)
-        time.sleep(0.3)
+        while not upstream.outcomes()[-1].endswith(f"delay-{when}"):
+            time.sleep(0.02)
         done = upstream.call("GET", "/v2/assets").json()["totalCount"]
         assert done == (1 if when == "after" else 0)
         assert response.result().status_code == 201
-        assert time.monotonic() - start > 0.6
+        assert time.monotonic() - start > 1.5
+
+
+def test_delayed_request_ends_with_its_client(upstream: RunningUpstream) -> None:
+    """If the client leaves before its body has arrived, the journal says so."""
+    upstream.order({"kind": "delay", "seconds": 0}, **REGISTER)
+    head = (
+        f"POST /v2/assets HTTP/1.1\r\nHost: 127.0.0.1:{upstream.port}\r\nContent-Length: 9\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", upstream.port)) as connection:
+        connection.sendall(head.encode() + b"{")
+        while upstream.outcomes() != ["fault: delay-before"]:
+            time.sleep(0.02)
+    while (outcome := upstream.outcomes()[0]) == "fault: delay-before":
+        time.sleep(0.02)
+    assert outcome == "fault: delay-before; the client went away"
+    assert upstream.journal()[0]["status"] is None
 
 
 def test_fault_combines_actions(upstream: RunningUpstream) -> None:
