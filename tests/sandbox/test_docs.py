@@ -19,9 +19,10 @@ def test_documented_commands_work(tmp_path: Path, start: Callable[..., RunningUp
     (tmp_path / ".sandbox").symlink_to(tmp_path)
     upstream = start(SYNC_API_KEY="")
     responses = []
-    for block in BLOCKS:
-        commands = re.sub(r"^.*sandbox\.upstream &\n", "", block)
-        commands = commands.replace("127.0.0.1:8001", f"127.0.0.1:{upstream.port}")
+    started, *calls = BLOCKS
+    assert started == ".venv/bin/python -m sandbox.upstream\n"
+    for block in calls:
+        commands = block.replace("127.0.0.1:8001", f"127.0.0.1:{upstream.port}")
         done = subprocess.run(
             ["bash", "-ec", commands], cwd=tmp_path, capture_output=True, text=True, check=True
         )
