@@ -30,6 +30,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import libcst
+from libcst import matchers
 from mutmut.mutation.file_mutation import Mutation, create_mutations
 
 ROOT = Path(__file__).parents[1]
@@ -97,19 +98,29 @@ class Mutant:
         return hashlib.sha256(repr((seed, self.module, self.function, texts)).encode()).digest()
 
 
-def _is_prose(node: libcst.CSTNode) -> bool:
-    """Whether a literal is a message to a reader. Conditions for DynamoDB have a `#`."""
-    return isinstance(node, libcst.SimpleString) and " " in node.value and "#" not in node.value
+def _prose(tree: libcst.Module) -> set[libcst.CSTNode]:
+    """Return the literals that are messages to a reader. Conditions for DynamoDB have a `#`."""
+    joined: set[libcst.CSTNode] = set()
+    for whole in matchers.findall(tree, matchers.ConcatenatedString()):
+        joined |= set(matchers.findall(whole, matchers.SimpleString()))
+    return {
+        one
+        for one in matchers.findall(tree, matchers.SimpleString())
+        if isinstance(one, libcst.SimpleString)
+        and "#" not in one.value
+        and (" " in one.value or one in joined)
+    }
 
 
 def mutants_of(module: str) -> Iterator[Mutant]:
     """Yield all mutants of a module."""
     path = ROOT / "chalicelib" / f"{module}.py"
     tree, mutations, _, _ = create_mutations(str(path), path.read_text())
+    prose = _prose(tree)
     for number, mutation in enumerate(mutations):
         function = mutation.contained_by_top_level_function
         is_in_function = isinstance(function, libcst.FunctionDef)
-        if is_in_function and not _is_prose(mutation.original_node):
+        if is_in_function and mutation.original_node not in prose:
             yield Mutant(module, function.name.value, number, tree, mutation)
 
 
