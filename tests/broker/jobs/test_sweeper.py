@@ -272,8 +272,13 @@ def test_deletion_takes_no_share_of_registrations(
     broker.clock.advance(3600)
     key = {"pk": {"S": "minute#sweep"}}
     before = clients.dynamodb().get_item(TableName=broker.table, Key=key).get("Item")
-    assert broker.sweep().found == 1
+    refused = broker.sweep()
+    assert (refused.found, refused.settled) == (1, 0)
     assert clients.dynamodb().get_item(TableName=broker.table, Key=key).get("Item") == before
+    upstream.behave(deleteForbidden=False)
+    broker.clock.advance(3600)
+    deleted = broker.sweep()
+    assert (deleted.found, deleted.settled) == (1, 1)
 
 
 def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> None:
@@ -355,8 +360,8 @@ def test_sweep_without_time_starts_nothing(api: Api, broker: RunningBroker) -> N
     assert broker.sweep().settled == 1
 
 
-def test_task_of_an_upload(api: Api, broker: RunningBroker) -> None:
-    """A task of an upload costs one registration for each URL."""
+def test_task_of_an_upload(api: Api, broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A task of an upload costs one registration for each URL, and waits until it is due."""
     upload = api.begin()
     wired = broker.parts()
     owner = wired.authenticator.caller(f"Bearer {api.token}").id
@@ -365,6 +370,9 @@ def test_task_of_an_upload(api: Api, broker: RunningBroker) -> None:
     task = tasks.task(DueItem(recovery.KIND, upload["id"], owner, created))
     assert task is not None
     assert task.cost == 1
+    before = len(upstream.journal())
+    assert task.run() is False, "it is due a minute after its creation"
+    assert len(upstream.journal()) == before
     assert tasks.task(DueItem(recovery.KIND, "0" * 32, owner, created)) is None
 
 

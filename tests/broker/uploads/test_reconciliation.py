@@ -1,6 +1,7 @@
 """How the broker reconciles an ambiguous registration by Sync's list."""
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -204,3 +205,33 @@ def test_long_list_is_read_in_parts(
     assert api.complete(unclear.json()).json()["asset"]["id"] == wanted["id"]
     cursors = [one.query.get("cursor") for one in sync.requests if one.method == "GET"]
     assert cursors == [None, *(str(page) for page in range(1, 22))]
+
+
+def test_scan_ends_before_first_attempt(
+    broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
+) -> None:
+    """An asset that Sync made more than 15 minutes before the first attempt ends the scan."""
+    now = broker.clock.now() / 1000
+    pages = [
+        asset(url="https://b.example/", createdAt="just now"),
+        asset(url="https://b.example/", createdAt=written(now - 14 * 60)),
+        asset(url="https://b.example/", createdAt=written(now - 16 * 60)),
+        asset(url=URL, createdAt=written(now - 17 * 60)),
+    ]
+
+    def script(one: Received) -> Reply:
+        if one.method == "POST":
+            return Reply(504)
+        page = int(one.query.get("cursor", 0))
+        return Reply(200, {"items": [pages[page]], "nextCursor": str(page + 1)})
+
+    sync.script = script
+    broker.configure(upstream, timeouts=PATIENT, SYNC_BASE_URL=sync.url)
+    assert register(Api(broker), URL).status_code == 202
+    cursors = [one.query.get("cursor") for one in sync.requests if one.method == "GET"]
+    assert cursors == [None, "1", "2"]
+
+
+def written(seconds: float) -> str:
+    """Return a time as Sync writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -50,6 +50,8 @@ def test_ended_record_expires(broker: RunningBroker, upstream: RunningUpstream, 
             broker.sweep()
     record = record_of(broker, upload)
     assert (record["status"], record["attempt"]) == (end, None)
+    # The sweep's index has only what is unfinished.
+    assert ("dueAt" in record, "dueShard" in record) == (end == "pending", end == "pending")
     if end in {"pending", "registered"}:
         assert "ttl" not in record
     else:
