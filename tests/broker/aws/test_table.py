@@ -72,6 +72,24 @@ def test_lasting_conflict_is_given_up(faulty_dynamodb: FaultyDynamoDB, pk: str) 
 
 
 @pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("GetItem", lambda table: table.get("a")),
+        ("BatchGetItem", lambda table: table.batch(["a"])),
+    ],
+    ids=["get", "batch"],
+)
+def test_reads_are_consistent(
+    faulty_dynamodb: FaultyDynamoDB, operation: str, call: Callable[[Table], object]
+) -> None:
+    """A read sees every write before it, which the emulator does without being asked."""
+    rule = faulty_dynamodb.order("slow-before", operation, '"ConsistentRead": true', seconds=0)
+    call(table_of())
+    assert faulty_dynamodb.calls == [operation]
+    assert rule.reached.is_set()
+
+
+@pytest.mark.parametrize(
     "call",
     [
         lambda table: table.get("a"),

@@ -167,6 +167,8 @@ def test_unreachable_table_is_503(
         assert response.status_code == 503
         assert response.json()["code"] == "store_unavailable"
     assert upstream.journal() == []
+    reasons = {line["reason"] for line in broker.lines("table_unavailable")}
+    assert reasons == {"EndpointConnectionError"}
 
 
 def test_missing_table_is_logged(
