@@ -201,6 +201,7 @@ def test_running_url_returns_no_id(
         held.released.set()
     assert (again.status_code, again.json()["code"]) == (409, "request_in_progress")
     assert again.headers["Retry-After"] == "2"
+    assert again.json()["detail"] == "This upload is starting already. Try again in a moment."
     assert first.result().status_code == 503
     broker.clock.advance(10)
     sync.script = lambda _: Reply(201, asset(url=body["url"]))

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -357,7 +358,8 @@ def test_ambiguous_urls_count_as_open(url_caller: Api, upstream: RunningUpstream
 
 def test_urls_count_real_bytes(url_caller: Api, upstream: RunningUpstream) -> None:
     """Public URLs count with their real bytes."""
-    assert register(url_caller, upstream.upload(b"x" * 10)).status_code == 201
+    for size in (9, 1):
+        assert register(url_caller, upstream.upload(b"x" * size)).status_code == 201
     refused = register(url_caller, upstream.upload(b"x"))
     assert refused.status_code == 429
     assert "bytes" in refused.json()["detail"]
@@ -397,6 +399,8 @@ def test_quota_refusal_names_reset(opened: int, begun: int, size: int, now: int)
     assert 0 < error.retry_after <= 86_400
     assert usage.day_of(now + usage.seconds_left(now) * 1000) > usage.day_of(now)
     assert set(error.headers) == {"RateLimit", "RateLimit-Policy"}
+    forbidden = usage.refusal(used, replace(limits, uploads_per_day=0), 1, now)
+    assert forbidden.retry_after == usage.seconds_left(now), "nothing that ends sooner helps"
 
 
 def test_containers_share_cap_of_a_minute(broker: RunningBroker) -> None:
