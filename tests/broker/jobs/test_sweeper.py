@@ -13,6 +13,7 @@ from chalicelib.core.clock import SECOND, Clock
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.uploads import items, recovery
 from chalicelib.uploads.recovery import UploadRecovery
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
@@ -294,6 +295,28 @@ def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> Non
     broker.sweep()
     assert status(api, fine) == "registered"
     assert broker.sweep().found == 0
+
+
+def test_failed_postponement_stops_no_sweep(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """If an item that can't be read can't be postponed either, the next sweep postpones it."""
+    broker.configure(upstream)
+    api = Api(broker)
+    broken, fine = api.landed(), api.landed()
+    clients.dynamodb().update_item(
+        TableName=broker.table,
+        Key={"pk": {"S": f"upload#{broken['id']}"}},
+        UpdateExpression="REMOVE #owner, id",
+        ExpressionAttributeNames={"#owner": "owner"},
+    )
+    broker.clock.advance(61)
+    fault = faulty_dynamodb.order("500", "UpdateItem", broken["id"])
+    broker.sweep()
+    assert fault.reached.is_set()
+    assert status(api, fine) == "registered"
+    faulty_dynamodb.heal()
+    assert [broker.sweep().found for _ in range(2)] == [1, 0]
 
 
 def test_lagging_index_causes_no_call(

@@ -12,6 +12,7 @@ from chalicelib.aws.table import Change, Table
 from chalicelib.core.clock import Clock
 from chalicelib.ratelimit import registrations
 from chalicelib.ratelimit.registrations import PER_CALLER, PK, RegistrationLimiter
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import Api, RunningBroker, token
 from tests.support.upstream_process import RunningUpstream
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("nothing_due")
 POST = ("POST", "/v2/assets")
 REFUSED_KEY = {"kind": "answer", "status": 401}
 MINUTE = 60
+SETTLED = 200  # seconds after which Sync no longer carries out an ambiguous registration
 
 
 def count_posts(upstream: RunningUpstream) -> int:
@@ -145,6 +147,27 @@ def test_known_refusal_costs_one_read(
     assert api.line(public)["dynamodbCalls"] == 0
     assert count_posts(upstream) == 0
     assert api.call("GET", f"/uploads/{pending['id']}").json()["status"] == "pending"
+
+
+def test_limited_caller_keeps_its_file(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """If DynamoDB fails too, the response is the limiter's, and the file is registered later."""
+    broker.configure(upstream)
+    api = Api(broker)
+    pending = api.landed()
+    caller = broker.parts().authenticator.caller(f"Bearer {api.token}").id
+    broker.clock.tick()
+    for _ in range(PER_CALLER):
+        limiter(broker).acquire(caller)
+    fault = faulty_dynamodb.order("500", "UpdateItem", pending["id"], "refusals")
+    refused = api.complete(pending)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert fault.reached.is_set(), "the lease could not be given up"
+    faulty_dynamodb.heal()
+    broker.clock.advance(SETTLED)
+    assert api.complete(pending).status_code == 200
+    assert count_posts(upstream) == 1
 
 
 def test_missing_file_pauses_upload(
