@@ -66,6 +66,12 @@ def test_refused_header_has_reason(
     assert line["reason"] == reason
 
 
+def test_long_token_is_measured(broker: RunningBroker) -> None:
+    """The log has the length of a token that is too long."""
+    _, line = refusal(broker, "Bearer " + "x" * 9000)
+    assert (line["reason"], line["length"]) == ("too_long", 9000)
+
+
 @pytest.mark.parametrize(
     ("header", "reason", "detail", "fields"),
     [

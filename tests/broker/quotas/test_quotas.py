@@ -403,6 +403,18 @@ def test_quota_refusal_names_reset(opened: int, begun: int, size: int, now: int)
     assert forbidden.retry_after == usage.seconds_left(now), "nothing that ends sooner helps"
 
 
+@pytest.mark.parametrize(
+    ("size", "of_file"), [(4_100_000, ", and this file is 4.1 MB"), (0, "")], ids=["file", "url"]
+)
+def test_bytes_refusal_has_numbers(size: int, of_file: str) -> None:
+    """A refusal by the day's bytes names what was used, what is allowed, and the file's size."""
+    limits = Limits(10**7, ("*/*",), frozenset(), 5, 5, 10**7)
+    noon = 1_795_953_600_000  # 2026-11-29T12:00:00Z
+    error = usage.refusal(Usage(0, 1, 6_000_000, (), ()), limits, size, noon)
+    uploaded = "You have uploaded 6 MB of the 10 MB that you can upload in a day"
+    assert error.detail == f"{uploaded}{of_file}. Try again in 12 hours."
+
+
 def test_containers_share_cap_of_a_minute(broker: RunningBroker) -> None:
     """All containers share one minute's cap, also if one clock is ahead."""
     quotas, purpose = broker.parts().quotas, uuid.uuid4().hex
