@@ -99,17 +99,17 @@ class Mutant:
 
 
 def _prose(tree: libcst.Module) -> set[libcst.CSTNode]:
-    """Return the literals that are messages to a reader. Conditions for DynamoDB have a `#`."""
-    joined: set[libcst.CSTNode] = set()
-    for whole in matchers.findall(tree, matchers.ConcatenatedString()):
-        joined |= set(matchers.findall(whole, matchers.SimpleString()))
-    return {
-        one
-        for one in matchers.findall(tree, matchers.SimpleString())
-        if isinstance(one, libcst.SimpleString)
-        and "#" not in one.value
-        and (" " in one.value or one in joined)
-    }
+    """Return the literals that are messages to a reader, with every part of a joined one.
+
+    Conditions for DynamoDB have a `#`.
+    """
+    literal = matchers.SimpleString()
+    prose: set[libcst.CSTNode] = set()
+    for whole in matchers.findall(tree, matchers.ConcatenatedString() | literal):
+        text = tree.code_for_node(whole)
+        if " " in text and "#" not in text:
+            prose |= set(matchers.findall(whole, literal))
+    return prose
 
 
 def mutants_of(module: str) -> Iterator[Mutant]:
