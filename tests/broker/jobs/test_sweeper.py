@@ -2,6 +2,7 @@
 
 import threading
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -282,15 +283,20 @@ def test_deletion_takes_no_share_of_registrations(
     assert (deleted.found, deleted.settled) == (1, 1)
 
 
-def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> None:
-    """An item without the index's fields is postponed, and stops no sweep."""
-    broken, fine = api.landed(), api.landed()
+def remove_owner(broker: RunningBroker, upload: dict[str, Any]) -> None:
+    """Remove the fields by which the sweep's index names an upload and its owner."""
     clients.dynamodb().update_item(
         TableName=broker.table,
-        Key={"pk": {"S": f"upload#{broken['id']}"}},
+        Key={"pk": {"S": f"upload#{upload['id']}"}},
         UpdateExpression="REMOVE #owner, id",
         ExpressionAttributeNames={"#owner": "owner"},
     )
+
+
+def test_item_without_owner_is_postponed(api: Api, broker: RunningBroker) -> None:
+    """An item without the index's fields is postponed, and stops no sweep."""
+    broken, fine = api.landed(), api.landed()
+    remove_owner(broker, broken)
     broker.clock.advance(61)
     broker.sweep()
     assert status(api, fine) == "registered"
@@ -304,12 +310,7 @@ def test_failed_postponement_stops_no_sweep(
     broker.configure(upstream)
     api = Api(broker)
     broken, fine = api.landed(), api.landed()
-    clients.dynamodb().update_item(
-        TableName=broker.table,
-        Key={"pk": {"S": f"upload#{broken['id']}"}},
-        UpdateExpression="REMOVE #owner, id",
-        ExpressionAttributeNames={"#owner": "owner"},
-    )
+    remove_owner(broker, broken)
     broker.clock.advance(61)
     fault = faulty_dynamodb.order("500", "UpdateItem", broken["id"])
     broker.sweep()

@@ -30,6 +30,11 @@ def ids(upstream: RunningUpstream) -> list[str]:
     return [one["id"] for one in upstream.call("GET", "/v2/assets").json()["items"]]
 
 
+def written(seconds: float) -> str:
+    """Return a time as Sync writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
 @pytest.mark.parametrize("is_reopened", [False, True], ids=["again", "reopened"])
 def test_repeated_registration_reserves_its_asset(
     broker: RunningBroker,
@@ -230,8 +235,3 @@ def test_scan_ends_before_first_attempt(
     assert register(Api(broker), URL).status_code == 202
     cursors = [one.query.get("cursor") for one in sync.requests if one.method == "GET"]
     assert cursors == [None, "1", "2"]
-
-
-def written(seconds: float) -> str:
-    """Return a time as Sync writes it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
