@@ -25,7 +25,7 @@ from tests.support.upstream_process import KEY, RunningUpstream, free_port
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ORIGIN = "https://app.example.com"
 # The items that all tests share: the limiters', and that of the public URLs in work.
-SHARED = ("line#presign", "limit#registration", "urls#registering")
+SHARED = ("line#presign", "limit#registration", "urls#registering", "minute#sweep")
 LINE = {"pk": {"S": SHARED[0]}}
 LONG = Timeouts()  # as in production, so that a busy machine makes no time-out
 SHORT = Timeouts(presign=1.5, register=1.0, lookup=1.5)  # for tests of time-outs
