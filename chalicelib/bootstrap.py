@@ -18,7 +18,7 @@ from chalicelib.auth.open_mode import Everybody
 from chalicelib.auth.tokens import Authenticator
 from chalicelib.aws import clients, secrets
 from chalicelib.aws.due_index import DueIndex
-from chalicelib.aws.secrets import CachedSecret
+from chalicelib.aws.secrets import CachedSecret, Parameters
 from chalicelib.aws.table import Table
 from chalicelib.core import log, settings
 from chalicelib.core.clock import Clock
@@ -126,7 +126,8 @@ def build(
     )
     line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), clock)
     registrations = RegistrationLimiter(table, chosen.registrations_per_minute, clock)
-    sync = SyncClient(chosen.sync_base_url, _api_key(chosen, clock), clock, timeouts)
+    api_key, jwt_secret = _secrets(chosen, clock)
+    sync = SyncClient(chosen.sync_base_url, api_key, clock, timeouts)
     registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
     uploads = UploadService(
         repository,
@@ -145,7 +146,7 @@ def build(
     return Broker(
         settings=chosen,
         clock=clock,
-        authenticator=_authenticator(chosen, caller_ids, clock),
+        authenticator=_authenticator(chosen, caller_ids, jwt_secret, clock),
         caller_ids=caller_ids,
         quotas=quotas,
         idempotency=idempotency,
@@ -175,16 +176,22 @@ def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:
     return chosen, client
 
 
-def _api_key(chosen: Settings, clock: Clock) -> CachedSecret:
-    if chosen.sync_api_key_parameter:
-        return secrets.parameter(
-            clients.ssm, chosen.sync_api_key_parameter, settings.api_key, clock
-        )
-    return secrets.fixed(chosen.sync_api_key or "", clock)
+def _secrets(chosen: Settings, clock: Clock) -> tuple[CachedSecret, CachedSecret | None]:
+    """Return Sync's API key, and the secret of tokens if there is one."""
+    key, jwt = chosen.sync_api_key_parameter, chosen.jwt_secret_parameter
+    stored = Parameters(clients.ssm, [name for name in (key, jwt) if name], clock)
+    api_key = (
+        stored.secret(key, settings.api_key)
+        if key
+        else secrets.fixed(chosen.sync_api_key or "", clock)
+    )
+    if jwt:
+        return api_key, stored.secret(jwt, settings.jwt_secret)
+    return api_key, secrets.fixed(chosen.jwt_secret, clock) if chosen.jwt_secret else None
 
 
 def _authenticator(
-    chosen: Settings, caller_ids: CallerIds, clock: Clock
+    chosen: Settings, caller_ids: CallerIds, jwt_secret: CachedSecret | None, clock: Clock
 ) -> Authenticator | Everybody:
     limits = Limits(
         max_upload_bytes=chosen.max_upload_bytes,
@@ -197,16 +204,13 @@ def _authenticator(
     if chosen.auth_mode == "open":
         return Everybody(limits, caller_ids.of)
     verifying: Keys
-    if chosen.jwt_jwks_url:
+    if jwt_secret is not None:
+        verifying = SharedSecret(jwt_secret)
+    else:
         # Imported here: a broker with a shared secret fetches no keys.
         from chalicelib.auth.jwks import Jwks  # noqa: PLC0415 - as above
 
-        verifying = Jwks(chosen.jwt_jwks_url, clock)
-    elif chosen.jwt_secret_parameter:
-        name = chosen.jwt_secret_parameter
-        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret, clock))
-    else:
-        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or "", clock))
+        verifying = Jwks(chosen.jwt_jwks_url or "", clock)
     rules = Rules(
         issuer=chosen.jwt_issuer,
         audiences=chosen.jwt_audience,

@@ -108,8 +108,9 @@ def ssm() -> "SSMClient":
 
     # At DEBUG botocore logs whole responses, and those of SSM hold the secrets.
     logging.getLogger("botocore.parsers").setLevel(logging.INFO)
-    retries: Any = {"mode": "standard", "total_max_attempts": 2}
-    config = Config(connect_timeout=2, read_timeout=3, retries=retries)
+    # `secrets.Parameters` repeats the calls, with other pauses than botocore's.
+    retries: Any = {"mode": "standard", "total_max_attempts": 1}
+    config = Config(connect_timeout=1, read_timeout=3, retries=retries)
     made: SSMClient = client("ssm", config)
     return made
 

@@ -494,8 +494,8 @@ def test_policy_for_other_region_or_account_is_wrong(
     assert wrong(functions.policy, target) == []
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     parameter = "parameter/sync-upload-broker/prod/api-key"
-    assert f"it also allows ssm:GetParameter on arn:aws:ssm:{location}:{parameter}" in found.detail
-    assert f"it does not allow ssm:GetParameter on {parameter}" in found.detail
+    assert f"it also allows ssm:GetParameters on arn:aws:ssm:{location}:{parameter}" in found.detail
+    assert f"it does not allow ssm:GetParameters on {parameter}" in found.detail
 
 
 def test_origin_refused_by_api_is_wrong(target: Target) -> None:

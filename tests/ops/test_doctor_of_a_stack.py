@@ -108,7 +108,7 @@ def test_stack_policy_without_jwt_secret(target: Target) -> None:
         stage,
         replace(deployed, environment=environment),
     )
-    parameters = {name for _, action, name, _ in wanted if action == "ssm:GetParameter"}
+    parameters = {name for _, action, name, _ in wanted if action == "ssm:GetParameters"}
     assert parameters == {"parameter/sync-upload-broker/prod/api-key"}
 
 
