@@ -26,4 +26,5 @@ def sweep(event: CloudWatchEvent) -> None:
 
 
 bootstrap.warn_if_unconfigured()
+bootstrap.warm()
 gc.enable()

@@ -8,9 +8,8 @@ could not be reached. The read of a single asset is not. `transport.py` sends, `
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
@@ -20,12 +19,11 @@ from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
 from chalicelib.syncapi.models import Asset, AssetType, Presigned
-
-if TYPE_CHECKING:
-    from chalicelib.syncapi.transport import Transport
+from chalicelib.syncapi.transport import Transport
 
 MAX_PAGES = 20  # of one lookup; the next one continues at its cursor
 MAX_URL_SECONDS = 7 * DAY_SECONDS  # a signature of SigV4 is valid for no longer
+PREPARE_SECONDS = 1.0  # to connect before there is a request
 _REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do without them
 
 
@@ -60,17 +58,21 @@ class SyncClient:
         clock: Clock,
         timeouts: Timeouts = Timeouts(),
     ) -> None:
-        self._base_url = base_url
+        self._transport = Transport(base_url, clock)
         self._api_key = api_key
         self._timeouts = timeouts
         self._clock = clock
 
-    @cached_property
-    def _transport(self) -> "Transport":
-        # Imported here, so that a route without a call to Sync starts without an HTTP library.
-        from chalicelib.syncapi.transport import Transport  # noqa: PLC0415 - as above
+    def prepare(self) -> None:
+        """Read the key and open a connection, so that the first call only has to send.
 
-        return Transport(self._base_url, self._clock)
+        Raises:
+            SecretsUnavailable: The key can't be read.
+            Misconfigured: The key's content is wrong.
+            UpstreamUnreachable: There is no connection.
+        """
+        self._api_key.current()
+        self._transport.prepare(PREPARE_SECONDS)
 
     def presign(
         self, file_name: str, content_type: str, size: int, acquire_permit: Callable[[], None]

@@ -19,6 +19,7 @@ from chalicelib.core import errors, settings
 from chalicelib.uploads.transitions import TRANSITIONS
 from chalicelib.web.router import Operation
 from sandbox import ports
+from scripts import checks
 from tests.support.running_broker import RunningBroker
 from tests.support.upstream_process import ROOT
 
@@ -174,6 +175,13 @@ def test_openapi_document_is_up_to_date() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     shipped = (ROOT / "chalicelib" / "api" / "openapi.json").read_text()
     assert json.loads(done.stdout) == json.loads(shipped), "run `make openapi`"
+
+
+def test_checks_of_bodies_are_up_to_date() -> None:
+    """Each schema of a request's body has the check that `make openapi` writes."""
+    assert {operation.body for operation in OPERATIONS if operation.body} == set(checks.BODIES)
+    shipped = {path: path.read_text() for path in checks.TARGET.glob("*.py")}
+    assert shipped == checks.sources(), "run `make openapi`"
 
 
 def test_openapi_operations_are_complete(broker: RunningBroker) -> None:
