@@ -27,4 +27,5 @@ def sweep(event: CloudWatchEvent) -> None:
 
 bootstrap.warn_if_unconfigured()
 bootstrap.warm()
+gc.freeze()
 gc.enable()

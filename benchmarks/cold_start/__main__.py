@@ -78,7 +78,7 @@ def package(name: str, folder: Path) -> dict[str, Path]:
         [str(ROOT / ".venv" / "bin" / "chalice"), "package", "out"],
         cwd=project,
         # Chalice imports the app, and the typical one calls SSM then.
-        env={**os.environ, "AWS_CA_BUNDLE": str(folder / tls.CERTIFICATE)},
+        env={**os.environ, "AWS_CA_BUNDLE": str(folder / f"{tls.NAME}.pem")},
         check=True,
         capture_output=True,
     )
@@ -160,7 +160,7 @@ def measure(folder: Path, runs: int, group: str) -> None:
     """Measure the packages in turn, and print the medians."""
     libraries = runtime(folder)
     packages = {name: package(name, folder) for name in ("bare", "typical", "broker")}
-    certificate = (folder / tls.CERTIFICATE).read_text()
+    certificate = (folder / f"{tls.NAME}.pem").read_text()
     for roots in (*folder.rglob("certifi/cacert.pem"), *folder.rglob("botocore/cacert.pem")):
         roots.write_text(roots.read_text() + certificate)
     times: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -224,16 +224,16 @@ def control_group() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def behind_tls(folder: Path, *ports: int) -> Iterator[list[str]]:
+def behind_tls(folder: Path, *servers: int) -> Iterator[list[str]]:
     """Start a TLS proxy, and yield its URLs for the ports."""
     proxy = subprocess.Popen(  # noqa: S603 - the project's own module
-        [sys.executable, "-m", "benchmarks.cold_start.tls", str(folder), *map(str, ports)],
+        [sys.executable, "-m", "benchmarks.cold_start.tls", str(folder), *map(str, servers)],
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert proxy.stdout is not None
     try:
-        yield [f"https://localhost:{port}" for port in proxy.stdout.readline().split()]
+        ports = proxy.stdout.readline() if proxy.stdout else ""
+        yield [f"https://{tls.HOST}:{port}" for port in ports.split()]
     finally:
         proxy.terminate()
         proxy.communicate()

@@ -1,7 +1,7 @@
 """A broker as it is usually written: a boto3 resource, a requests session, plain jsonschema.
 
-It uses the broker's libraries, verifies a token, reads its secrets from SSM, and makes as many calls
-as the broker does.
+It uses the broker's libraries, verifies a token, reads its secrets from SSM, and makes as many
+calls as the broker does.
 """
 
 import os

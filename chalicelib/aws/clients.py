@@ -100,7 +100,7 @@ def client(service: str, config: Config, fast: Callable[[], Session] = session) 
 
 
 def _share_tls_context(http: Any) -> None:
-    """Let a client's connections trust the shared context, unless AWS_CA_BUNDLE is set."""
+    """Let a client's connections trust the shared context, unless a variable names other roots."""
     if http._verify is not True:  # noqa: SLF001 - as in `client`
         return
 
