@@ -173,7 +173,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute),
+        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute, lambda: sync.is_down),
     )
 
 
