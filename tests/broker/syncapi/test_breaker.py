@@ -209,6 +209,7 @@ def test_outage_costs_caller_nothing(
     assert caller.complete(begun).json()["status"] == "registered"
 
 
+@pytest.mark.usefixtures("nothing_due")
 def test_sweep_stops_during_outage(
     broker: RunningBroker, upstream: RunningUpstream, sync: ScriptedSync
 ) -> None:
