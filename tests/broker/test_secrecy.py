@@ -321,7 +321,8 @@ def test_no_output_has_a_secret(
             api.call("POST", "/uploads", json=GOOD)
     written = broker.log.getvalue()
     _configure(broker, marked_upstream, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
-    api.call("POST", "/uploads", json=GOOD)
+    for _ in range(2):
+        api.call("POST", "/uploads", json=GOOD)
     _call_as_other_site(broker, marked_upstream, recorder)
     _lose_table(broker, marked_upstream, recorder)
 
