@@ -133,7 +133,7 @@ def test_gateway_has_one_throttled_stage(stack: Stack, aws: EmulatedAws) -> None
     api = stack.outputs["RestAPIId"]
     (stage,) = aws.client("apigateway").get_stages(restApiId=api)["item"]
     assert stage["stageName"] == "api"
-    assert stage["tracingEnabled"] is True
+    assert not stage.get("tracingEnabled")
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
     assert stage["methodSettings"]["*/*"]["throttlingBurstLimit"] == 200
 

@@ -44,8 +44,6 @@ def test_registered_file_is_counted(api: Api, broker: RunningBroker) -> None:
     assert found["uploads registering"] == [1]
     assert found["uploads registered"] == [1]
     assert found["bytes"] == [7]
-    assert found["requests"] == [1, 1, 1]
-    assert found["faults"] == [0, 0, 0]
     # The read made no call to Sync, so it adds no latency.
     assert len(found["upstreamMs"]) == 2
     assert len(found["durationMs"]) == 3
