@@ -186,7 +186,7 @@ def main() -> None:
         run = Run([free_port() for _ in range(BROKERS)])
         settings = {
             "UPLOADS_TABLE": "outage",
-            "PRESIGNS_PER_MINUTE": "600",
+            "PRESIGNS_PER_MINUTE": "300",
             "IS_PATIENT": "1",
         }
         for number, port in enumerate(run.ports):

@@ -264,7 +264,7 @@ def main() -> None:
             "SYNC_API_KEY_PARAMETER": "/broker/api-key",
             "JWT_SECRET_PARAMETER": "/broker/jwt-secret",
             "AUTH_MODE": "jwt",
-            "PRESIGNS_PER_MINUTE": "600",
+            "PRESIGNS_PER_MINUTE": "300",
             "UPLOADS_TABLE": TABLE,
         }
         group = "" if chosen.plain else stack.enter_context(control_group())

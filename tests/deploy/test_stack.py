@@ -138,6 +138,15 @@ def test_gateway_has_one_throttled_stage(stack: Stack, aws: EmulatedAws) -> None
     assert stage["methodSettings"]["*/*"]["throttlingBurstLimit"] == 200
 
 
+def test_failed_sweep_is_not_retried(stack: Stack, aws: EmulatedAws) -> None:
+    """Lambda does not run a failed sweep again, and by default nothing bounds the API."""
+    client = aws.client("lambda")
+    found = client.get_function_event_invoke_config(FunctionName=stack.resource("Sweep"))
+    assert found["MaximumRetryAttempts"] == 0
+    api = client.get_function(FunctionName=stack.resource("APIHandler"))
+    assert "Concurrency" not in api
+
+
 def test_functions_log_to_expiring_groups(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:
     """Both functions write only to the log groups with a retention."""
     caller.call("GET", "/limits")
@@ -197,9 +206,9 @@ class Traffic:
 
 
 def test_stack_update_loses_no_request(
-    stack: Stack, project: Project, upstream: RunningUpstream
+    stack: Stack, project: Project, upstream: RunningUpstream, aws: EmulatedAws
 ) -> None:
-    """A stack update replaces the version, and no request in flight is lost."""
+    """A stack update replaces the version and bounds the API, and loses no request in flight."""
     project.change_version("0.2.0")
     changed = project.package()
     callers = [Caller(stack.url) for _ in range(3)]
@@ -215,7 +224,7 @@ def test_stack_update_loses_no_request(
             for caller, upload in zip(callers, landed, strict=True)
         ]
         wait_until(lambda: len(upstream.outcomes()) >= before + 3)
-        stack.deploy(changed)
+        stack.deploy(changed, ReservedConcurrency="50")
         wait_until(lambda: _version(stack) == "0.2.0")
         seen = len(traffic.statuses)
         wait_until(lambda: len(traffic.statuses) > seen + 3)
@@ -225,6 +234,8 @@ def test_stack_update_loses_no_request(
     assert [one.status_code for one in responses] == [200] * 3, [one.text for one in responses]
     assets = {one.json()["asset"]["id"] for one in responses}
     assert assets == {line.split()[1].rstrip(";") for line in _assets(upstream, before)}
+    api = aws.client("lambda").get_function(FunctionName=stack.resource("APIHandler"))
+    assert api["Concurrency"]["ReservedConcurrentExecutions"] == 50
 
 
 def _complete(stack: Stack, caller: Caller, upload: dict[str, Any]) -> requests.Response:
