@@ -141,7 +141,7 @@ class Behavior:
 
     def to_json(self) -> dict[str, Any]:
         """Return the value of every behaviour by its name in JSON."""
-        return {_camel(name): value for name, value in asdict(self).items()}
+        return {camel(name): value for name, value in asdict(self).items()}
 
     def changed(self, changes: object) -> "Behavior":
         """Return a copy with some behaviours changed.
@@ -154,7 +154,7 @@ class Behavior:
         """
         if not isinstance(changes, dict):
             raise BehaviorError("behaviours must be a JSON object of names and values")
-        known = {_camel(item.name): item for item in fields(self)}
+        known = {camel(item.name): item for item in fields(self)}
         values: dict[str, Any] = {}
         for name, value in changes.items():
             if name not in known:
@@ -167,6 +167,7 @@ class Behavior:
         return replace(self, **values)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return a behaviour's name in JSON."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
