@@ -18,7 +18,7 @@ from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.upstream_process import ROOT
 
-COMMANDS = ("provision", "doctor", "destroy", "settle")
+COMMANDS = ("provision", "doctor", "destroy", "settle", "probe")
 
 
 def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +46,7 @@ def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -
         ("doctor", "--stage", "prod", "--url", "api.example.com"),
         ("provision", "--stage", "prod", "--table", "x"),
         ("settle", "--stage", "prod", "x", "--failed", "--asset", "y"),
+        ("probe", "--origin", "app.example.com"),
     ],
 )
 def test_invalid_arguments_exit_with_2(
