@@ -1,0 +1,175 @@
+"""A probe that is killed leaves nothing behind that its next run does not delete."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.core.clock import MINUTE
+from ops import probe
+from tests.ops.probing import (
+    ask,
+    assets,
+    kill_at,
+    registrations,
+    reset,
+    wait_until,
+)
+from tests.ops.shell import KEY
+from tests.support.hasty_clock import HastyClock
+from tests.support.upstream_process import RunningUpstream, put
+
+LATE = {"kind": "delay", "seconds": 30, "when": "after"}
+# The registrations of a run, in their order.
+REGISTRATIONS = 8
+FIRST, WITHOUT_NAME = 2, 5
+
+
+def kill_after(upstream: RunningUpstream, folder: Path, number: int) -> None:
+    """Kill a run that waits for the response to a registration, which has been carried out."""
+    upstream.order(LATE, "POST", "/v2/assets", skip=number)
+    kill_at(upstream, folder, "fault: delay-after")
+    upstream.call("DELETE", "/_sandbox/faults")
+
+
+def test_run_has_so_many_registrations(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """A run sends as many registrations as the tests of this module interrupt."""
+    reset(upstream)
+    ask(upstream.url, tmp_path)
+    assert len(registrations(upstream)) == REGISTRATIONS
+
+
+@pytest.mark.parametrize("number", range(REGISTRATIONS))
+def test_next_run_deletes_what_a_killed_run_made(
+    upstream: RunningUpstream, tmp_path: Path, number: int
+) -> None:
+    """Wherever a run is killed, the next run deletes all of its assets."""
+    reset(upstream)
+    kill_after(upstream, tmp_path, number)
+    report = ask(upstream.url, tmp_path)
+    assert assets(upstream) == []
+    assert not list(report.outcome.cleaned.left)
+    made = sum(one.startswith("asset ") for one in registrations(upstream))
+    deleted = report.outcome.recovered.deleted + report.outcome.cleaned.deleted
+    assert made >= len(set(deleted)) >= 5
+
+
+@pytest.mark.parametrize(
+    ("number", "behaviors"),
+    [
+        (FIRST, {"assetLabels": "absent", "assetUrl": "absent", "recordsDigest": False}),
+        (FIRST, {"assetLabels": "absent", "recordsDigest": False, "optionalFields": "missing"}),
+        (WITHOUT_NAME, {"assetUrl": "absent"}),
+        (WITHOUT_NAME, {"recordsDigest": False}),
+        (WITHOUT_NAME, {"assetLabels": "absent", "assetUrl": "rewritten"}),
+    ],
+    ids=["search", "search or URL", "digest", "URL", "digest beside rewritten URL"],
+)
+def test_killed_run_is_found_by_each_way(
+    upstream: RunningUpstream, tmp_path: Path, number: int, behaviors: dict[str, Any]
+) -> None:
+    """The assets of a killed run are found by search, URL or digest, as far as Sync shows them."""
+    reset(upstream, **behaviors)
+    kill_after(upstream, tmp_path, number)
+    report = ask(upstream.url, tmp_path)
+    assert len(report.outcome.recovered.deleted) >= 1
+    assert assets(upstream) == []
+
+
+def test_interrupted_run_cleans_at_once(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """After Ctrl-C a run deletes what it has made, also that whose response did not come."""
+    reset(upstream)
+    upstream.order(LATE, "POST", "/v2/assets", skip=FIRST)
+    assert kill_at(upstream, tmp_path, "fault: delay-after", signal.SIGINT) == 130
+    assert assets(upstream) == []
+    assert len(registrations(upstream)) == FIRST + 1
+
+
+def test_late_registration_is_deleted_by_later_run(
+    upstream: RunningUpstream, tmp_path: Path
+) -> None:
+    """A registration that is carried out after the next run stays recorded until a later run."""
+    reset(upstream)
+    late = {"kind": "delay", "seconds": 8, "when": "before"}
+    upstream.order(late, "POST", "/v2/assets", skip=FIRST)
+    kill_at(upstream, tmp_path, "fault: delay-before")
+    report = ask(upstream.url, tmp_path)
+    assert report.outcome.recovered.open_count == 1
+    assert "The outcome of 1 registrations is unknown." in (tmp_path / "report.md").read_text()
+    wait_until(lambda: not any("progress" in one or "delay" in one for one in slow(upstream)))
+    assert len(assets(upstream)) == 1
+    later = ask(upstream.url, tmp_path)
+    assert len(later.outcome.recovered.deleted) == 1
+    assert assets(upstream) == []
+    last = ask(upstream.url, tmp_path, HastyClock(ahead=11 * MINUTE))
+    assert last.outcome.recovered.open_count == 0
+
+
+def slow(upstream: RunningUpstream) -> list[str]:
+    """Return the outcome of the registration that the test delays."""
+    return [registrations(upstream)[FIRST]]
+
+
+def test_lost_journal_is_replaced_by_search(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """Without the journal, assets with the probe's name are deleted, once no run can be theirs."""
+    reset(upstream)
+    kill_after(upstream, tmp_path / "lost", FIRST)
+    shutil.rmtree(tmp_path / "lost")
+    (asset,) = assets(upstream)
+    soon = ask(upstream.url, tmp_path)
+    assert soon.outcome.recovered.young == [asset["id"]]
+    assert probe.exit_code(soon) == 0
+    assert asset["id"] in (tmp_path / "report.md").read_text()
+    later = ask(upstream.url, tmp_path, HastyClock(ahead=6 * MINUTE))
+    assert later.outcome.recovered.deleted == [asset["id"]]
+    assert assets(upstream) == []
+
+
+def test_foreign_assets_are_never_deleted(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """An asset whose name only resembles the probe's stays, also if nothing tells assets apart."""
+    reset(upstream)
+    key = {"x-api-key": KEY}
+    body = {"fileName": "a.wav", "contentType": "audio/wav", "size": 1}
+    presigned = upstream.call("POST", "/v2/assets/upload", json=body, headers=key).json()
+    kept = []
+    assert put(presigned["uploadUrl"], b"", "audio/wav").status_code == 200
+    for name in ("sync-upload-broker-probe-notes", "other"):
+        fields = {"url": presigned["url"], "type": "AUDIO", "name": name}
+        kept.append(upstream.call("POST", "/v2/assets", json=fields, headers=key).json()["id"])
+    upstream.behave(assetLabels="absent", assetUrl="absent", recordsDigest=False)
+    kill_after(upstream, tmp_path, FIRST)
+    ask(upstream.url, tmp_path, HastyClock(ahead=20 * MINUTE))
+    assert sorted(one["id"] for one in assets(upstream)) == sorted(kept)
+
+
+def test_lost_response_is_cleaned_at_once(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """If a response is lost, the same run deletes the asset, and reports that it was not sure."""
+    reset(upstream)
+    upstream.order({"kind": "cut", "when": "after"}, "POST", "/v2/assets", skip=FIRST)
+    report = ask(upstream.url, tmp_path)
+    assert assets(upstream) == []
+    assert len(report.outcome.cleaned.deleted) == 1
+    assert probe.exit_code(report) == 3
+    assert "duplicateUrl" in report.findings.undecided
+    events = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    begun = {one["id"] for one in events if one["event"] == "begin"}
+    assert len(begun - {one["id"] for one in events if one["event"] == "end"}) == 1
+
+
+def test_undeletable_assets_are_named(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """If Sync forbids deletions, a run leaves two assets at most, names them, and exits with 1."""
+    reset(upstream, deleteForbidden=True)
+    report = ask(upstream.url, tmp_path)
+    assert probe.exit_code(report) == 1
+    assert report.findings.behavior["deleteForbidden"] is True
+    words = (tmp_path / "report.md").read_text()
+    left = assets(upstream)
+    assert len(left) == 2
+    for one in left:
+        assert f'Delete the asset "{one["id"]}" by hand' in words
+    again = ask(upstream.url, tmp_path)
+    assert len(again.outcome.recovered.deleted) == 2
+    assert assets(upstream) == []
