@@ -160,9 +160,10 @@ def _is_alike(name: str, one: Any, other: Any) -> bool:
 def exit_code(made: Report) -> int:
     """Return the exit code: what a person must do takes precedence over what is unknown."""
     outcome = made.outcome
-    if outcome.cleaned.left or outcome.recovered.left or made.differences:
+    if outcome.left or made.differences:
         return WRONG
-    is_partial = outcome.evidence.failed or outcome.cleaned.open_count or outcome.cleaned.gaps
+    gaps = outcome.recovered.gaps or outcome.cleaned.gaps
+    is_partial = outcome.evidence.failed or gaps
     return UNREACHABLE if is_partial else FINE
 
 

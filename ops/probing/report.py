@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.probing.calls import Exchange
-from ops.probing.cleanup import Cleaned
 from ops.probing.run import Outcome
 from ops.probing.table import Findings, not_probed, probed
 from ops.terminal import printable
@@ -56,7 +55,7 @@ def _head(report: Report) -> Iterator[str]:
     )
     if outcome.recovered.deleted:
         count = len(outcome.recovered.deleted)
-        yield f"Before, it deleted {count} assets that an earlier run had left."
+        yield f"Assets of earlier runs that it deleted before: {count}."
     yield ""
     yield (
         "`behavior.json` has what was seen. `SANDBOX_BEHAVIOR=@behavior.json make run` starts a"
@@ -76,24 +75,19 @@ def _left(report: Report) -> Iterator[str]:
 
 def left_lines(outcome: Outcome) -> Iterator[str]:
     """Yield sentences about what was not deleted."""
-    for part in (outcome.recovered, outcome.cleaned):
-        yield from _about(part)
-
-
-def _about(cleaned: Cleaned) -> Iterator[str]:
-    for asset_id, reason in cleaned.left.items():
+    for asset_id, reason in outcome.left.items():
         yield f"Delete the asset {quoted(asset_id)} by hand, or run the probe again: {reason}."
-    for asset_id in cleaned.young:
+    for asset_id in outcome.recovered.young:
         yield (
             f"The asset {quoted(asset_id)} belongs to a probe that is running or was interrupted."
             " Run the probe again in five minutes."
         )
-    if cleaned.open_count:
+    if outcome.cleaned.open_count:
         yield (
-            f"The outcome of {cleaned.open_count} registrations is unknown. The next run looks for"
-            " their assets again."
+            f"Registrations whose outcome is unknown: {outcome.cleaned.open_count}. The next run"
+            " looks for their assets again."
         )
-    yield from cleaned.gaps
+    yield from dict.fromkeys([*outcome.recovered.gaps, *outcome.cleaned.gaps])
 
 
 def _differences(report: Report) -> Iterator[str]:

@@ -30,6 +30,12 @@ class Outcome:
     cleaned: Cleaned
     presigns: int
 
+    @property
+    def left(self) -> dict[str, str]:
+        """Why an asset could not be deleted, by its id."""
+        found = self.recovered.left | self.cleaned.left
+        return {name: why for name, why in found.items() if name not in self.cleaned.deleted}
+
 
 def probe(
     caller: Caller, journal: Journal, clock: Clock, options: Options, terminal: Terminal

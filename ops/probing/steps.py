@@ -299,7 +299,7 @@ class Run:
                 if asset is self._first:
                     self._see("register", shown[0])
                 return waited
-            if waited > min(seconds, self._caller.left - _POLL_SECONDS):
+            if waited > seconds or self._caller.left < _POLL_SECONDS:
                 return None
             self._clock.sleep(_POLL_SECONDS)
 

@@ -440,7 +440,7 @@ SWITCHES: Mapping[str, Row] = {
         _asset_labels,
         {
             "same": "The broker tells lost registrations of one URL apart by their names.",
-            "trimmed": "The broker compares names without the blanks around them.",
+            "trimmed": "A lost registration may need `settle` if its name has blanks around it.",
             "absent": "A lost registration of a public URL may need `python -m ops settle`.",
         },
     ),

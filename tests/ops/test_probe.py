@@ -104,6 +104,15 @@ def test_run_ends_in_time_and_cleans(upstream: RunningUpstream, tmp_path: Path) 
     assert clock.milliseconds - began_at < 120_000
 
 
+def test_run_without_time_left_cleans(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """If the time ends while an asset exists, the time that is kept for deletions is used."""
+    reset(upstream, listLagSeconds=3600, recordsDigest=False)
+    report = ask(upstream.url, tmp_path, ManualClock(), seconds=55)
+    assert report.outcome.evidence.gaps["delete"] == "was not sent: the time of the run is over"
+    assert len(report.outcome.cleaned.deleted) == 1
+    assert assets(upstream) == []
+
+
 def test_lag_beyond_the_run_is_undecided(upstream: RunningUpstream, tmp_path: Path) -> None:
     """If the list does not show the asset in time, its lag is undecided, and all is deleted."""
     reset(upstream, listLagSeconds=3600)
@@ -196,8 +205,11 @@ def test_report_masks_what_sync_quotes(upstream: RunningUpstream, tmp_path: Path
     body = {"message": text, "errorCode": "a|b", "statusCode": 400}
     fault = {"kind": "answer", "status": 400, "body": body}
     upstream.order(fault, "GET", "/v2/assets/not-an-id-of-an-asset")
+    # No key was sent with the second request, but Sync knows it.
+    upstream.order({**fault, "body": f"not {KEY}"}, "GET", "/v2/assets", skip=1)
     ask(upstream.url, tmp_path)
     words = (tmp_path / "report.md").read_text()
+    assert '400 "not ***"' in words
     expected = "400 `a&#124;b` \"&#60;b&#62;***&#124;&#60;/b&#62; 'x' https://s.example/o?***"
     assert expected in words
     assert "0abc" not in words

@@ -97,8 +97,11 @@ def test_late_registration_is_deleted_by_later_run(
     upstream.order(late, "POST", "/v2/assets", skip=FIRST)
     kill_at(upstream, tmp_path, "fault: delay-before")
     report = ask(upstream.url, tmp_path)
-    assert report.outcome.recovered.open_count == 1
-    assert "The outcome of 1 registrations is unknown." in (tmp_path / "report.md").read_text()
+    assert report.outcome.cleaned.open_count == 1
+    assert (
+        "Registrations whose outcome is unknown: 1. The next run"
+        in (tmp_path / "report.md").read_text()
+    )
     wait_until(lambda: not any("progress" in one or "delay" in one for one in slow(upstream)))
     assert len(assets(upstream)) == 1
     later = ask(upstream.url, tmp_path)
@@ -128,6 +131,18 @@ def test_lost_journal_is_replaced_by_search(upstream: RunningUpstream, tmp_path:
     assert assets(upstream) == []
 
 
+def test_other_sync_is_not_searched(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """The assets of a killed run are searched at the Sync that it asked, and at no other."""
+    reset(upstream)
+    kill_after(upstream, tmp_path, FIRST)
+    other = upstream.url.replace("127.0.0.1", "localhost")
+    report = ask(other, tmp_path)
+    assert report.outcome.recovered.deleted == []
+    assert len(assets(upstream)) == 1
+    ask(upstream.url, tmp_path)
+    assert assets(upstream) == []
+
+
 def test_foreign_assets_are_never_deleted(upstream: RunningUpstream, tmp_path: Path) -> None:
     """An asset whose name only resembles the probe's stays, also if nothing tells assets apart."""
     reset(upstream)
@@ -136,9 +151,11 @@ def test_foreign_assets_are_never_deleted(upstream: RunningUpstream, tmp_path: P
     presigned = upstream.call("POST", "/v2/assets/upload", json=body, headers=key).json()
     kept = []
     assert put(presigned["uploadUrl"], b"", "audio/wav").status_code == 200
-    for name in ("sync-upload-broker-probe-notes", "other"):
+    like_ours = f"sync-upload-broker-probe-{'0' * 16}"
+    for name in ("sync-upload-broker-probe-notes", f"copy of {like_ours}", f"{like_ours}0", "x"):
         fields = {"url": presigned["url"], "type": "AUDIO", "name": name}
         kept.append(upstream.call("POST", "/v2/assets", json=fields, headers=key).json()["id"])
+    ask(upstream.url, tmp_path, HastyClock(ahead=20 * MINUTE))
     upstream.behave(assetLabels="absent", assetUrl="absent", recordsDigest=False)
     kill_after(upstream, tmp_path, FIRST)
     ask(upstream.url, tmp_path, HastyClock(ahead=20 * MINUTE))

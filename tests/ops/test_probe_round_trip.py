@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ops.probing import table
 from ops.probing.table import LARGEST, NotProbed, Probed
 from sandbox.upstream.behavior import Behavior, Rule, camel
-from tests.ops.probing import ask, assets, reset
+from tests.ops.probing import ask, assets, registrations, reset
 from tests.ops.shell import KEY
 from tests.support.upstream_process import RunningUpstream
 
@@ -119,6 +119,12 @@ def test_probe_sees_mixtures(upstream: RunningUpstream, changes: dict[str, Any])
     """Beside any values of other behaviours, the probe sees the right value or none."""
     with tempfile.TemporaryDirectory() as folder:
         check(upstream, Path(folder), changes)
+
+
+def test_unmarked_asset_is_not_made(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """If neither URL nor digest shows an asset, none is made without a name."""
+    check(upstream, tmp_path, {"assetUrl": "absent", "recordsDigest": False})
+    assert sum(one.startswith("asset ") for one in registrations(upstream)) == 4
 
 
 def test_sandbox_starts_with_what_was_seen(upstream: RunningUpstream, tmp_path: Path) -> None:
