@@ -58,8 +58,8 @@ def _head(report: Report) -> Iterator[str]:
         yield f"Assets of earlier runs that it deleted before: {count}."
     yield ""
     yield (
-        "`behavior.json` has what was seen. `SANDBOX_BEHAVIOR=@behavior.json make run` starts a"
-        " sandbox that behaves alike."
+        "`behavior.json` beside this file has what was seen. `make run` starts a sandbox that acts"
+        " alike if `SANDBOX_BEHAVIOR` is `@` and the path of that file."
     )
     yield ""
 
