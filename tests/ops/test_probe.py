@@ -113,6 +113,15 @@ def test_run_without_time_left_cleans(upstream: RunningUpstream, tmp_path: Path)
     assert assets(upstream) == []
 
 
+def test_lag_is_measured(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """The lag is the time until the list showed the asset, whose responses three times lack it."""
+    reset(upstream)
+    empty_page = {"kind": "answer", "status": 200, "body": {"items": []}}
+    upstream.order(empty_page, "GET", "/v2/assets", skip=3, times=3)
+    report = ask(upstream.url, tmp_path, ManualClock())
+    assert report.findings.behavior["listLagSeconds"] == 1.5
+
+
 def test_lag_beyond_the_run_is_undecided(upstream: RunningUpstream, tmp_path: Path) -> None:
     """If the list does not show the asset in time, its lag is undecided, and all is deleted."""
     reset(upstream, listLagSeconds=3600)

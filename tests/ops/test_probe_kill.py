@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from tests.ops.probing import (
     kill_at,
     registrations,
     reset,
-    wait_until,
 )
 from tests.ops.shell import KEY
 from tests.support.hasty_clock import HastyClock
+from tests.support.project import ORIGIN
 from tests.support.upstream_process import RunningUpstream, put
 
 LATE = {"kind": "delay", "seconds": 30, "when": "after"}
@@ -33,6 +34,17 @@ def kill_after(upstream: RunningUpstream, folder: Path, number: int) -> None:
     upstream.order(LATE, "POST", "/v2/assets", skip=number)
     kill_at(upstream, folder, "fault: delay-after")
     upstream.call("DELETE", "/_sandbox/faults")
+
+
+def make_asset(upstream: RunningUpstream, name: str) -> str:
+    """Make an asset as another program does, and return its id."""
+    key = {"x-api-key": KEY}
+    body = {"fileName": "a.wav", "contentType": "audio/wav", "size": 1}
+    presigned = upstream.call("POST", "/v2/assets/upload", json=body, headers=key).json()
+    assert put(presigned["uploadUrl"], b"a", "audio/wav").status_code == 200
+    fields = {"url": presigned["url"], "type": "AUDIO", "name": name}
+    made = upstream.call("POST", "/v2/assets", json=fields, headers=key).json()
+    return str(made["id"])
 
 
 def test_run_has_so_many_registrations(upstream: RunningUpstream, tmp_path: Path) -> None:
@@ -88,32 +100,34 @@ def test_interrupted_run_cleans_at_once(upstream: RunningUpstream, tmp_path: Pat
     assert len(registrations(upstream)) == FIRST + 1
 
 
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[RunningUpstream]:
+    """A stand-in that has received a registration of a killed run, and never carries it out."""
+    started = RunningUpstream(tmp_path / "sync", SYNC_API_KEY=KEY, ALLOWED_ORIGINS=ORIGIN)
+    late = {"kind": "delay", "seconds": 600, "when": "before"}
+    started.order(late, "POST", "/v2/assets", skip=FIRST)
+    kill_at(started, tmp_path / "out", "fault: delay-before")
+    yield started
+    started.kill()
+
+
 def test_late_registration_is_deleted_by_later_run(
-    upstream: RunningUpstream, tmp_path: Path
+    hanging: RunningUpstream, tmp_path: Path
 ) -> None:
     """A registration that is carried out after the next run stays recorded until a later run."""
-    reset(upstream)
-    late = {"kind": "delay", "seconds": 8, "when": "before"}
-    upstream.order(late, "POST", "/v2/assets", skip=FIRST)
-    kill_at(upstream, tmp_path, "fault: delay-before")
-    report = ask(upstream.url, tmp_path)
+    out = tmp_path / "out"
+    report = ask(hanging.url, out)
     assert report.outcome.cleaned.open_count == 1
-    assert (
-        "Registrations whose outcome is unknown: 1. The next run"
-        in (tmp_path / "report.md").read_text()
-    )
-    wait_until(lambda: not any("progress" in one or "delay" in one for one in slow(upstream)))
-    assert len(assets(upstream)) == 1
-    later = ask(upstream.url, tmp_path)
-    assert len(later.outcome.recovered.deleted) == 1
-    assert assets(upstream) == []
-    last = ask(upstream.url, tmp_path, HastyClock(ahead=11 * MINUTE))
+    assert probe.exit_code(report) == 0
+    words = "Registrations whose outcome is unknown: 1. The next run looks for their assets again."
+    assert (out / "report.md").read_text().count(words) == 1
+    assert assets(hanging) == []
+    begun = json.loads((out / "journal.jsonl").read_text().splitlines()[1])
+    make_asset(hanging, f" sync-upload-broker-probe-{begun['run']} ")  # as Sync would do it late
+    assert len(ask(hanging.url, out).outcome.recovered.deleted) == 1
+    assert assets(hanging) == []
+    last = ask(hanging.url, out, HastyClock(ahead=11 * MINUTE))
     assert last.outcome.recovered.open_count == 0
-
-
-def slow(upstream: RunningUpstream) -> list[str]:
-    """Return the outcome of the registration that the test delays."""
-    return [registrations(upstream)[FIRST]]
 
 
 def test_lost_journal_is_replaced_by_search(upstream: RunningUpstream, tmp_path: Path) -> None:
@@ -146,15 +160,9 @@ def test_other_sync_is_not_searched(upstream: RunningUpstream, tmp_path: Path) -
 def test_foreign_assets_are_never_deleted(upstream: RunningUpstream, tmp_path: Path) -> None:
     """An asset whose name only resembles the probe's stays, also if nothing tells assets apart."""
     reset(upstream)
-    key = {"x-api-key": KEY}
-    body = {"fileName": "a.wav", "contentType": "audio/wav", "size": 1}
-    presigned = upstream.call("POST", "/v2/assets/upload", json=body, headers=key).json()
-    kept = []
-    assert put(presigned["uploadUrl"], b"", "audio/wav").status_code == 200
     like_ours = f"sync-upload-broker-probe-{'0' * 16}"
-    for name in ("sync-upload-broker-probe-notes", f"copy of {like_ours}", f"{like_ours}0", "x"):
-        fields = {"url": presigned["url"], "type": "AUDIO", "name": name}
-        kept.append(upstream.call("POST", "/v2/assets", json=fields, headers=key).json()["id"])
+    names = ("sync-upload-broker-probe-notes", f"copy of {like_ours}", f"{like_ours}0", "x")
+    kept = [make_asset(upstream, name) for name in names]
     ask(upstream.url, tmp_path, HastyClock(ahead=20 * MINUTE))
     upstream.behave(assetLabels="absent", assetUrl="absent", recordsDigest=False)
     kill_after(upstream, tmp_path, FIRST)
