@@ -16,11 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import Clock
-from ops import deployment, destroy, doctor, probe, provision, secret_input, settle
+from ops import deployment, destroy, doctor, provision, secret_input, settle
 from ops import stage as stages
 from ops.account import Account, explain
 from ops.checks.findings import Target
-from ops.probing.steps import Options
+from ops.probing import journal
 from ops.stage import Stage
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem, Terminal
 
@@ -122,8 +122,12 @@ def _settle(call: Call) -> int:
 
 
 def _probe(call: Call) -> int:
+    # The other commands work in a folder without the sandbox, whose behaviours this one imports.
+    from ops import probe  # noqa: PLC0415 - as above
+    from ops.probing.steps import Options  # noqa: PLC0415 - as above
+
     given = call.arguments
-    folder = given.out or given.project_dir / probe.FOLDER
+    folder = given.out or given.project_dir / journal.FOLDER
     if given.dry_run:
         url = probe.base_url(call.stage.environment if given.stage else os.environ)
         call.terminal.result(probe.plan_lines(url, folder), probe.plan_document(url, folder))
@@ -259,7 +263,7 @@ def _add_probe(commands: Commands) -> None:
     )
     one.add_argument("--dry-run", action="store_true", help="list what would be asked; ask nothing")
     one.add_argument(
-        "--out", metavar="DIR", type=Path, help=f"the folder for the results ({probe.FOLDER})"
+        "--out", metavar="DIR", type=Path, help=f"the folder for the results ({journal.FOLDER})"
     )
     one.add_argument(
         "--compare", metavar="FILE", type=Path, help="report what differs from this behavior.json"

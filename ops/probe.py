@@ -20,7 +20,6 @@ from ops.stage import Stage
 from ops.terminal import FINE, UNREACHABLE, USAGE, WRONG, Problem, Terminal
 from sandbox.upstream.behavior import Behavior, BehaviorError, camel
 
-FOLDER = "sync-probe"  # in the project's folder
 REPORT, BEHAVIOR = "report.md", "behavior.json"
 ORIGIN = "https://app.example.com"
 _BASE_URL = "https://api.sync.so"

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ops.terminal import USAGE, Problem
 
+FOLDER = "sync-probe"  # the default, in the project's folder
 FILE = "journal.jsonl"
 _HEAD = {"event": "journal", "of": "python -m ops probe", "format": 1}
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -
         assert "--json" in shown
         for number in (0, 1, 2, 3, 130):
             assert re.search(rf"^  {number}  \w", shown, re.MULTILINE)
+
+
+def test_commands_start_without_sandbox(tmp_path: Path) -> None:
+    """The commands start in a folder that has no sandbox."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    for name in ("ops", "chalicelib"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=skipped)
+    command = [sys.executable, "-m", "ops", "--help"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ops import __main__ as ops
 from ops import probe
-from ops.probing import marks
+from ops.probing import journal, marks
 from ops.probing.calls import MAX_PRESIGNS
 from ops.probing.steps import RUN_SECONDS
 from tests.ops.probing import ask, reset
@@ -33,7 +33,7 @@ def test_page_has_commands_options_and_numbers() -> None:
     shown = set(re.findall(r"^\| `--(\w+) ", PAGE, re.MULTILINE))
     common = {"command", "json", "profile", "project_dir", "dry_run"}
     assert shown == set(vars(given[0])) - common
-    for words in (f"`{probe.FOLDER}`", f"`{marks.PREFIX}`", f"or `{probe.ORIGIN}`"):
+    for words in (f"`{journal.FOLDER}`", f"`{marks.PREFIX}`", f"or `{probe.ORIGIN}`"):
         assert words in PAGE
     assert MAX_PRESIGNS == 12
     assert f"sounds of {len(marks.content())} bytes" in PAGE
