@@ -186,7 +186,7 @@ def test_page_lists_actions() -> None:
     """The page lists the actions of each command, as its source calls them."""
     rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
     listed = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
-    assert set(listed) == {"provision", "doctor", "destroy", "settle"}
+    assert set(listed) == {"provision", "doctor", "destroy", "settle", "probe"}
     tables, secrets = operations("table", "table_stack"), operations("parameters")
     deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
@@ -202,3 +202,4 @@ def test_page_lists_actions() -> None:
         *functions,
     }
     assert listed["settle"] == {"ssm:GetParameter"} | REPOSITORY | stack
+    assert listed["probe"] == {"ssm:GetParameter"}
