@@ -9,8 +9,9 @@ This module computes the units because the emulator does not count those of the 
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,17 +26,29 @@ ENTRY_OVERHEAD = 100  # bytes that AWS adds to the storage of each item and inde
 class Index:
     """An index: its keys, and its other attributes (None for all) besides the table's key."""
 
+    name: str
     keys: tuple[str, ...]
     holds: tuple[str, ...] | None
 
 
 @dataclass
 class Spent:
-    """The number of calls, and their request units."""
+    """The number of calls, and their request units.
+
+    Attributes:
+        calls: The calls.
+        reads: The read units.
+        written: The write units, by the kind of item (`upload` for `upload#<id>`) and by index.
+    """
 
     calls: int = 0
     reads: float = 0
-    writes: float = 0
+    written: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def writes(self) -> int:
+        """The write units of all items and indexes."""
+        return self.written.total()
 
 
 def weigh(item: Item) -> int:
@@ -65,7 +78,8 @@ def indexes(definition: Any) -> list[Index]:
     for one in definition["GlobalSecondaryIndexes"]:
         keys = tuple(key["AttributeName"] for key in one["KeySchema"])
         is_all = one["Projection"]["ProjectionType"] == "ALL"
-        found.append(Index(keys, None if is_all else tuple(one["Projection"]["NonKeyAttributes"])))
+        holds = None if is_all else tuple(one["Projection"]["NonKeyAttributes"])
+        found.append(Index(one["IndexName"], keys, holds))
     return found
 
 
@@ -78,15 +92,27 @@ def entry(index: Index, item: Item | None) -> Item | None:
     return {name: item[name] for name in ("pk", *index.keys, *index.holds) if name in item}
 
 
-def write_units(before: Item | None, after: Item | None, of_table: list[Index], factor: int) -> int:
-    """Return the units of a write; `factor` is 2 in a transaction, and not for its indexes."""
-    units = factor * _kilobytes(before, after)
+def write_units(
+    before: Item | None, after: Item | None, of_table: list[Index], factor: int
+) -> Counter[str]:
+    """Return the units of a write, by the kind of item and by index.
+
+    Args:
+        before: The item before the write, if there was one.
+        after: The item after it, if there is one.
+        of_table: The table's indexes.
+        factor: 2 in a transaction. It does not count for the indexes.
+    """
+    kind = (after or before or {"pk": {"S": "none"}})["pk"]["S"].partition("#")[0]
+    units = Counter({kind: factor * _kilobytes(before, after)})
     for index in of_table:
         old, new = entry(index, before), entry(index, after)
         if old == new:
             continue
         is_new_key = old and new and any(old[key] != new[key] for key in index.keys)
-        units += _kilobytes(old) + _kilobytes(new) if is_new_key else _kilobytes(old, new)
+        units[index.name] += (
+            _kilobytes(old) + _kilobytes(new) if is_new_key else _kilobytes(old, new)
+        )
     return units
 
 
@@ -130,7 +156,7 @@ class Meter:
         factor = 2 if model.name == "TransactWriteItems" else 1
         for table, key, before in context["metered"]:
             after = self._read(table, key)
-            self.spent.writes += write_units(before, after, self._indexes, factor)
+            self.spent.written += write_units(before, after, self._indexes, factor)
         if model.name == "GetItem":
             self.spent.reads += read_units(weigh(parsed.get("Item", {})), is_consistent=True)
         elif model.name == "BatchGetItem":

@@ -112,8 +112,16 @@ def test_write_units(
     units: int,
 ) -> None:
     """A write costs a unit per KB, two in a transaction, and units for changed index entries."""
-    index = Index(("k",), ("v",))
-    assert write_units(before, after, [index], factor) == units
+    index = Index("by-k", ("k",), ("v",))
+    assert write_units(before, after, [index], factor).total() == units
+
+
+def test_write_units_name_their_part() -> None:
+    """The units of an item and of an index's entry are counted apart."""
+    item = {"pk": {"S": "upload#1"}, "k": {"S": "1"}}
+    index = Index("by-k", ("k",), ("v",))
+    moved = {**item, "k": {"S": "2"}}
+    assert write_units(item, moved, [index], factor=2) == {"upload": 2, "by-k": 2}
 
 
 def test_read_units() -> None:
