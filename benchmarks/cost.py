@@ -98,9 +98,15 @@ class Call:
         }
 
 
-def _rate_limiter_item(budget: int) -> dict[str, Any]:
-    """Return the rate limiter's item as it is after an hour: each slot was granted once."""
-    used = Slot(Event(int(time.time() * 1000) - 3_600_000, 1), nonce=1).encode()
+def rate_limiter_item(budget: int, turns: int = 0) -> dict[str, Any]:
+    """Return the rate limiter's item as it is after an hour: each slot was granted once.
+
+    Args:
+        budget: The presigns in a minute.
+        turns: How many turns are promised of each slot.
+    """
+    granted = Event(int(time.time() * 1000) - 3_600_000, 1)
+    used = Slot(granted, (granted,) * turns, nonce=1).encode()
     slots = {f"s{number}": used for number in range(budget)}
     return codec.values({"pk": "line#presign", "secret": b"s" * 32, **slots})
 
@@ -126,7 +132,7 @@ class Counter:
         broker.configure(upstream, PRESIGNS_PER_MINUTE=str(BUDGET), **settings)
         # With a real clock, a slow write could need a second grant, which would be counted too.
         broker.clock.tick()
-        unmetered.put_item(TableName=broker.table, Item=_rate_limiter_item(BUDGET))
+        unmetered.put_item(TableName=broker.table, Item=rate_limiter_item(BUDGET))
         log.configure("INFO", broker.log, table="sync-upload-broker-prod")
         self._broker = broker
         self.api = Api(broker)
@@ -212,6 +218,11 @@ def stored(name: str, unmetered: Any) -> float:
 UPLOAD = {"preflight": 3, "GET /limits": 1, "POST /uploads": 1, "first complete": 1}
 
 
+def dollars_for_uploads(calls: dict[str, Call]) -> float:
+    """Return what a million uploads cost."""
+    return sum(sum(calls[name].dollars.values()) * number for name, number in UPLOAD.items())
+
+
 def rows_of_calls(calls: dict[str, Call]) -> list[tuple[str, ...]]:
     """Return the rows of the table of requests."""
     return [
@@ -248,7 +259,7 @@ def rows_of_uploads(calls: dict[str, Call], kept: float) -> list[tuple[str, str]
 def rows_of_choices(calls: dict[str, Call]) -> list[tuple[str, str]]:
     """Return what a million uploads in a month cost by the operator's choice."""
     requests_sent = sum(UPLOAD.values())  # in millions
-    base = sum(sum(calls[name].dollars.values()) * number for name, number in UPLOAD.items())
+    base = dollars_for_uploads(calls)
     rest, http = (
         PRICES[f"API Gateway ({kind}), a million requests"] * requests_sent
         for kind in ("REST", "HTTP API")
@@ -291,16 +302,17 @@ def report(calls: dict[str, Call], kept: float) -> str:
     heads = ("DynamoDB calls", "reads", "writes", "log bytes", "Lambda ms", "US$ a million")
     return "\n\n".join(
         [
-            _table(("call", *heads), rows_of_calls(calls)),
-            _table(("a million uploads", "US$"), rows_of_uploads(calls, kept)),
-            _table(("choice, for a million uploads", "US$"), rows_of_choices(calls)),
-            _table(("a month", "US$"), rows_of_months(calls, alarms())),
-            _table(("public price", "US$"), [(name, f"{one:g}") for name, one in PRICES.items()]),
+            markdown(("call", *heads), rows_of_calls(calls)),
+            markdown(("a million uploads", "US$"), rows_of_uploads(calls, kept)),
+            markdown(("choice, for a million uploads", "US$"), rows_of_choices(calls)),
+            markdown(("a month", "US$"), rows_of_months(calls, alarms())),
+            markdown(("public price", "US$"), [(name, f"{one:g}") for name, one in PRICES.items()]),
         ]
     )
 
 
-def _table(head: tuple[str, ...], rows: Any) -> str:
+def markdown(head: tuple[str, ...], rows: Any) -> str:
+    """Return a table of Markdown."""
     lines = ["| " + " | ".join(line) + " |" for line in (head, *rows)]
     return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 

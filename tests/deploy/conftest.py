@@ -1,15 +1,18 @@
 """Fixtures: an emulated account with a stack of the broker, and the stand-in for Sync."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chalicelib.aws import clients
 from ops import table
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
 from tests.support.project import Project
-from tests.support.running_broker import SECRET
+from tests.support.running_broker import SECRET, RunningBroker
 from tests.support.stack import Stack
 from tests.support.upstream_process import KEY, RunningUpstream
 
@@ -75,3 +78,34 @@ def abandoned(stack: Stack) -> str:
 def caller(stack: Stack, abandoned: str) -> Caller:  # noqa: ARG001 - its wait begins early
     """A caller whom no other test uses."""
     return Caller(stack.url)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What the counting benchmarks need: the app with an empty table, and the stand-in for Sync."""
+
+    broker: RunningBroker
+    upstream: RunningUpstream
+    unmetered: Any
+
+
+@pytest.fixture
+def counting(
+    aws: EmulatedAws,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Counting]:
+    """A broker whose costs can be counted, in the emulated account."""
+    for name, value in aws.environment.items():
+        monkeypatch.setenv(name, value)
+    upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
+    clients.session.cache_clear()
+    table.create(clients.dynamodb(), "counted")
+    broker = RunningBroker("counted")
+    try:
+        yield Counting(broker, upstream, aws.client("dynamodb"))
+    finally:
+        broker.stop()
+        assert upstream.stop() == 0
+        clients.dynamodb().delete_table(TableName="counted")
+        clients.session.cache_clear()

@@ -1,50 +1,23 @@
 """The costs in the runbook match the costs that benchmarks/cost.py counts."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from benchmarks import cost
 from benchmarks.request_units import Index, read_units, weigh, write_units
-from chalicelib.aws import clients
-from ops import table
-from tests.support.emulated_aws import EmulatedAws
-from tests.support.running_broker import RunningBroker
-from tests.support.upstream_process import ROOT, RunningUpstream
+from tests.deploy.conftest import Counting
+from tests.support.markdown import number, rows
+from tests.support.upstream_process import ROOT
 
-TABLE = "counted"
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
 
 @pytest.fixture
-def tables(
-    aws: EmulatedAws,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[list[list[str]]]:
-    """The tables of the benchmark, with the emulator and the stand-in for Sync."""
-    for name, value in aws.environment.items():
-        monkeypatch.setenv(name, value)
-    upstream = RunningUpstream(tmp_path_factory.mktemp("counted"))
-    clients.session.cache_clear()
-    table.create(clients.dynamodb(), TABLE)
-    broker = RunningBroker(TABLE)
-    try:
-        unmetered = aws.client("dynamodb")
-        calls = cost.count(broker, upstream, unmetered)
-        yield rows(cost.report(calls, cost.stored(TABLE, unmetered)))
-    finally:
-        broker.stop()
-        assert upstream.stop() == 0
-        clients.dynamodb().delete_table(TableName=TABLE)
-        clients.session.cache_clear()
-
-
-def rows(text: str) -> list[list[str]]:
-    """Return the cells of all tables, row by row, without the lines under the headings."""
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+def tables(counting: Counting) -> list[list[str]]:
+    """The tables of the benchmark."""
+    calls = cost.count(counting.broker, counting.upstream, counting.unmetered)
+    return rows(cost.report(calls, cost.stored(counting.broker.table, counting.unmetered)))
 
 
 def test_page_has_counted_costs(tables: list[list[str]]) -> None:
@@ -62,11 +35,6 @@ def test_page_has_counted_costs(tables: list[list[str]]) -> None:
     for name, *counted in tables:
         if len(counted) > 2 and counted[0].isdigit():
             assert counted[:3] == shown[name][:3], name
-
-
-def number(text: str) -> float:
-    """Return a figure as a number."""
-    return float(text.replace(",", ""))
 
 
 def test_item_size_follows_documentation() -> None:
