@@ -25,7 +25,7 @@ CALL = (8, 24)  # the time of a call of DynamoDB is between these; its mean is t
 
 @dataclass
 class Found:
-    """What requests did to an item, or to several items together.
+    """The limiter's work at an item, or at several items together.
 
     Attributes:
         grants: The permits that were granted.
@@ -111,7 +111,7 @@ class Item:
         """Read, decide and write until a write is not refused.
 
         Returns:
-            The promised turn for which the caller returns; None if there is none.
+            The promised turn for which the caller returns, or None.
         """
         self.found.reads += 1
         seen = dict(self._stored)

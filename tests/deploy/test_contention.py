@@ -2,7 +2,9 @@
 
 import pytest
 
-from benchmarks import contention
+from benchmarks import contention, scale
+from tests.support.markdown import is_shown, rows
+from tests.support.upstream_process import ROOT
 
 
 def test_parallel_requests_refuse_each_other() -> None:
@@ -26,3 +28,9 @@ def test_random_items_leave_budget_unused(items: int, files: int, unused: float)
     """A crowd leaves more unused the fewer callers choose among several items."""
     found = contention.unused_by_crowd(100, items, files)
     assert found == pytest.approx(unused, abs=0.02)
+
+
+def test_page_has_simulated_table() -> None:
+    """The page has the simulation's figures, which a seed makes reproducible."""
+    shown = rows((ROOT / "docs" / "decisions" / "scale.md").read_text())
+    assert [row for row in rows(scale.report_items()) if not is_shown(row, shown)] == []
