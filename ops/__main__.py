@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import Clock
-from ops import deployment, destroy, doctor, provision, secret_input, settle
+from ops import deployment, destroy, doctor, provision, record, secret_input, settle
 from ops import stage as stages
 from ops.account import Account, explain
 from ops.checks.findings import Target
@@ -52,6 +52,7 @@ def _provision(call: Call) -> int:
         is_dry=given.dry_run,
         replaces_secrets=given.replace_secrets,
         leaves_table=given.secrets_only,
+        is_deployed_elsewhere=given.deployed_elsewhere,
     )
     how = secret_input.from_pipe if given.secrets_from_stdin else secret_input.from_terminal
     ask = partial(how, call.terminal, may_keep=given.replace_secrets, stdin=call.stdin)
@@ -67,6 +68,14 @@ def _doctor(call: Call) -> int:
     found = doctor.run(target, given.stack, may_presign=not given.no_presign)
     call.terminal.result(doctor.to_lines(found), doctor.to_document(target, found))
     return doctor.exit_code(found)
+
+
+def _record(call: Call) -> int:
+    given = call.arguments
+    steps = record.run(call.stage, call.account, given.api_id, is_dry=given.dry_run)
+    document = provision.to_document("record", call.stage, steps, is_dry=given.dry_run)
+    call.terminal.result(provision.to_lines(steps), document)
+    return FINE
 
 
 def _destroy(call: Call) -> int:
@@ -116,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_provision, _add_doctor, _add_destroy, _add_settle):
+    for add in (_add_provision, _add_doctor, _add_record, _add_destroy, _add_settle):
         add(commands)
     return made
 
@@ -146,6 +155,11 @@ def _add_provision(commands: Commands) -> None:
     one.add_argument(
         "--secrets-only", action="store_true", help="store the secrets; do not change the table"
     )
+    one.add_argument(
+        "--deployed-elsewhere",
+        action="store_true",
+        help="Terraform deploys the stage, so this folder has no record of it",
+    )
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -168,6 +182,20 @@ def _url(given: str) -> str:
     if not given.startswith(("https://", "http://")):
         raise argparse.ArgumentTypeError(f"{given!r} does not begin with https://")
     return given.rstrip("/")
+
+
+def _add_record(commands: Commands) -> None:
+    one = _command(
+        commands,
+        "record",
+        "write a stage's lost record in .chalice/deployed again",
+        "Finds what `chalice deploy` has deployed by its names, and writes Chalice's record of it,"
+        " so that this folder can update and delete the stage. It changes nothing at AWS.",
+    )
+    one.add_argument(
+        "--dry-run", action="store_true", help="report what would be written; write nothing"
+    )
+    one.add_argument("--api-id", metavar="ID", help="the API, if several may call the function")
 
 
 def _add_destroy(commands: Commands) -> None:
@@ -232,6 +260,7 @@ def _command(commands: Commands, name: str, words: str, more: str) -> argparse.A
 _COMMANDS: dict[str, Callable[[Call], int]] = {
     "provision": _provision,
     "doctor": _doctor,
+    "record": _record,
     "destroy": _destroy,
     "settle": _settle,
 }

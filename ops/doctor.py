@@ -69,8 +69,8 @@ def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding
             found.append(_not_checked(one, reason, "Fix the account first."))
         elif one.needs_deployment and target.deployment is None:
             found.append(_not_checked(one, "it is not deployed", "Deploy the stage first."))
-        elif one.run is api.responses and target.api_url is None:
-            found.append(_not_checked(one, "its URL is unknown", "Deploy first, or add --url."))
+        elif one.run is api.responses and not target.api_url:
+            found.append(_not_checked(one, "its URL is unknown", "Add --url URL."))
         else:
             found += _findings(target, one.name, one.run)
     return found
@@ -82,17 +82,33 @@ def _not_checked(one: Check, reason: str, advice: str) -> Finding:
 
 def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
     stage, account, kind = target.stage, target.account, "chalice deploy"
+    # After `chalice delete` the record exists, and is empty.
+    has_record = bool(stack or deployment.recorded_resources(stage))
     if stack is not None:
         kind = f"the stack {stack}"
         target.deployment = deployment.from_stack(stage, account, stack)
-    elif target.url is not None and not stage.record.exists():
+    elif target.url is not None and not has_record:
         kind = "from another folder"
         target.deployment = deployment.from_names(stage, account.region, target.url)
     else:
+        if not has_record:
+            yield from _unrecorded(target)
+            if target.deployment is not None:
+                return
         target.deployment = deployment.from_record(stage)
     yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
         yield status_finding(target.deployment.status, stack)
+
+
+def _unrecorded(target: Target) -> Iterator[Finding]:
+    """Find a stage that was deployed elsewhere, so that nobody deploys it a second time."""
+    stage, account = target.stage, target.account
+    try:
+        deployment.refuse_unrecorded(stage, account, "--url URL")
+    except Problem as problem:
+        target.deployment = deployment.from_names(stage, account.region, "")
+        yield Finding("deployment", "record", State.WRONG, problem.message, problem.advice)
 
 
 def status_finding(status: str, stack: str) -> Finding:

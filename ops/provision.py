@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ops import parameters, table
 from ops.account import Account
-from ops.deployment import recorded_region
+from ops.deployment import recorded_region, refuse_unrecorded
 from ops.parameters import Parameter, State
 from ops.secret_input import Secrets
 from ops.stage import Stage
@@ -46,11 +46,13 @@ class Options:
         is_dry: Whether the command only reports what it would change.
         replaces_secrets: Whether the command asks for stored secrets again.
         leaves_table: Whether the command does not change the table.
+        is_deployed_elsewhere: Whether the stage may be deployed without a record in this folder.
     """
 
     is_dry: bool = False
     replaces_secrets: bool = False
     leaves_table: bool = False
+    is_deployed_elsewhere: bool = False
 
 
 def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
@@ -88,6 +90,9 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             f"Set AWS_DEFAULT_REGION to {deployed_to}.",
             USAGE,
         )
+    # A rotation of secrets is not followed by `chalice deploy`.
+    if not options.is_deployed_elsewhere and not options.leaves_table:
+        refuse_unrecorded(stage, account, "--deployed-elsewhere")
     kept, wanted = _secrets(stage, account, terminal, options)
     planned = [] if options.leaves_table else _plan_table(account, name, terminal)
     if options.is_dry:

@@ -44,6 +44,7 @@ class Stage:
         environment: The broker's settings.
         functions: The functions, by Chalice's names.
         policy_file: The policy of its roles; None if the project does not manage them.
+        gateway_stage: The API's stage, which is the path of its URL.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     environment: Mapping[str, str]
     functions: Mapping[str, Function]
     policy_file: Path | None
+    gateway_stage: str
 
     @property
     def table(self) -> str:
@@ -100,6 +102,7 @@ def read(folder: Path, name: str) -> Stage:
         environment=config.scope(name, API).environment_variables,
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
         policy_file=folder / ".chalice" / policy if has_policy else None,
+        gateway_stage=config.api_gateway_stage,
     )
 
 

@@ -72,7 +72,7 @@ class Target:
 
     @property
     def api_url(self) -> str | None:
-        """The API's URL; None if it is unknown."""
+        """The API's URL; None or empty if it is unknown."""
         return self.url or (self.deployment.url if self.deployment else None)
 
     @property
