@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ops import parameters, table
+from ops import stage as stages
 from ops.account import Account
 from ops.deployment import recorded_region, refuse_unrecorded
 from ops.parameters import Parameter, State
@@ -83,6 +84,7 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             "ALLOWED_ORIGINS is empty in .chalice/config.json. The broker refuses every browser"
             " unless a stack's parameter sets it."
         )
+    _refuse_wrong_settings(stage)
     deployed_to = recorded_region(stage)
     if account.region and deployed_to not in {None, account.region}:
         raise Problem(
@@ -108,6 +110,21 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     if not options.leaves_table:
         steps += _deploy_table(account, name, terminal, sleep)
     return steps
+
+
+def _refuse_wrong_settings(stage: Stage) -> None:
+    """Refuse settings with which the deployed broker would refuse every request.
+
+    Raises:
+        Problem: A setting is not valid.
+    """
+    parameters.of(stage.environment)  # refuses a secret, in words of its own
+    problems = stages.problems(stage.environment)
+    if problems:
+        advice = "Change .chalice/config.json (docs/configuration.md)."
+        origins = stages.origin_advice(stage.environment)
+        advice = f"{origins} {advice}" if origins else advice
+        raise Problem(f"{'; '.join(problems)}.", advice, USAGE)
 
 
 def _secrets(

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalice.config import Config
 from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
-from chalicelib.core import settings
+from chalicelib.core import settings, urls
 from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
@@ -122,3 +123,27 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     except Misconfigured as error:
         return error.detail.split("; ")
     return []
+
+
+def origin_advice(environment: Mapping[str, str]) -> str:
+    """Return how to write the allowed origins that the broker rejects; empty if there are none."""
+    parts = []
+    for item in urls.items(environment.get("ALLOWED_ORIGINS", "")):
+        if item != "*" and not _is_origin(item):
+            right = ", ".join(_as_origin(one) for one in item.split())
+            parts.append(f"{right or 'an origin'} in place of {item!r}")
+    return f"Write {' and '.join(parts)}." if parts else ""
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        return urls.exact_origins(text) == (text,)
+    except ValueError:
+        return False
+
+
+def _as_origin(text: str) -> str:
+    """Return the origin that somebody probably means by a text; an example if it is not clear."""
+    parts = urlsplit(urls.normalized(text if "://" in text else f"https://{text}"))
+    found = f"{parts.scheme}://{parts.netloc}"
+    return found if _is_origin(found) else "https://app.example.com"

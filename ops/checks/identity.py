@@ -13,6 +13,7 @@ from ops.checks.findings import Finding, State, Target, make_finding
 from ops.deployment import PARAMETERS
 from ops.terminal import UNREACHABLE
 
+_ORIGINS = "ALLOWED_ORIGINS"
 MAX_SKEW_SECONDS = 60  # AWS refuses a signature whose time is five minutes off
 
 
@@ -24,17 +25,20 @@ def settings(target: Target) -> Iterator[Finding]:
     if target.deployment and target.deployment.is_stack:
         advice = "Change it in .chalice/config.json or the stack's parameters, and deploy again."
     for problem in problems:
-        yield Finding(name, problem.partition(" ")[0], State.WRONG, problem, advice)
+        subject = problem.partition(" ")[0]
+        how = stage.origin_advice(target.environment) if subject == _ORIGINS else ""
+        yield Finding(name, subject, State.WRONG, problem, f"{how} {advice}".strip())
     if not problems:
         yield Finding(name, "values", State.OK, "the broker accepts them")
-    origins = target.environment.get("ALLOWED_ORIGINS", "")
-    yield make_finding(
-        name,
-        "ALLOWED_ORIGINS",
-        is_right=bool(origins.strip()),
-        detail=origins or "it is empty, so the broker refuses every browser",
-        advice=f"Set it to your pages' origins. {advice}",
-    )
+    if not any(problem.startswith(_ORIGINS) for problem in problems):
+        origins = target.environment.get(_ORIGINS, "")
+        yield make_finding(
+            name,
+            _ORIGINS,
+            is_right=bool(origins.strip()),
+            detail=origins or "it is empty, so the broker refuses every browser",
+            advice=f"Set it to your pages' origins. {advice}",
+        )
     yield from _names(target)
     yield from _key_set_package(target)
 

@@ -567,6 +567,15 @@ def test_invalid_settings_are_wrong(target: Target) -> None:
     assert "so the broker refuses every browser" in found[1].detail
 
 
+def test_wrong_origin_is_reported_once(target: Target) -> None:
+    """For a wrong origin, the doctor prints its right form, and no second finding."""
+    given = with_settings(target, ALLOWED_ORIGINS="https://a.example.com,https://app.example.com/")
+    found = [one for one in identity.settings(given) if one.subject == "ALLOWED_ORIGINS"]
+    assert [one.state for one in found] == [State.WRONG]
+    right = "Write https://app.example.com in place of 'https://app.example.com/'."
+    assert found[0].advice.startswith(right)
+
+
 def test_missing_key_set_package_is_wrong(target: Target, tmp_path: Path) -> None:
     """With JWT_JWKS_URL, the doctor requires the package that verifies the tokens."""
     settings = {

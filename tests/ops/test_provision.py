@@ -544,7 +544,8 @@ def test_provision_with_key_set_needs_no_jwt_secret(
 ) -> None:
     """If an identity provider signs the tokens, provision asks only for the API key."""
     url = "https://id.example.com/jwks.json"
-    own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url)
+    issuer = {"JWT_ISSUER": "https://id.example.com/", "JWT_AUDIENCE": "app"}
+    own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url, **issuer)
     result = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
     assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY}
@@ -570,6 +571,33 @@ def test_provision_warns_about_empty_origins(
     result = run(own, *PROVISION, "--dry-run")
     assert result.code == 0, result.err
     assert ("ALLOWED_ORIGINS is empty" in result.err) is warns
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("ALLOWED_ORIGINS", "https://app.example.com/", "https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https://App.Example.com:443/x", "https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "app.example.com", "https://app.example.com in place of"),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example.com https://b.example.com/",
+            "https://a.example.com, https://b.example.com in place of",
+        ),
+        ("ALLOWED_ORIGINS", "https://", "https://app.example.com in place of 'https://'"),
+        ("MAX_UPLOAD_BYTES", "5 GB", "it must be a whole number from 1 to 5368709120"),
+        ("AUTH_MODE", "open", "AUTH_MODE is not valid: it must be jwt outside the sandbox"),
+    ],
+)
+def test_provision_refuses_wrong_setting(
+    empty: EmulatedAws, folder: Path, tmp_path: Path, setting: str, value: str, words: str
+) -> None:
+    """Provision refuses a setting that the broker rejects, with its name and its right form."""
+    result = provision(configured(folder, tmp_path, **{setting: value}))
+    assert result.code == 2
+    assert f"{setting} is not valid: it must be " in result.err
+    assert words in result.err
+    assert empty.client("ssm").describe_parameters()["Parameters"] == []
 
 
 def test_secrets_only_creates_no_table(empty: EmulatedAws, folder: Path) -> None:
