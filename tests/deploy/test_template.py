@@ -52,12 +52,14 @@ def test_table_template_protects_data() -> None:
     assert "AWS::DynamoDB::Table" not in {one.get("Type") for one in STACK.values()}
 
 
-def test_stack_defaults_match_prod() -> None:
-    """The defaults of the stack's parameters are the settings of the stage `prod`."""
+def test_stack_has_no_names_of_a_stage() -> None:
+    """The stack's table, secrets and origins are required, and no name of a stage is a default."""
+    for parameter in PARAMETERS:
+        assert "Default" not in TEMPLATE["Parameters"][parameter], parameter
+    defaults = str([one.get("Default") for one in TEMPLATE["Parameters"].values()])
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    settings = config["stages"]["prod"]["environment_variables"]
-    for parameter, setting in PARAMETERS.items():
-        assert TEMPLATE["Parameters"][parameter].get("Default", "") == settings[setting]
+    for stage in config["stages"]:
+        assert stage not in defaults
 
 
 SCHEMES = ("https://", "http://", "ftp://", "//", "")

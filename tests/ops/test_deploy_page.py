@@ -16,6 +16,7 @@ import requests
 import yaml
 
 from ops import __main__ as ops
+from ops import deployment
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
@@ -143,6 +144,16 @@ def test_page_lists_stack_parameters() -> None:
     assert named <= set(parameters)
     required = {name for name, words in defaults.items() if words == "required"}
     assert required <= named
+
+
+def test_page_passes_names_of_stage() -> None:
+    """The page's command passes the table and the secrets that the stage has in config.json."""
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    settings = config["stages"]["prod"]["environment_variables"]
+    given = BLOCKS["stack"].partition("--parameter-overrides")[2].split()
+    for parameter, setting in deployment.PARAMETERS.items():
+        if parameter != "AllowedOrigins":
+            assert f"{parameter}={settings[setting]}" in given
 
 
 def test_readme_has_page_commands() -> None:
