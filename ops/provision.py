@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ops import parameters, table
+from ops import parameters, policy_file, table
 from ops import stage as stages
 from ops.account import Account
 from ops.deployment import recorded_region, refuse_unrecorded
@@ -77,7 +77,6 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     Raises:
         Problem: The operator has to fix something first, and nothing was changed; or a step failed.
     """
-    name = stage.table
     terminal.progress(f"Checking the stage {stage.name} in {account.region or 'no region'} ...")
     if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
         terminal.progress(
@@ -85,6 +84,12 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             " unless a stack's parameter sets it."
         )
     _refuse_wrong_settings(stage)
+    name = stage.table
+    if lacks := policy_file.lacks(stage):
+        terminal.progress(
+            f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
+            " functions no access to them."
+        )
     deployed_to = recorded_region(stage)
     if account.region and deployed_to not in {None, account.region}:
         raise Problem(

@@ -8,7 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chalice.config import Config
-from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+from chalice.constants import (
+    DEFAULT_APIGATEWAY_STAGE_NAME,
+    DEFAULT_LAMBDA_MEMORY_SIZE,
+    DEFAULT_LAMBDA_TIMEOUT,
+)
 
 from chalicelib.core import settings, urls
 from chalicelib.core.errors import Misconfigured
@@ -94,17 +98,38 @@ def read(folder: Path, name: str) -> Stage:
         message = f"There is no stage {name!r} in .chalice/config.json."
         raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
     config: Any = Config(chalice_stage=name, config_from_disk=content)
+    if losses := _losses(content, config):
+        raise Problem(
+            f"{file} has lost lines: {'; '.join(losses)}.",
+            "Restore them, for example by `git checkout .chalice/config.json`, and change only the"
+            " lines that docs/deploy.md shows.",
+            USAGE,
+        )
     policy = config.iam_policy_file or f"policy-{name}.json"
-    has_policy = config.manage_iam_role and not config.autogen_policy
     return Stage(
         name=name,
         folder=folder,
         app=config.app_name,
         environment=config.scope(name, API).environment_variables,
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
-        policy_file=folder / ".chalice" / policy if has_policy else None,
-        gateway_stage=config.api_gateway_stage,
+        policy_file=folder / ".chalice" / policy if config.manage_iam_role else None,
+        gateway_stage=config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
     )
+
+
+def _losses(content: Mapping[str, Any], config: Any) -> list[str]:
+    """Return which lines are missing without which Chalice deploys, but not the broker."""
+    losses = []
+    if content.get("version") != "2.0":
+        losses.append('"version" must be "2.0"')
+    if not config.app_name:
+        losses.append(
+            '"app_name" must be "sync-upload-broker", or the functions would be called'
+            f" None-{config.chalice_stage}"
+        )
+    if config.manage_iam_role and config.autogen_policy is not False:  # Chalice's default is true
+        losses.append('"autogen_policy" must be false, or the roles would lack permissions')
+    return losses
 
 
 def _function(config: Any) -> Function:

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ops import policy_file
 from ops.checks.findings import Finding, State, Target, make_finding
 from ops.deployment import Deployment
 from ops.stage import API, SWEEP, Stage
-from ops.terminal import Problem
 
 _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition
@@ -103,15 +103,15 @@ def policy(target: Target) -> Iterator[Finding]:
     deployment, file = target.deployment, target.stage.policy_file
     if deployment is None:
         return
-    if file is None:
+    document = policy_file.read(target.stage)
+    if document is None or file is None:
         yield Finding("policy", "roles", State.SKIPPED, "the project does not manage the roles")
         return
-    try:
-        document = json.loads(file.read_text())
-        grants(document, "", "")
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        message = f"{file} can't be read as a policy ({type(error).__name__})."
-        raise Problem(message, "Restore it from the project's repository.") from error
+    lacks = [] if deployment.is_stack else policy_file.lacks(target.stage)
+    if lacks:
+        detail = f"it does not name {', '.join(lacks)}"
+        advice = f"Write the stage's names into it. Then deploy again: {target.deploy_command}."
+        yield Finding("policy", file.name, State.WRONG, detail, advice)
     functions = target.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]

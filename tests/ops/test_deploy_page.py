@@ -52,10 +52,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
     for name in (".venv", ".venv-ministack"):
         (folder / name).symlink_to(ROOT / name)
     file = folder / ".chalice" / "config.json"
-    config = json.loads(file.read_text())
-    (given,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    ((old, new),) = re.findall(r"^```diff\n-(.*\n)\+(.*\n)```$", PAGE, re.MULTILINE)
+    before = file.read_text()
+    assert before.count(old) == 1
+    config = json.loads(before.replace(old, new))
     settings = config["stages"]["prod"]["environment_variables"]
-    settings |= json.loads(given)["stages"]["prod"]["environment_variables"]
+    assert settings["ALLOWED_ORIGINS"] == "https://app.example.com"
     # The stage uses the stand-in for Sync, and the emulator runs the functions on this machine.
     settings |= {"SYNC_BASE_URL": upstream.url, "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}"}
     config["lambda_architecture"] = "arm64" if platform.machine() == "aarch64" else "x86_64"

@@ -680,6 +680,16 @@ def test_broken_file_is_wrong(
     assert {one.check for one in found} == PARTS
 
 
+def test_policy_of_other_stage_is_wrong(target: Target, tmp_path: Path) -> None:
+    """The doctor names the table and the secrets that a stage's policy lacks."""
+    file = tmp_path / "policy-prod.json"
+    shutil.copy(ROOT / ".chalice" / "policy-dev.json", file)
+    own = replace(target, stage=replace(target.stage, policy_file=file))
+    found = {one.subject: one.detail for one in wrong(functions.policy, own)}
+    names = f"{NAME}, /sync-upload-broker/prod/api-key, /sync-upload-broker/prod/jwt-secret"
+    assert found["policy-prod.json"] == f"it does not name {names}"
+
+
 def test_missing_functions_are_wrong(stage_proxy: AwsProxy, target: Target) -> None:
     """For missing functions the doctor advises to deploy; a malformed response is a finding."""
     stage_proxy.rules["GET ['functions']"] = lambda _: (

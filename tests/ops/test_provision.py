@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -534,7 +535,8 @@ def configured(folder: Path, tmp_path: Path, **settings: str) -> Path:
     content["stages"]["prod"]["environment_variables"] = {
         name: value for name, value in environment.items() if value
     }
-    (tmp_path / ".chalice").mkdir()
+    kept = shutil.ignore_patterns("deployed", "deployments")
+    shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -598,6 +600,35 @@ def test_provision_refuses_wrong_setting(
     assert f"{setting} is not valid: it must be " in result.err
     assert words in result.err
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
+
+
+def test_provision_refuses_stage_pasted_over(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision lists everything that a stage has lost whose lines were replaced."""
+    own = configured(folder, tmp_path)
+    file = own / ".chalice" / "config.json"
+    content = json.loads(file.read_text())
+    content["stages"]["prod"] = {"environment_variables": {"ALLOWED_ORIGINS": "https://a.com"}}
+    file.write_text(json.dumps(content))
+    result = provision(own)
+    assert result.code == 2
+    for name in ("UPLOADS_TABLE", "SYNC_API_KEY", "JWT_SECRET"):
+        assert f"{name} is not set: it must be " in result.err
+    assert empty.client("ssm").describe_parameters()["Parameters"] == []
+
+
+def test_provision_reports_policy_of_other_stage(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision reports a policy that does not name the stage's table and secrets."""
+    assert empty.url
+    own = configured(folder, tmp_path)
+    assert "does not name" not in run(own, *PROVISION, "--dry-run").err
+    shutil.copy(own / ".chalice" / "policy-dev.json", own / ".chalice" / "policy-prod.json")
+    result = run(own, *PROVISION, "--dry-run")
+    assert result.code == 0
+    assert f"policy-prod.json does not name {TABLE}, {API_KEY}, {JWT_SECRET}." in result.err
 
 
 def test_secrets_only_creates_no_table(empty: EmulatedAws, folder: Path) -> None:
