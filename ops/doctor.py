@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import deployment
 from ops.account import code_of, explain
-from ops.checks import api, functions, identity, storage, upstream
+from ops.checks import api, functions, identity, package, storage, upstream
 from ops.checks.findings import Finding, State, Target, make_finding
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem
 
@@ -35,6 +35,7 @@ class Check:
 
 CHECKS = (
     Check("settings", identity.settings, needs_aws=False),
+    Check("package", package.contents, needs_aws=False),
     Check("table", storage.table),
     Check("parameters", storage.secrets),
     Check("functions", functions.configuration, needs_deployment=True),
@@ -166,7 +167,7 @@ def to_lines(found: Sequence[Finding]) -> list[str]:
         if one.check != part:
             part = one.check
             lines.append(part)
-        word = one.state.upper() if one.state in {State.WRONG, State.UNKNOWN} else one.state
+        word = one.state if one.state in {State.OK, State.SKIPPED} else one.state.upper()
         lines.append(f"  {word:8}{one.subject}: {one.detail}")
         if one.advice and one.state is not State.OK:
             lines.append(f"          -> {one.advice}")

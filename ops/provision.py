@@ -1,4 +1,4 @@
-"""Create or update what a stage needs before it is deployed: its secrets, then its table.
+"""Create or update what a stage needs before it is deployed: secrets, table and bytecode.
 
 The command is idempotent: after an interruption, run it again.
 """
@@ -6,9 +6,10 @@ The command is idempotent: after an interruption, run it again.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops import parameters, policy_file, table
+from ops import bytecode, package, parameters, policy_file, table
 from ops import stage as stages
 from ops.account import Account
 from ops.deployment import recorded_region, refuse_unrecorded
@@ -21,6 +22,7 @@ from ops.terminal import USAGE, Problem, Terminal
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_BYTECODE = "bytecode"
 Ask = Callable[[list[Parameter]], Secrets]
 
 
@@ -100,6 +102,8 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     # A rotation of secrets is not followed by `chalice deploy`.
     if not options.is_deployed_elsewhere and not options.leaves_table:
         refuse_unrecorded(stage, account, "--deployed-elsewhere")
+    if not options.leaves_table:
+        _refuse_wrong_package(stage)
     kept, wanted = _secrets(stage, account, terminal, options)
     planned = [] if options.leaves_table else _plan_table(account, name, terminal)
     if options.is_dry:
@@ -107,6 +111,7 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             *(Step(one.name, "kept", one.title) for one in kept),
             *(Step(one.name, "planned", f"ask for {one.title}, and store it") for one in wanted),
             *planned,
+            *([] if options.leaves_table else _plan_bytecode(stage)),
         ]
     secrets = ask(wanted) if wanted else {}
     # The secrets come first, because the table may take long or fail, and nobody types them twice.
@@ -114,6 +119,7 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     steps += _store(account, terminal, wanted, secrets, replace=options.replaces_secrets)
     if not options.leaves_table:
         steps += _deploy_table(account, name, terminal, sleep)
+        steps.append(compile_bytecode(stage.folder, terminal))
     return steps
 
 
@@ -130,6 +136,43 @@ def _refuse_wrong_settings(stage: Stage) -> None:
         origins = stages.origin_advice(stage.environment)
         advice = f"{origins} {advice}" if origins else advice
         raise Problem(f"{'; '.join(problems)}.", advice, USAGE)
+
+
+def _refuse_wrong_package(stage: Stage) -> None:
+    """Refuse what would be deployed, and would not work.
+
+    Raises:
+        Problem: A package is missing.
+    """
+    if package.lacks_key_sets(stage.folder, stage.environment):
+        raise Problem(f"{package.KEY_SETS_PROBLEM}.", package.KEY_SETS_ADVICE, USAGE)
+    archive = package.next_archive(stage)
+    missing = package.missing_packages(stage.folder, archive) if archive else []
+    if missing:
+        raise Problem(
+            f"{archive}, which Chalice would use again, lacks {', '.join(missing)}.",
+            "Delete it, deploy, and read what Chalice prints about missing wheels.",
+        )
+
+
+def _plan_bytecode(stage: Stage) -> list[Step]:
+    found = bytecode.outdated(stage.folder)
+    if not found.names:
+        return [Step(_BYTECODE, "kept", f"current, for {found.of} modules")]
+    return [Step(_BYTECODE, "planned", f"compile {len(found.names)} of {found.of} modules")]
+
+
+def compile_bytecode(folder: Path, terminal: Terminal) -> Step:
+    """Compile what is deployed.
+
+    Raises:
+        Problem: A module does not compile, or a package is not installed as it would be shipped.
+    """
+    terminal.progress("Compiling what is deployed ...")
+    changed = bytecode.compile_project(folder)
+    if not changed:
+        return Step(_BYTECODE, "kept", "current")
+    return Step(_BYTECODE, "done", f"{changed} files in chalicelib and vendor")
 
 
 def _secrets(

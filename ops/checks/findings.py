@@ -16,6 +16,7 @@ class State(StrEnum):
 
     OK = "ok"
     WRONG = "wrong"
+    WARNING = "warning"  # it works, but not for ever or not at its best
     UNKNOWN = "unknown"  # the check failed, or could not be made
     SKIPPED = "skipped"  # as the operator or the configuration demands
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ops import policy_file
+from ops import bytecode, policy_file
+from ops import package as packages
+from ops.checks import package
 from ops.checks.findings import Finding, State, Target, make_finding
 from ops.deployment import Deployment
 from ops.stage import API, SWEEP, Stage
@@ -38,6 +40,8 @@ def configuration(target: Target) -> Iterator[Finding]:
                 detail=detail,
                 advice=advice,
             )
+        yield _runtime(target, name, found["Runtime"])
+        yield from _code(target, name, found.get("CodeSha256", ""))
         yield from _environment(target, name, found.get("Environment", {}).get("Variables", {}))
         failed = "Failed" in {found.get("State"), found.get("LastUpdateStatus")}
         reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or ""
@@ -48,6 +52,34 @@ def configuration(target: Target) -> Iterator[Finding]:
             detail=f"failed: {reason}" if failed else found.get("State", "Active").lower(),
             advice=advice,
         )
+
+
+def _runtime(target: Target, name: str, found: str) -> Finding:
+    """Compare a function's runtime with the Python that would deploy it next."""
+    following = target.stage.next_runtime
+    finding = package.runtime(target, found, "functions", f"{name}: runtime")
+    if finding.state is State.OK and found != following:
+        detail = f"{found}; a deployment with this Python changes it to {following}"
+        advice = "Deploy with the Python of the last deployment, or change it on purpose."
+        return Finding("functions", f"{name}: runtime", State.WARNING, detail, advice)
+    return finding
+
+
+def _code(target: Target, name: str, code_sha256: str) -> Iterator[Finding]:
+    """Check the deployed package, if this folder still has it."""
+    archive = packages.deployed_archive(target.stage, code_sha256)
+    if archive is None:
+        return
+    wheels = package.wheels(target.stage.folder, archive, "functions", f"{name}: wheels")
+    if wheels.state is not State.OK:
+        yield wheels
+    found = bytecode.outdated_in(archive)
+    subject = f"{name}: bytecode"
+    if not found.names:
+        yield Finding("functions", subject, State.OK, f"current, for {found.of} modules")
+        return
+    advice = f"Run `python -m ops compile`. Then deploy again: {target.deploy_command}."
+    yield Finding("functions", subject, State.WARNING, found.describe(), advice)
 
 
 def _environment(target: Target, name: str, found: dict[str, str]) -> Iterator[Finding]:

@@ -1,12 +1,11 @@
 """Checks of the settings, the region, the credentials, and this machine's clock."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import stage
+from ops import package, stage
 from ops.account import REGION_ADVICE, explain
 from ops.checks import web
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -62,19 +61,15 @@ def _key_set_package(target: Target) -> Iterator[Finding]:
     """Check that the deployment includes the package that verifies an identity provider's keys."""
     if not target.environment.get("JWT_JWKS_URL"):
         return
-    folder = target.stage.folder
-    file = folder / "requirements.txt"
-    text = file.read_text() if file.exists() else ""
-    is_named = re.search(r"^cryptography\b", text, re.MULTILINE | re.IGNORECASE) is not None
-    is_right = is_named or (folder / "vendor" / "cryptography").is_dir()
+    is_right = not package.lacks_key_sets(target.stage.folder, target.environment)
     yield make_finding(
         "settings",
         "JWT_JWKS_URL",
         is_right=is_right,
         detail="cryptography is in requirements.txt or vendor"
         if is_right
-        else "cryptography, which verifies the tokens, is not in requirements.txt",
-        advice="Run `cat requirements-key-sets.txt >> requirements.txt`, and deploy again.",
+        else package.KEY_SETS_PROBLEM,
+        advice=f"{package.KEY_SETS_ADVICE} Then deploy again.",
     )
 
 

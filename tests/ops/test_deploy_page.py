@@ -16,7 +16,7 @@ import requests
 import yaml
 
 from ops import __main__ as ops
-from ops import deployment
+from ops import deployment, runtimes
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
@@ -169,7 +169,7 @@ def test_page_commands_and_exit_codes() -> None:
     assert len(lines) >= 7
     for line in lines:
         given = ops.parser().parse_args(line.split())
-        assert given.stage == "prod"
+        assert getattr(given, "stage", "prod") == "prod"
     on_page = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
     in_help = re.findall(r"^  (\d+)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
     assert on_page == {code: re.sub(r"\s+", " ", words) for code, words in in_help}
@@ -178,6 +178,16 @@ def test_page_commands_and_exit_codes() -> None:
 SERVICES = ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation", "apigateway")
 # IAM names API Gateway's actions by the methods of its URLs.
 BY_METHOD = {"apigateway:GetRestApis": "apigateway:GET"}
+
+
+def test_page_lists_runtimes() -> None:
+    """The page lists the runtimes with the dates that the doctor uses."""
+    rows = re.findall(r"^\| `(python3\.\d+)` \| (.+) \| (\S+) \| (\S+) \|$", PAGE, re.MULTILINE)
+    assert rows == [
+        (name, one.system, str(one.deprecated), str(one.frozen))
+        for name, one in runtimes.RUNTIMES.items()
+    ]
+    assert f"make setup PYTHON=python{runtimes.ADVISED}" in PAGE
 
 
 def operations(*modules: str) -> set[str]:

@@ -1,13 +1,17 @@
 """`python -m ops doctor` on a stage that `chalice deploy` deployed."""
 
+import base64
+import hashlib
 import io
 import json
 import re
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +28,7 @@ from ops.checks import api, functions, identity, storage, upstream
 from ops.checks.findings import Finding, State, Target
 from ops.terminal import Terminal
 from tests.ops.aws_proxy import AwsProxy, Response
-from tests.ops.shell import KEY, SECRETS, cached_account, run
+from tests.ops.shell import KEY, SECRETS, cached_account, not_ok, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.imported_api import ImportingGateway
 from tests.support.project import ORIGIN, Project
@@ -35,7 +39,7 @@ NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"
 RATE_LIMIT_KEY = {"pk": {"S": "line#presign"}}
 PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
-PARTS |= {"Sync", "storage", "schedule"}
+PARTS |= {"Sync", "storage", "schedule", "package"}
 
 
 def active(forward: Callable[[], Response]) -> Response:
@@ -103,7 +107,7 @@ def test_doctor_accepts_deployed_stage(folder: Path, url: str) -> None:
     """The doctor finds nothing wrong with a stage that was provisioned and deployed."""
     result = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
     found = result.document["findings"]
-    assert [one for one in found if one["state"] != "ok"] == []
+    assert not_ok(found) == []
     assert {one["check"] for one in found} == PARTS
     assert result.code == result.document["exitCode"] == 0
     assert "Checking: policy ..." in result.err
@@ -112,10 +116,10 @@ def test_doctor_accepts_deployed_stage(folder: Path, url: str) -> None:
 def test_doctor_finds_functions_by_name(folder: Path, url: str, tmp_path: Path) -> None:
     """Without Chalice's record, the doctor finds the functions by Chalice's names."""
     kept = shutil.ignore_patterns("deployed", "deployments")
-    shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
+    shutil.copytree(folder, tmp_path / "clone", ignore=kept)
     more = ("--url", url, "--json", "--no-presign")
-    found = run(tmp_path, "doctor", "--stage", "prod", *more).document["findings"]
-    assert [one for one in found if one["state"] not in {"ok", "skipped"}] == []
+    found = run(tmp_path / "clone", "doctor", "--stage", "prod", *more).document["findings"]
+    assert [one["detail"] for one in not_ok(found)] == ["by --no-presign"]
     assert {one["check"] for one in found} == PARTS
     (one,) = [one for one in found if one["check"] == "deployment"]
     assert (one["subject"], one["detail"]) == ("from another folder", url)
@@ -688,6 +692,49 @@ def test_policy_of_other_stage_is_wrong(target: Target, tmp_path: Path) -> None:
     found = {one.subject: one.detail for one in wrong(functions.policy, own)}
     names = f"{NAME}, /sync-upload-broker/prod/api-key, /sync-upload-broker/prod/jwt-secret"
     assert found["policy-prod.json"] == f"it does not name {names}"
+
+
+def test_other_python_is_a_warning(target: Target) -> None:
+    """The doctor warns if the next deployment would change the runtime."""
+    early = replace(target, now=lambda: datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+    assert wrong(functions.configuration, early) == []
+    other = replace(early, stage=replace(target.stage, next_runtime="python3.14"))
+    found = wrong(functions.configuration, other)
+    assert [(one.subject, one.state) for one in found] == [
+        (f"{NAME}: runtime", State.WARNING),
+        (f"{SWEEP}: runtime", State.WARNING),
+    ]
+    assert found[0].detail.endswith("a deployment with this Python changes it to python3.14")
+    assert doctor.exit_code(found) == 0
+
+
+def test_deployed_bytecode_is_checked(
+    stage_proxy: AwsProxy, target: Target, tmp_path: Path
+) -> None:
+    """The doctor checks the deployed package, as long as this folder has it."""
+
+    def bytecode_findings(own: Target) -> list[Finding]:
+        return [one for one in functions.configuration(own) if one.subject.endswith("bytecode")]
+
+    own = replace(target, account=cached_account())
+    assert [one.state for one in bytecode_findings(own)] == [State.OK, State.OK]
+    archive = tmp_path / ".chalice" / "deployments" / "a.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("app.py", "")
+    digest = base64.b64encode(hashlib.sha256(archive.read_bytes()).digest()).decode()
+
+    def with_digest(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        return status, {**response, "CodeSha256": digest}
+
+    stage_proxy.rules["GET ['functions']"] = with_digest
+    assert bytecode_findings(own) == [], "this folder does not have it"
+    own = replace(own, stage=replace(own.stage, folder=tmp_path))
+    found = bytecode_findings(own)
+    assert [one.state for one in found] == [State.WARNING, State.WARNING]
+    assert found[0].detail == "1 of 1 modules have no current bytecode: app.py"
+    assert "python -m ops compile" in found[0].advice
 
 
 def test_missing_functions_are_wrong(stage_proxy: AwsProxy, target: Target) -> None:

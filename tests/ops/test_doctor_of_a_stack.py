@@ -13,7 +13,7 @@ from ops import stage as stages
 from ops.checks import functions, identity
 from ops.checks.findings import State, Target
 from ops.terminal import Problem, Terminal
-from tests.ops.shell import SECRETS, cached_account, run
+from tests.ops.shell import SECRETS, cached_account, not_ok, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.project import ORIGIN, Project
 from tests.support.stack import Stack
@@ -50,7 +50,7 @@ def test_doctor_accepts_deployed_stack(folder: Path, shell: EmulatedAws, stack: 
     arguments = ("doctor", "--stage", "prod", "--stack", stack.name, "--url", stack.url, "--json")
     result = run(folder, *arguments)
     found = result.document["findings"]
-    assert [one for one in found if one["state"] != "ok"] == []
+    assert not_ok(found) == []
     assert result.code == 0
     subjects = {one["subject"] for one in found}
     (_, status) = [one["detail"] for one in found if one["check"] == "deployment"]

@@ -20,6 +20,7 @@ from ops.terminal import Problem, Terminal
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, SECRETS, TOKENS, Result, at_terminal, cached_account, run
 from tests.support.emulated_aws import EmulatedAws, wait_until
+from tests.support.upstream_process import ROOT
 
 TABLE = "sync-upload-broker-prod"
 API_KEY = "/sync-upload-broker/prod/api-key"
@@ -62,7 +63,8 @@ def test_provision_creates_table_and_secrets(empty: EmulatedAws, folder: Path) -
     """In an empty account, provision creates the table and two encrypted secrets."""
     result = provision(folder)
     assert result.code == 0, result.err
-    assert set(result.outcomes()) == {"done"}
+    *done, compiled = [one["outcome"] for one in result.document["steps"]]
+    assert (set(done), compiled) == ({"done"}, "kept")
     assert properties(empty) == dict.fromkeys(PROPERTIES, True)
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: TOKENS}
     assert f"Table {TABLE}: create the table" in result.err
@@ -504,7 +506,8 @@ def test_replace_secrets_keeps_missing_ones(empty: EmulatedAws, folder: Path) ->
     assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: both}
     assert TOKENS[::-1] not in result.out + result.err
-    assert [step["outcome"] for step in result.document["steps"]] == ["kept", "done", "kept"]
+    steps = result.document["steps"]
+    assert [one["outcome"] for one in steps] == ["kept", "done", "kept", "kept"]
 
 
 def test_provision_replaces_invalid_secret(empty: EmulatedAws, folder: Path) -> None:
@@ -548,6 +551,10 @@ def test_provision_with_key_set_needs_no_jwt_secret(
     url = "https://id.example.com/jwks.json"
     issuer = {"JWT_ISSUER": "https://id.example.com/", "JWT_AUDIENCE": "app"}
     own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url, **issuer)
+    missing = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
+    assert missing.code == 2
+    assert "cat requirements-key-sets.txt >> requirements.txt" in missing.err
+    shutil.copy(ROOT / "requirements-key-sets.txt", own / "requirements.txt")
     result = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
     assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY}
