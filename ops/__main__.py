@@ -92,6 +92,7 @@ def _destroy(call: Call) -> int:
         deletes_table=given.delete_table,
         confirmed=given.yes_delete_the_table,
         stack=given.stack,
+        deletes_logs=given.delete_logs,
     )
     steps = destroy.run(call.stage, call.account, call.terminal, options, call.stdin)
     document = provision.to_document("destroy", call.stage, steps, is_dry=given.dry_run)
@@ -236,6 +237,9 @@ def _add_destroy(commands: Commands) -> None:
     one.add_argument("--table", metavar="NAME", help="the table, if it is not UPLOADS_TABLE")
     one.add_argument(
         "--stack", metavar="NAME", help="a CloudFormation stack that must be deleted already"
+    )
+    one.add_argument(
+        "--delete-logs", action="store_true", help="also delete the functions' log groups"
     )
 
 

@@ -175,7 +175,17 @@ def test_page_commands_and_exit_codes() -> None:
     assert on_page == {code: re.sub(r"\s+", " ", words) for code, words in in_help}
 
 
-SERVICES = ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation", "apigateway")
+SERVICES = (
+    "dynamodb",
+    "ssm",
+    "sts",
+    "lambda",
+    "events",
+    "iam",
+    "cloudformation",
+    "apigateway",
+    "logs",
+)
 # IAM names API Gateway's actions by the methods of its URLs.
 BY_METHOD = {"apigateway:GetRestApis": "apigateway:GET"}
 
