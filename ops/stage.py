@@ -50,6 +50,7 @@ class Stage:
         functions: The functions, by Chalice's names.
         policy_file: The policy of its roles; None if the project does not manage them.
         gateway_stage: The API's stage, which is the path of its URL.
+        others: The names of the project's other stages.
         next_runtime: Lambda's name of the Python that runs this command. Chalice deploys for it.
     """
 
@@ -60,6 +61,7 @@ class Stage:
     functions: Mapping[str, Function]
     policy_file: Path | None
     gateway_stage: str
+    others: tuple[str, ...]
     next_runtime: str
 
     @property
@@ -121,6 +123,7 @@ def read(folder: Path, name: str) -> Stage:
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
         policy_file=folder / ".chalice" / policy if config.manage_iam_role else None,
         gateway_stage=config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
+        others=tuple(one for one in names if one != name),
         next_runtime=config.lambda_python_version,
     )
 

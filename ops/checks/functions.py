@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ops import bytecode, policy_file
 from ops import package as packages
@@ -13,6 +13,14 @@ from ops.stage import API, SWEEP, Stage
 
 _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition
+
+
+class Place(NamedTuple):
+    """Where functions are: the parts of an ARN before the resource."""
+
+    partition: str
+    region: str
+    account: str
 
 
 def configuration(target: Target) -> Iterator[Finding]:
@@ -147,11 +155,12 @@ def policy(target: Target) -> Iterator[Finding]:
     functions = target.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]
-        role, location = arn.rpartition("/")[2], (deployment.region, arn.split(":")[4])
-        wanted = grants(document, *location)
+        role, account = arn.rpartition("/")[2], arn.split(":")[4]
+        place = Place(arn.split(":")[1], deployment.region, account)
+        wanted = grants(document, place)
         if deployment.is_stack:
             wanted = in_stack(wanted, target.stage, deployment)
-        found = {one for other in _documents(target, role) for one in grants(other, *location)}
+        found = {one for other in _documents(target, role) for one in grants(other, place)}
         extra, missing = _list_grants(found - wanted), _list_grants(wanted - found)
         differences = [f"it also allows {extra}"] if extra else []
         differences += [f"it does not allow {missing}"] if missing else []
@@ -177,13 +186,12 @@ def _documents(target: Target, role: str) -> Iterator[dict[str, Any]]:
             yield response["PolicyVersion"]["Document"]
 
 
-def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
+def grants(document: dict[str, Any], place: Place) -> set[Grant]:
     """Return the grants of a policy, so that the order of its statements does not matter.
 
     Args:
         document: The policy.
-        region: The functions' region.
-        account: The functions' account.
+        place: The functions' partition, region and account.
     """
     found = set()
     for statement in _as_list(document["Statement"]):
@@ -192,17 +200,18 @@ def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
         # NotAction and NotResource count as a grant on "*", and are part of the condition.
         for action in _as_list(statement.get("Action", "*")):
             for resource in _as_list(statement.get("Resource", "*")):
-                short = _without_account(resource, region, account)
+                short = _without_account(resource, place)
                 condition = json.dumps(rest, sort_keys=True) if rest else ""
                 found.add((statement["Effect"], action, short, condition))
     return found
 
 
-def _without_account(resource: str, region: str, account: str) -> str:
-    """Return a resource without its region and account if they cover the functions' own."""
+def _without_account(resource: str, place: Place) -> str:
+    """Return a resource without its place if that covers the functions' own."""
     parts = resource.split(":", 5)
     is_arn = len(parts) == 6  # noqa: PLR2004 - every ARN has six parts
-    if not is_arn or parts[3] not in {region, "*"} or parts[4] not in {account, "*"}:
+    given = (parts[1], parts[3], parts[4]) if is_arn else ()
+    if not is_arn or any(one not in {own, "*"} for one, own in zip(given, place, strict=True)):
         return resource
     return parts[5].removesuffix(":*")
 

@@ -281,6 +281,34 @@ def test_refused_key_has_advice(
     assert words in found[0].advice
 
 
+@pytest.mark.parametrize(("other", "warns"), [(KEY, True), (f"{KEY}-2", False)])
+def test_key_of_two_stages_is_a_warning(
+    target: Target, shell: EmulatedAws, other: str, *, warns: bool
+) -> None:
+    """The doctor warns if another stage has the same key, and prints neither key nor hash."""
+    ssm, name = shell.client("ssm"), "/sync-upload-broker/dev/api-key"
+    assert wrong(upstream.key, target) == [], "the other stage has no key yet"
+    ssm.put_parameter(Name=name, Value=other, Type="SecureString")
+    found = wrong(upstream.key, target)
+    ssm.delete_parameter(Name=name)
+    assert [(one.subject, one.state) for one in found] == (
+        [("key of the stage dev", State.WARNING)] if warns else []
+    )
+    digest = hashlib.sha256(other.encode()).hexdigest()
+    assert not [one for one in found if KEY in str(one) or digest[:8] in str(one)]
+    assert doctor.exit_code(found) == 0
+
+
+def test_unreadable_key_of_other_stage_is_skipped(stage_proxy: AwsProxy, target: Target) -> None:
+    """If the key of another stage can't be read, the doctor reports that it was not compared."""
+    refusal = {"__type": "AccessDeniedException", "message": "no"}
+    stage_proxy.rules["GetParameter"] = lambda _: (400, refusal)
+    own = replace(target, account=cached_account())
+    (found,) = [one for one in upstream.key(own) if one.state is not State.OK]
+    assert (found.subject, found.state) == ("key of the stage dev", State.SKIPPED)
+    assert found.detail == "not compared: AWS does not let you call GetParameter: no"
+
+
 def test_unreachable_sync_is_unknown(url: str, target: Target) -> None:
     """If Sync can't be reached, its checks are unknown, and the exit code is 3."""
     lost = with_settings(target, SYNC_BASE_URL="http://127.0.0.1:9")
@@ -482,23 +510,22 @@ def test_policy_with_exceptions_is_wrong(
     assert found.detail == f"it also allows {words}"
 
 
-@pytest.mark.parametrize("location", ["eu-west-1:*", "*:123456789012"])
-def test_policy_for_other_region_or_account_is_wrong(
-    target: Target, shell: EmulatedAws, location: str
-) -> None:
-    """A permission in another region or account does not replace the stage's own."""
+@pytest.mark.parametrize("place", ["*:ssm:eu-west-1:*", "*:ssm:*:123456789012", "aws-cn:ssm:*:*"])
+def test_policy_for_other_place_is_wrong(target: Target, shell: EmulatedAws, place: str) -> None:
+    """A permission in another partition, region or account does not replace the stage's own."""
     iam, role = shell.client("iam"), f"{NAME}-sweep"
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    moved = json.dumps(own).replace(":ssm:*:*:", f":ssm:{location}:")
+    moved = json.dumps(own).replace("arn:*:ssm:*:*:", f"arn:{place}:")
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=moved)
     (found,) = wrong(functions.policy, target)
-    here = json.dumps(own).replace("dynamodb:*:*", "dynamodb:us-east-1:000000000000")
+    here = json.dumps(own).replace("arn:*:dynamodb:*:*", "arn:aws:dynamodb:us-east-1:000000000000")
+    assert here != json.dumps(own)
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=here)
     assert wrong(functions.policy, target) == []
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     parameter = "parameter/sync-upload-broker/prod/api-key"
-    assert f"it also allows ssm:GetParameter on arn:aws:ssm:{location}:{parameter}" in found.detail
+    assert f"it also allows ssm:GetParameter on arn:{place}:{parameter}" in found.detail
     assert f"it does not allow ssm:GetParameter on {parameter}" in found.detail
 
 

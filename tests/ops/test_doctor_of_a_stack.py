@@ -104,7 +104,9 @@ def test_stack_policy_without_jwt_secret(target: Target) -> None:
     assert stage.policy_file is not None
     environment = {**deployed.environment, "JWT_SECRET_PARAMETER": ""}
     wanted = functions.in_stack(
-        functions.grants(json.loads(stage.policy_file.read_text()), deployed.region, "1"),
+        functions.grants(
+            json.loads(stage.policy_file.read_text()), functions.Place("aws", deployed.region, "1")
+        ),
         stage,
         replace(deployed, environment=environment),
     )
