@@ -80,30 +80,8 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
         Problem: The operator has to fix something first, and nothing was changed; or a step failed.
     """
     terminal.progress(f"Checking the stage {stage.name} in {account.region or 'no region'} ...")
-    if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
-        terminal.progress(
-            "ALLOWED_ORIGINS is empty in .chalice/config.json. The broker refuses every browser"
-            " unless a stack's parameter sets it."
-        )
-    _refuse_wrong_settings(stage)
+    _check(stage, account, terminal, options)
     name = stage.table
-    if lacks := policy_file.lacks(stage):
-        terminal.progress(
-            f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
-            " functions no access to them."
-        )
-    deployed_to = recorded_region(stage)
-    if account.region and deployed_to not in {None, account.region}:
-        raise Problem(
-            f"The stage was deployed to {deployed_to}, but your shell is set to {account.region}.",
-            f"Set AWS_DEFAULT_REGION to {deployed_to}.",
-            USAGE,
-        )
-    # A rotation of secrets is not followed by `chalice deploy`.
-    if not options.is_deployed_elsewhere and not options.leaves_table:
-        refuse_unrecorded(stage, account, "--deployed-elsewhere")
-    if not options.leaves_table:
-        _refuse_wrong_package(stage)
     kept, wanted = _secrets(stage, account, terminal, options)
     planned = [] if options.leaves_table else _plan_table(account, name, terminal)
     if options.is_dry:
@@ -121,6 +99,37 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
         steps += _deploy_table(account, name, terminal, sleep)
         steps.append(compile_bytecode(stage.folder, terminal))
     return steps
+
+
+def _check(stage: Stage, account: Account, terminal: Terminal, options: Options) -> None:
+    """Check what the next deployment depends on, before anything is changed.
+
+    Raises:
+        Problem: The operator has to fix something first.
+    """
+    if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
+        terminal.progress(
+            "ALLOWED_ORIGINS is empty in .chalice/config.json. The broker refuses every browser"
+            " unless a stack's parameter sets it."
+        )
+    _refuse_wrong_settings(stage)
+    if lacks := policy_file.lacks(stage):
+        terminal.progress(
+            f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
+            " functions no access to them."
+        )
+    deployed_to = recorded_region(stage)
+    if account.region and deployed_to not in {None, account.region}:
+        raise Problem(
+            f"The stage was deployed to {deployed_to}, but your shell is set to {account.region}.",
+            f"Set AWS_DEFAULT_REGION to {deployed_to}.",
+            USAGE,
+        )
+    if options.leaves_table:  # a rotation of secrets, which no deployment follows
+        return
+    if not options.is_deployed_elsewhere:
+        refuse_unrecorded(stage, account, "--deployed-elsewhere")
+    _refuse_wrong_package(stage)
 
 
 def _refuse_wrong_settings(stage: Stage) -> None:
