@@ -22,6 +22,10 @@ PARAMETERS = {
     "ApiKeyParameter": "SYNC_API_KEY_PARAMETER",
     "JwtSecretParameter": "JWT_SECRET_PARAMETER",
 }
+OTHER_ACCOUNT_ADVICE = (
+    "Sign in to that account. To deploy to this one too, use another stage, since a record belongs"
+    " to one account."
+)
 _FUNCTIONS = {API: "APIHandler", SWEEP: "Sweep"}
 _LOGS = {API: "APILogs", SWEEP: "SweepLogs"}
 
@@ -39,6 +43,7 @@ class Deployment:
         is_stack: Whether it is a CloudFormation stack.
         deploy_command: The command that deploys the stage again.
         status: CloudFormation's status of the stack; empty if it is not a stack.
+        account: The number of the account; None unless Chalice's record names it.
     """
 
     environment: Mapping[str, str]
@@ -49,6 +54,7 @@ class Deployment:
     is_stack: bool
     deploy_command: str
     status: str = ""
+    account: str | None = None
 
 
 def recorded_resources(stage: Stage) -> dict[str, dict[str, str]]:
@@ -78,8 +84,22 @@ def recorded_region(stage: Stage) -> str | None:
     Raises:
         Problem: Chalice's record can't be read.
     """
+    return _recorded_arn(stage)[3] or None
+
+
+def recorded_account(stage: Stage) -> str | None:
+    """Return the number of the account that `chalice deploy` used; None without a record.
+
+    Raises:
+        Problem: Chalice's record can't be read.
+    """
+    return _recorded_arn(stage)[4] or None
+
+
+def _recorded_arn(stage: Stage) -> list[str]:
+    """Return the parts of the function's ARN; empty ones without a record."""
     arn = recorded_resources(stage).get(API, {}).get("lambda_arn", "")
-    return arn.split(":")[3] if arn.count(":") > 3 else None  # noqa: PLR2004 - the ARN's region
+    return [*arn.split(":"), *[""] * 5]
 
 
 def function_names(stage: Stage) -> dict[str, str]:
@@ -138,6 +158,7 @@ def from_record(stage: Stage) -> Deployment:
         region=arns[API].split(":")[3],
         is_stack=False,
         deploy_command=command,
+        account=recorded_account(stage),
     )
 
 

@@ -59,9 +59,10 @@ def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding
     account = _findings(target, "account", identity.account)
     has_aws = any(one.subject == "credentials" and one.state is State.OK for one in account)
     reason = "AWS does not know you"
-    if any(one.subject == "region" and one.state is State.WRONG for one in account):
-        # In another region everything is missing, and advice to create it would be harmful.
-        has_aws, reason = False, "the region is wrong"
+    if wrong := [one.subject for one in account if one.state is State.WRONG]:
+        # In another region or account everything is missing, and advice to create it would harm.
+        has_aws = has_aws and not {"region", "credentials"} & set(wrong)
+        reason = "the region or the account is wrong"
     found = account + found
     for one in CHECKS:
         if one.run is upstream.storage and not may_presign:

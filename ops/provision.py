@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 from ops import bytecode, package, parameters, policy_file, table
 from ops import stage as stages
 from ops.account import Account
-from ops.deployment import recorded_region, refuse_unrecorded
+from ops.deployment import (
+    OTHER_ACCOUNT_ADVICE,
+    recorded_account,
+    recorded_region,
+    refuse_unrecorded,
+)
 from ops.parameters import Parameter, State
 from ops.secret_input import Secrets
 from ops.stage import Stage
@@ -125,6 +130,11 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
             f"Set AWS_DEFAULT_REGION to {deployed_to}.",
             USAGE,
         )
+    if recorded := recorded_account(stage):
+        used = account.client("sts").get_caller_identity()["Account"]
+        if used != recorded:
+            message = f"The stage was deployed to the account {recorded}, but this is {used}."
+            raise Problem(message, OTHER_ACCOUNT_ADVICE, USAGE)
     if options.leaves_table:  # a rotation of secrets, which no deployment follows
         return
     if not options.is_deployed_elsewhere:

@@ -1,15 +1,14 @@
 """Checks of the settings, the region, the credentials, and this machine's clock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import package, stage
+from ops import deployment, package, stage
 from ops.account import REGION_ADVICE, explain
 from ops.checks import web
 from ops.checks.findings import Finding, State, Target, make_finding
-from ops.deployment import PARAMETERS
 from ops.terminal import UNREACHABLE
 
 _ORIGINS = "ALLOWED_ORIGINS"
@@ -46,7 +45,7 @@ def _names(target: Target) -> Iterator[Finding]:
     """Compare the table and secrets that a stack uses with those that `provision` creates."""
     if target.deployment is None or not target.deployment.is_stack:
         return
-    for parameter, variable in PARAMETERS.items():
+    for parameter, variable in deployment.PARAMETERS.items():
         used = target.environment.get(variable, "")
         created = target.stage.environment.get(variable, "")
         if variable != "ALLOWED_ORIGINS" and used != created:
@@ -73,6 +72,18 @@ def _key_set_package(target: Target) -> Iterator[Finding]:
     )
 
 
+def _credentials(target: Target, identity: Mapping[str, str]) -> Finding:
+    """Compare the account with that of the deployment, if that is known."""
+    name, recorded = "credentials", target.deployment.account if target.deployment else None
+    is_right = recorded in {None, identity["Account"]}
+    detail = identity["Arn"]
+    if not is_right:
+        detail = f"{detail}, but the stage was deployed to the account {recorded}"
+    return make_finding(
+        "account", name, is_right=is_right, detail=detail, advice=deployment.OTHER_ACCOUNT_ADVICE
+    )
+
+
 def account(target: Target) -> Iterator[Finding]:
     """Check the region, the credentials, and this machine's clock against AWS's."""
     name, region = "account", target.account.region
@@ -95,7 +106,7 @@ def account(target: Target) -> Iterator[Finding]:
         state = State.UNKNOWN if problem.code == UNREACHABLE else State.WRONG
         yield Finding(name, "credentials", state, problem.message, problem.advice)
     else:
-        yield Finding(name, "credentials", State.OK, response["Arn"])
+        yield _credentials(target, response)
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     target.aws_ahead = web.seconds_ahead(date, sent)
     if target.aws_ahead is not None:

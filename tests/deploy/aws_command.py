@@ -29,10 +29,8 @@ def value(shape: Any, words: list[str]) -> Any:
             names[name.lower()]: value(shape.members[names[name.lower()]], [one])
             for name, one in pairs.items()
         }
-    if shape.type_name in {"integer", "long"}:
-        return int(word)
-    if shape.type_name == "boolean":
-        return {"true": True, "false": False}[word]
+    if shape.type_name in {"integer", "long", "boolean"}:
+        return json.loads(word)
     return word
 
 

@@ -232,7 +232,7 @@ def test_page_lists_actions() -> None:
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
     functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
     assert operations("deployment") == stack | functions
-    known = {"lambda:GetFunctionConfiguration"}
+    known = {"lambda:GetFunctionConfiguration", "sts:GetCallerIdentity"}
     assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"} | known
     assert listed["record"] == operations("record") - {"iam:GetPolicy"}
     checks = operations(*CHECKS) - {"lambda:GetPolicy"}  # the source calls IAM's GetPolicy

@@ -193,6 +193,25 @@ def test_record_of_missing_stage_is_refused(clone: Path, shell: EmulatedAws) -> 
     assert not (clone / RECORD.with_name("dev.json")).exists()
 
 
+def test_record_of_other_account_is_refused(
+    clone: Path, deployed: tuple[Path, dict[str, Any]], shell: EmulatedAws
+) -> None:
+    """Provision and the doctor refuse to use a record of another account."""
+    assert shell.url
+    record = clone / RECORD
+    record.parent.mkdir()
+    record.write_text(json.dumps(deployed[1]).replace("0" * 12, "123456789012"))
+    result = run(clone, "provision", "--stage", "prod")
+    assert result.code == 2
+    assert "deployed to the account 123456789012, but this is 000000000000." in result.err
+    more = ("--url", "http://127.0.0.1:9", "--no-presign", "--json")
+    found = run(clone, "doctor", "--stage", "prod", *more).document["findings"]
+    (bad,) = [one for one in found if one["state"] == "wrong"]
+    assert (bad["check"], bad["subject"]) == ("account", "credentials")
+    assert bad["detail"].endswith("but the stage was deployed to the account 123456789012")
+    assert "use another stage" in bad["advice"]
+
+
 def test_record_holds_no_secret(deployed: tuple[Path, dict[str, Any]]) -> None:
     """Chalice's record holds names, ids and ARNs, and neither a secret nor a setting."""
     folder, record = deployed
