@@ -82,7 +82,7 @@ def compile_project(folder: Path) -> int:
     wanted = {_target(folder, name): (name, path) for name, path in package.modules(folder).items()}
     changed = 0
     for place in (folder / "chalicelib", folder / "vendor"):
-        for file in place.rglob("*.pyc"):
+        for file in place.rglob("__pycache__/*.pyc"):
             if file not in wanted:
                 file.unlink()
                 changed += 1

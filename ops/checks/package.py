@@ -29,7 +29,7 @@ def _strays(folder: Path) -> Finding:
     command = ["git", "ls-files", "--others", "-z", "--", "app.py", "chalicelib", "vendor"]
     try:
         done = subprocess.run(  # noqa: S603 - git, with no input of others
-            command, cwd=folder, capture_output=True, text=True, check=False
+            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError as error:
         return Finding(CHECK, "files", State.SKIPPED, f"git can't be asked ({error.strerror})")
