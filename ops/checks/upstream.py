@@ -74,7 +74,7 @@ def _stages_with_same_key(target: Target, value: str) -> Iterator[Finding]:
             try:
                 found = parameters.read(target.account.client("ssm"), parameter).value or ""
             except ClientError as error:
-                # Whoever operates one stage need not be allowed to read another one's key.
+                # The operator of one stage may lack access to the key of another one.
                 reason = explain(error).message
                 yield Finding("Sync", subject, State.SKIPPED, f"not compared: {reason}")
                 continue
