@@ -47,7 +47,8 @@ mutants: .venv/.dev .venv-ministack/.dev node_modules/.installed ## Change guard
 audit: .venv/.dev node_modules/.installed ## Search the pinned packages for known vulnerabilities
 	@.venv/bin/python scripts/audit.py
 
-openapi: .venv/.sandbox ## Write the OpenAPI document after a change of a route or a schema
+openapi: .venv/.dev ## Write the OpenAPI document and the checks of bodies after a change of a route or a schema
+	.venv/bin/python scripts/checks.py
 	.venv/bin/python scripts/openapi.py
 
 hashes: .venv/.dev ## Write the hashes of the deployed packages after a change of their versions

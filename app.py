@@ -26,4 +26,6 @@ def sweep(event: CloudWatchEvent) -> None:
 
 
 bootstrap.warn_if_unconfigured()
+bootstrap.warm()
+gc.freeze()
 gc.enable()

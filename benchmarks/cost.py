@@ -30,6 +30,7 @@ GB = 1024**3
 # US dollars, us-east-1, as publicly known in November 2026, without any free tier.
 PRICES = {
     "API Gateway (REST), a million requests": 3.50,
+    "API Gateway (HTTP API), a million requests": 1.00,
     "Lambda, a million invocations": 0.20,
     "Lambda (arm64), a GB second": 0.0000133334,
     "DynamoDB on demand, a million writes": 0.625,
@@ -41,6 +42,9 @@ PRICES = {
     "CloudWatch, an alarm for a month": 0.10,
     "CloudWatch, a dashboard for a month": 3.00,
     "X-Ray, a million traces": 5.00,
+    "WAF, a web ACL for a month": 5.00,
+    "WAF, a rule for a month": 1.00,
+    "WAF, a million requests": 0.60,
     "a GB out to the internet": 0.09,
 }
 # Assumptions. Both URLs of a file contain its name, which makes them as long as at Sync.
@@ -57,7 +61,7 @@ LINE_OVERHEAD = 26  # bytes that CloudWatch adds to a line
 GATEWAY_HEADERS = 350  # bytes that the gateway adds to a response
 TRACED = 0.05  # X-Ray's default rule: the part of the requests beyond one a second
 SECONDS = 30 * 86_400  # in a month
-METRICS = 40  # series in a month: those that are always written, and common codes
+METRICS = 38  # series in a month: those that are always written, and common codes
 
 
 @dataclass
@@ -113,7 +117,11 @@ class Counter:
     def __init__(self, broker: RunningBroker, upstream: RunningUpstream, unmetered: Any) -> None:
         # The meter must be registered before the broker's client is created.
         clients.session.cache_clear()
-        self._meter = Meter(clients.session().events, unmetered, table.definition(broker.table))
+        self._meter = Meter(
+            clients.session().get_component("event_emitter"),
+            unmetered,
+            table.definition(broker.table),
+        )
         settings = {"PUBLIC_URL_EXCEPTIONS": f"http://localhost:{upstream.port}"}
         broker.configure(upstream, PRESIGNS_PER_MINUTE=str(BUDGET), **settings)
         # With a real clock, a slow write could need a second grant, which would be counted too.
@@ -226,19 +234,36 @@ def rows_of_uploads(calls: dict[str, Call], kept: float) -> list[tuple[str, str]
     for name, number in UPLOAD.items():
         for service, dollars in calls[name].dollars.items():
             sums[service] = sums.get(service, 0) + number * dollars
-    requests_sent = MILLION * sum(UPLOAD.values())
-    traced = min(requests_sent, SECONDS) + TRACED * max(0, requests_sent - SECONDS)
-    sums["X-Ray"] = traced / MILLION * PRICES["X-Ray, a million traces"]
-    whole = sum(sums.values())
     a_month = (
         PRICES["DynamoDB, a GB stored for a month"]
         + PRICES["DynamoDB, a GB of point-in-time recovery for a month"]
     )
     return [
         *((name, f"{dollars:.2f}") for name, dollars in sums.items()),
-        ("together", f"{whole:.2f}"),
+        ("together", f"{sum(sums.values()):.2f}"),
         ("and for each month that they are kept", f"{kept * MILLION / GB * a_month:.2f}"),
     ]
+
+
+def rows_of_choices(calls: dict[str, Call]) -> list[tuple[str, str]]:
+    """Return what a million uploads in a month cost by the operator's choice."""
+    requests_sent = sum(UPLOAD.values())  # in millions
+    base = sum(sum(calls[name].dollars.values()) * number for name, number in UPLOAD.items())
+    rest, http = (
+        PRICES[f"API Gateway ({kind}), a million requests"] * requests_sent
+        for kind in ("REST", "HTTP API")
+    )
+    beyond = max(0, requests_sent - SECONDS / MILLION)
+    traces = min(requests_sent, SECONDS / MILLION) + TRACED * beyond
+    waf = PRICES["WAF, a million requests"] * requests_sent
+    waf += PRICES["WAF, a web ACL for a month"] + 2 * PRICES["WAF, a rule for a month"]
+    rows = {
+        "as it is: a REST API, without a WAF and X-Ray": base,
+        "with a WAF of two rules": base + waf,
+        "with X-Ray": base + traces * PRICES["X-Ray, a million traces"],
+        "with an HTTP API instead": base - rest + http,
+    }
+    return [(name, f"{dollars:.2f}") for name, dollars in rows.items()]
 
 
 def rows_of_months(calls: dict[str, Call], alarms: int) -> list[tuple[str, str]]:
@@ -246,9 +271,8 @@ def rows_of_months(calls: dict[str, Call], alarms: int) -> list[tuple[str, str]]
     runs = SECONDS / 60
     idle = calls["sweep, nothing due"].dollars
     swept = sum(idle[name] for name in ("Lambda", "DynamoDB", "logs")) * runs / MILLION
-    traces = runs / MILLION * PRICES["X-Ray, a million traces"]
     rows = {
-        "the sweep, every minute": swept + traces,
+        "the sweep, every minute": swept,
         f"{alarms} alarms": alarms * PRICES["CloudWatch, an alarm for a month"],
         "the dashboard": PRICES["CloudWatch, a dashboard for a month"],
         f"{METRICS} metrics": METRICS * PRICES["CloudWatch, a metric for a month"],
@@ -269,6 +293,7 @@ def report(calls: dict[str, Call], kept: float) -> str:
         [
             _table(("call", *heads), rows_of_calls(calls)),
             _table(("a million uploads", "US$"), rows_of_uploads(calls, kept)),
+            _table(("choice, for a million uploads", "US$"), rows_of_choices(calls)),
             _table(("a month", "US$"), rows_of_months(calls, alarms())),
             _table(("public price", "US$"), [(name, f"{one:g}") for name, one in PRICES.items()]),
         ]

@@ -108,7 +108,7 @@ class System:
             self.upstream,
             UPLOADS_TABLE="soak",
             SWEEP_REGISTERS_PER_MINUTE="600",
-            PRESIGNS_PER_MINUTE="600",
+            PRESIGNS_PER_MINUTE="300",
             # The broker refuses URLs on Sync's storage host, but not under this host name.
             PUBLIC_URL_EXCEPTIONS=f"http://localhost:{self.upstream.port}",
             CLOCK_SPEED=str(SPEED),

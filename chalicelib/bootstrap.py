@@ -3,7 +3,6 @@
 The sandbox and the tests may install a broker of their own with `use`.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -18,9 +17,9 @@ from chalicelib.auth.open_mode import Everybody
 from chalicelib.auth.tokens import Authenticator
 from chalicelib.aws import clients, secrets
 from chalicelib.aws.due_index import DueIndex
-from chalicelib.aws.secrets import CachedSecret
+from chalicelib.aws.secrets import CachedSecret, Parameters
 from chalicelib.aws.table import Table
-from chalicelib.core import log, settings
+from chalicelib.core import errors, log, settings
 from chalicelib.core.clock import Clock
 from chalicelib.core.errors import Misconfigured
 from chalicelib.core.settings import Settings
@@ -42,6 +41,8 @@ from chalicelib.web.router import Host
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+API_HANDLER = "app.app"  # Chalice's name of the function that serves requests
+PREPARE_SECONDS = 3.0  # after which no further step of the preparation begins
 # A public URL may occupy a worker of the sweep until its time-out, so no file waits behind one.
 SHARDS = (FILE_SHARDS, (URL_SHARD,))
 
@@ -100,6 +101,22 @@ class Broker:
         """
         return self.authenticator.caller(headers.get("authorization"))
 
+    def prepare(self) -> None:
+        """Read the secrets and open the connections, so that the first request need not.
+
+        What fails here is done by the first request. Lambda allows ten seconds for a container's
+        start. A single step takes five at most if SSM throttles, and one if Sync is down.
+        """
+        ends = self.clock.monotonic() + PREPARE_SECONDS
+        for step in (self.authenticator.prepare, self.sync.prepare, self.caller_ids.prepare):
+            if self.clock.monotonic() < ends:
+                try:
+                    step()
+                except errors.BrokerError:
+                    pass  # The part has logged the reason.
+                except Exception as error:  # noqa: BLE001 - the routes may work without it
+                    log.failure("unexpected", error)
+
 
 def build(
     environ: Mapping[str, str],
@@ -126,7 +143,8 @@ def build(
     )
     line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), clock)
     registrations = RegistrationLimiter(table, chosen.registrations_per_minute, clock)
-    sync = SyncClient(chosen.sync_base_url, _api_key(chosen, clock), clock, timeouts)
+    api_key, jwt_secret = _secrets(chosen, clock)
+    sync = SyncClient(chosen.sync_base_url, api_key, clock, timeouts)
     registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
     uploads = UploadService(
         repository,
@@ -145,7 +163,7 @@ def build(
     return Broker(
         settings=chosen,
         clock=clock,
-        authenticator=_authenticator(chosen, caller_ids, clock),
+        authenticator=_authenticator(chosen, caller_ids, jwt_secret, clock),
         caller_ids=caller_ids,
         quotas=quotas,
         idempotency=idempotency,
@@ -155,7 +173,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute),
+        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute, lambda: sync.is_down),
     )
 
 
@@ -175,16 +193,22 @@ def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:
     return chosen, client
 
 
-def _api_key(chosen: Settings, clock: Clock) -> CachedSecret:
-    if chosen.sync_api_key_parameter:
-        return secrets.parameter(
-            clients.ssm, chosen.sync_api_key_parameter, settings.api_key, clock
-        )
-    return secrets.fixed(chosen.sync_api_key or "", clock)
+def _secrets(chosen: Settings, clock: Clock) -> tuple[CachedSecret, CachedSecret | None]:
+    """Return Sync's API key, and the secret of tokens if there is one."""
+    key, jwt = chosen.sync_api_key_parameter, chosen.jwt_secret_parameter
+    stored = Parameters(clients.ssm, [name for name in (key, jwt) if name], clock)
+    api_key = (
+        stored.secret(key, settings.api_key)
+        if key
+        else secrets.fixed(chosen.sync_api_key or "", clock)
+    )
+    if jwt:
+        return api_key, stored.secret(jwt, settings.jwt_secret)
+    return api_key, secrets.fixed(chosen.jwt_secret, clock) if chosen.jwt_secret else None
 
 
 def _authenticator(
-    chosen: Settings, caller_ids: CallerIds, clock: Clock
+    chosen: Settings, caller_ids: CallerIds, jwt_secret: CachedSecret | None, clock: Clock
 ) -> Authenticator | Everybody:
     limits = Limits(
         max_upload_bytes=chosen.max_upload_bytes,
@@ -197,16 +221,13 @@ def _authenticator(
     if chosen.auth_mode == "open":
         return Everybody(limits, caller_ids.of)
     verifying: Keys
-    if chosen.jwt_jwks_url:
+    if jwt_secret is not None:
+        verifying = SharedSecret(jwt_secret)
+    else:
         # Imported here: a broker with a shared secret fetches no keys.
         from chalicelib.auth.jwks import Jwks  # noqa: PLC0415 - as above
 
-        verifying = Jwks(chosen.jwt_jwks_url, clock)
-    elif chosen.jwt_secret_parameter:
-        name = chosen.jwt_secret_parameter
-        verifying = SharedSecret(secrets.parameter(clients.ssm, name, settings.jwt_secret, clock))
-    else:
-        verifying = SharedSecret(secrets.fixed(chosen.jwt_secret or "", clock))
+        verifying = Jwks(chosen.jwt_jwks_url or "", clock)
     rules = Rules(
         issuer=chosen.jwt_issuer,
         audiences=chosen.jwt_audience,
@@ -258,7 +279,6 @@ def start(environ: Mapping[str, str]) -> str | None:
         table = environ.get("UPLOADS_TABLE") if is_lambda else None
         # Errors in the settings are logged even if one of them is the log's level.
         log.configure("INFO", table=table)
-        gc.disable()  # As in app.py: these objects stay.
         try:
             _broker = build(environ)
         except Misconfigured as error:
@@ -266,10 +286,19 @@ def start(environ: Mapping[str, str]) -> str | None:
             log.event("misconfigured", level=40, problems=error.detail.split("; "))
         else:
             log.configure(_broker.settings.log_level, table=table)
-            _broker.caller_ids.prepare()
-        finally:
-            gc.enable()
     return _trouble
+
+
+def warm() -> None:
+    """Build and prepare the broker while Lambda starts a container that serves requests.
+
+    Lambda gives the start a whole CPU, and a request of 512 MB 0.29 of one. The sweep's container
+    has the same code, but must not open connections that it may not need.
+    """
+    if os.environ.get("_HANDLER") == API_HANDLER:
+        start(os.environ)
+        if _broker is not None:
+            _broker.prepare()
 
 
 def warn_if_unconfigured() -> None:

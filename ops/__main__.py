@@ -1,4 +1,4 @@
-"""`python -m ops`: set up, check and remove a stage, and settle an upload."""
+"""`python -m ops`: set up, check and remove a stage, settle an upload, and find out about Sync."""
 
 import argparse
 import io
@@ -8,7 +8,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -20,6 +20,7 @@ from ops import deployment, destroy, doctor, provision, record, secret_input, se
 from ops import stage as stages
 from ops.account import Account, explain
 from ops.checks.findings import Target
+from ops.probing import journal
 from ops.stage import Stage
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem, Terminal
 
@@ -40,10 +41,23 @@ class Call:
     """The arguments of a command, and what it works with."""
 
     arguments: argparse.Namespace
-    stage: Stage
-    account: Account
     terminal: Terminal
     stdin: TextIO
+    open_account: Callable[[str | None], Account]
+
+    @cached_property
+    def stage(self) -> Stage:
+        """The stage that the operator named.
+
+        Raises:
+            Problem: The configuration can't be read, or has no such stage.
+        """
+        return stages.read(self.arguments.project_dir, self.arguments.stage)
+
+    @cached_property
+    def account(self) -> Account:
+        """The AWS account."""
+        return self.open_account(self.arguments.profile)
 
 
 def _provision(call: Call) -> int:
@@ -62,9 +76,10 @@ def _provision(call: Call) -> int:
     return FINE
 
 
-def _compile(folder: Path, terminal: Terminal) -> int:
-    step = provision.compile_bytecode(folder, terminal)
-    terminal.result(provision.to_lines([step]), {"command": "compile", "steps": [asdict(step)]})
+def _compile(call: Call) -> int:
+    step = provision.compile_bytecode(call.arguments.project_dir, call.terminal)
+    document = {"command": "compile", "steps": [asdict(step)]}
+    call.terminal.result(provision.to_lines([step]), document)
     return FINE
 
 
@@ -123,16 +138,41 @@ def _settle(call: Call) -> int:
     return FINE
 
 
+def _probe(call: Call) -> int:
+    # The other commands work in a folder without the sandbox, whose behaviours this one imports.
+    from ops import probe  # noqa: PLC0415 - as above
+    from ops.probing.steps import Options  # noqa: PLC0415 - as above
+
+    given = call.arguments
+    folder = given.out or given.project_dir / journal.FOLDER
+    if given.dry_run:
+        url = probe.base_url(call.stage.environment if given.stage else os.environ)
+        call.terminal.result(probe.plan_lines(url, folder), probe.plan_document(url, folder))
+        return FINE
+    expected = probe.read_behavior(given.compare) if given.compare else None
+    if given.stage:
+        target = probe.from_stage(call.stage, call.account)
+    else:
+        target = probe.from_environment(os.environ)
+    options = Options(given.origin or target.origin, given.project)
+    made = probe.run(target, folder, call.terminal, Clock(), options, expected)
+    call.terminal.result(probe.to_lines(made, folder), probe.to_document(made, folder))
+    return probe.exit_code(made)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, which docs/deploy.md describes."""
     made = argparse.ArgumentParser(
         prog="python -m ops",
-        description="Set up, check and remove a stage, and settle an upload.",
+        description="Set up, check and remove a stage, settle an upload, and find out about Sync.",
         epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_provision, _add_compile, _add_doctor, _add_record, _add_destroy, _add_settle):
+    for add in (
+        *(_add_provision, _add_compile, _add_doctor, _add_record),
+        *(_add_destroy, _add_settle, _add_probe),
+    ):
         add(commands)
     return made
 
@@ -176,7 +216,7 @@ def _add_compile(commands: Commands) -> None:
         "compile what is deployed, for shorter cold starts",
         "Compiles the modules that Chalice ships, as `provision` does too. Run it after a change of"
         " the code, before the next deployment. It needs no account.",
-        has_stage=False,
+        needs_account=False,
     )
 
 
@@ -187,7 +227,8 @@ def _add_doctor(commands: Commands) -> None:
         "check a stage, and advise how to fix it",
         "Checks the settings, account, clocks, table, secrets, roles, functions and API, Sync and"
         " its storage. It makes one presign, which counts against the rate limit, and changes"
-        " nothing else.",
+        " nothing else. Of Sync's undocumented behaviour it sees very little: `probe --compare`"
+        " reports what has changed.",
     )
     one.add_argument(
         "--stack", metavar="NAME", help="the CloudFormation stack, if it was deployed as one"
@@ -263,8 +304,37 @@ def _add_settle(commands: Commands) -> None:
     )
 
 
-def _command(
-    commands: Commands, name: str, words: str, more: str, *, has_stage: bool = True
+def _add_probe(commands: Commands) -> None:
+    one = _command(
+        commands,
+        "probe",
+        "find out what Sync does where its documentation is silent",
+        "Asks Sync with a few harmless calls that cost nothing, in less than two minutes, deletes"
+        " what it has made, and writes a report and the behaviours for the sandbox. The key is that"
+        " of --stage, or SYNC_API_KEY in the environment with SYNC_BASE_URL.",
+        needs_stage=False,
+    )
+    one.add_argument("--dry-run", action="store_true", help="list what would be asked; ask nothing")
+    one.add_argument(
+        "--out", metavar="DIR", type=Path, help=f"the folder for the results ({journal.FOLDER})"
+    )
+    one.add_argument(
+        "--compare", metavar="FILE", type=Path, help="report what differs from this behavior.json"
+    )
+    one.add_argument("--project", metavar="ID", help="a project at Sync to make an asset in")
+    one.add_argument(
+        "--origin", type=_url, help="the origin of a page; by default the stage's first"
+    )
+
+
+def _command(  # noqa: PLR0913 - each argument is a fact about the command
+    commands: Commands,
+    name: str,
+    words: str,
+    more: str,
+    *,
+    needs_stage: bool = True,
+    needs_account: bool = True,
 ) -> argparse.ArgumentParser:
     one: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -273,8 +343,8 @@ def _command(
         epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if has_stage:
-        one.add_argument("--stage", required=True, help="a stage in .chalice/config.json")
+    if needs_account:
+        one.add_argument("--stage", required=needs_stage, help="a stage in .chalice/config.json")
         one.add_argument("--profile", help="a profile in your AWS configuration")
     one.add_argument("--project-dir", default=".", type=Path, help="the project's folder")
     one.add_argument("--json", action="store_true", help="write only JSON to standard output")
@@ -283,10 +353,12 @@ def _command(
 
 _COMMANDS: dict[str, Callable[[Call], int]] = {
     "provision": _provision,
+    "compile": _compile,
     "doctor": _doctor,
     "record": _record,
     "destroy": _destroy,
     "settle": _settle,
+    "probe": _probe,
 }
 
 
@@ -302,11 +374,7 @@ def main(
     terminal = Terminal(out, err, as_json=given.json)
     log.configure("CRITICAL")  # the broker's log lines are meant for CloudWatch
     try:
-        if given.command == "compile":
-            return _compile(given.project_dir, terminal)
-        stage = stages.read(given.project_dir, given.stage)
-        call = Call(given, stage, account(given.profile), terminal, stdin)
-        return _COMMANDS[given.command](call)
+        return _COMMANDS[given.command](Call(given, terminal, stdin, account))
     except Problem as problem:
         found = problem
     except (ClientError, BotoCoreError) as error:

@@ -19,6 +19,7 @@ from chalice.local import (
     ChaliceRequestHandler,
     LocalChalice,
     LocalDevServer,
+    LocalGatewayException,
     ThreadedHTTPServer,
     create_local_server,
 )
@@ -67,6 +68,7 @@ class _Handler(ChaliceRequestHandler):
 
     def __init__(self, *arguments: Any, port_gate: gate.Gate | None, **named: Any) -> None:
         self._port_gate = port_gate
+        self._app: Chalice = named["app_object"]
         super().__init__(*arguments, **named)  # This call serves the whole connection.
 
     def parse_request(self) -> bool:
@@ -98,6 +100,13 @@ class _Handler(ChaliceRequestHandler):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(_DRAIN_SECONDS)
             self.rfile.read(_DRAIN_BYTES)
+
+    def _send_error_response(self, error: LocalGatewayException) -> None:  # noqa: ARG002 - as in Chalice
+        """Respond to an unknown path as a deployed stack does, and not with the request's token."""
+        context = {"httpMethod": self.command, "path": self.path.partition("?")[0]}
+        response = self._app({"requestContext": context, "headers": dict(self.headers)}, None)
+        headers = {**response["headers"], **response["multiValueHeaders"]}
+        self._send_http_response(response["statusCode"], headers, response["body"])
 
     def _parse_payload(self) -> tuple[dict[str, Any], bytes | None]:
         """Return the headers, repeated ones joined, and the body. Chalice drops repetitions."""

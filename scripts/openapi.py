@@ -93,15 +93,18 @@ _HEADERS: dict[str, Json] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
-        "description": "The problem with the token (RFC 6750).",
-        "required": True,
+        "description": "The problem with the token (RFC 6750). API Gateway renames this header.",
+        "schema": {"type": "string", "pattern": "^Bearer "},
+    },
+    "x-amzn-Remapped-WWW-Authenticate": {
+        "description": "What API Gateway makes of `WWW-Authenticate`.",
         "schema": {"type": "string", "pattern": "^Bearer "},
     },
 }
 _BY_STATUS = {
     201: ("Location",),
     202: ("Retry-After",),
-    401: ("WWW-Authenticate",),
+    401: ("WWW-Authenticate", "x-amzn-Remapped-WWW-Authenticate"),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }

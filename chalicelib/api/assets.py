@@ -56,6 +56,7 @@ routes = Routes[Broker](__name__)
         UploadCancelled,
         sync_errors.UpstreamUnauthorized,
         sync_errors.UpstreamBusy,
+        sync_errors.UpstreamUnavailable,
         sync_errors.UpstreamUnreachable,
     ),
 )

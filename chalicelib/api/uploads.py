@@ -31,6 +31,7 @@ _REFUSED = (errors.InvalidJson, errors.BodyTooLarge, errors.UnsupportedMediaType
 _SYNC = (
     sync_errors.UpstreamUnauthorized,
     sync_errors.UpstreamBusy,
+    sync_errors.UpstreamUnavailable,
     sync_errors.UpstreamUnreachable,
     sync_errors.UpstreamTimeout,
     sync_errors.UpstreamFault,

@@ -9,11 +9,10 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.aws.table import Change, Table
-from chalicelib.core import errors, log
+from chalicelib.core import log
 from chalicelib.quotas.limits import Limits
 
 PK = "secret#callers"
@@ -62,9 +61,12 @@ class CallerIds:
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
 
     def prepare(self) -> None:
-        """Read the secret. If that fails, the next request reads it."""
-        with suppress(errors.StoreUnavailable):
-            self._secret = self._read()
+        """Read the secret, so that the first request need not.
+
+        Raises:
+            StoreUnavailable: It can't be read now.
+        """
+        self._secret = self._read()
 
     def _read(self) -> bytes:
         """Return the secret, which the first container creates."""

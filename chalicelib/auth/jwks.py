@@ -66,6 +66,10 @@ class Jwks:
         self._allowance = Allowance(clock)
         self._lock = threading.Lock()
 
+    def prepare(self) -> None:
+        """Fetch the keys."""
+        self._refresh(self._fetches, wait=True, is_due=True)
+
     def keys(self, header: Mapping[str, Any]) -> list[Key]:
         """Return the keys that may have signed a token: none, one, or several with one `kid`.
 

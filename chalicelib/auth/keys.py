@@ -21,6 +21,9 @@ class Keys(Protocol):
     def algorithms(self) -> frozenset[str]:
         """The algorithms of all keys that it may have."""
 
+    def prepare(self) -> None:
+        """Read the keys before there is a request."""
+
     def keys(self, header: Mapping[str, Any]) -> Iterable[Key]:
         """Return the keys to try. The header is only a hint: its signature is not verified."""
 
@@ -32,6 +35,10 @@ class SharedSecret:
 
     def __init__(self, secret: CachedSecret) -> None:
         self._secret = secret
+
+    def prepare(self) -> None:
+        """Read the secret."""
+        self._secret.current()
 
     def keys(self, header: Mapping[str, Any]) -> Iterator[Key]:  # noqa: ARG002 - as in Keys
         """Yield the secrets, then new ones if all have failed and the parameter has changed."""

@@ -43,6 +43,9 @@ class Everybody:
         self._limits = limits
         self._caller_id = caller_id
 
+    def prepare(self) -> None:
+        """Do nothing: there are no keys."""
+
     def caller(self, authorization: str | None) -> Caller:  # noqa: ARG002 - as in Authenticator
         """Return the one caller."""
         return Caller(self._caller_id("", "everybody"), self._limits)

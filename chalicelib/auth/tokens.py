@@ -53,6 +53,14 @@ class Authenticator:
         self._caller_id = caller_id
         self._clock = clock
 
+    def prepare(self) -> None:
+        """Read the keys, so that the first request need not.
+
+        Raises:
+            BrokerError: They can't be read now, or their content is wrong.
+        """
+        self._keys.prepare()
+
     def caller(self, authorization: str | None) -> Caller:
         """Return the caller who sent a request.
 

@@ -1,23 +1,28 @@
-"""boto3's clients of DynamoDB and SSM, made in less time.
+"""Clients of DynamoDB and SSM: those of boto3, made in less time.
 
-Before its first client, botocore lists the folders of all 400 services and reads their endpoints in
-all regions. Here it gets a list of two services and a small set of endpoint rules, which give the
-same URLs. They replace inner parts of botocore. If those have changed, the clients are plain ones.
+boto3's clients are botocore's, so boto3's resources and S3 transfers are not imported. Before its
+first client, botocore lists the folders of all 400 services and reads their endpoints in all
+regions. Here it gets a list of two services and a small set of endpoint rules, which give the same
+URLs. For each connection it parses all trusted certificates. Here all connections share one TLS
+context. All of this replaces inner parts of botocore. If those have changed, the clients are
+boto3's own.
 """
 
 import logging
+import re
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.core import log
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, NoRegionError
+from botocore.loaders import Loader
+from botocore.session import Session
+
+from chalicelib.core import log, tls
 from chalicelib.core.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from boto3.session import Session
-    from botocore.config import Config
-    from botocore.session import Session as CoreSession
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ssm import SSMClient
 
@@ -45,71 +50,77 @@ _ENDPOINTS: dict[str, Any] = {
 }
 
 
-def _core_session() -> "CoreSession":
-    # Imported here, so that a container without settings responds without loading it.
-    from botocore.session import Session  # noqa: PLC0415 - as above
+class _FastLoader(Loader):
+    """Loads botocore's data, without what the two services do not need."""
 
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def list_available_services(self, _type_name: str) -> list[str]:
+        return SERVICES
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        region = self._session.get_config_variable("region") or ""
+        if name == "endpoints" and re.match(_COMMERCIAL, region):
+            return _ENDPOINTS, self.BUILTIN_DATA_PATH
+        found: tuple[Any, str] = super().load_data_with_path(name)
+        return found
+
+
+def _session() -> Session:
     return Session(session_vars={"region": _REGION})
 
 
 @cache
-def session() -> "Session":
+def session() -> Session:
     """Return the fast session, which all clients share."""
-    import re  # noqa: PLC0415 - as for botocore
-
-    from boto3.session import Session  # noqa: PLC0415 - as for botocore
-    from botocore.loaders import Loader  # noqa: PLC0415 - as for botocore
-
-    core = _core_session()
-
-    class FastLoader(Loader):
-        def list_available_services(self, _type_name: str) -> list[str]:
-            return SERVICES
-
-        def load_data_with_path(self, name: str) -> tuple[Any, str]:
-            region = core.get_config_variable("region") or ""
-            if name == "endpoints" and re.match(_COMMERCIAL, region):
-                return _ENDPOINTS, self.BUILTIN_DATA_PATH
-            found: tuple[Any, str] = super().load_data_with_path(name)
-            return found
-
-    core.register_component("data_loader", FastLoader())
-    return Session(botocore_session=core)
+    made = _session()
+    made.register_component("data_loader", _FastLoader(made))
+    return made
 
 
-def _plain_session() -> "Session":
-    """Return a session that replaces nothing inside botocore."""
-    from boto3.session import Session  # noqa: PLC0415 - as for botocore
-
-    return Session(botocore_session=_core_session())
-
-
-def client(service: str, config: "Config", fast: "Callable[[], Session]" = session) -> Any:
-    """Return a client of the fast session, or of the plain one if the fast one can't make it.
+def client(service: str, config: Config, fast: Callable[[], Session] = session) -> Any:
+    """Return a client of the fast session, or boto3's own if the fast one can't make it.
 
     Raises:
         BotoCoreError: AWS's own settings are wrong or lack something, such as the region.
     """
     made: Any
     try:
-        made = fast()
-        return made.client(service, config=config)
+        made = fast().create_client(service, config=config)
+        _share_tls_context(made._endpoint.http_session)  # noqa: SLF001 - there is no setting for it
     except Exception:  # noqa: BLE001 - what a changed botocore raises is not known
+        # Imported here, because it is needed only if botocore has changed.
+        import boto3  # noqa: PLC0415 - as above
+
         # If the settings are wrong, this raises the same again.
-        made = _plain_session()
-        return made.client(service, config=config)
+        made = boto3.Session(botocore_session=_session()).client(service, config=config)  # type: ignore[call-overload]
+    return made
+
+
+def _share_tls_context(http: Any) -> None:
+    """Let a client's connections trust the shared context, unless a variable names other roots."""
+    if http._verify is not True:  # noqa: SLF001 - as in `client`
+        return
+
+    def trust(connection: Any, _url: str, _verify: object) -> None:
+        # Without `ca_certs`, urllib3 adds no certificates to the context's own.
+        connection.cert_reqs = "CERT_REQUIRED"
+
+    http._manager.connection_pool_kw["ssl_context"] = tls.context()  # noqa: SLF001 - as above
+    http._get_ssl_context = tls.context  # noqa: SLF001 - as above; for proxies
+    http._setup_ssl_cert = trust  # noqa: SLF001 - as above
 
 
 @cache
 def ssm() -> "SSMClient":
     """Return the SSM client."""
-    # Imported here, because a broker with its secrets in its environment needs no SSM.
-    from botocore.config import Config  # noqa: PLC0415 - as above
-
     # At DEBUG botocore logs whole responses, and those of SSM hold the secrets.
     logging.getLogger("botocore.parsers").setLevel(logging.INFO)
-    retries: Any = {"mode": "standard", "total_max_attempts": 2}
-    config = Config(connect_timeout=2, read_timeout=3, retries=retries)
+    # `secrets.Parameters` repeats the calls, with other pauses than botocore's.
+    retries: Any = {"mode": "standard", "total_max_attempts": 1}
+    config = Config(connect_timeout=1, read_timeout=3, retries=retries)
     made: SSMClient = client("ssm", config)
     return made
 
@@ -120,9 +131,6 @@ def dynamodb() -> "DynamoDBClient":
     Raises:
         Misconfigured: AWS's own settings are wrong or lack something, such as the region.
     """
-    from botocore.config import Config  # noqa: PLC0415 - as for botocore
-    from botocore.exceptions import BotoCoreError, NoRegionError  # noqa: PLC0415 - as for botocore
-
     config = Config(
         connect_timeout=1,
         read_timeout=2,

@@ -5,20 +5,30 @@ secret can be rotated without a deploy.
 """
 
 import logging
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
-from chalicelib.core.allowance import REFRESH_SECONDS, Allowance
+from chalicelib.core.allowance import Allowance
 from chalicelib.core.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 KEEP_SECONDS = 300.0  # until a secret is read again
+# SSM allows 40 calls a second for a whole account, so containers that start together have to share
+# them. Five attempts, spread at random over five seconds, and as many in the first request if those
+# fail while the container starts, let 300 containers start at once (benchmarks/ssm_burst.py).
+ATTEMPTS = 5
+ATTEMPTS_SECONDS = 5.0
+SHARE_SECONDS = 1.0  # for which one secret may use what was read for another
+_LATER = (1.0, 5.0)  # seconds after which a caller may try again, at random
+_THROTTLED = {"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"}
 _UNREADABLE = "This service can't read its secrets. Try again in a moment."
 
 
@@ -56,7 +66,8 @@ class CachedSecret:
         value = self._value
         if value is None:
             failure = self._failure or errors.SecretsUnavailable(_UNREADABLE)
-            raise type(failure)(failure.detail, retry_after=REFRESH_SECONDS)
+            later = random.uniform(*_LATER)  # noqa: S311 - it spreads retries and hides nothing
+            raise type(failure)(failure.detail, retry_after=later)
         return value
 
     def refresh(self, stale: str) -> bool:
@@ -96,29 +107,90 @@ def fixed(value: str, clock: Clock) -> CachedSecret:
     return CachedSecret(lambda: value, clock)
 
 
-def parameter(
-    client: Callable[[], "SSMClient"], name: str, check: Callable[[str], str], clock: Clock
-) -> CachedSecret:
-    """Return a secret in an SSM parameter of the type SecureString.
+class Parameters:
+    """The secrets in SSM parameters of the type SecureString. One call reads all of them.
 
     Args:
-        client: Returns the SSM client. It is called only when the parameter is read.
-        name: The parameter's name.
-        check: Returns the value, or raises ValueError as in `CachedSecret`.
+        client: Returns the SSM client, which must not repeat calls. It is called only when
+            parameters are read.
+        names: The parameters' names, 1 to 10 (SSM's limit for a call).
         clock: The time.
     """
 
-    def load() -> str:
-        try:
-            response = client().get_parameter(Name=name, WithDecryption=True)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise errors.SecretsUnavailable(f"SSM returned {code} for {name}.") from error
-        except BotoCoreError as error:
-            raise errors.SecretsUnavailable("SSM can't be reached.") from error
-        if response["Parameter"].get("Type") != "SecureString":
-            # Another type is stored in plain text, for everybody who may read parameters.
-            raise ValueError("of the type SecureString")
-        return check(response["Parameter"]["Value"].strip())
+    def __init__(
+        self, client: Callable[[], "SSMClient"], names: Sequence[str], clock: Clock
+    ) -> None:
+        self._client = client
+        self._names = names
+        self._clock = clock
+        # What the last call read, until the secret takes it for which it was not called.
+        self._unused: dict[str, ParameterTypeDef] = {}
+        self._read_at = 0.0
+        self._lock = threading.Lock()
 
-    return CachedSecret(load, clock)
+    def secret(self, name: str, check: Callable[[str], str]) -> CachedSecret:
+        """Return one of the secrets.
+
+        Args:
+            name: The parameter's name.
+            check: Returns the value, or raises ValueError as in `CachedSecret`.
+        """
+
+        def load() -> str:
+            found = self._parameter(name)
+            if found.get("Type") != "SecureString":
+                # Another type is stored in plain text, for everybody who may read parameters.
+                raise ValueError("of the type SecureString")
+            return check(found["Value"].strip())
+
+        return CachedSecret(load, self._clock)
+
+    def _parameter(self, name: str) -> "ParameterTypeDef":
+        with self._lock:
+            if self._clock.monotonic() - self._read_at > SHARE_SECONDS:
+                self._unused = {}
+            if name not in self._unused:
+                self._unused = self._read()
+                self._read_at = self._clock.monotonic()
+            try:
+                return self._unused.pop(name)
+            except KeyError:
+                message = f"SSM returned no parameter {name}."
+                raise errors.SecretsUnavailable(message) from None
+
+    def _read(self) -> dict[str, "ParameterTypeDef"]:
+        """Read all parameters, with pauses between the attempts."""
+        ends = self._clock.monotonic() + ATTEMPTS_SECONDS
+        left = ATTEMPTS
+        while True:
+            left -= 1
+            try:
+                found = self._client().get_parameters(Names=self._names, WithDecryption=True)
+                return {one["Name"]: one for one in found["Parameters"]}
+            except (ClientError, BotoCoreError) as error:
+                pause = _pause(ends - self._clock.monotonic(), left)
+                if pause is None or not _is_temporary(error):
+                    raise errors.SecretsUnavailable(_reason(error)) from error
+            self._clock.sleep(pause)
+
+
+def _pause(seconds: float, attempts: int) -> float | None:
+    """Return the pause before the next of some attempts that fit into the seconds, or None."""
+    if seconds <= 0 or attempts == 0:
+        return None
+    # Twice the mean: containers that failed in one moment then come evenly over the whole time.
+    return random.uniform(0.0, 2 * seconds / (attempts + 1))  # noqa: S311 - as above
+
+
+def _is_temporary(error: ClientError | BotoCoreError) -> bool:
+    """Whether another attempt may succeed: not after a refusal of the role or of a name."""
+    if isinstance(error, ClientError):
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return status >= 500 or error.response["Error"]["Code"] in _THROTTLED  # noqa: PLR2004 - server errors
+    return True
+
+
+def _reason(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return f"SSM returned {error.response['Error']['Code']}."
+    return "SSM can't be reached."

@@ -38,14 +38,8 @@ _SEEN = (_count("events", "event"),)
 GROUPS: dict[str, tuple[Group, ...]] = {
     "request": (
         Group(
-            {
-                "requests": COUNT,
-                "faults": COUNT,
-                "durationMs": MILLISECONDS,
-                "upstreamMs": MILLISECONDS,
-                "lineLength": COUNT,
-            },
-            counts=("requests",),
+            # The number of requests is the number of samples of the first one.
+            {"durationMs": MILLISECONDS, "upstreamMs": MILLISECONDS, "lineLength": COUNT},
         ),
         _count("refusals", "code"),
     ),
@@ -86,12 +80,10 @@ def embedded(line: Mapping[str, Any], table: str, milliseconds: int) -> dict[str
         if group.by is not None and line.get(group.by) is None:
             continue
         added |= dict.fromkeys(group.counts, 1)
-        # A request that did not ask Sync does not show how long Sync takes.
-        idle = {"upstreamMs"} if not line.get("upstreamCalls") else set()
         found = [
             {"Name": name, "Unit": unit}
             for name, unit in group.units.items()
-            if isinstance({**added, **line}.get(name), int | float) and name not in idle
+            if isinstance({**added, **line}.get(name), int | float)
         ]
         if found:
             dimensions = ["table", group.by] if group.by else ["table"]

@@ -112,7 +112,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         upload_window_seconds=reader.whole(
             "UPLOAD_WINDOW_SECONDS", 60, 7 * DAY_SECONDS, DAY_SECONDS
         ),
-        presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 600, 120),
+        presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 300, 120),
         max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
         registrations_per_minute=reader.whole("REGISTRATIONS_PER_MINUTE", 1, 3000, 600),

@@ -55,6 +55,8 @@ class Sweeper:
         quotas: Counts the capped requests of all containers.
         clock: The time.
         per_minute: Capped requests that all sweeps together may send in a minute.
+        is_down: Whether the service that the tasks need is known to be down. Then the run ends, and
+            the next one continues.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
@@ -65,6 +67,7 @@ class Sweeper:
         quotas: QuotaStore,
         clock: Clock,
         per_minute: int,
+        is_down: Callable[[], bool],
     ) -> None:
         self._index = index
         self._kinds = kinds
@@ -72,6 +75,7 @@ class Sweeper:
         self._quotas = quotas
         self._clock = clock
         self._per_minute = per_minute
+        self._is_down = is_down
 
     def run(self, seconds: float) -> Sweep:
         """Work on what is due; the next run continues with what does not fit into the time.
@@ -119,7 +123,7 @@ class Sweeper:
             # Counted here, because the time may end before any of them is worked on.
             done = done.plus(Sweep(0, 0, late / SECOND))
             for start in range(0, len(due), CHUNK):
-                if self._clock.monotonic() >= ends:
+                if self._is_over(ends):
                     return done, False
                 chunk = due[start : start + CHUNK]
                 seen |= {(one.kind, one.id) for one in chunk}
@@ -161,8 +165,11 @@ class Sweeper:
             if spent <= granted or not cost
         ]
         settled = list(pool.map(lambda one: self._run(one[0], one[1], ends), chosen))
-        is_all = len(chosen) == len(tasks) and self._clock.monotonic() < ends
+        is_all = len(chosen) == len(tasks) and not self._is_over(ends)
         return Sweep(len(chunk), sum(settled), 0.0), is_all
+
+    def _is_over(self, ends: float) -> bool:
+        return self._clock.monotonic() >= ends or self._is_down()
 
     def _task(self, due: DueItem) -> Task | None:
         """Return an item's task. An item that can't be read must not block the others."""
@@ -180,7 +187,7 @@ class Sweeper:
 
     def _run(self, due: DueItem, task: Task, ends: float) -> bool:
         """Run a task; return whether nothing is left to do. A failure must not block the others."""
-        if self._clock.monotonic() > ends:
+        if self._is_over(ends):
             return False
         try:
             return task.run()

@@ -3,14 +3,14 @@
 A registration is sent once, because Sync accepts no idempotency key for it. It is repeated only if
 the API key was refused. A presign creates nothing that lasts, a page of the list is only read, and
 a deletion is idempotent. So these three are repeated once after an ambiguous outcome or if Sync
-could not be reached. The read of a single asset is not. `transport.py` sends, `responses.py` reads.
+could not be reached. The read of a single asset is not. While Sync is down, nothing is sent.
+`transport.py` sends, `responses.py` reads, `breaker.py` knows whether Sync is down.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from chalicelib.aws.secrets import CachedSecret
@@ -19,13 +19,13 @@ from chalicelib.core.clock import DAY_SECONDS, Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi import responses
+from chalicelib.syncapi.breaker import CircuitBreaker
 from chalicelib.syncapi.models import Asset, AssetType, Presigned
-
-if TYPE_CHECKING:
-    from chalicelib.syncapi.transport import Transport
+from chalicelib.syncapi.transport import Transport
 
 MAX_PAGES = 20  # of one lookup; the next one continues at its cursor
 MAX_URL_SECONDS = 7 * DAY_SECONDS  # a signature of SigV4 is valid for no longer
+PREPARE_SECONDS = 1.0  # to connect before there is a request
 _REQUIRED_FIELDS = ("id", "createdAt", "type")  # reconciliation can't do without them
 
 
@@ -60,17 +60,35 @@ class SyncClient:
         clock: Clock,
         timeouts: Timeouts = Timeouts(),
     ) -> None:
-        self._base_url = base_url
+        self._transport = Transport(base_url, clock)
         self._api_key = api_key
         self._timeouts = timeouts
         self._clock = clock
+        self._breaker = CircuitBreaker(self._probe, clock)
 
-    @cached_property
-    def _transport(self) -> "Transport":
-        # Imported here, so that a route without a call to Sync starts without an HTTP library.
-        from chalicelib.syncapi.transport import Transport  # noqa: PLC0415 - as above
+    @property
+    def is_down(self) -> bool:
+        """Whether Sync is known to be down, so that nothing is sent now."""
+        return self._breaker.is_open
 
-        return Transport(self._base_url, self._clock)
+    def check_available(self) -> None:
+        """Refuse a request that needs Sync, before anything is done for it.
+
+        Raises:
+            UpstreamUnavailable: Sync is known to be down.
+        """
+        self._breaker.check()
+
+    def prepare(self) -> None:
+        """Read the key and open a connection, so that the first call only has to send.
+
+        Raises:
+            SecretsUnavailable: The key can't be read.
+            Misconfigured: The key's content is wrong.
+            UpstreamUnreachable: There is no connection.
+        """
+        self._api_key.current()
+        self._transport.prepare(PREPARE_SECONDS)
 
     def presign(
         self, file_name: str, content_type: str, size: int, acquire_permit: Callable[[], None]
@@ -121,7 +139,9 @@ class SyncClient:
             body["name"] = name
         if project_id is not None:
             body["projectId"] = project_id
-        response = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
+        response = self._call(
+            "POST", "/v2/assets", self._timeouts.register, body=body, proves_outage=False
+        )
         asset = Asset.parse(response)
         if not asset.id:
             raise sync_errors.UpstreamFault
@@ -184,6 +204,11 @@ class SyncClient:
             if error.upstream_status != HTTPStatus.NOT_FOUND:
                 raise
 
+    def _probe(self) -> None:
+        """Ask whether Sync responds, by reading one asset of the list."""
+        key = self._api_key.current()
+        self._send("GET", "/v2/assets", self._timeouts.read, key, query={"limit": "1"})
+
     def _call_twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send an idempotent request, and once more after a failure, in one time limit for both."""
         deadline = self._clock.monotonic() + seconds
@@ -198,6 +223,7 @@ class SyncClient:
     def _call(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send a request; if its key was refused and there is a new one, send it again."""
         key = self._api_key.current()
+        self._breaker.admit()
         try:
             try:
                 return self._send(method, path, seconds, key, **request)
@@ -220,10 +246,20 @@ class SyncClient:
                 )
             raise
 
-    def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        key: str,
+        *,
+        proves_outage: bool = True,
+        **request: Any,
+    ) -> Json:
         """Send a request once and return the JSON object of its response."""
-        response = self._transport.send(method, path, seconds, key, **request)
-        return responses.read(*response, self._clock.now())
+        with self._breaker.counted(proves_outage=proves_outage):
+            response = self._transport.send(method, path, seconds, key, **request)
+            return responses.read(*response, self._clock.now())
 
 
 def _is_url(text: str) -> bool:

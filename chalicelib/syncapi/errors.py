@@ -71,6 +71,16 @@ class UpstreamUnreachable(UpstreamError):
     default_detail = "Sync can't be reached. Try again in a moment."
 
 
+class UpstreamUnavailable(UpstreamError):
+    """Sync has not responded for a while, so nothing was sent."""
+
+    status = 503
+    code = "upstream_unavailable"
+    title = "Sync is down"
+    retryable = True
+    default_detail = "Sync does not respond at the moment. Try again in a few seconds."
+
+
 class OutcomeUnknown(UpstreamError):
     """The request was sent, but its response was lost or is unusable."""
 

@@ -20,7 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
-from chalicelib.core import log
+from chalicelib.core import log, tls
 from chalicelib.core.clock import Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
@@ -52,13 +52,13 @@ class Transport:
     Args:
         base_url: Sync's URL, without a slash at the end.
         clock: The time.
-        tls: The trusted certificates; by default those of `requests`.
+        context: The TLS context; by default the shared one.
     """
 
-    def __init__(self, base_url: str, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, base_url: str, clock: Clock, context: ssl.SSLContext | None = None) -> None:
         self._base_url = base_url
         self._clock = clock
-        self._tls = tls
+        self._tls = context
         # The one that was used last is popped first. Python warns of sockets that stay open.
         self._idle: list[tuple[HTTPConnection, float]] = []
         weakref.finalize(self, _close_all, self._idle)
@@ -89,7 +89,7 @@ class Transport:
             UpstreamUnreachable: There is no connection, and nothing was sent.
             OutcomeUnknown: The request was sent and may have been carried out.
         """
-        request = self._prepare(method, path, key, query, body)
+        request = self._request(method, path, key, query, body)
         started = self._clock.monotonic()
         connection = self._connect(min(CONNECT_SECONDS, seconds))
         try:
@@ -106,7 +106,18 @@ class Transport:
         # Parts of the content reach browsers and logs.
         return response._replace(content=response.content.replace(key.encode(), b"***"))
 
-    def _prepare(
+    def prepare(self, seconds: float) -> None:
+        """Open a connection for the next request.
+
+        Args:
+            seconds: How long each step may take.
+
+        Raises:
+            UpstreamUnreachable: There is no connection.
+        """
+        self._idle.append((self._connect(seconds), self._clock.monotonic()))
+
+    def _request(
         self, method: str, path: str, key: str, query: Mapping[str, str] | None, body: Json | None
     ) -> requests.PreparedRequest:
         headers = {
@@ -146,9 +157,8 @@ class Transport:
         host = url.hostname or ""
         if url.scheme == "http":
             return HTTPConnection(host, url.port, timeout=seconds)
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
-        return HTTPSConnection(host, url.port, timeout=seconds, ssl_context=self._tls)
+        context = self._tls or tls.context()
+        return HTTPSConnection(host, url.port, timeout=seconds, ssl_context=context)
 
     def _exchange(
         self,

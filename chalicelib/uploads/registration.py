@@ -214,8 +214,9 @@ class Registration:
     def _check_cached_refusal(self, owner: str, upload_id: str) -> None:
         """Refuse a request that is known to be too early, before a lease is written for it."""
         try:
+            self._sync.check_available()
             self._limiter.check_cached_refusal(owner)
-        except errors.RateLimited:
+        except (errors.RateLimited, sync_errors.UpstreamUnavailable):
             upload = self._repository.get(upload_id, owner)
             # An upload in another state needs no POST.
             if upload.status is Status.PENDING:

@@ -102,7 +102,9 @@ class UploadService:
             was used before; what the caller has used; and the rate limiter's state, if it was
             asked.
         """
-        # It comes before the key's record: while the queue is full, no request costs a call.
+        # They come before the key's record: while the queue is full, or Sync is down, no request
+        # costs a call.
+        self._sync.check_available()
         self._line.refuse_known(caller.id, ticket)
         upload_id, record = self._begin_key(caller, key)
         if record is not None and record.is_done:
@@ -149,6 +151,7 @@ class UploadService:
             raise UploadNotPending(
                 f"{upload.label} took too long. Choose the file to upload it again."
             )
+        self._sync.check_available()
         opening = self._line.enter(caller.id, ticket)
         target = self._presign(
             caller, opening, upload.file_name or "", upload.content_type or "", upload.size or 0
@@ -203,6 +206,7 @@ class UploadService:
         if record is not None and record.is_done:
             return self._repeated_url(caller, upload_id), self._quotas.read(caller.id)
         try:
+            self._sync.check_available()
             self._limiter.check_cached_refusal(caller.id)
             used = self._quotas.reserve(caller.id, caller.limits, upload_id, 0)
             attempt = self._registration.plan()

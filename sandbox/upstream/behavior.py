@@ -11,31 +11,40 @@ class BehaviorError(Exception):
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """The values that a behaviour accepts, in words and as a test."""
+class Rule:
+    """The values that a behaviour accepts.
+
+    Attributes:
+        words: A description.
+        accepts: Whether a value is one of them.
+        choices: All of them; empty if they are too many to list.
+    """
 
     words: str
     accepts: Callable[[Any], bool]
+    choices: tuple[Any, ...] = ()
 
 
-def _one_of(*choices: str | int) -> _Rule:
+def _one_of(*choices: str | int) -> Rule:
     # In Python, True equals 1, so the types are compared too.
     allowed = {(type(choice), choice) for choice in choices}
     words = "one of " + ", ".join(repr(choice) for choice in choices)
-    return _Rule(
-        words, lambda value: isinstance(value, str | int) and (type(value), value) in allowed
+    return Rule(
+        words,
+        lambda value: isinstance(value, str | int) and (type(value), value) in allowed,
+        choices,
     )
 
 
-def _whole(lowest: int, highest: int) -> _Rule:
-    return _Rule(
+def _whole(lowest: int, highest: int) -> Rule:
+    return Rule(
         f"a whole number from {lowest} to {highest}",
         lambda value: type(value) is int and lowest <= value <= highest,
     )
 
 
-def _seconds(lowest: float, highest: float) -> _Rule:
-    return _Rule(
+def _seconds(lowest: float, highest: float) -> Rule:
+    return Rule(
         f"a number of seconds from {lowest:g} to {highest:g}",
         lambda value: (
             type(value) in {int, float} and math.isfinite(value) and lowest <= value <= highest
@@ -47,13 +56,13 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
 
 
-_FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
-_TEXTS = _Rule("a list of non-empty strings", _is_texts)
-_TEXT = _Rule("a non-empty string", lambda value: isinstance(value, str) and value != "")
+_FLAG = Rule("true or false", lambda value: isinstance(value, bool), (True, False))
+_TEXTS = Rule("a list of non-empty strings", _is_texts)
+_TEXT = Rule("a non-empty string", lambda value: isinstance(value, str) and value != "")
 _DAY = 86_400.0
 
 
-def _switch(default: Any, rule: _Rule) -> Any:
+def _switch(default: Any, rule: Rule) -> Any:
     return field(default=default, metadata={"rule": rule})
 
 
@@ -132,7 +141,7 @@ class Behavior:
 
     def to_json(self) -> dict[str, Any]:
         """Return the value of every behaviour by its name in JSON."""
-        return {_camel(name): value for name, value in asdict(self).items()}
+        return {camel(name): value for name, value in asdict(self).items()}
 
     def changed(self, changes: object) -> "Behavior":
         """Return a copy with some behaviours changed.
@@ -145,19 +154,20 @@ class Behavior:
         """
         if not isinstance(changes, dict):
             raise BehaviorError("behaviours must be a JSON object of names and values")
-        known = {_camel(item.name): item for item in fields(self)}
+        known = {camel(item.name): item for item in fields(self)}
         values: dict[str, Any] = {}
         for name, value in changes.items():
             if name not in known:
                 names = ", ".join(known)
                 raise BehaviorError(f"unknown behaviour {name!r}; the behaviours are {names}")
-            rule: _Rule = known[name].metadata["rule"]
+            rule: Rule = known[name].metadata["rule"]
             if not rule.accepts(value):
                 raise BehaviorError(f"{name} must be {rule.words}, not {value!r}")
             values[known[name].name] = tuple(value) if isinstance(value, list) else value
         return replace(self, **values)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return a behaviour's name in JSON."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

@@ -31,7 +31,7 @@ class Settings:
             `ALLOWED_ORIGINS`, and the demo page's); `*` means all.
         api_key: The only valid key in `x-api-key`.
         key_file: The file of that key; None if `SYNC_API_KEY` is set.
-        behavior: The behaviours at the start (`SANDBOX_BEHAVIOR`).
+        behavior: The behaviours at the start (`SANDBOX_BEHAVIOR`, JSON or `@` and a file's name).
     """
 
     port: int
@@ -96,8 +96,16 @@ def _key_of(folder: Path) -> str:
         raise SettingsError(str(error)) from error
 
 
-def _read_behavior(text: str) -> Behavior:
+def _read_behavior(given: str) -> Behavior:
+    """Return the behaviours of a JSON object, or of the file that is named after an `@`."""
+    name, source = given.removeprefix("@"), "SANDBOX_BEHAVIOR"
     try:
+        text = given
+        if given.startswith("@"):
+            source += f" names {name}, which"
+            text = Path(name).read_text(encoding="utf-8")
         return Behavior().changed(json.loads(text))
-    except (ValueError, BehaviorError) as error:
-        raise SettingsError(f"SANDBOX_BEHAVIOR is invalid: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{source} can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError, BehaviorError) as error:
+        raise SettingsError(f"{source} is invalid: {error}") from error

@@ -1,34 +1,43 @@
-"""A container loads only the modules that its first request needs."""
+"""What a container does while Lambda starts it, and what it leaves to its first request."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.running_broker import Api, RunningBroker, token
-from tests.support.upstream_process import ROOT, RunningUpstream
+from tests.support.faulty_dynamodb import FaultyDynamoDB
+from tests.support.running_broker import SECRET, Api, RunningBroker, token
+from tests.support.throttling_ssm import ThrottlingSsm
+from tests.support.upstream_process import KEY, ROOT, RunningUpstream, free_port
 
 CONTAINER = """
 import json
 import sys
 from app import app
 
-answer = app(json.loads(sys.argv[1]), None)
-print(json.dumps([answer["statusCode"], sorted(sys.modules)]))
+ready = set(sys.modules)
+for text in sys.argv[1:]:
+    answer = app(json.loads(text), None)
+    print(json.dumps([answer["statusCode"], sorted(set(sys.modules) - ready)]))
 """
-# The modules for calls to Sync, for bodies, and for the keys of an identity provider.
-HEAVY = {"requests", "jsonschema", "chalicelib.auth.jwks"}
+API = "app.app"
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 
 
-def first_request(
-    settings: dict[str, str], method: str, route: str, **fields: Any
-) -> tuple[int, set[str]]:
-    """Call a new container; return the status, and the heavy modules that it loaded."""
-    event = {
+class Served(NamedTuple):
+    """The status of a response, and the modules that the request loaded."""
+
+    status: int
+    loaded: list[str]
+
+
+def event(method: str, route: str, **fields: Any) -> dict[str, Any]:
+    """Return an event of API Gateway."""
+    return {
         "headers": {"content-type": "application/json", "authorization": f"Bearer {token('cold')}"},
         "multiValueQueryStringParameters": None,
         "pathParameters": None,
@@ -38,16 +47,23 @@ def first_request(
         "isBase64Encoded": False,
         **fields,
     }
+
+
+def container(
+    settings: dict[str, str], *events: dict[str, Any], handler: str = API
+) -> tuple[list[Served], list[str]]:
+    """Run a new container; return what it served, and the events of its log."""
     done = subprocess.run(
-        [sys.executable, "-c", CONTAINER, json.dumps(event)],
+        [sys.executable, "-c", CONTAINER, *map(json.dumps, events)],
         cwd=ROOT,
-        env={**os.environ, **settings},
+        env={**os.environ, "AWS_LAMBDA_FUNCTION_NAME": "api", "_HANDLER": handler, **settings},
         capture_output=True,
         text=True,
         check=True,
     )
-    status, loaded = json.loads(done.stdout.splitlines()[-1])
-    return status, HEAVY & set(loaded)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    served = [Served(*line) for line in lines if isinstance(line, list)]
+    return served, [line["event"] for line in lines if isinstance(line, dict)]
 
 
 @pytest.mark.parametrize(
@@ -58,36 +74,89 @@ def first_request(
         ("GET", "/limits", 200),
         ("GET", "/uploads", 200),
         ("GET", "/assets", 200),
+        ("POST", "/uploads", 201),
         ("GET", "/uploads/{upload_id}", 200),
         ("DELETE", "/uploads/{upload_id}", 204),
+        ("POST", "/uploads/{upload_id}/complete", 200),
     ],
 )
-def test_plain_request_loads_no_heavy_module(
+def test_request_loads_no_module(
     broker: RunningBroker, upstream: RunningUpstream, method: str, route: str, expected: int
 ) -> None:
-    """A request without a body and without a call to Sync loads neither requests nor jsonschema."""
-    caller = Api(broker, "cold")
-    parameters = {"upload_id": caller.begin()["id"]} if "{" in route else None
-    settings = broker.environment(upstream)
-    assert first_request(settings, method, route, pathParameters=parameters) == (expected, set())
+    """A first request loads no module: all are loaded at the full speed of the start."""
+    parameters = {"upload_id": Api(broker, "cold").landed()["id"]} if "{" in route else None
+    body = json.dumps(FILE) if route == "/uploads" else None
+    asked = event(method, route, pathParameters=parameters, body=body)
+    served, _ = container(broker.environment(upstream), asked)
+    assert served == [(expected, [])]
 
 
-def test_complete_loads_no_jsonschema(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Completing an upload calls Sync, and checks no body."""
-    parameters = {"upload_id": Api(broker, "cold").landed()["id"]}
-    route = "/uploads/{upload_id}/complete"
-    loaded = first_request(broker.environment(upstream), "POST", route, pathParameters=parameters)
-    assert loaded == (200, {"requests"})
+def test_refused_body_loads_jsonschema(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """Only a refused body loads jsonschema, so the test above would notice a module."""
+    asked = event("POST", "/uploads", body=json.dumps({**FILE, "size": 0}))
+    [served], _ = container(broker.environment(upstream), asked)
+    assert served.status == 422
+    assert "jsonschema" in served.loaded
 
 
-def test_begin_loads_heavy_modules(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """Beginning an upload loads both modules, so the tests above would notice them."""
-    loaded = first_request(broker.environment(upstream), "POST", "/uploads", body=json.dumps(FILE))
-    assert loaded == (201, {"requests", "jsonschema"})
+def test_start_reads_and_connects(
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
+) -> None:
+    """The start reads each secret once and opens both connections; the request uses them."""
+    secrets = {"/cold/key": KEY, "/cold/secret": SECRET}
+    ssm = ThrottlingSsm(secrets, lambda: True)
+    settings = broker.environment(
+        upstream,
+        SYNC_API_KEY="",
+        SYNC_API_KEY_PARAMETER="/cold/key",
+        JWT_SECRET="",
+        JWT_SECRET_PARAMETER="/cold/secret",
+        AWS_ENDPOINT_URL_SSM=ssm.url,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as sync:
+        url = f"http://127.0.0.1:{sync.getsockname()[1]}"
+        assert container({**settings, "SYNC_BASE_URL": url}) == ([], [])
+        sync.accept()[0].close()
+    assert ssm.calls == [list(secrets)]
+    assert faulty_dynamodb.calls == ["GetItem"]
+    served, _ = container(settings, event("POST", "/uploads", body=json.dumps(FILE)))
+    ssm.stop()
+    assert [one.status for one in served] == [201]
+    assert len(ssm.calls) == 2
+    # After the start's read of the secret of the caller ids, a request reads only the limiter.
+    assert faulty_dynamodb.calls[1:].count("GetItem") == 2
 
 
-def test_refused_body_loads_no_requests(broker: RunningBroker, upstream: RunningUpstream) -> None:
-    """A refused body causes no call to Sync."""
-    body = json.dumps({**FILE, "size": 0})
-    loaded = first_request(broker.environment(upstream), "POST", "/uploads", body=body)
-    assert loaded == (422, {"jsonschema"})
+@pytest.mark.parametrize("handler", ["app.sweep", ""])
+def test_other_start_connects_to_nothing(
+    broker: RunningBroker,
+    upstream: RunningUpstream,
+    faulty_dynamodb: FaultyDynamoDB,
+    handler: str,
+) -> None:
+    """The sweep's container, and an app that runs elsewhere, open no connection at their start."""
+    with socket.create_server(("127.0.0.1", 0)) as sync:
+        sync.settimeout(0)
+        url = f"http://127.0.0.1:{sync.getsockname()[1]}"
+        settings = broker.environment(upstream, SYNC_BASE_URL=url)
+        assert container(settings, handler=handler) == ([], [])
+        with pytest.raises(BlockingIOError):
+            sync.accept()
+    assert faulty_dynamodb.calls == []
+
+
+@pytest.mark.parametrize("down", ["sync", "dynamodb", "ssm", "settings"])
+def test_start_survives_outage(broker: RunningBroker, upstream: RunningUpstream, down: str) -> None:
+    """A container that starts while a service is down, or misconfigured, serves what it can."""
+    closed = f"http://127.0.0.1:{free_port()}"
+    broken = {
+        "sync": {"SYNC_BASE_URL": closed},
+        "dynamodb": {"AWS_ENDPOINT_URL_DYNAMODB": closed},
+        "ssm": {"SYNC_API_KEY": "", "SYNC_API_KEY_PARAMETER": "/a", "AWS_ENDPOINT_URL_SSM": closed},
+        "settings": {"PRESIGNS_PER_MINUTE": "none"},
+    }[down]
+    settings = broker.environment(upstream, **broken)
+    served, logged = container(settings, event("GET", "/health"), event("GET", "/uploads"))
+    expected = {"sync": [200, 200], "dynamodb": [200, 503], "ssm": [200, 200]}
+    assert [one.status for one in served] == expected.get(down, [503, 503])
+    assert "unexpected" not in logged

@@ -8,7 +8,7 @@ import pytest
 from ops import table
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
-from tests.support.project import Project
+from tests.support.project import Project, allow_all_parameters
 from tests.support.running_broker import SECRET
 from tests.support.stack import Stack
 from tests.support.upstream_process import KEY, RunningUpstream
@@ -37,13 +37,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
     """A copy of the project whose stages use the stand-in for Sync."""
-    return Project(
+    made = Project(
         tmp_path_factory.mktemp("project") / "clone",
         SYNC_BASE_URL=upstream.url,
         SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
         # Under this host name, the stand-in's files have public URLs.
         PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}",
     )
+    allow_all_parameters(made.folder)
+    return made
 
 
 @pytest.fixture(scope="session")

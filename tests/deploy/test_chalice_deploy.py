@@ -55,7 +55,7 @@ def test_deployed_functions_match_stage(project: Project, aws: EmulatedAws) -> N
     for name, seconds in ((NAME, 30), (f"{NAME}-sweep", 120)):
         found = functions.get_function_configuration(FunctionName=name)
         assert (found["Timeout"], found["MemorySize"]) == (seconds, 512)
-        assert found["TracingConfig"]["Mode"] == "Active"
+        assert found["TracingConfig"]["Mode"] == "PassThrough"
         assert not {"SYNC_API_KEY", "JWT_SECRET"} & set(found["Environment"]["Variables"])
         # A new account has ten concurrent executions, and AWS refuses to reserve any of them.
         assert "ReservedConcurrentExecutions" not in functions.get_function(FunctionName=name)

@@ -18,8 +18,8 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 STAGE = "prod"
 TABLE = f"sync-upload-broker-{STAGE}"
 IN_TRANSACTION = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
-# Lambda calls these services in the function's name. The broker does not.
-OF_LAMBDA = {"logs", "xray"}
+# Lambda calls this service in the function's name. The broker does not.
+OF_LAMBDA = {"logs"}
 
 
 def called(operation: str, request: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -78,7 +78,7 @@ def used(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tupl
     clients.session.cache_clear()
     clients.ssm.cache_clear()
     table.create(clients.dynamodb(), TABLE)
-    events: Any = clients.session().events
+    events: Any = clients.session().get_component("event_emitter")
     events.register("provide-client-params.*.*", record)
     yield seen
     # Other tests create a table of the same name.

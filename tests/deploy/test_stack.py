@@ -133,9 +133,25 @@ def test_gateway_has_one_throttled_stage(stack: Stack, aws: EmulatedAws) -> None
     api = stack.outputs["RestAPIId"]
     (stage,) = aws.client("apigateway").get_stages(restApiId=api)["item"]
     assert stage["stageName"] == "api"
-    assert stage["tracingEnabled"] is True
+    assert not stage.get("tracingEnabled")
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
     assert stage["methodSettings"]["*/*"]["throttlingBurstLimit"] == 200
+
+
+def test_functions_have_concurrency_and_retries(stack: Stack) -> None:
+    """Lambda does not retry a failed sweep, and bounds the API only if the operator says so.
+
+    The emulator ignores both, so the test reads what AWS's transform makes of the template.
+    """
+    resources = stack.translated()["Resources"]
+    kind = "AWS::Lambda::EventInvokeConfig"
+    (retries,) = [one["Properties"] for one in resources.values() if one["Type"] == kind]
+    assert retries["FunctionName"] == {"Ref": "Sweep"}
+    assert retries["MaximumRetryAttempts"] == 0
+    api = resources["APIHandler"]["Properties"]["ReservedConcurrentExecutions"]
+    (condition, chosen, otherwise) = api["Fn::If"]
+    assert (condition, chosen) == ("HasReservedConcurrency", {"Ref": "ReservedConcurrency"})
+    assert otherwise == {"Ref": "AWS::NoValue"}
 
 
 def test_functions_log_to_expiring_groups(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:

@@ -1,8 +1,9 @@
 """A broker that a test can kill: `python tests/faults/broker_process.py`.
 
 Its clock is ahead of the real one by the seconds in the file `CLOCK_FILE`, and runs `CLOCK_SPEED`
-times as fast. With `SWEEP_SECONDS` it sweeps at that interval, in real seconds. It exits when its
-standard input is closed, so that no process outlives the tests.
+times as fast. With `SWEEP_SECONDS` it sweeps at that interval, in real seconds. With `IS_PATIENT`
+it waits for Sync as long as in production. It exits when its standard input is closed, so that no
+process outlives the tests.
 """
 
 import os
@@ -68,7 +69,8 @@ def main() -> None:
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
     log.configure("INFO")
-    bootstrap.use(bootstrap.build(environ, clock=clock, timeouts=TIMEOUTS))
+    timeouts = Timeouts() if environ.get("IS_PATIENT") else TIMEOUTS
+    bootstrap.use(bootstrap.build(environ, clock=clock, timeouts=timeouts))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if seconds := float(environ.get("SWEEP_SECONDS", "0")):
         threading.Thread(target=_sweep, args=(seconds,), daemon=True).start()

@@ -9,6 +9,7 @@ import requests
 
 from chalicelib import bootstrap
 from chalicelib.core import log
+from chalicelib.syncapi.breaker import PAUSE_SECONDS
 from chalicelib.syncapi.client import Timeouts
 from ops import table
 from tests.support.clocks import MovableClock
@@ -64,7 +65,8 @@ class FaultyBroker(RunningBroker):
         wait_for(lambda: not any(map(is_in_progress, self.upstream.journal())))
 
     def heal(self) -> None:
-        """End all faults."""
+        """End all faults, and let the circuit breaker's pause pass."""
+        self.clock.advance(PAUSE_SECONDS)
         self.upstream.call("DELETE", "/_sandbox/faults")
         self.dynamodb.heal()
         wait_for(lambda: self.dynamodb.busy == 0)

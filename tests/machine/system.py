@@ -200,7 +200,9 @@ class System:
         )
         index = DueIndex(reached)
         kinds = {recovery.KIND: UploadRecovery(repository, index, registration, clock, 10_000).task}
-        sweeper = Sweeper(index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, clock, 10_000)
+        sweeper = Sweeper(
+            index, kinds, (FILE_SHARDS, (URL_SHARD,)), quotas, clock, 10_000, lambda: False
+        )
         return Parts(repository, quotas, uploads, sweeper)
 
     def snapshot(self) -> Snapshot:

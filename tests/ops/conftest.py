@@ -12,7 +12,7 @@ from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
-from tests.support.project import ORIGIN, Project
+from tests.support.project import ORIGIN, Project, allow_all_parameters
 from tests.support.upstream_process import RunningUpstream
 
 
@@ -41,6 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream)
         SYNC_BASE_URL=upstream.url,
         SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
     )
+    allow_all_parameters(created.folder)
     vendor(created.folder)
     for command in (["init", "--quiet"], ["add", "app.py", "chalicelib"]):
         subprocess.run(["git", *command], cwd=created.folder, check=True)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.upstream_process import ROOT
 
-COMMANDS = ("provision", "compile", "doctor", "record", "destroy", "settle")
+COMMANDS = ("provision", "compile", "doctor", "record", "destroy", "settle", "probe")
 
 
 def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,6 +39,15 @@ def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -
             assert re.search(rf"^  {number}  \w", shown, re.MULTILINE)
 
 
+def test_commands_start_without_sandbox(tmp_path: Path) -> None:
+    """The commands start in a folder that has no sandbox."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    for name in ("ops", "chalicelib"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=skipped)
+    command = [sys.executable, "-m", "ops", "--help"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -47,6 +57,7 @@ def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -
         ("doctor", "--stage", "prod", "--url", "api.example.com"),
         ("provision", "--stage", "prod", "--table", "x"),
         ("settle", "--stage", "prod", "x", "--failed", "--asset", "y"),
+        ("probe", "--origin", "app.example.com"),
     ],
 )
 def test_invalid_arguments_exit_with_2(

@@ -22,6 +22,7 @@ from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import REGION, EmulatedAws
 from tests.support.imported_api import ImportingGateway
+from tests.support.project import allow_all_parameters
 from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -44,6 +45,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
             shutil.copytree(ROOT / name, folder / name, ignore=skipped)
         else:
             shutil.copy(ROOT / name, folder / name)
+    allow_all_parameters(folder)
     vendor(folder)
     for name in ("constraints.txt", "requirements.txt", "sandbox/requirements.txt"):
         os.utime(folder / name, (0, 0))  # older than the environments, so that make keeps those
@@ -226,7 +228,7 @@ def test_page_lists_actions() -> None:
     """The page lists the actions of each command, as its source calls them."""
     rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
     listed = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
-    assert set(listed) == {"provision", "doctor", "record", "destroy", "settle"}
+    assert set(listed) == {"provision", "doctor", "record", "destroy", "settle", "probe"}
     tables, secrets = operations("table", "table_stack"), operations("parameters")
     deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
@@ -245,3 +247,4 @@ def test_page_lists_actions() -> None:
         *functions,
     }
     assert listed["settle"] == {"ssm:GetParameter"} | REPOSITORY | stack
+    assert listed["probe"] == {"ssm:GetParameter"}

@@ -392,8 +392,8 @@ def test_unprotected_table_is_wrong(target: Target, shell: EmulatedAws) -> None:
         ({"MemorySize": 256}, {"MemorySize": 512}, "memory"),
         ({"Timeout": 3}, {"Timeout": 30}, "time-out"),
         (
-            {"TracingConfig": {"Mode": "PassThrough"}},
             {"TracingConfig": {"Mode": "Active"}},
+            {"TracingConfig": {"Mode": "PassThrough"}},
             "tracing",
         ),
     ],
@@ -525,8 +525,8 @@ def test_policy_for_other_place_is_wrong(target: Target, shell: EmulatedAws, pla
     assert wrong(functions.policy, target) == []
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     parameter = "parameter/sync-upload-broker/prod/api-key"
-    assert f"it also allows ssm:GetParameter on arn:{place}:{parameter}" in found.detail
-    assert f"it does not allow ssm:GetParameter on {parameter}" in found.detail
+    assert f"it also allows ssm:GetParameters on arn:{place}:{parameter}" in found.detail
+    assert f"it does not allow ssm:GetParameters on {parameter}" in found.detail
 
 
 def test_origin_refused_by_api_is_wrong(target: Target) -> None:

@@ -17,7 +17,7 @@ from tests.ops.shell import SECRETS, cached_account, not_ok, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.project import ORIGIN, Project
 from tests.support.stack import Stack
-from tests.support.upstream_process import RunningUpstream
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,12 +105,13 @@ def test_stack_policy_without_jwt_secret(target: Target) -> None:
     environment = {**deployed.environment, "JWT_SECRET_PARAMETER": ""}
     wanted = functions.in_stack(
         functions.grants(
-            json.loads(stage.policy_file.read_text()), functions.Place("aws", deployed.region, "1")
+            json.loads((ROOT / ".chalice" / stage.policy_file.name).read_text()),
+            functions.Place("aws", deployed.region, "1"),
         ),
         stage,
         replace(deployed, environment=environment),
     )
-    parameters = {name for _, action, name, _ in wanted if action == "ssm:GetParameter"}
+    parameters = {name for _, action, name, _ in wanted if action == "ssm:GetParameters"}
     assert parameters == {"parameter/sync-upload-broker/prod/api-key"}
 
 

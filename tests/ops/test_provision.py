@@ -632,7 +632,7 @@ def test_provision_reports_policy_of_other_stage(
     assert empty.url
     own = configured(folder, tmp_path)
     assert "does not name" not in run(own, *PROVISION, "--dry-run").err
-    shutil.copy(own / ".chalice" / "policy-dev.json", own / ".chalice" / "policy-prod.json")
+    shutil.copy(ROOT / ".chalice" / "policy-dev.json", own / ".chalice" / "policy-prod.json")
     result = run(own, *PROVISION, "--dry-run")
     assert result.code == 0
     assert f"policy-prod.json does not name {TABLE}, {API_KEY}, {JWT_SECRET}." in result.err

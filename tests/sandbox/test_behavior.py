@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -144,6 +145,37 @@ def test_environment_sets_initial_behaviour(start: Callable[..., RunningUpstream
     upstream.process.send_signal(signal.SIGINT)
     assert upstream.wait() == 0
     assert upstream.stderr == ""
+
+
+def test_file_sets_initial_behaviour(start: Callable[..., RunningUpstream], tmp_path: Path) -> None:
+    """`@` and the name of a file set the behaviours that the file contains."""
+    (tmp_path / "behavior.json").write_text('{"expiresIn": 7, "refusedContentTypes": ["text/*"]}')
+    upstream = start(SANDBOX_BEHAVIOR=f"@{tmp_path}/behavior.json")
+    found = upstream.call("GET", "/_sandbox/behavior").json()
+    assert (found["expiresIn"], found["refusedContentTypes"]) == (7, ["text/*"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "can't be read: No such file or directory"),
+        (b"{", "is invalid: Expecting property name"),
+        (b"\xff", "is invalid: 'utf-8' codec can't decode"),
+        (b'{"expiresIn": 0}', "is invalid: expiresIn must be a whole number"),
+    ],
+    ids=["missing", "no JSON", "no UTF-8", "value"],
+)
+def test_bad_behaviour_file_is_named(
+    start: Callable[..., RunningUpstream], tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    """A file of behaviours that can't be used stops the upstream with one line that names it."""
+    file = tmp_path / "behavior.json"
+    if content is not None:
+        file.write_bytes(content)
+    upstream = start(SANDBOX_BEHAVIOR=f"@{file}")
+    assert upstream.wait() == 1
+    assert f"SANDBOX_BEHAVIOR names {file}, which {message}" in upstream.stderr
+    assert upstream.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ class MovableClock(Clock):
         """Return the time."""
         return int((self._time() + self.ahead) * 1000)
 
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that is advanced too."""
+        return time.monotonic() + self.ahead
+
     def tick(self) -> None:
         """Make time independent of the machine: each reading advances it by a millisecond."""
         moments = itertools.count(int(time.time() * 1000))

@@ -17,6 +17,26 @@ ORIGIN = "https://app.example.com"
 DEPLOYED = ("app.py", "chalicelib", "requirements.txt", ".chalice")
 
 
+def allow_all_parameters(folder: Path) -> None:
+    """Let the roles of a project's stages read every parameter.
+
+    The emulator checks `ssm:GetParameters` against the resource `*`, and AWS against each
+    parameter that the call names. `test_policy.py` compares the policies with the calls.
+    """
+    for file in (folder / ".chalice").glob("policy-*.json"):
+        policy = json.loads(file.read_text())
+        policy["Statement"].append(
+            {"Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*"}
+        )
+        file.write_text(json.dumps(policy))
+    template = folder / ".chalice" / "template.yaml"
+    head = "        Statement:\n"
+    added = '          - {Effect: Allow, Action: "ssm:GetParameters", Resource: "*"}\n'
+    before, found, after = template.read_text().partition(head)
+    assert found
+    template.write_text(before + head + added + after)
+
+
 class Project:
     """The files that a deployment needs, in a separate folder.
 

@@ -69,7 +69,7 @@ class RunningBroker:
             "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}",
             "ALLOWED_ORIGINS": ORIGIN,
             # Only tests of the rate limiter may reach its limit.
-            "PRESIGNS_PER_MINUTE": "600",
+            "PRESIGNS_PER_MINUTE": "300",
             **settings,
         }
 

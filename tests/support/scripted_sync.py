@@ -1,6 +1,7 @@
 """A Sync on loopback whose every response a test writes, and that counts requests at its socket."""
 
 import json
+import ssl
 import threading
 import uuid
 from collections.abc import Callable
@@ -87,14 +88,22 @@ class Held:
 
 
 class ScriptedSync:
-    """The server. The script returns the response to a request, or None to reset the connection."""
+    """The server. The script returns the response to a request, or None to reset the connection.
 
-    def __init__(self, script: Script) -> None:
+    Args:
+        script: The script.
+        context: For TLS, or None.
+    """
+
+    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.requests: list[Received] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.sync = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )

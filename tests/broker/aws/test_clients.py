@@ -1,18 +1,24 @@
 """The fast clients equal those that boto3 makes, and items equal those that boto3 writes."""
 
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
+from botocore.exceptions import SSLError
 from botocore.loaders import Loader
 from botocore.session import Session
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients, codec
+from chalicelib.core import tls
 from chalicelib.core.errors import Misconfigured
+from tests.deploy.relay import certificate
+from tests.support.scripted_sync import Reply, ScriptedSync
 
 REGIONS = [
     *boto3.Session().get_available_regions("dynamodb"),
@@ -53,7 +59,7 @@ def test_fast_client_is_usual_client(
     region_of(region)
     # The session's own client: `clients.client` would hide that the fast session is broken.
     session: Any = clients.session()
-    assert_usual(session.client(service, config=Config()), service, region)
+    assert_usual(session.create_client(service, config=Config()), service, region)
 
 
 class OtherEndpoints(Loader):
@@ -67,14 +73,14 @@ class OtherEndpoints(Loader):
         return found
 
 
-def with_loader(loader: object) -> boto3.Session:
+def with_loader(loader: object) -> Session:
     """Make a session that loads its data by another loader."""
     core = Session()
     core.register_component("data_loader", loader)
-    return boto3.Session(botocore_session=core)
+    return core
 
 
-def without_module() -> boto3.Session:
+def without_module() -> Session:
     """Fail as an import of a module that was moved."""
     raise ImportError("botocore.loaders")
 
@@ -94,7 +100,7 @@ def test_changed_botocore_gets_plain_client(
     """If botocore's inner parts have changed, the client is the one that boto3 makes."""
     region_of("eu-west-1")
     with pytest.raises(Exception, match=r".+"):
-        CHANGED[changed]().client(service, region_name="eu-west-1")  # type: ignore[call-overload]
+        CHANGED[changed]().create_client(service, region_name="eu-west-1")
     assert_usual(clients.client(service, Config(), CHANGED[changed]), service, "eu-west-1")
 
 
@@ -146,3 +152,35 @@ def test_unknown_type_is_refused() -> None:
     """A value of another type is refused."""
     with pytest.raises(TypeError):
         codec.values({"a": 1.5})
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A DynamoDB with a certificate of its own, for clients from now on. It yields the file."""
+    pem, key = certificate(tmp_path, "dynamodb")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    server = ScriptedSync(lambda _: Reply(200, {"Table": {"TableName": "t"}}), context)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for cached in (clients.session, tls.context):
+        cached.cache_clear()
+    yield pem
+    for cached in (clients.session, tls.context):
+        cached.cache_clear()
+    server.stop()
+
+
+def test_client_trusts_shared_context(tls_server: Path) -> None:
+    """A client refuses a certificate until the shared context trusts it."""
+    with pytest.raises(SSLError, match="self-signed certificate"):
+        clients.dynamodb().describe_table(TableName="t")
+    tls.context().load_verify_locations(tls_server)
+    assert clients.dynamodb().describe_table(TableName="t")["Table"] == {"TableName": "t"}
+
+
+def test_own_certificates_are_trusted(tls_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If AWS_CA_BUNDLE is set, a client trusts those certificates."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tls_server))
+    assert clients.dynamodb().describe_table(TableName="t")["Table"] == {"TableName": "t"}

@@ -340,7 +340,9 @@ def test_lagging_index_causes_no_call(
     index = Lagging(Table(clients.dynamodb(), broker.table, Clock()))
     uploads = UploadRecovery(parts.repository, index, parts.registration, broker.clock, 100)
     kinds = {recovery.KIND: uploads.task}
-    lagging = Sweeper(index, kinds, [items.FILE_SHARDS], parts.quotas, broker.clock, 100)
+    lagging = Sweeper(
+        index, kinds, [items.FILE_SHARDS], parts.quotas, broker.clock, 100, lambda: False
+    )
     assert lagging.run(10).found == 1
     assert len(upstream.journal()) == before
 

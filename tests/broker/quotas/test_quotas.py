@@ -384,7 +384,7 @@ def test_limits_response_has_quota_headers(api: Api) -> None:
     """The response to `/limits` has the quota headers too."""
     response = api.call("GET", "/limits")
     assert '"open";r=1000, "day";r=10000;t=' in response.headers["RateLimit"]
-    expected = '"open";q=1000, "day";q=10000;w=86400, "presigns";q=600;w=60'
+    expected = '"open";q=1000, "day";q=10000;w=86400, "presigns";q=300;w=60'
     assert response.headers["RateLimit-Policy"] == expected
 
 
