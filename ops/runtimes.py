@@ -1,7 +1,8 @@
 """The ends of Lambda's Python runtimes.
 
 Source: AWS's table of Lambda runtimes, https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html,
-read on 2026-11-28. AWS moves these dates at times.
+read on 2026-11-28; for `python3.14` https://endoflife.date/aws-lambda. AWS moves these dates at
+times.
 """
 
 from dataclasses import dataclass
