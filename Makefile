@@ -55,7 +55,7 @@ hashes: .venv/.dev ## Write the hashes of the deployed packages after a change o
 	.venv/bin/python scripts/hashes.py
 
 bytecode: .venv/.sandbox ## Compile the deployed code, for shorter cold starts
-	.venv/bin/python scripts/bytecode.py
+	.venv/bin/python -m ops compile
 
 clean: ## Delete everything that setup installed and the sandbox stored
 	rm -rf .venv .venv-ministack .nginx vendor node_modules scripts/*/node_modules .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import Clock
-from ops import deployment, destroy, doctor, provision, secret_input, settle
+from ops import deployment, destroy, doctor, provision, record, secret_input, settle
 from ops import stage as stages
 from ops.account import Account, explain
 from ops.checks.findings import Target
@@ -66,12 +66,20 @@ def _provision(call: Call) -> int:
         is_dry=given.dry_run,
         replaces_secrets=given.replace_secrets,
         leaves_table=given.secrets_only,
+        is_deployed_elsewhere=given.deployed_elsewhere,
     )
     how = secret_input.from_pipe if given.secrets_from_stdin else secret_input.from_terminal
     ask = partial(how, call.terminal, may_keep=given.replace_secrets, stdin=call.stdin)
     steps = provision.run(call.stage, call.account, call.terminal, options, ask)
     document = provision.to_document("provision", call.stage, steps, is_dry=given.dry_run)
     call.terminal.result(provision.to_lines(steps), document)
+    return FINE
+
+
+def _compile(call: Call) -> int:
+    step = provision.compile_bytecode(call.arguments.project_dir, call.terminal)
+    document = {"command": "compile", "steps": [asdict(step)]}
+    call.terminal.result(provision.to_lines([step]), document)
     return FINE
 
 
@@ -83,6 +91,14 @@ def _doctor(call: Call) -> int:
     return doctor.exit_code(found)
 
 
+def _record(call: Call) -> int:
+    given = call.arguments
+    steps = record.run(call.stage, call.account, given.api_id, is_dry=given.dry_run)
+    document = provision.to_document("record", call.stage, steps, is_dry=given.dry_run)
+    call.terminal.result(provision.to_lines(steps), document)
+    return FINE
+
+
 def _destroy(call: Call) -> int:
     given = call.arguments
     options = destroy.Options(
@@ -91,6 +107,7 @@ def _destroy(call: Call) -> int:
         deletes_table=given.delete_table,
         confirmed=given.yes_delete_the_table,
         stack=given.stack,
+        deletes_logs=given.delete_logs,
     )
     steps = destroy.run(call.stage, call.account, call.terminal, options, call.stdin)
     document = provision.to_document("destroy", call.stage, steps, is_dry=given.dry_run)
@@ -152,7 +169,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_provision, _add_doctor, _add_destroy, _add_settle, _add_probe):
+    for add in (
+        *(_add_provision, _add_compile, _add_doctor, _add_record),
+        *(_add_destroy, _add_settle, _add_probe),
+    ):
         add(commands)
     return made
 
@@ -182,6 +202,22 @@ def _add_provision(commands: Commands) -> None:
     one.add_argument(
         "--secrets-only", action="store_true", help="store the secrets; do not change the table"
     )
+    one.add_argument(
+        "--deployed-elsewhere",
+        action="store_true",
+        help="Terraform deploys the stage, so this folder has no record of it",
+    )
+
+
+def _add_compile(commands: Commands) -> None:
+    _command(
+        commands,
+        "compile",
+        "compile what is deployed, for shorter cold starts",
+        "Compiles the modules that Chalice ships, as `provision` does too. Run it after a change of"
+        " the code, before the next deployment. It needs no account.",
+        needs_account=False,
+    )
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -207,6 +243,20 @@ def _url(given: str) -> str:
     return given.rstrip("/")
 
 
+def _add_record(commands: Commands) -> None:
+    one = _command(
+        commands,
+        "record",
+        "write a stage's lost record in .chalice/deployed again",
+        "Finds what `chalice deploy` has deployed by its names, and writes Chalice's record of it,"
+        " so that this folder can update and delete the stage. It changes nothing at AWS.",
+    )
+    one.add_argument(
+        "--dry-run", action="store_true", help="report what would be written; write nothing"
+    )
+    one.add_argument("--api-id", metavar="ID", help="the API, if several may call the function")
+
+
 def _add_destroy(commands: Commands) -> None:
     one = _command(
         commands,
@@ -228,6 +278,9 @@ def _add_destroy(commands: Commands) -> None:
     one.add_argument("--table", metavar="NAME", help="the table, if it is not UPLOADS_TABLE")
     one.add_argument(
         "--stack", metavar="NAME", help="a CloudFormation stack that must be deleted already"
+    )
+    one.add_argument(
+        "--delete-logs", action="store_true", help="also delete the functions' log groups"
     )
 
 
@@ -274,8 +327,14 @@ def _add_probe(commands: Commands) -> None:
     )
 
 
-def _command(
-    commands: Commands, name: str, words: str, more: str, *, needs_stage: bool = True
+def _command(  # noqa: PLR0913 - each argument is a fact about the command
+    commands: Commands,
+    name: str,
+    words: str,
+    more: str,
+    *,
+    needs_stage: bool = True,
+    needs_account: bool = True,
 ) -> argparse.ArgumentParser:
     one: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -284,16 +343,19 @@ def _command(
         epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    one.add_argument("--stage", required=needs_stage, help="a stage in .chalice/config.json")
+    if needs_account:
+        one.add_argument("--stage", required=needs_stage, help="a stage in .chalice/config.json")
+        one.add_argument("--profile", help="a profile in your AWS configuration")
     one.add_argument("--project-dir", default=".", type=Path, help="the project's folder")
-    one.add_argument("--profile", help="a profile in your AWS configuration")
     one.add_argument("--json", action="store_true", help="write only JSON to standard output")
     return one
 
 
 _COMMANDS: dict[str, Callable[[Call], int]] = {
     "provision": _provision,
+    "compile": _compile,
     "doctor": _doctor,
+    "record": _record,
     "destroy": _destroy,
     "settle": _settle,
     "probe": _probe,

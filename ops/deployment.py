@@ -22,6 +22,10 @@ PARAMETERS = {
     "ApiKeyParameter": "SYNC_API_KEY_PARAMETER",
     "JwtSecretParameter": "JWT_SECRET_PARAMETER",
 }
+OTHER_ACCOUNT_ADVICE = (
+    "Sign in to that account. To deploy to this one too, use another stage, since a record belongs"
+    " to one account."
+)
 _FUNCTIONS = {API: "APIHandler", SWEEP: "Sweep"}
 _LOGS = {API: "APILogs", SWEEP: "SweepLogs"}
 
@@ -39,6 +43,7 @@ class Deployment:
         is_stack: Whether it is a CloudFormation stack.
         deploy_command: The command that deploys the stage again.
         status: CloudFormation's status of the stack; empty if it is not a stack.
+        account: The number of the account; None unless Chalice's record names it.
     """
 
     environment: Mapping[str, str]
@@ -49,6 +54,7 @@ class Deployment:
     is_stack: bool
     deploy_command: str
     status: str = ""
+    account: str | None = None
 
 
 def recorded_resources(stage: Stage) -> dict[str, dict[str, str]]:
@@ -78,8 +84,54 @@ def recorded_region(stage: Stage) -> str | None:
     Raises:
         Problem: Chalice's record can't be read.
     """
+    return _recorded_arn(stage)[3] or None
+
+
+def recorded_account(stage: Stage) -> str | None:
+    """Return the number of the account that `chalice deploy` used; None without a record.
+
+    Raises:
+        Problem: Chalice's record can't be read.
+    """
+    return _recorded_arn(stage)[4] or None
+
+
+def _recorded_arn(stage: Stage) -> list[str]:
+    """Return the parts of the function's ARN; empty ones without a record."""
     arn = recorded_resources(stage).get(API, {}).get("lambda_arn", "")
-    return arn.split(":")[3] if arn.count(":") > 3 else None  # noqa: PLR2004 - the ARN's region
+    return [*arn.split(":"), *[""] * 5]
+
+
+def function_names(stage: Stage) -> dict[str, str]:
+    """Return the names that `chalice deploy` and Terraform give the functions."""
+    name = f"{stage.app}-{stage.name}"
+    return {API: name, SWEEP: f"{name}-{SWEEP}"}
+
+
+def refuse_unrecorded(stage: Stage, account: Account, terraform_option: str) -> None:
+    """Refuse to continue if the stage is deployed, and this folder has no record of it.
+
+    Args:
+        stage: The stage.
+        account: The AWS account.
+        terraform_option: The option for a stage that Terraform deployed, which has no record.
+
+    Raises:
+        Problem: `chalice deploy` would create a second API here, and `chalice delete` would then
+            delete the functions of both.
+    """
+    if not recorded_resources(stage) and is_deployed(stage, account):
+        raise Problem(
+            f"The stage {stage.name} is deployed, but this folder has no record of it.",
+            f"Do not run `chalice deploy`: it would create a second API. Get {_name(stage)} from"
+            " where the stage was deployed, for example by `git pull`. If it is lost, run"
+            f" `python -m ops record --stage {stage.name}`. If Terraform deploys the stage, add"
+            f" {terraform_option}.",
+        )
+
+
+def _name(stage: Stage) -> str:
+    return str(stage.record.relative_to(stage.folder))
 
 
 def from_record(stage: Stage) -> Deployment:
@@ -94,11 +146,8 @@ def from_record(stage: Stage) -> Deployment:
         arns = {one: found[one]["lambda_arn"] for one in (API, SWEEP)}
         url = found["rest_api"]["rest_api_url"].rstrip("/")
     except KeyError as error:
-        message = f"The stage {stage.name} was not deployed from this folder."
-        advice = (
-            f"Run `{command}`. If it was deployed from another folder or by Terraform, add"
-            " --url URL. If it was deployed as a CloudFormation stack, add --stack NAME."
-        )
+        message = f"The stage {stage.name} is not deployed."
+        advice = f"Run `{command}`. If it was deployed as a CloudFormation stack, add --stack NAME."
         raise Problem(message, advice) from error
     functions = {one: arn.rpartition(":")[2] for one, arn in arns.items()}
     return Deployment(
@@ -109,13 +158,13 @@ def from_record(stage: Stage) -> Deployment:
         region=arns[API].split(":")[3],
         is_stack=False,
         deploy_command=command,
+        account=recorded_account(stage),
     )
 
 
 def from_names(stage: Stage, region: str, url: str) -> Deployment:
     """Return what `chalice deploy`, in another folder, or Terraform deploys by Chalice's names."""
-    name = f"{stage.app}-{stage.name}"
-    functions = {API: name, SWEEP: f"{name}-{SWEEP}"}
+    functions = function_names(stage)
     return Deployment(
         environment=stage.environment,
         functions=functions,
@@ -123,7 +172,9 @@ def from_names(stage: Stage, region: str, url: str) -> Deployment:
         url=url,
         region=region,
         is_stack=False,
-        deploy_command=f"chalice deploy --stage {stage.name}, or Terraform",
+        deploy_command=(
+            f"chalice deploy --stage {stage.name}, in a folder with {_name(stage)}, or Terraform"
+        ),
     )
 
 
@@ -176,7 +227,10 @@ def is_deployed(stage: Stage, account: Account) -> bool:
     """Whether functions with the stage's name exist, whatever deployed them."""
     if recorded_resources(stage):
         return True
-    name = f"{stage.app}-{stage.name}"
+    return any(_exists(account, name) for name in function_names(stage).values())
+
+
+def _exists(account: Account, name: str) -> bool:
     try:
         account.client("lambda").get_function_configuration(FunctionName=name)
     except ClientError as error:

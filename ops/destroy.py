@@ -1,4 +1,4 @@
-"""Remove what `provision` created: the secrets, and the table only with a confirmation."""
+"""Remove what `provision` and the functions created: secrets, on demand logs and the table."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TextIO
 
 from ops import parameters, table
 from ops.account import Account
-from ops.deployment import functions_using, is_deployed, stack_exists
+from ops.deployment import function_names, functions_using, is_deployed, stack_exists
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
@@ -27,6 +27,7 @@ class Options:
         deletes_table: Whether to delete the table after the operator has typed its name.
         confirmed: The name of the table to delete without asking.
         stack: A CloudFormation stack that must be deleted already.
+        deletes_logs: Whether to delete the functions' log groups.
     """
 
     is_dry: bool = False
@@ -34,6 +35,7 @@ class Options:
     deletes_table: bool = False
     confirmed: str | None = None
     stack: str | None = None
+    deletes_logs: bool = False
 
 
 def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
@@ -75,6 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             terminal.progress(f"Deleting {one.name} ...")
             parameters.delete(ssm, one)
             steps.append(Step(one.name, "done", f"{one.title} was deleted"))
+    steps += _delete_logs(stage, account, terminal, options)
     stack = TableStack(account, name, terminal, sleep)
     if wants_table and not options.is_dry and stack.delete():
         # The stack goes first, since its deletion leaves the table: an interrupted run can be
@@ -92,6 +95,32 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
         return [*steps, Step(name, "planned", "delete the table, its content and its stack")]
     _delete(account, name, terminal, sleep, is_deleting=is_deleting)
     return [*steps, Step(name, "done", "the table was deleted")]
+
+
+def _delete_logs(
+    stage: Stage, account: Account, terminal: Terminal, options: Options
+) -> list[Step]:
+    """Delete the log groups of the functions, which outlive them."""
+    names = [f"/aws/lambda/{one}" for one in function_names(stage).values()]
+    if options.stack is not None:
+        names += [f"/sync-upload-broker/{options.stack}/{one}" for one in ("api", "sweep")]
+    if not options.deletes_logs:
+        terminal.progress(f"The logs stay, if there are any: {', '.join(names)}.")
+        terminal.progress("Delete them with --delete-logs.")
+        return []
+    logs = account.client("logs")
+    steps = []
+    for name in names:
+        found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        if name not in {one["logGroupName"] for one in found}:
+            steps.append(Step(name, "kept", "there is no such log group"))
+        elif options.is_dry:
+            steps.append(Step(name, "planned", "delete the log group"))
+        else:
+            terminal.progress(f"Deleting {name} ...")
+            logs.delete_log_group(logGroupName=name)
+            steps.append(Step(name, "done", "the log group was deleted"))
+    return steps
 
 
 def _refuse_in_use(stage: Stage, account: Account, options: Options, table: str) -> None:

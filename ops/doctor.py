@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import deployment
 from ops.account import code_of, explain
-from ops.checks import api, functions, identity, storage, upstream
+from ops.checks import api, functions, identity, package, storage, upstream
 from ops.checks.findings import Finding, State, Target, make_finding
 from ops.terminal import FINE, UNREACHABLE, WRONG, Problem
 
@@ -35,6 +35,7 @@ class Check:
 
 CHECKS = (
     Check("settings", identity.settings, needs_aws=False),
+    Check("package", package.contents, needs_aws=False),
     Check("table", storage.table),
     Check("parameters", storage.secrets),
     Check("functions", functions.configuration, needs_deployment=True),
@@ -58,9 +59,10 @@ def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding
     account = _findings(target, "account", identity.account)
     has_aws = any(one.subject == "credentials" and one.state is State.OK for one in account)
     reason = "AWS does not know you"
-    if any(one.subject == "region" and one.state is State.WRONG for one in account):
-        # In another region everything is missing, and advice to create it would be harmful.
-        has_aws, reason = False, "the region is wrong"
+    if wrong := [one.subject for one in account if one.state is State.WRONG]:
+        # In another region or account everything is missing, and advice to create it would harm.
+        has_aws = has_aws and not {"region", "credentials"} & set(wrong)
+        reason = "the region or the account is wrong"
     found = account + found
     for one in CHECKS:
         if one.run is upstream.storage and not may_presign:
@@ -69,8 +71,8 @@ def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding
             found.append(_not_checked(one, reason, "Fix the account first."))
         elif one.needs_deployment and target.deployment is None:
             found.append(_not_checked(one, "it is not deployed", "Deploy the stage first."))
-        elif one.run is api.responses and target.api_url is None:
-            found.append(_not_checked(one, "its URL is unknown", "Deploy first, or add --url."))
+        elif one.run is api.responses and not target.api_url:
+            found.append(_not_checked(one, "its URL is unknown", "Add --url URL."))
         else:
             found += _findings(target, one.name, one.run)
     return found
@@ -82,17 +84,33 @@ def _not_checked(one: Check, reason: str, advice: str) -> Finding:
 
 def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
     stage, account, kind = target.stage, target.account, "chalice deploy"
+    # After `chalice delete` the record exists, and is empty.
+    has_record = bool(stack or deployment.recorded_resources(stage))
     if stack is not None:
         kind = f"the stack {stack}"
         target.deployment = deployment.from_stack(stage, account, stack)
-    elif target.url is not None and not stage.record.exists():
+    elif target.url is not None and not has_record:
         kind = "from another folder"
         target.deployment = deployment.from_names(stage, account.region, target.url)
     else:
+        if not has_record:
+            yield from _unrecorded(target)
+            if target.deployment is not None:
+                return
         target.deployment = deployment.from_record(stage)
     yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
         yield status_finding(target.deployment.status, stack)
+
+
+def _unrecorded(target: Target) -> Iterator[Finding]:
+    """Find a stage that was deployed elsewhere, so that nobody deploys it a second time."""
+    stage, account = target.stage, target.account
+    try:
+        deployment.refuse_unrecorded(stage, account, "--url URL")
+    except Problem as problem:
+        target.deployment = deployment.from_names(stage, account.region, "")
+        yield Finding("deployment", "record", State.WRONG, problem.message, problem.advice)
 
 
 def status_finding(status: str, stack: str) -> Finding:
@@ -150,7 +168,7 @@ def to_lines(found: Sequence[Finding]) -> list[str]:
         if one.check != part:
             part = one.check
             lines.append(part)
-        word = one.state.upper() if one.state in {State.WRONG, State.UNKNOWN} else one.state
+        word = one.state if one.state in {State.OK, State.SKIPPED} else one.state.upper()
         lines.append(f"  {word:8}{one.subject}: {one.detail}")
         if one.advice and one.state is not State.OK:
             lines.append(f"          -> {one.advice}")

@@ -1,4 +1,4 @@
-"""Create or update what a stage needs before it is deployed: its secrets, then its table.
+"""Create or update what a stage needs before it is deployed: secrets, table and bytecode.
 
 The command is idempotent: after an interruption, run it again.
 """
@@ -6,11 +6,18 @@ The command is idempotent: after an interruption, run it again.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops import parameters, table
+from ops import bytecode, package, parameters, policy_file, table
+from ops import stage as stages
 from ops.account import Account
-from ops.deployment import recorded_region
+from ops.deployment import (
+    OTHER_ACCOUNT_ADVICE,
+    recorded_account,
+    recorded_region,
+    refuse_unrecorded,
+)
 from ops.parameters import Parameter, State
 from ops.secret_input import Secrets
 from ops.stage import Stage
@@ -20,6 +27,7 @@ from ops.terminal import USAGE, Problem, Terminal
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_BYTECODE = "bytecode"
 Ask = Callable[[list[Parameter]], Secrets]
 
 
@@ -46,11 +54,13 @@ class Options:
         is_dry: Whether the command only reports what it would change.
         replaces_secrets: Whether the command asks for stored secrets again.
         leaves_table: Whether the command does not change the table.
+        is_deployed_elsewhere: Whether the stage may be deployed without a record in this folder.
     """
 
     is_dry: bool = False
     replaces_secrets: bool = False
     leaves_table: bool = False
+    is_deployed_elsewhere: bool = False
 
 
 def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
@@ -74,12 +84,44 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
     Raises:
         Problem: The operator has to fix something first, and nothing was changed; or a step failed.
     """
-    name = stage.table
     terminal.progress(f"Checking the stage {stage.name} in {account.region or 'no region'} ...")
+    _check(stage, account, terminal, options)
+    name = stage.table
+    kept, wanted = _secrets(stage, account, terminal, options)
+    planned = [] if options.leaves_table else _plan_table(account, name, terminal)
+    if options.is_dry:
+        return [
+            *(Step(one.name, "kept", one.title) for one in kept),
+            *(Step(one.name, "planned", f"ask for {one.title}, and store it") for one in wanted),
+            *planned,
+            *([] if options.leaves_table else _plan_bytecode(stage)),
+        ]
+    secrets = ask(wanted) if wanted else {}
+    # The secrets come first, because the table may take long or fail, and nobody types them twice.
+    steps = [Step(one.name, "kept", one.title) for one in kept]
+    steps += _store(account, terminal, wanted, secrets, replace=options.replaces_secrets)
+    if not options.leaves_table:
+        steps += _deploy_table(account, name, terminal, sleep)
+        steps.append(compile_bytecode(stage.folder, terminal))
+    return steps
+
+
+def _check(stage: Stage, account: Account, terminal: Terminal, options: Options) -> None:
+    """Check what the next deployment depends on, before anything is changed.
+
+    Raises:
+        Problem: The operator has to fix something first.
+    """
     if not stage.environment.get("ALLOWED_ORIGINS", "").strip():
         terminal.progress(
             "ALLOWED_ORIGINS is empty in .chalice/config.json. The broker refuses every browser"
             " unless a stack's parameter sets it."
+        )
+    _refuse_wrong_settings(stage)
+    if lacks := policy_file.lacks(stage):
+        terminal.progress(
+            f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
+            " functions no access to them."
         )
     deployed_to = recorded_region(stage)
     if account.region and deployed_to not in {None, account.region}:
@@ -88,21 +130,68 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
             f"Set AWS_DEFAULT_REGION to {deployed_to}.",
             USAGE,
         )
-    kept, wanted = _secrets(stage, account, terminal, options)
-    planned = [] if options.leaves_table else _plan_table(account, name, terminal)
-    if options.is_dry:
-        return [
-            *(Step(one.name, "kept", one.title) for one in kept),
-            *(Step(one.name, "planned", f"ask for {one.title}, and store it") for one in wanted),
-            *planned,
-        ]
-    secrets = ask(wanted) if wanted else {}
-    # The secrets come first, because the table may take long or fail, and nobody types them twice.
-    steps = [Step(one.name, "kept", one.title) for one in kept]
-    steps += _store(account, terminal, wanted, secrets, replace=options.replaces_secrets)
-    if not options.leaves_table:
-        steps += _deploy_table(account, name, terminal, sleep)
-    return steps
+    if recorded := recorded_account(stage):
+        used = account.client("sts").get_caller_identity()["Account"]
+        if used != recorded:
+            message = f"The stage was deployed to the account {recorded}, but this is {used}."
+            raise Problem(message, OTHER_ACCOUNT_ADVICE, USAGE)
+    if options.leaves_table:  # a rotation of secrets, which no deployment follows
+        return
+    if not options.is_deployed_elsewhere:
+        refuse_unrecorded(stage, account, "--deployed-elsewhere")
+    _refuse_wrong_package(stage)
+
+
+def _refuse_wrong_settings(stage: Stage) -> None:
+    """Refuse settings with which the deployed broker would refuse every request.
+
+    Raises:
+        Problem: A setting is not valid.
+    """
+    parameters.of(stage.environment)  # refuses a secret, in words of its own
+    problems = stages.problems(stage.environment)
+    if problems:
+        advice = "Change .chalice/config.json (docs/configuration.md)."
+        origins = stages.origin_advice(stage.environment)
+        advice = f"{origins} {advice}" if origins else advice
+        raise Problem(f"{'; '.join(problems)}.", advice, USAGE)
+
+
+def _refuse_wrong_package(stage: Stage) -> None:
+    """Refuse what would be deployed, and would not work.
+
+    Raises:
+        Problem: A package is missing.
+    """
+    if package.lacks_key_sets(stage.folder, stage.environment):
+        raise Problem(f"{package.KEY_SETS_PROBLEM}.", package.KEY_SETS_ADVICE, USAGE)
+    archive = package.next_archive(stage)
+    missing = package.missing_packages(stage.folder, archive) if archive else []
+    if missing:
+        raise Problem(
+            f"{archive}, which Chalice would use again, lacks {', '.join(missing)}.",
+            "Delete it, deploy, and read what Chalice prints about missing wheels.",
+        )
+
+
+def _plan_bytecode(stage: Stage) -> list[Step]:
+    found = bytecode.outdated(stage.folder)
+    if not found.names:
+        return [Step(_BYTECODE, "kept", f"current, for {found.of} modules")]
+    return [Step(_BYTECODE, "planned", f"compile {len(found.names)} of {found.of} modules")]
+
+
+def compile_bytecode(folder: Path, terminal: Terminal) -> Step:
+    """Compile what is deployed.
+
+    Raises:
+        Problem: A module does not compile, or a package is not installed as it would be shipped.
+    """
+    terminal.progress("Compiling what is deployed ...")
+    changed = bytecode.compile_project(folder)
+    if not changed:
+        return Step(_BYTECODE, "kept", "current")
+    return Step(_BYTECODE, "done", f"{changed} files in chalicelib and vendor")
 
 
 def _secrets(

@@ -4,6 +4,7 @@ The command uses the broker's own conditional writes: it takes the lease, so tha
 broker is running, and records an asset only if no other upload owns it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -42,11 +43,17 @@ class Match:
             or project; `elsewhere` if it has another URL.
         asset: The fields of the asset that help to decide.
         recorded_by: The ids of the uploads that own it, or None.
+        seconds: When Sync made it, in seconds after the first registration; None if that is
+            unknown. It is negative if the asset is older.
+        is_older: Whether Sync made it before the upload began, so that it belongs to another one,
+            unless the clocks differ.
     """
 
     why: str
     asset: Json
     recorded_by: str | None
+    seconds: float | None
+    is_older: bool
 
 
 class Settler:
@@ -86,7 +93,7 @@ class Settler:
         return items.to_upload(item)
 
     def matches(self, upload: Upload) -> list[Match]:
-        """Return the assets that may belong to the upload."""
+        """Return the assets that may belong to the upload, the nearest in time first."""
         if upload.attempt is None:
             return []
         since = upload.attempt.first_post_at - LOOKBACK_SECONDS * SECOND
@@ -101,7 +108,8 @@ class Settler:
             if cursor is None:
                 break
         owners = self._repository.asset_owners([one.id for _, one in found])
-        return [_match(why, one, owners) for why, one in found]
+        matches = [_match(upload, why, one, owners) for why, one in found]
+        return sorted(matches, key=_distance)
 
     def register(self, upload: Upload, asset_id: str) -> None:
         """Record that an asset belongs to the upload.
@@ -181,10 +189,31 @@ def _explained(error: Exception, asset_id: str) -> Problem:
     return Problem(f"Sync can't be reached: {detail}", "Try again in a minute.", UNREACHABLE)
 
 
-def _match(why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Match:
-    owner = owners.get(asset.id)
-    shown = {name: asset.fields[name] for name in _SHOWN}
-    return Match(why, shown, ", ".join(sorted(owner.upload_ids)) if owner else None)
+def _match(upload: Upload, why: str, asset: Asset, owners: Mapping[str, AssetOwners]) -> Match:
+    owner, created = owners.get(asset.id), asset.created_at
+    seconds = None
+    if created is not None and upload.attempt is not None:
+        seconds = (created - upload.attempt.first_post_at) / SECOND
+    return Match(
+        why,
+        {name: asset.fields[name] for name in _SHOWN},
+        ", ".join(sorted(owner.upload_ids)) if owner else None,
+        seconds=seconds,
+        is_older=created is not None and created < upload.created_at,
+    )
+
+
+def _distance(match: Match) -> float:
+    return math.inf if match.seconds is None else abs(match.seconds)
+
+
+def _when(match: Match) -> str:
+    """Return when Sync made an asset, in relation to the upload."""
+    if match.seconds is None:
+        return "made at an unknown time"
+    relation = "before" if match.seconds < 0 else "after"
+    made = f"made {abs(match.seconds):.0f} s {relation} the first registration"
+    return f"{made}, OLDER than the upload" if match.is_older else made
 
 
 def settler(
@@ -233,7 +262,7 @@ def to_lines(upload: Upload, found: list[Match], outcome: str | None) -> list[st
     for one in found:
         owner = f", owned by upload {one.recorded_by}" if one.recorded_by else ", not owned"
         fields = ", ".join(f"{name} {one.asset[name]}" for name in _SHOWN[1:])
-        lines.append(f"    {one.asset['id']} ({one.why}{owner}): {fields}")
+        lines.append(f"    {one.asset['id']} ({one.why}{owner}; {_when(one)}): {fields}")
     if upload.status is Status.REGISTERING:
         lines.append("Settle it with --asset ID, or with --failed.")
     return lines

@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalice.config import Config
-from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+from chalice.constants import (
+    DEFAULT_APIGATEWAY_STAGE_NAME,
+    DEFAULT_LAMBDA_MEMORY_SIZE,
+    DEFAULT_LAMBDA_TIMEOUT,
+)
 
-from chalicelib.core import settings
+from chalicelib.core import settings, urls
 from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
@@ -44,6 +49,9 @@ class Stage:
         environment: The broker's settings.
         functions: The functions, by Chalice's names.
         policy_file: The policy of its roles; None if the project does not manage them.
+        gateway_stage: The API's stage, which is the path of its URL.
+        others: The names of the project's other stages.
+        next_runtime: Lambda's name of the Python that runs this command. Chalice deploys for it.
     """
 
     name: str
@@ -52,6 +60,14 @@ class Stage:
     environment: Mapping[str, str]
     functions: Mapping[str, Function]
     policy_file: Path | None
+    gateway_stage: str
+    others: tuple[str, ...]
+    next_runtime: str
+
+    @property
+    def architecture(self) -> str:
+        """The architecture that Chalice packs for."""
+        return self.functions[API].architecture
 
     @property
     def table(self) -> str:
@@ -91,16 +107,40 @@ def read(folder: Path, name: str) -> Stage:
         message = f"There is no stage {name!r} in .chalice/config.json."
         raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
     config: Any = Config(chalice_stage=name, config_from_disk=content)
+    if losses := _losses(content, config):
+        raise Problem(
+            f"{file} has lost lines: {'; '.join(losses)}.",
+            "Restore them, for example by `git checkout .chalice/config.json`, and change only the"
+            " lines that docs/deploy.md shows.",
+            USAGE,
+        )
     policy = config.iam_policy_file or f"policy-{name}.json"
-    has_policy = config.manage_iam_role and not config.autogen_policy
     return Stage(
         name=name,
         folder=folder,
         app=config.app_name,
         environment=config.scope(name, API).environment_variables,
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
-        policy_file=folder / ".chalice" / policy if has_policy else None,
+        policy_file=folder / ".chalice" / policy if config.manage_iam_role else None,
+        gateway_stage=config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
+        others=tuple(one for one in names if one != name),
+        next_runtime=config.lambda_python_version,
     )
+
+
+def _losses(content: Mapping[str, Any], config: Any) -> list[str]:
+    """Return which lines are missing without which Chalice deploys, but not the broker."""
+    losses = []
+    if content.get("version") != "2.0":
+        losses.append('"version" must be "2.0"')
+    if not config.app_name:
+        losses.append(
+            '"app_name" must be "sync-upload-broker", or the functions would be called'
+            f" None-{config.chalice_stage}"
+        )
+    if config.manage_iam_role and config.autogen_policy is not False:  # Chalice's default is true
+        losses.append('"autogen_policy" must be false, or the roles would lack permissions')
+    return losses
 
 
 def _function(config: Any) -> Function:
@@ -119,3 +159,27 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     except Misconfigured as error:
         return error.detail.split("; ")
     return []
+
+
+def origin_advice(environment: Mapping[str, str]) -> str:
+    """Return how to write the allowed origins that the broker rejects; empty if there are none."""
+    parts = []
+    for item in urls.items(environment.get("ALLOWED_ORIGINS", "")):
+        if item != "*" and not _is_origin(item):
+            right = ", ".join(_as_origin(one) for one in item.split())
+            parts.append(f"{right or 'an origin'} in place of {item!r}")
+    return f"Write {' and '.join(parts)}." if parts else ""
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        return urls.exact_origins(text) == (text,)
+    except ValueError:
+        return False
+
+
+def _as_origin(text: str) -> str:
+    """Return the origin that somebody probably means by a text; an example if it is not clear."""
+    parts = urlsplit(urls.normalized(text if "://" in text else f"https://{text}"))
+    found = f"{parts.scheme}://{parts.netloc}"
+    return found if _is_origin(found) else "https://app.example.com"

@@ -21,7 +21,7 @@ _OTHER_ORIGIN = "https://stranger.invalid"  # RFC 2606: nobody owns this name
 def responses(target: Target) -> Iterator[Finding]:
     """Check the API's health, its response to a forged token, and its preflights."""
     url = target.api_url
-    if url is None:
+    if not url:
         return
     health = web.send("GET", f"{url}/health", {})
     is_up = health.status_code == HTTPStatus.OK and _field(health, "status") == "ok"

@@ -16,6 +16,7 @@ class State(StrEnum):
 
     OK = "ok"
     WRONG = "wrong"
+    WARNING = "warning"  # it works, but not for ever or not at its best
     UNKNOWN = "unknown"  # the check failed, or could not be made
     SKIPPED = "skipped"  # as the operator or the configuration demands
 
@@ -72,7 +73,7 @@ class Target:
 
     @property
     def api_url(self) -> str | None:
-        """The API's URL; None if it is unknown."""
+        """The API's URL; None or empty if it is unknown."""
         return self.url or (self.deployment.url if self.deployment else None)
 
     @property

@@ -2,15 +2,25 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from ops import bytecode, policy_file
+from ops import package as packages
+from ops.checks import package
 from ops.checks.findings import Finding, State, Target, make_finding
 from ops.deployment import Deployment
 from ops.stage import API, SWEEP, Stage
-from ops.terminal import Problem
 
 _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition
+
+
+class Place(NamedTuple):
+    """Where functions are: the parts of an ARN before the resource."""
+
+    partition: str
+    region: str
+    account: str
 
 
 def configuration(target: Target) -> Iterator[Finding]:
@@ -38,6 +48,8 @@ def configuration(target: Target) -> Iterator[Finding]:
                 detail=detail,
                 advice=advice,
             )
+        yield _runtime(target, name, found["Runtime"])
+        yield from _code(target, name, found.get("CodeSha256", ""))
         yield from _environment(target, name, found.get("Environment", {}).get("Variables", {}))
         failed = "Failed" in {found.get("State"), found.get("LastUpdateStatus")}
         reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or ""
@@ -48,6 +60,34 @@ def configuration(target: Target) -> Iterator[Finding]:
             detail=f"failed: {reason}" if failed else found.get("State", "Active").lower(),
             advice=advice,
         )
+
+
+def _runtime(target: Target, name: str, found: str) -> Finding:
+    """Compare a function's runtime with the Python that would deploy it next."""
+    following = target.stage.next_runtime
+    finding = package.runtime(target, found, "functions", f"{name}: runtime")
+    if finding.state is State.OK and found != following:
+        detail = f"{found}; a deployment with this Python changes it to {following}"
+        advice = "Deploy with the Python of the last deployment, or change it on purpose."
+        return Finding("functions", f"{name}: runtime", State.WARNING, detail, advice)
+    return finding
+
+
+def _code(target: Target, name: str, code_sha256: str) -> Iterator[Finding]:
+    """Check the deployed package, if this folder still has it."""
+    archive = packages.deployed_archive(target.stage, code_sha256)
+    if archive is None:
+        return
+    wheels = package.wheels(target.stage.folder, archive, "functions", f"{name}: wheels")
+    if wheels.state is not State.OK:
+        yield wheels
+    found = bytecode.outdated_in(archive)
+    subject = f"{name}: bytecode"
+    if not found.names:
+        yield Finding("functions", subject, State.OK, f"current, for {found.of} modules")
+        return
+    advice = f"Run `python -m ops compile`. Then deploy again: {target.deploy_command}."
+    yield Finding("functions", subject, State.WARNING, found.describe(), advice)
 
 
 def _environment(target: Target, name: str, found: dict[str, str]) -> Iterator[Finding]:
@@ -103,23 +143,24 @@ def policy(target: Target) -> Iterator[Finding]:
     deployment, file = target.deployment, target.stage.policy_file
     if deployment is None:
         return
-    if file is None:
+    document = policy_file.read(target.stage)
+    if document is None or file is None:
         yield Finding("policy", "roles", State.SKIPPED, "the project does not manage the roles")
         return
-    try:
-        document = json.loads(file.read_text())
-        grants(document, "", "")
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        message = f"{file} can't be read as a policy ({type(error).__name__})."
-        raise Problem(message, "Restore it from the project's repository.") from error
+    lacks = [] if deployment.is_stack else policy_file.lacks(target.stage)
+    if lacks:
+        detail = f"it does not name {', '.join(lacks)}"
+        advice = f"Write the stage's names into it. Then deploy again: {target.deploy_command}."
+        yield Finding("policy", file.name, State.WRONG, detail, advice)
     functions = target.account.client("lambda")
     for name in deployment.functions.values():
         arn = functions.get_function_configuration(FunctionName=name)["Role"]
-        role, location = arn.rpartition("/")[2], (deployment.region, arn.split(":")[4])
-        wanted = grants(document, *location)
+        role, account = arn.rpartition("/")[2], arn.split(":")[4]
+        place = Place(arn.split(":")[1], deployment.region, account)
+        wanted = grants(document, place)
         if deployment.is_stack:
             wanted = in_stack(wanted, target.stage, deployment)
-        found = {one for other in _documents(target, role) for one in grants(other, *location)}
+        found = {one for other in _documents(target, role) for one in grants(other, place)}
         extra, missing = _list_grants(found - wanted), _list_grants(wanted - found)
         differences = [f"it also allows {extra}"] if extra else []
         differences += [f"it does not allow {missing}"] if missing else []
@@ -145,13 +186,12 @@ def _documents(target: Target, role: str) -> Iterator[dict[str, Any]]:
             yield response["PolicyVersion"]["Document"]
 
 
-def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
+def grants(document: dict[str, Any], place: Place) -> set[Grant]:
     """Return the grants of a policy, so that the order of its statements does not matter.
 
     Args:
         document: The policy.
-        region: The functions' region.
-        account: The functions' account.
+        place: The functions' partition, region and account.
     """
     found = set()
     for statement in _as_list(document["Statement"]):
@@ -160,17 +200,18 @@ def grants(document: dict[str, Any], region: str, account: str) -> set[Grant]:
         # NotAction and NotResource count as a grant on "*", and are part of the condition.
         for action in _as_list(statement.get("Action", "*")):
             for resource in _as_list(statement.get("Resource", "*")):
-                short = _without_account(resource, region, account)
+                short = _without_account(resource, place)
                 condition = json.dumps(rest, sort_keys=True) if rest else ""
                 found.add((statement["Effect"], action, short, condition))
     return found
 
 
-def _without_account(resource: str, region: str, account: str) -> str:
-    """Return a resource without its region and account if they cover the functions' own."""
+def _without_account(resource: str, place: Place) -> str:
+    """Return a resource without its place if that covers the functions' own."""
     parts = resource.split(":", 5)
     is_arn = len(parts) == 6  # noqa: PLR2004 - every ARN has six parts
-    if not is_arn or parts[3] not in {region, "*"} or parts[4] not in {account, "*"}:
+    given = (parts[1], parts[3], parts[4]) if is_arn else ()
+    if not is_arn or any(one not in {own, "*"} for one, own in zip(given, place, strict=True)):
         return resource
     return parts[5].removesuffix(":*")
 

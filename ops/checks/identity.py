@@ -1,18 +1,17 @@
 """Checks of the settings, the region, the credentials, and this machine's clock."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import stage
+from ops import deployment, package, stage
 from ops.account import REGION_ADVICE, explain
 from ops.checks import web
 from ops.checks.findings import Finding, State, Target, make_finding
-from ops.deployment import PARAMETERS
 from ops.terminal import UNREACHABLE
 
+_ORIGINS = "ALLOWED_ORIGINS"
 MAX_SKEW_SECONDS = 60  # AWS refuses a signature whose time is five minutes off
 
 
@@ -24,17 +23,20 @@ def settings(target: Target) -> Iterator[Finding]:
     if target.deployment and target.deployment.is_stack:
         advice = "Change it in .chalice/config.json or the stack's parameters, and deploy again."
     for problem in problems:
-        yield Finding(name, problem.partition(" ")[0], State.WRONG, problem, advice)
+        subject = problem.partition(" ")[0]
+        how = stage.origin_advice(target.environment) if subject == _ORIGINS else ""
+        yield Finding(name, subject, State.WRONG, problem, f"{how} {advice}".strip())
     if not problems:
         yield Finding(name, "values", State.OK, "the broker accepts them")
-    origins = target.environment.get("ALLOWED_ORIGINS", "")
-    yield make_finding(
-        name,
-        "ALLOWED_ORIGINS",
-        is_right=bool(origins.strip()),
-        detail=origins or "it is empty, so the broker refuses every browser",
-        advice=f"Set it to your pages' origins. {advice}",
-    )
+    if not any(problem.startswith(_ORIGINS) for problem in problems):
+        origins = target.environment.get(_ORIGINS, "")
+        yield make_finding(
+            name,
+            _ORIGINS,
+            is_right=bool(origins.strip()),
+            detail=origins or "it is empty, so the broker refuses every browser",
+            advice=f"Set it to your pages' origins. {advice}",
+        )
     yield from _names(target)
     yield from _key_set_package(target)
 
@@ -43,7 +45,7 @@ def _names(target: Target) -> Iterator[Finding]:
     """Compare the table and secrets that a stack uses with those that `provision` creates."""
     if target.deployment is None or not target.deployment.is_stack:
         return
-    for parameter, variable in PARAMETERS.items():
+    for parameter, variable in deployment.PARAMETERS.items():
         used = target.environment.get(variable, "")
         created = target.stage.environment.get(variable, "")
         if variable != "ALLOWED_ORIGINS" and used != created:
@@ -58,19 +60,27 @@ def _key_set_package(target: Target) -> Iterator[Finding]:
     """Check that the deployment includes the package that verifies an identity provider's keys."""
     if not target.environment.get("JWT_JWKS_URL"):
         return
-    folder = target.stage.folder
-    file = folder / "requirements.txt"
-    text = file.read_text() if file.exists() else ""
-    is_named = re.search(r"^cryptography\b", text, re.MULTILINE | re.IGNORECASE) is not None
-    is_right = is_named or (folder / "vendor" / "cryptography").is_dir()
+    is_right = not package.lacks_key_sets(target.stage.folder, target.environment)
     yield make_finding(
         "settings",
         "JWT_JWKS_URL",
         is_right=is_right,
         detail="cryptography is in requirements.txt or vendor"
         if is_right
-        else "cryptography, which verifies the tokens, is not in requirements.txt",
-        advice="Run `cat requirements-key-sets.txt >> requirements.txt`, and deploy again.",
+        else package.KEY_SETS_PROBLEM,
+        advice=f"{package.KEY_SETS_ADVICE} Then deploy again.",
+    )
+
+
+def _credentials(target: Target, identity: Mapping[str, str]) -> Finding:
+    """Compare the account with that of the deployment, if that is known."""
+    name, recorded = "credentials", target.deployment.account if target.deployment else None
+    is_right = recorded in {None, identity["Account"]}
+    detail = identity["Arn"]
+    if not is_right:
+        detail = f"{detail}, but the stage was deployed to the account {recorded}"
+    return make_finding(
+        "account", name, is_right=is_right, detail=detail, advice=deployment.OTHER_ACCOUNT_ADVICE
     )
 
 
@@ -96,7 +106,7 @@ def account(target: Target) -> Iterator[Finding]:
         state = State.UNKNOWN if problem.code == UNREACHABLE else State.WRONG
         yield Finding(name, "credentials", state, problem.message, problem.advice)
     else:
-        yield Finding(name, "credentials", State.OK, response["Arn"])
+        yield _credentials(target, response)
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     target.aws_ahead = web.seconds_ahead(date, sent)
     if target.aws_ahead is not None:

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, settings
@@ -18,6 +20,9 @@ from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import Presigned
 from chalicelib.uploads.public_urls import storage_refusal
 from chalicelib.uploads.registration import LOOKBACK_SECONDS
+from ops import parameters
+from ops import stage as stages
+from ops.account import explain
 from ops.checks import web
 from ops.checks.api import sample_origins
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -39,6 +44,7 @@ def key(target: Target) -> Iterator[Finding]:
         missing = "there is no key to check"
         yield Finding("Sync", "key", State.UNKNOWN, missing, "Fix the parameters first.")
         return
+    yield from _stages_with_same_key(target, value)
     base = target.environment.get("SYNC_BASE_URL") or "https://api.sync.so"
     sent = target.now()
     headers = {"x-api-key": value, "accept": "application/json"}
@@ -55,6 +61,37 @@ def key(target: Target) -> Iterator[Finding]:
             detail=f"Sync's clock differs from AWS's by {round(ahead):+d} s",
             advice="The broker may fail to reconcile uploads. Check your clock, or contact Sync.",
         )
+
+
+def _stages_with_same_key(target: Target, value: str) -> Iterator[Finding]:
+    """Find other stages with this stage's key. Each of them counts its presigns alone."""
+    for name in target.stage.others:
+        other = stages.read(target.stage.folder, name)
+        for parameter in parameters.of(other.environment):
+            if parameter.variable != "SYNC_API_KEY":
+                continue
+            subject = f"key of the stage {name}"
+            try:
+                found = parameters.read(target.account.client("ssm"), parameter).value or ""
+            except ClientError as error:
+                # The operator of one stage may lack access to the key of another one.
+                reason = explain(error).message
+                yield Finding("Sync", subject, State.SKIPPED, f"not compared: {reason}")
+                continue
+            target.terminal.hide(found)
+            if _digest(found) == _digest(value):
+                yield Finding(
+                    "Sync",
+                    subject,
+                    State.WARNING,
+                    "it is the same key, so the two stages may exceed its presigns together",
+                    "Make a key for each stage, or divide PRESIGNS_PER_MINUTE and"
+                    " REGISTRATIONS_PER_MINUTE between them.",
+                )
+
+
+def _digest(value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()
 
 
 def _key_finding(target: Target, base: str, status: int) -> Finding:

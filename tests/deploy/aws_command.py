@@ -9,11 +9,14 @@ import sys
 from typing import Any
 
 import boto3
+import jmespath
 from botocore import xform_name
 
 
 def value(shape: Any, words: list[str]) -> Any:
     """Return the value of an option, converted to its shape."""
+    if shape.type_name in {"list", "structure"} and words[0].startswith(("[", "{")):
+        return json.loads(words[0])
     if shape.type_name == "list":
         return [value(shape.member, [word]) for word in words]
     (word,) = words
@@ -26,8 +29,8 @@ def value(shape: Any, words: list[str]) -> Any:
             names[name.lower()]: value(shape.members[names[name.lower()]], [one])
             for name, one in pairs.items()
         }
-    if shape.type_name in {"integer", "long"}:
-        return int(word)
+    if shape.type_name in {"integer", "long", "boolean"}:
+        return json.loads(word)
     return word
 
 
@@ -46,6 +49,12 @@ def options(members: Any, words: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Run one command."""
     service, operation, *words = sys.argv[1:]
+    query = ""
+    if "--query" in words:
+        at = words.index("--query")
+        query = words[at + 1]
+        assert words[at + 2 :] == ["--output", "text"]
+        words = words[:at]
     client = boto3.client(service)
     if operation == "wait":
         waiter, *words = words
@@ -59,6 +68,9 @@ def main() -> None:
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
     response = getattr(client, method)(**options(model.input_shape.members, words))
     response.pop("ResponseMetadata")
+    if query:
+        print(jmespath.search(query, response))  # noqa: T201 - the command's output
+        return
     print(json.dumps(response, default=str))  # noqa: T201 - the command's output
 
 

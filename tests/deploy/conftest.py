@@ -11,7 +11,7 @@ from chalicelib.aws import clients
 from ops import table
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
-from tests.support.project import Project
+from tests.support.project import Project, allow_all_parameters
 from tests.support.running_broker import SECRET, RunningBroker
 from tests.support.stack import Stack
 from tests.support.upstream_process import KEY, RunningUpstream
@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream)
         # Under this host name, the stand-in's files have public URLs.
         PUBLIC_URL_EXCEPTIONS=f"http://localhost:{upstream.port}",
     )
-    made.allow_all_parameters()
+    allow_all_parameters(made.folder)
     return made
 
 

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from ops import table
+from tests.deploy import ways
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.imported_api import ImportingGateway
@@ -57,8 +58,6 @@ def test_deployed_functions_match_stage(project: Project, aws: EmulatedAws) -> N
         assert (found["Timeout"], found["MemorySize"]) == (seconds, 512)
         assert found["TracingConfig"]["Mode"] == "PassThrough"
         assert not {"SYNC_API_KEY", "JWT_SECRET"} & set(found["Environment"]["Variables"])
-        # A new account has ten concurrent executions, and AWS refuses to reserve any of them.
-        assert "ReservedConcurrentExecutions" not in functions.get_function(FunctionName=name)
     assert _deployed(project)["rest_api"]["rest_api_url"].endswith("/api/")
 
 
@@ -71,6 +70,13 @@ def test_deployed_roles_have_stage_policy(aws: EmulatedAws, project: Project) ->
         (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
         found = iam.get_role_policy(RoleName=role, PolicyName=policy)
         assert found["PolicyDocument"] == wanted
+
+
+@pytest.mark.parametrize("row", ways.ROWS)
+def test_deployment_has_what_page_says(row: str, project: Project, aws: EmulatedAws) -> None:
+    """A stage of `chalice deploy` has what docs/deploy.md says of it in comparison with a stack."""
+    plain = ways.Plain(aws, project, NAME, _deployed(project), _url(project, aws))
+    ways.ROWS[row][0](plain)
 
 
 def test_second_deploy_replaces_version(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,7 @@ def test_restore_commands_keep_uploads(
     config["stages"]["prod"]["environment_variables"]["UPLOADS_TABLE"] = restored
     (tmp_path / ".chalice").mkdir()
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(config))
+    shutil.copy(ROOT / ".chalice" / "policy-prod.json", tmp_path / ".chalice")
     provision = "python -m ops provision --stage prod"
     assert f"`{provision}`. A stack adopts" in PAGE
     command = provision.replace("python", shlex.quote(sys.executable))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import runtimes
 from tests.deploy.pinned import installed, pins, requirements, zipped
 from tests.support.project import Project
 from tests.support.upstream_process import ROOT
@@ -46,6 +47,18 @@ def test_zip_is_compiled_for_architecture(tmp_path: Path, architecture: str) -> 
     compiled = [path.name for path in (tmp_path / "unpacked").rglob("*.so")]
     assert compiled
     assert all(f"-{machine}-linux-gnu" in name for name in compiled)
+
+
+@pytest.mark.parametrize("file", DEPLOYED)
+@pytest.mark.parametrize("version", [name.removeprefix("python") for name in runtimes.RUNTIMES])
+def test_wheels_exist_for_each_runtime(tmp_path: Path, file: str, version: str) -> None:
+    """For each of Lambda's runtimes there is a wheel of each deployed package, with its hash."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(tmp_path)]
+    command += ["--disable-pip-version-check", "--only-binary=:all:", "--python-version", version]
+    command += ["--platform", "manylinux2014_aarch64", "--requirement", str(ROOT / file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.whl"))) >= 3
 
 
 @pytest.mark.parametrize("file", DEPLOYED)

@@ -1,5 +1,6 @@
 """The policies allow the AWS calls that the broker makes, and no others."""
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from chalicelib.aws import clients
-from ops import table
+from ops import policy_file, table
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.upstream_process import ROOT, RunningUpstream
@@ -156,6 +157,23 @@ def test_stage_policies_differ_only_in_names() -> None:
         )
         == (folder / "policy-prod.json").read_text()
     )
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_policies_hold_in_each_partition(stage: str, partition: str) -> None:
+    """Each resource of a policy matches the same resource in China and in GovCloud."""
+    policy = json.loads((ROOT / ".chalice" / f"policy-{stage}.json").read_text())
+    patterns = {one for one in policy_file.resources(policy, "") if one != "*"}
+    assert len(patterns) >= 7
+    for pattern in patterns:
+        _, _, service, _, _, resource = pattern.split(":", 5)
+        arn = f"arn:{partition}:{service}:cn-north-1:123456789012:{resource}"
+        # IAM's wildcards, unlike these, have no brackets, and the policies have none.
+        assert fnmatch.fnmatchcase(arn, pattern), pattern
+        assert not fnmatch.fnmatchcase(arn + "-other", pattern) or pattern.endswith("*")
+    template = (ROOT / ".chalice" / "template.yaml").read_text()
+    assert "arn:aws:" not in template
 
 
 def test_stack_policy_has_same_actions() -> None:

@@ -8,14 +8,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import requests
 
+from tests.deploy import ways
 from tests.deploy.caller import Caller
 from tests.support.emulated_aws import EmulatedAws, wait_until
 from tests.support.project import ORIGIN, Project
 from tests.support.running_broker import token
 from tests.support.stack import Stack
-from tests.support.upstream_process import RunningUpstream
+from tests.support.upstream_process import ROOT, RunningUpstream
 
 
 def test_stack_registers_upload_once(caller: Caller, upstream: RunningUpstream) -> None:
@@ -138,20 +140,16 @@ def test_gateway_has_one_throttled_stage(stack: Stack, aws: EmulatedAws) -> None
     assert stage["methodSettings"]["*/*"]["throttlingBurstLimit"] == 200
 
 
-def test_functions_have_concurrency_and_retries(stack: Stack) -> None:
-    """Lambda does not retry a failed sweep, and bounds the API only if the operator says so.
+@pytest.mark.parametrize("row", ways.ROWS)
+def test_stack_has_what_page_says(row: str, stack: Stack, caller: Caller) -> None:
+    """A stack has what docs/deploy.md says of it in comparison with `chalice deploy`."""
+    caller.call("GET", "/limits")
+    ways.ROWS[row][1](stack)
 
-    The emulator ignores both, so the test reads what AWS's transform makes of the template.
-    """
-    resources = stack.translated()["Resources"]
-    kind = "AWS::Lambda::EventInvokeConfig"
-    (retries,) = [one["Properties"] for one in resources.values() if one["Type"] == kind]
-    assert retries["FunctionName"] == {"Ref": "Sweep"}
-    assert retries["MaximumRetryAttempts"] == 0
-    api = resources["APIHandler"]["Properties"]["ReservedConcurrentExecutions"]
-    (condition, chosen, otherwise) = api["Fn::If"]
-    assert (condition, chosen) == ("HasReservedConcurrency", {"Ref": "ReservedConcurrency"})
-    assert otherwise == {"Ref": "AWS::NoValue"}
+
+def test_page_compares_tested_rows() -> None:
+    """The page compares what the tests try in both ways, and nothing else."""
+    assert ways.documented(ROOT / "docs" / "deploy.md") == list(ways.ROWS)
 
 
 def test_functions_log_to_expiring_groups(stack: Stack, caller: Caller, aws: EmulatedAws) -> None:

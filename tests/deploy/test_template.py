@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from chalicelib.core import errors, metrics
+from chalicelib.core import errors, metrics, urls
 from ops import table
 from ops.deployment import PARAMETERS
 from tests.support.upstream_process import ROOT
@@ -51,12 +52,98 @@ def test_table_template_protects_data() -> None:
     assert "AWS::DynamoDB::Table" not in {one.get("Type") for one in STACK.values()}
 
 
-def test_stack_defaults_match_prod() -> None:
-    """The defaults of the stack's parameters are the settings of the stage `prod`."""
+def test_stack_has_no_names_of_a_stage() -> None:
+    """The stack's table, secrets and origins are required, and no name of a stage is a default."""
+    for parameter in PARAMETERS:
+        assert "Default" not in TEMPLATE["Parameters"][parameter], parameter
+    defaults = str([one.get("Default") for one in TEMPLATE["Parameters"].values()])
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    settings = config["stages"]["prod"]["environment_variables"]
-    for parameter, setting in PARAMETERS.items():
-        assert TEMPLATE["Parameters"][parameter].get("Default", "") == settings[setting]
+    for stage in config["stages"]:
+        assert stage not in defaults
+
+
+SCHEMES = ("https://", "http://", "ftp://", "//", "")
+HOSTS = (
+    "app.example.com",
+    "localhost",
+    "192.0.2.1",
+    "[2001:db8::1]",
+    "[2001:80::443]",
+    "a-b.c-d.example",
+    "1.x",
+)
+PORTS = ("", ":80", ":443", ":8080", ":4430", ":801", ":65535", ":0", ":08", ":123456", ":")
+ORIGINS = [f"{scheme}{host}{port}" for scheme in SCHEMES for host in HOSTS for port in PORTS]
+ORIGINS += ["https://", "https://-a.com", "https://a.com.", "https://user@a.com", "null", "**"]
+ENDS = (
+    "",
+    "/",
+    "/path",
+    "?q",
+    "#x",
+    " ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\x1f",
+    "\u00a0",
+    "\u3000",
+    " x",
+    "*",
+)
+JOINTS = (",", " , ", ",\n", ",,", " ", ";", "\n", ", *,", "|", ",x,")
+
+
+def spellings() -> Iterator[str]:
+    """Yield right and wrong values of ALLOWED_ORIGINS."""
+    yield from ("", " ", ",", "*", " * ", "*,*", "*,https://a.com", "\n")
+    for origin in ORIGINS:
+        for end in ENDS:
+            yield from (origin + end, end + origin)
+        yield from (origin.upper(), f"x{origin}")
+        yield from (f"{origin}{joint}https://b.example.com" for joint in JOINTS)
+        yield from (f"https://b.example.com{joint}{origin}" for joint in JOINTS)
+
+
+def test_origin_pattern_matches_brokers_rule() -> None:
+    """The stack's pattern refuses no valid list of origins, and only few that are not valid."""
+    pattern = TEMPLATE["Parameters"]["AllowedOrigins"]["AllowedPattern"]
+    looser = set()
+    for value in spellings():
+        try:
+            urls.origins(value)
+        except ValueError:
+            if re.fullmatch(pattern, value):
+                looser.add(value)
+        else:
+            assert re.fullmatch(pattern, value), repr(value)
+    # A pattern can't tell which numbers are ports or addresses.
+    known = (":123456", "//1.x")
+    assert not [value for value in looser if not any(one in value for one in known)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "app.example.com",
+        "https://app.example.com https://b.example.com",
+        "https://app.example.com\nhttps://b.example.com",
+        "https://app. example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://App.example.com",
+        "HTTPS://app.example.com",
+        "ftp://app.example.com",
+        "*,https://app.example.com",
+    ],
+)
+def test_origin_pattern_refuses_usual_mistakes(value: str) -> None:
+    """The stack's pattern refuses the usual mistakes, and its description names the right form."""
+    parameter = TEMPLATE["Parameters"]["AllowedOrigins"]
+    assert not re.fullmatch(parameter["AllowedPattern"], value)
+    assert "such as https://app.example.com" in parameter["ConstraintDescription"]
 
 
 def test_alarms_watch_emitted_metrics() -> None:

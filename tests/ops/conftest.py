@@ -1,16 +1,18 @@
 """Fixtures for each module: an emulated account, a stand-in for Sync, and a project."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from ops import bytecode
 from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
-from tests.support.project import ORIGIN, Project
+from tests.support.project import ORIGIN, Project, allow_all_parameters
 from tests.support.upstream_process import RunningUpstream
 
 
@@ -33,13 +35,17 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedAws]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -> Project:
-    """A copy of the project whose stages use the stand-in for Sync."""
+    """A clone of the project, compiled, whose stages use the stand-in for Sync."""
     created = Project(
         tmp_path_factory.mktemp("project") / "clone",
         SYNC_BASE_URL=upstream.url,
         SYNC_STORAGE_HOSTS=f"127.0.0.1:{upstream.port}",
     )
+    allow_all_parameters(created.folder)
     vendor(created.folder)
+    for command in (["init", "--quiet"], ["add", "app.py", "chalicelib"]):
+        subprocess.run(["git", *command], cwd=created.folder, check=True)
+    bytecode.compile_project(created.folder)
     return created
 
 

@@ -43,6 +43,12 @@ class Result:
         return found
 
 
+def not_ok(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the doctor's findings that are not OK, but for those that depend on the date."""
+    dated = ("runtime", "Python")
+    return [one for one in findings if one["state"] != "ok" and not one["subject"].endswith(dated)]
+
+
 @cache
 def _account(*_: str | None) -> Account:
     return Account()

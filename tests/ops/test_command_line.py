@@ -1,6 +1,7 @@
 """The command line: its help, its exit codes, and the masking of secrets."""
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.upstream_process import ROOT
 
-COMMANDS = ("provision", "doctor", "destroy", "settle", "probe")
+COMMANDS = ("provision", "compile", "doctor", "record", "destroy", "settle", "probe")
 
 
 def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +33,7 @@ def test_help_lists_options_and_exit_codes(capsys: pytest.CaptureFixture[str]) -
             ops.main([name, "--help"], io.StringIO(), io.StringIO(), io.StringIO())
         assert end.value.code == 0
         shown = capsys.readouterr().out
-        assert "--stage STAGE" in shown
+        assert ("--stage STAGE" in shown) is (name != "compile")
         assert "--json" in shown
         for number in (0, 1, 2, 3, 130):
             assert re.search(rf"^  {number}  \w", shown, re.MULTILINE)
@@ -88,6 +89,29 @@ def test_unreadable_configuration_is_named(tmp_path: Path, content: str | None) 
     result = run(tmp_path, "doctor", "--stage", "prod")
     assert result.code == 2
     assert str(tmp_path) in result.err or "Its stages are: ." in result.err
+
+
+@pytest.mark.parametrize("command", ["provision", "doctor"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("version", '"version" must be "2.0"'),
+        ("app_name", "the functions would be called None-prod"),
+        ("autogen_policy", '"autogen_policy" must be false'),
+    ],
+)
+def test_lost_line_of_configuration_is_named(
+    folder: Path, tmp_path: Path, command: str, name: str, words: str
+) -> None:
+    """If config.json has lost a line that all stages need, the command names the line."""
+    content = json.loads((folder / ".chalice" / "config.json").read_text())
+    del content[name]
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    result = run(tmp_path, command, "--stage", "prod")
+    assert result.code == 2
+    assert words in result.err
+    assert "git checkout .chalice/config.json" in result.err
 
 
 def test_unknown_profile_exits_with_2(folder: Path, shell: EmulatedAws) -> None:  # noqa: ARG001 - no config file

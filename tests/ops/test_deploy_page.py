@@ -16,11 +16,13 @@ import requests
 import yaml
 
 from ops import __main__ as ops
+from ops import deployment, runtimes
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import REGION, EmulatedAws
 from tests.support.imported_api import ImportingGateway
+from tests.support.project import allow_all_parameters
 from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -43,6 +45,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
             shutil.copytree(ROOT / name, folder / name, ignore=skipped)
         else:
             shutil.copy(ROOT / name, folder / name)
+    allow_all_parameters(folder)
     vendor(folder)
     for name in ("constraints.txt", "requirements.txt", "sandbox/requirements.txt"):
         os.utime(folder / name, (0, 0))  # older than the environments, so that make keeps those
@@ -51,10 +54,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
     for name in (".venv", ".venv-ministack"):
         (folder / name).symlink_to(ROOT / name)
     file = folder / ".chalice" / "config.json"
-    config = json.loads(file.read_text())
-    (given,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    ((old, new),) = re.findall(r"^```diff\n-(.*\n)\+(.*\n)```$", PAGE, re.MULTILINE)
+    before = file.read_text()
+    assert before.count(old) == 1
+    config = json.loads(before.replace(old, new))
     settings = config["stages"]["prod"]["environment_variables"]
-    settings |= json.loads(given)["stages"]["prod"]["environment_variables"]
+    assert settings["ALLOWED_ORIGINS"] == "https://app.example.com"
     # The stage uses the stand-in for Sync, and the emulator runs the functions on this machine.
     settings |= {"SYNC_BASE_URL": upstream.url, "SYNC_STORAGE_HOSTS": f"127.0.0.1:{upstream.port}"}
     config["lambda_architecture"] = "arm64" if platform.machine() == "aarch64" else "x86_64"
@@ -88,7 +93,8 @@ def test_page_commands_deploy_check_and_remove(
     clone: Path, environment: dict[str, str], aws: EmulatedAws
 ) -> None:
     """The page's commands deploy a stage, find nothing wrong, and remove all but the table."""
-    set_up, provision, deploy = BLOCKS["first"].splitlines()
+    set_up, commands = BLOCKS["first"].splitlines()
+    provision, deploy = commands.split(" && ")
     questions = [
         ("API key (not shown): ", f"{KEY}\n"),
         ("signs tokens (not shown): ", f"{TOKENS}\n"),
@@ -144,6 +150,16 @@ def test_page_lists_stack_parameters() -> None:
     assert required <= named
 
 
+def test_page_passes_names_of_stage() -> None:
+    """The page's command passes the table and the secrets that the stage has in config.json."""
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    settings = config["stages"]["prod"]["environment_variables"]
+    given = BLOCKS["stack"].partition("--parameter-overrides")[2].split()
+    for parameter, setting in deployment.PARAMETERS.items():
+        if parameter != "AllowedOrigins":
+            assert f"{parameter}={settings[setting]}" in given
+
+
 def test_readme_has_page_commands() -> None:
     """The README has the same three commands."""
     assert f"```sh\n{BLOCKS['first']}```" in (ROOT / "README.md").read_text()
@@ -151,26 +167,52 @@ def test_readme_has_page_commands() -> None:
 
 def test_page_commands_and_exit_codes() -> None:
     """The parser accepts each command line of the page, and the exit codes match the help."""
-    lines = re.findall(r"python -m ops ([a-z][^`\n|]*)", PAGE)
+    lines = re.findall(r"python -m ops ([a-z][^`\n|&]*)", PAGE)
     assert len(lines) >= 7
     for line in lines:
         given = ops.parser().parse_args(line.split())
-        assert given.stage == "prod"
+        assert getattr(given, "stage", "prod") == "prod"
     on_page = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
     in_help = re.findall(r"^  (\d+)  (.*(?:\n     .*)*)", ops.parser().epilog or "", re.MULTILINE)
     assert on_page == {code: re.sub(r"\s+", " ", words) for code, words in in_help}
+
+
+SERVICES = (
+    "dynamodb",
+    "ssm",
+    "sts",
+    "lambda",
+    "events",
+    "iam",
+    "cloudformation",
+    "apigateway",
+    "logs",
+)
+# IAM names API Gateway's actions by the methods of its URLs.
+BY_METHOD = {"apigateway:GetRestApis": "apigateway:GET"}
+
+
+def test_page_lists_runtimes() -> None:
+    """The page lists the runtimes with the dates that the doctor uses."""
+    rows = re.findall(r"^\| `(python3\.\d+)` \| (.+) \| (\S+) \| (\S+) \|$", PAGE, re.MULTILINE)
+    assert rows == [
+        (name, one.system, str(one.deprecated), str(one.frozen))
+        for name, one in runtimes.RUNTIMES.items()
+    ]
+    assert f"make setup PYTHON=python{runtimes.ADVISED}" in PAGE
 
 
 def operations(*modules: str) -> set[str]:
     """Return the actions of the AWS calls in the modules' sources."""
     source = "\n".join((ROOT / "ops" / f"{name}.py").read_text() for name in modules)
     found = set()
-    for service in ("dynamodb", "ssm", "sts", "lambda", "events", "iam", "cloudformation"):
+    for service in SERVICES:
         client = boto3.Session().client(service, region_name=REGION)
         for method, action in client.meta.method_to_api_mapping.items():
             if re.search(rf"\.{method}\(|get_paginator\(\"{method}\"\)", source):
-                found.add(f"{service}:{action}")
-    return found - {"lambda:GetPolicy"}  # the source calls IAM's GetPolicy
+                name = f"{service}:{action}"
+                found.add(BY_METHOD.get(name, name))
+    return found
 
 
 READS = {
@@ -186,14 +228,17 @@ def test_page_lists_actions() -> None:
     """The page lists the actions of each command, as its source calls them."""
     rows = re.findall(r"^\| `(\w+)` \| (`\w+:.*) \|$", PAGE, re.MULTILINE)
     listed = {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
-    assert set(listed) == {"provision", "doctor", "destroy", "settle", "probe"}
+    assert set(listed) == {"provision", "doctor", "record", "destroy", "settle", "probe"}
     tables, secrets = operations("table", "table_stack"), operations("parameters")
     deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
     functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
     assert operations("deployment") == stack | functions
-    assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"}
-    assert listed["doctor"] == operations(*CHECKS) | READS | RATE_LIMITER | stack
+    known = {"lambda:GetFunctionConfiguration", "sts:GetCallerIdentity"}
+    assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"} | known
+    assert listed["record"] == operations("record") - {"iam:GetPolicy"}
+    checks = operations(*CHECKS) - {"lambda:GetPolicy"}  # the source calls IAM's GetPolicy
+    assert listed["doctor"] == checks | READS | RATE_LIMITER | stack
     removal = operations("destroy") | secrets - {"ssm:PutParameter"} | deletion
     assert listed["destroy"] == removal | {
         "dynamodb:DescribeTable",

@@ -64,6 +64,45 @@ def test_destroy_deletes_table_with_option(provisioned: EmulatedAws, folder: Pat
     assert provisioned.client("cloudformation").describe_stacks()["Stacks"] == []
 
 
+def make_logs(aws: EmulatedAws) -> list[str]:
+    """Create the log groups of `chalice deploy` and of a stack, and a third one."""
+    names = [f"/aws/lambda/{TABLE}", f"/aws/lambda/{TABLE}-sweep"]
+    names += ["/sync-upload-broker/gone/api", f"/aws/lambda/{TABLE}-another"]
+    for name in names:
+        aws.client("logs").create_log_group(logGroupName=name)
+    return names
+
+
+def log_groups(aws: EmulatedAws) -> list[str]:
+    """Return the names of the account's log groups."""
+    found = aws.client("logs").describe_log_groups()["logGroups"]
+    return [one["logGroupName"] for one in found]
+
+
+def test_destroy_keeps_logs_by_default(provisioned: EmulatedAws, folder: Path) -> None:
+    """Without the option, destroy names the log groups and how to delete them, and keeps them."""
+    names = make_logs(provisioned)
+    result = run(folder, *DESTROY)
+    assert result.code == 0, result.err
+    assert f"The logs stay, if there are any: {names[0]}, {names[1]}." in result.err
+    assert "--delete-logs" in result.err
+    assert sorted(log_groups(provisioned)) == sorted(names)
+
+
+def test_destroy_deletes_logs_with_option(provisioned: EmulatedAws, folder: Path) -> None:
+    """With --delete-logs, destroy deletes the groups of the stage and its stack, and no other."""
+    names = make_logs(provisioned)
+    more = ("--delete-logs", "--stack", "gone")
+    result = run(folder, *DESTROY, *more, "--dry-run")
+    assert result.outcomes()["planned"].count("delete the log group") == 3
+    assert sorted(log_groups(provisioned)) == sorted(names)
+    result = run(folder, *DESTROY, *more)
+    assert result.code == 0, result.err
+    assert result.outcomes()["done"].count("the log group was deleted") == 3
+    assert "there is no such log group" in result.outcomes()["kept"], "the sweep's of the stack"
+    assert log_groups(provisioned) == [names[-1]]
+
+
 def test_destroy_resumes_after_interruption(provisioned: EmulatedAws, folder: Path) -> None:
     """Destroy deletes the table if an earlier run has deleted only the stack, or everything."""
     provisioned.client("cloudformation").delete_stack(StackName=f"table-{TABLE}")

@@ -1,13 +1,17 @@
 """`python -m ops doctor` on a stage that `chalice deploy` deployed."""
 
+import base64
+import hashlib
 import io
 import json
 import re
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +28,7 @@ from ops.checks import api, functions, identity, storage, upstream
 from ops.checks.findings import Finding, State, Target
 from ops.terminal import Terminal
 from tests.ops.aws_proxy import AwsProxy, Response
-from tests.ops.shell import KEY, SECRETS, cached_account, run
+from tests.ops.shell import KEY, SECRETS, cached_account, not_ok, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.imported_api import ImportingGateway
 from tests.support.project import ORIGIN, Project
@@ -35,7 +39,7 @@ NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"
 RATE_LIMIT_KEY = {"pk": {"S": "line#presign"}}
 PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
-PARTS |= {"Sync", "storage", "schedule"}
+PARTS |= {"Sync", "storage", "schedule", "package"}
 
 
 def active(forward: Callable[[], Response]) -> Response:
@@ -103,7 +107,7 @@ def test_doctor_accepts_deployed_stage(folder: Path, url: str) -> None:
     """The doctor finds nothing wrong with a stage that was provisioned and deployed."""
     result = run(folder, "doctor", "--stage", "prod", "--url", url, "--json")
     found = result.document["findings"]
-    assert [one for one in found if one["state"] != "ok"] == []
+    assert not_ok(found) == []
     assert {one["check"] for one in found} == PARTS
     assert result.code == result.document["exitCode"] == 0
     assert "Checking: policy ..." in result.err
@@ -112,10 +116,10 @@ def test_doctor_accepts_deployed_stage(folder: Path, url: str) -> None:
 def test_doctor_finds_functions_by_name(folder: Path, url: str, tmp_path: Path) -> None:
     """Without Chalice's record, the doctor finds the functions by Chalice's names."""
     kept = shutil.ignore_patterns("deployed", "deployments")
-    shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
+    shutil.copytree(folder, tmp_path / "clone", ignore=kept)
     more = ("--url", url, "--json", "--no-presign")
-    found = run(tmp_path, "doctor", "--stage", "prod", *more).document["findings"]
-    assert [one for one in found if one["state"] not in {"ok", "skipped"}] == []
+    found = run(tmp_path / "clone", "doctor", "--stage", "prod", *more).document["findings"]
+    assert [one["detail"] for one in not_ok(found)] == ["by --no-presign"]
     assert {one["check"] for one in found} == PARTS
     (one,) = [one for one in found if one["check"] == "deployment"]
     assert (one["subject"], one["detail"]) == ("from another folder", url)
@@ -277,6 +281,34 @@ def test_refused_key_has_advice(
     assert words in found[0].advice
 
 
+@pytest.mark.parametrize(("other", "warns"), [(KEY, True), (f"{KEY}-2", False)])
+def test_key_of_two_stages_is_a_warning(
+    target: Target, shell: EmulatedAws, other: str, *, warns: bool
+) -> None:
+    """The doctor warns if another stage has the same key, and prints neither key nor hash."""
+    ssm, name = shell.client("ssm"), "/sync-upload-broker/dev/api-key"
+    assert wrong(upstream.key, target) == [], "the other stage has no key yet"
+    ssm.put_parameter(Name=name, Value=other, Type="SecureString")
+    found = wrong(upstream.key, target)
+    ssm.delete_parameter(Name=name)
+    assert [(one.subject, one.state) for one in found] == (
+        [("key of the stage dev", State.WARNING)] if warns else []
+    )
+    digest = hashlib.sha256(other.encode()).hexdigest()
+    assert not [one for one in found if KEY in str(one) or digest[:8] in str(one)]
+    assert doctor.exit_code(found) == 0
+
+
+def test_unreadable_key_of_other_stage_is_skipped(stage_proxy: AwsProxy, target: Target) -> None:
+    """If the key of another stage can't be read, the doctor reports that it was not compared."""
+    refusal = {"__type": "AccessDeniedException", "message": "no"}
+    stage_proxy.rules["GetParameter"] = lambda _: (400, refusal)
+    own = replace(target, account=cached_account())
+    (found,) = [one for one in upstream.key(own) if one.state is not State.OK]
+    assert (found.subject, found.state) == ("key of the stage dev", State.SKIPPED)
+    assert found.detail == "not compared: AWS does not let you call GetParameter: no"
+
+
 def test_unreachable_sync_is_unknown(url: str, target: Target) -> None:
     """If Sync can't be reached, its checks are unknown, and the exit code is 3."""
     lost = with_settings(target, SYNC_BASE_URL="http://127.0.0.1:9")
@@ -360,8 +392,8 @@ def test_unprotected_table_is_wrong(target: Target, shell: EmulatedAws) -> None:
         ({"MemorySize": 256}, {"MemorySize": 512}, "memory"),
         ({"Timeout": 3}, {"Timeout": 30}, "time-out"),
         (
-            {"TracingConfig": {"Mode": "PassThrough"}},
             {"TracingConfig": {"Mode": "Active"}},
+            {"TracingConfig": {"Mode": "PassThrough"}},
             "tracing",
         ),
     ],
@@ -478,23 +510,22 @@ def test_policy_with_exceptions_is_wrong(
     assert found.detail == f"it also allows {words}"
 
 
-@pytest.mark.parametrize("location", ["eu-west-1:*", "*:123456789012"])
-def test_policy_for_other_region_or_account_is_wrong(
-    target: Target, shell: EmulatedAws, location: str
-) -> None:
-    """A permission in another region or account does not replace the stage's own."""
+@pytest.mark.parametrize("place", ["*:ssm:eu-west-1:*", "*:ssm:*:123456789012", "aws-cn:ssm:*:*"])
+def test_policy_for_other_place_is_wrong(target: Target, shell: EmulatedAws, place: str) -> None:
+    """A permission in another partition, region or account does not replace the stage's own."""
     iam, role = shell.client("iam"), f"{NAME}-sweep"
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     own = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    moved = json.dumps(own).replace(":ssm:*:*:", f":ssm:{location}:")
+    moved = json.dumps(own).replace("arn:*:ssm:*:*:", f"arn:{place}:")
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=moved)
     (found,) = wrong(functions.policy, target)
-    here = json.dumps(own).replace("dynamodb:*:*", "dynamodb:us-east-1:000000000000")
+    here = json.dumps(own).replace("arn:*:dynamodb:*:*", "arn:aws:dynamodb:us-east-1:000000000000")
+    assert here != json.dumps(own)
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=here)
     assert wrong(functions.policy, target) == []
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(own))
     parameter = "parameter/sync-upload-broker/prod/api-key"
-    assert f"it also allows ssm:GetParameters on arn:aws:ssm:{location}:{parameter}" in found.detail
+    assert f"it also allows ssm:GetParameters on arn:{place}:{parameter}" in found.detail
     assert f"it does not allow ssm:GetParameters on {parameter}" in found.detail
 
 
@@ -565,6 +596,15 @@ def test_invalid_settings_are_wrong(target: Target) -> None:
     found = wrong(identity.settings, with_settings(target, AUTH_MODE="", ALLOWED_ORIGINS=""))
     assert [one.subject for one in found] == ["AUTH_MODE", "ALLOWED_ORIGINS"]
     assert "so the broker refuses every browser" in found[1].detail
+
+
+def test_wrong_origin_is_reported_once(target: Target) -> None:
+    """For a wrong origin, the doctor prints its right form, and no second finding."""
+    given = with_settings(target, ALLOWED_ORIGINS="https://a.example.com,https://app.example.com/")
+    found = [one for one in identity.settings(given) if one.subject == "ALLOWED_ORIGINS"]
+    assert [one.state for one in found] == [State.WRONG]
+    right = "Write https://app.example.com in place of 'https://app.example.com/'."
+    assert found[0].advice.startswith(right)
 
 
 def test_missing_key_set_package_is_wrong(target: Target, tmp_path: Path) -> None:
@@ -669,6 +709,59 @@ def test_broken_file_is_wrong(
     assert words in bad[0].detail
     assert all(one.advice for one in bad)
     assert {one.check for one in found} == PARTS
+
+
+def test_policy_of_other_stage_is_wrong(target: Target, tmp_path: Path) -> None:
+    """The doctor names the table and the secrets that a stage's policy lacks."""
+    file = tmp_path / "policy-prod.json"
+    shutil.copy(ROOT / ".chalice" / "policy-dev.json", file)
+    own = replace(target, stage=replace(target.stage, policy_file=file))
+    found = {one.subject: one.detail for one in wrong(functions.policy, own)}
+    names = f"{NAME}, /sync-upload-broker/prod/api-key, /sync-upload-broker/prod/jwt-secret"
+    assert found["policy-prod.json"] == f"it does not name {names}"
+
+
+def test_other_python_is_a_warning(target: Target) -> None:
+    """The doctor warns if the next deployment would change the runtime."""
+    early = replace(target, now=lambda: datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+    assert wrong(functions.configuration, early) == []
+    other = replace(early, stage=replace(target.stage, next_runtime="python3.14"))
+    found = wrong(functions.configuration, other)
+    assert [(one.subject, one.state) for one in found] == [
+        (f"{NAME}: runtime", State.WARNING),
+        (f"{SWEEP}: runtime", State.WARNING),
+    ]
+    assert found[0].detail.endswith("a deployment with this Python changes it to python3.14")
+    assert doctor.exit_code(found) == 0
+
+
+def test_deployed_bytecode_is_checked(
+    stage_proxy: AwsProxy, target: Target, tmp_path: Path
+) -> None:
+    """The doctor checks the deployed package, as long as this folder has it."""
+
+    def bytecode_findings(own: Target) -> list[Finding]:
+        return [one for one in functions.configuration(own) if one.subject.endswith("bytecode")]
+
+    own = replace(target, account=cached_account())
+    assert [one.state for one in bytecode_findings(own)] == [State.OK, State.OK]
+    archive = tmp_path / ".chalice" / "deployments" / "a.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("app.py", "")
+    digest = base64.b64encode(hashlib.sha256(archive.read_bytes()).digest()).decode()
+
+    def with_digest(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        return status, {**response, "CodeSha256": digest}
+
+    stage_proxy.rules["GET ['functions']"] = with_digest
+    assert bytecode_findings(own) == [], "this folder does not have it"
+    own = replace(own, stage=replace(own.stage, folder=tmp_path))
+    found = bytecode_findings(own)
+    assert [one.state for one in found] == [State.WARNING, State.WARNING]
+    assert found[0].detail == "1 of 1 modules have no current bytecode: app.py"
+    assert "python -m ops compile" in found[0].advice
 
 
 def test_missing_functions_are_wrong(stage_proxy: AwsProxy, target: Target) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ops.terminal import Problem, Terminal
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, SECRETS, TOKENS, Result, at_terminal, cached_account, run
 from tests.support.emulated_aws import EmulatedAws, wait_until
+from tests.support.upstream_process import ROOT
 
 TABLE = "sync-upload-broker-prod"
 API_KEY = "/sync-upload-broker/prod/api-key"
@@ -61,7 +63,8 @@ def test_provision_creates_table_and_secrets(empty: EmulatedAws, folder: Path) -
     """In an empty account, provision creates the table and two encrypted secrets."""
     result = provision(folder)
     assert result.code == 0, result.err
-    assert set(result.outcomes()) == {"done"}
+    *done, compiled = [one["outcome"] for one in result.document["steps"]]
+    assert (set(done), compiled) == ({"done"}, "kept")
     assert properties(empty) == dict.fromkeys(PROPERTIES, True)
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: TOKENS}
     assert f"Table {TABLE}: create the table" in result.err
@@ -503,7 +506,8 @@ def test_replace_secrets_keeps_missing_ones(empty: EmulatedAws, folder: Path) ->
     assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY, JWT_SECRET: both}
     assert TOKENS[::-1] not in result.out + result.err
-    assert [step["outcome"] for step in result.document["steps"]] == ["kept", "done", "kept"]
+    steps = result.document["steps"]
+    assert [one["outcome"] for one in steps] == ["kept", "done", "kept", "kept"]
 
 
 def test_provision_replaces_invalid_secret(empty: EmulatedAws, folder: Path) -> None:
@@ -534,7 +538,8 @@ def configured(folder: Path, tmp_path: Path, **settings: str) -> Path:
     content["stages"]["prod"]["environment_variables"] = {
         name: value for name, value in environment.items() if value
     }
-    (tmp_path / ".chalice").mkdir()
+    kept = shutil.ignore_patterns("deployed", "deployments")
+    shutil.copytree(folder / ".chalice", tmp_path / ".chalice", ignore=kept)
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -544,7 +549,12 @@ def test_provision_with_key_set_needs_no_jwt_secret(
 ) -> None:
     """If an identity provider signs the tokens, provision asks only for the API key."""
     url = "https://id.example.com/jwks.json"
-    own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url)
+    issuer = {"JWT_ISSUER": "https://id.example.com/", "JWT_AUDIENCE": "app"}
+    own = configured(folder, tmp_path, JWT_SECRET_PARAMETER="", JWT_JWKS_URL=url, **issuer)
+    missing = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
+    assert missing.code == 2
+    assert "cat requirements-key-sets.txt >> requirements.txt" in missing.err
+    shutil.copy(ROOT / "requirements-key-sets.txt", own / "requirements.txt")
     result = provision(own, stdin=f"SYNC_API_KEY={KEY}\n")
     assert result.code == 0, result.err
     assert stored(empty) == {API_KEY: KEY}
@@ -570,6 +580,62 @@ def test_provision_warns_about_empty_origins(
     result = run(own, *PROVISION, "--dry-run")
     assert result.code == 0, result.err
     assert ("ALLOWED_ORIGINS is empty" in result.err) is warns
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("ALLOWED_ORIGINS", "https://app.example.com/", "https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https://App.Example.com:443/x", "https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "app.example.com", "https://app.example.com in place of"),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example.com https://b.example.com/",
+            "https://a.example.com, https://b.example.com in place of",
+        ),
+        ("ALLOWED_ORIGINS", "https://", "https://app.example.com in place of 'https://'"),
+        ("MAX_UPLOAD_BYTES", "5 GB", "it must be a whole number from 1 to 5368709120"),
+        ("AUTH_MODE", "open", "AUTH_MODE is not valid: it must be jwt outside the sandbox"),
+    ],
+)
+def test_provision_refuses_wrong_setting(
+    empty: EmulatedAws, folder: Path, tmp_path: Path, setting: str, value: str, words: str
+) -> None:
+    """Provision refuses a setting that the broker rejects, with its name and its right form."""
+    result = provision(configured(folder, tmp_path, **{setting: value}))
+    assert result.code == 2
+    assert f"{setting} is not valid: it must be " in result.err
+    assert words in result.err
+    assert empty.client("ssm").describe_parameters()["Parameters"] == []
+
+
+def test_provision_refuses_stage_pasted_over(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision lists everything that a stage has lost whose lines were replaced."""
+    own = configured(folder, tmp_path)
+    file = own / ".chalice" / "config.json"
+    content = json.loads(file.read_text())
+    content["stages"]["prod"] = {"environment_variables": {"ALLOWED_ORIGINS": "https://a.com"}}
+    file.write_text(json.dumps(content))
+    result = provision(own)
+    assert result.code == 2
+    for name in ("UPLOADS_TABLE", "SYNC_API_KEY", "JWT_SECRET"):
+        assert f"{name} is not set: it must be " in result.err
+    assert empty.client("ssm").describe_parameters()["Parameters"] == []
+
+
+def test_provision_reports_policy_of_other_stage(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision reports a policy that does not name the stage's table and secrets."""
+    assert empty.url
+    own = configured(folder, tmp_path)
+    assert "does not name" not in run(own, *PROVISION, "--dry-run").err
+    shutil.copy(ROOT / ".chalice" / "policy-dev.json", own / ".chalice" / "policy-prod.json")
+    result = run(own, *PROVISION, "--dry-run")
+    assert result.code == 0
+    assert f"policy-prod.json does not name {TABLE}, {API_KEY}, {JWT_SECRET}." in result.err
 
 
 def test_secrets_only_creates_no_table(empty: EmulatedAws, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,40 @@ def test_settle_lists_matches(api: Api, upstream: RunningUpstream, folder: Path)
     upload_id = undecided(api, upstream, name="Take 1")
     found = operator(folder, upload_id).document
     assert (found["status"], found["name"], found["settled"]) == ("registering", "Take 1", None)
-    match, other = found["matches"]
+    # Sync made both within a second, so their order is not certain.
+    other, match = sorted(
+        found["matches"], key=lambda one: one["asset"]["id"] != taken["asset"]["id"]
+    )
     assert (match["why"], match["recorded_by"]) == ("unclear", None)
     assert f"asset {match['asset']['id']}; fault: cut-after" in upstream.outcomes()
     assert (other["asset"]["id"], other["recorded_by"]) == (taken["asset"]["id"], taken["id"])
     words = run(folder, "settle", "--stage", "prod", upload_id)
-    assert f"{match['asset']['id']} (unclear, not owned): " in words.out
+    assert f"{match['asset']['id']} (unclear, not owned; made " in words.out
     assert "--asset ID" in words.out
     assert "X-Amz" not in words.out + words.err
+
+
+def test_settle_sorts_matches_by_time(api: Api, upstream: RunningUpstream, folder: Path) -> None:
+    """The matches nearest in time come first, and those older than the upload are marked."""
+    upload_id = undecided(api, upstream)
+    (match,) = operator(folder, upload_id).document["matches"]
+    sent = datetime.fromisoformat(operator(folder, upload_id).document["firstPostAt"])
+    items = []
+    for number, seconds in enumerate((600, -40, 5, None, -70)):
+        created = (sent + timedelta(seconds=seconds)).isoformat() if seconds else "recently"
+        items.append({**match["asset"], "id": f"asset-{number}", "url": None, "createdAt": created})
+    body = json.dumps({"items": items})
+    upstream.order({"kind": "answer", "status": 200, "body": body}, "GET", "/v2/assets", times=None)
+    found = operator(folder, upload_id).document["matches"]
+    text = run(folder, "settle", "--stage", "prod", upload_id).out
+    upstream.call("DELETE", "/_sandbox/faults")
+    assert [one["asset"]["id"][-1] for one in found] == list("21403")
+    assert [one["is_older"] for one in found] == [False, True, True, False, False]
+    assert found[-1]["seconds"] is None
+    lines = {line.split(" (")[0].strip(): line for line in text.splitlines() if "asset-" in line}
+    assert " s after the first registration)" in lines["asset-2"]
+    assert "before the first registration, OLDER than the upload)" in lines["asset-1"]
+    assert "made at an unknown time)" in lines["asset-3"]
 
 
 def test_settle_records_asset(api: Api, upstream: RunningUpstream, folder: Path) -> None:

@@ -17,6 +17,26 @@ ORIGIN = "https://app.example.com"
 DEPLOYED = ("app.py", "chalicelib", "requirements.txt", ".chalice")
 
 
+def allow_all_parameters(folder: Path) -> None:
+    """Let the roles of a project's stages read every parameter.
+
+    The emulator checks `ssm:GetParameters` against the resource `*`, and AWS against each
+    parameter that the call names. `test_policy.py` compares the policies with the calls.
+    """
+    for file in (folder / ".chalice").glob("policy-*.json"):
+        policy = json.loads(file.read_text())
+        policy["Statement"].append(
+            {"Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*"}
+        )
+        file.write_text(json.dumps(policy))
+    template = folder / ".chalice" / "template.yaml"
+    head = "        Statement:\n"
+    added = '          - {Effect: Allow, Action: "ssm:GetParameters", Resource: "*"}\n'
+    before, found, after = template.read_text().partition(head)
+    assert found
+    template.write_text(before + head + added + after)
+
+
 class Project:
     """The files that a deployment needs, in a separate folder.
 
@@ -42,26 +62,6 @@ class Project:
         for stage in self.config["stages"].values():
             stage["environment_variables"] |= {"ALLOWED_ORIGINS": ORIGIN, **settings}
         self._write()
-
-    def allow_all_parameters(self) -> None:
-        """Let the roles read every parameter.
-
-        The emulator checks `ssm:GetParameters` against the resource `*`, and AWS against each
-        parameter that the call names. `test_policy.py` compares the policies with the calls.
-        """
-        for stage in self.config["stages"]:
-            file = self.folder / ".chalice" / f"policy-{stage}.json"
-            policy = json.loads(file.read_text())
-            policy["Statement"].append(
-                {"Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*"}
-            )
-            file.write_text(json.dumps(policy))
-        template = self.folder / ".chalice" / "template.yaml"
-        head = "        Statement:\n"
-        added = '          - {Effect: Allow, Action: "ssm:GetParameters", Resource: "*"}\n'
-        before, found, after = template.read_text().partition(head)
-        assert found
-        template.write_text(before + head + added + after)
 
     @property
     def _config_file(self) -> Path:

@@ -12,6 +12,10 @@ from tests.support.imported_api import put_gateway_responses
 from tests.support.project import ORIGIN
 
 BUCKET = "code"
+SECRETS = {
+    "ApiKeyParameter": "/sync-upload-broker/prod/api-key",
+    "JwtSecretParameter": "/sync-upload-broker/prod/jwt-secret",
+}
 
 
 class Stack:
@@ -36,7 +40,7 @@ class Stack:
             packaged: The output folder of `chalice package`.
             more: Further parameters, or replacements of the default ones.
         """
-        parameters = {"AllowedOrigins": ORIGIN, "Table": self.table, **more}
+        parameters = {"AllowedOrigins": ORIGIN, "Table": self.table, **SECRETS, **more}
         request = {
             "StackName": self.name,
             "TemplateURL": self._upload(packaged),

@@ -1,0 +1,102 @@
+"""Write Chalice's record of a deployed stage again, if it was lost.
+
+Chalice updates and deletes only what its record names. Without the record, `chalice deploy` creates
+a second API beside the first one.
+"""
+
+import json
+import re
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import deployment
+from ops.account import Account, code_of
+from ops.provision import Step
+from ops.stage import API, SWEEP, Stage
+from ops.terminal import USAGE, Problem
+
+_CHINA = "aws-cn"  # the partition whose host names end differently
+
+
+def run(stage: Stage, account: Account, api_id: str | None, *, is_dry: bool) -> list[Step]:
+    """Find the stage's resources by their names, and write the record.
+
+    Args:
+        stage: The stage.
+        account: The AWS account.
+        api_id: The id of its API, if several may call the function.
+        is_dry: Whether the command only reports what it would write.
+
+    Raises:
+        Problem: There is a record already, nothing is deployed, or the API is not known.
+    """
+    if deployment.recorded_resources(stage):
+        raise Problem(
+            f"{stage.record} exists already.",
+            "Run `python -m ops doctor` to compare it with what is deployed.",
+        )
+    resources = _resources(stage, account, api_id)
+    outcome = "planned" if is_dry else "done"
+    if not is_dry:
+        stage.record.parent.mkdir(parents=True, exist_ok=True)
+        # The form that Chalice 1.34 writes.
+        content = {"resources": resources, "schema_version": "2.0", "backend": "api"}
+        stage.record.write_text(json.dumps(content, indent=2, separators=(",", ": ")) + "\n")
+    name = str(stage.record.relative_to(stage.folder))
+    detail = f"record {len(resources)} resources, the API {resources[-1]['rest_api_id']} among them"
+    return [Step(name, outcome, detail)]
+
+
+def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[str, str]]:
+    names = deployment.function_names(stage)
+    functions = account.client("lambda")
+    resources = []
+    for one in (SWEEP, API):
+        try:
+            found: Any = functions.get_function_configuration(FunctionName=names[one])
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            message = f"There is no function {names[one]} in {account.region}."
+            advice = "Check the region and the account, or deploy the stage."
+            raise Problem(message, advice) from error
+        arn, role = found["FunctionArn"], found["Role"]
+        if stage.policy_file is not None:  # otherwise Chalice does not manage the roles
+            name = role.rpartition("/")[2]
+            resources.append(_entry(f"{one}_role", "iam_role", role_arn=role, role_name=name))
+        resources.append(_entry(one, "lambda_function", lambda_arn=arn))
+        if one == SWEEP:
+            rule = f"{names[SWEEP]}-event"
+            resources.append(_entry(f"{SWEEP}-event", "cloudwatch_event", rule_name=rule))
+    found_id = _api(account, names[API], api_id)
+    _, partition, _, region, *_ = arn.split(":")
+    suffix = "amazonaws.com.cn" if partition == _CHINA else "amazonaws.com"
+    url = f"https://{found_id}.execute-api.{region}.{suffix}/{stage.gateway_stage}/"
+    resources.append(_entry("rest_api", "rest_api", rest_api_id=found_id, rest_api_url=url))
+    return resources
+
+
+def _entry(name: str, kind: str, **values: str) -> dict[str, str]:
+    return {"name": name, "resource_type": kind, **values}
+
+
+def _api(account: Account, function: str, given: str | None) -> str:
+    """Return the id of the API that may call a function, and still exists."""
+    policy = account.client("lambda").get_policy(FunctionName=function)["Policy"]
+    named = set(re.findall(r"arn:[\w-]+:execute-api:[\w-]+:\d+:(\w+)/", policy))
+    gateway = account.client("apigateway")
+    pages = gateway.get_paginator("get_rest_apis").paginate()
+    existing = named & {one["id"] for page in pages for one in page["items"]}
+    if given is not None and given not in existing:
+        message = f"The API {given} does not exist, or may not call {function}."
+        raise Problem(message, f"These may: {', '.join(sorted(existing)) or 'none'}.", USAGE)
+    if given is None and len(existing) != 1:
+        message = f"{len(existing)} APIs may call {function}: {', '.join(sorted(existing))}."
+        raise Problem(
+            message,
+            "Name the one that your pages use with --api-id, the first label of its URL. Delete"
+            " the others by `aws apigateway delete-rest-api`.",
+            USAGE,
+        )
+    return given or existing.pop()
