@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import requests
-import yaml
 from botocore.exceptions import ClientError
 
 from ops import stage as stages
@@ -90,7 +89,7 @@ def _concurrency_of_plain(plain: Plain) -> None:
         plain.project.chalice("package", "--stage", "prod", "bounded")
     finally:
         plain.project.change_config(reserved_concurrency=config.get("reserved_concurrency"))
-    template = yaml.safe_load((plain.project.folder / "bounded" / "sam.yaml").read_text())
+    template = json.loads((plain.project.folder / "bounded" / "sam.json").read_text())
     api = template["Resources"]["APIHandler"]["Properties"]
     assert api["ReservedConcurrentExecutions"] == 50
 
@@ -104,7 +103,7 @@ def _concurrency_of_stack(stack: Stack) -> None:
 
 
 def _settings_of_plain(plain: Plain) -> None:
-    settings = plain.project.config["stages"]["prod"]["environment_variables"]
+    settings = stages.read(plain.project.folder, "prod").environment
     assert not stages.problems(settings)
     (problem,) = stages.problems({**settings, "ALLOWED_ORIGINS": WRONG_ORIGIN})
     assert problem.startswith("ALLOWED_ORIGINS")

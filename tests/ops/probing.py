@@ -73,7 +73,10 @@ def kill_at(
     Returns:
         The exit code.
     """
-    command = [sys.executable, "-m", "ops", "probe", "--out", str(folder), "--project", PROJECT]
+    # A shell lets the programs that it starts in the background ignore Ctrl-C, and their children
+    # inherit that.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "ops", "probe"]
+    command += ["--out", str(folder), "--project", PROJECT]
     process = subprocess.Popen(
         [*command, "--origin", ORIGIN],
         cwd=ROOT,
