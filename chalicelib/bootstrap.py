@@ -5,6 +5,7 @@ The sandbox and the tests may install a broker of their own with `use`.
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 API_HANDLER = "app.app"  # Chalice's name of the function that serves requests
-PREPARE_SECONDS = 3.0  # after which no further step of the preparation begins
+PREPARE_SECONDS = 7.0  # for which a container's start waits for its preparation
 # A public URL may occupy a worker of the sweep until its time-out, so no file waits behind one.
 SHARDS = (FILE_SHARDS, (URL_SHARD,))
 
@@ -104,18 +105,15 @@ class Broker:
     def prepare(self) -> None:
         """Read the secrets and open the connections, so that the first request need not.
 
-        What fails here is done by the first request. Lambda allows ten seconds for a container's
-        start. A single step takes five at most if SSM throttles, and one if Sync is down.
+        What fails here is done by the first request.
         """
-        ends = self.clock.monotonic() + PREPARE_SECONDS
         for step in (self.authenticator.prepare, self.sync.prepare, self.caller_ids.prepare):
-            if self.clock.monotonic() < ends:
-                try:
-                    step()
-                except errors.BrokerError:
-                    pass  # The part has logged the reason.
-                except Exception as error:  # noqa: BLE001 - the routes may work without it
-                    log.failure("unexpected", error)
+            try:
+                step()
+            except errors.BrokerError:
+                pass  # The part has logged the reason.
+            except Exception as error:  # noqa: BLE001 - the routes may work without it
+                log.failure("unexpected", error)
 
 
 def build(
@@ -173,7 +171,7 @@ def build(
         registration=registration,
         uploads=uploads,
         due=due,
-        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute, lambda: sync.is_down),
+        sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute, lambda: not sync.responds()),
     )
 
 
@@ -293,12 +291,15 @@ def warm() -> None:
     """Build and prepare the broker while Lambda starts a container that serves requests.
 
     Lambda gives the start a whole CPU, and a request of 512 MB 0.29 of one. The sweep's container
-    has the same code, but must not open connections that it may not need.
+    has the same code, but must not open connections that it may not need. Lambda ends a start after
+    ten seconds and begins anew, so nobody waits longer here for a service that hangs.
     """
     if os.environ.get("_HANDLER") == API_HANDLER:
         start(os.environ)
         if _broker is not None:
-            _broker.prepare()
+            preparing = threading.Thread(target=_broker.prepare, daemon=True)
+            preparing.start()
+            preparing.join(PREPARE_SECONDS)
 
 
 def warn_if_unconfigured() -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 SERVICES = ["dynamodb", "ssm"]
+# botocore calls these for the credentials of some profiles, elsewhere than on Lambda.
+_OF_CREDENTIALS = ["sso", "sso-oidc", "sts"]
 # Other partitions (China, GovCloud) have other host names. There botocore reads its own endpoints.
 _COMMERCIAL = r"^(us|eu|ap|sa|ca|me|af|il|mx)\-(?!gov|iso)\w+\-\d+$"
 # Lambda and AWS's other SDKs read the first variable, botocore alone only the second.
@@ -58,7 +60,7 @@ class _FastLoader(Loader):
         self._session = session
 
     def list_available_services(self, _type_name: str) -> list[str]:
-        return SERVICES
+        return [*SERVICES, *_OF_CREDENTIALS]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         region = self._session.get_config_variable("region") or ""

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from chalicelib.core import errors, log
 from chalicelib.core.allowance import Allowance
@@ -19,6 +20,8 @@ from chalicelib.core.clock import Clock
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
+
+    _Result = ParameterTypeDef | str  # or why it can't be read
 
 KEEP_SECONDS = 300.0  # until a secret is read again
 # SSM allows 40 calls a second for a whole account, so containers that start together have to share
@@ -123,9 +126,10 @@ class Parameters:
         self._client = client
         self._names = names
         self._clock = clock
-        # What the last call read, until the secret takes it for which it was not called.
-        self._unused: dict[str, ParameterTypeDef] = {}
-        self._read_at = 0.0
+        # The last call's results for the other secrets, each of which takes its own once.
+        self._unused: dict[str, _Result] = {}
+        self._called_at = 0.0
+        self._attempts = ATTEMPTS  # of the next call
         self._lock = threading.Lock()
 
     def secret(self, name: str, check: Callable[[str], str]) -> CachedSecret:
@@ -137,7 +141,9 @@ class Parameters:
         """
 
         def load() -> str:
-            found = self._parameter(name)
+            found = self._result(name)
+            if isinstance(found, str):
+                raise errors.SecretsUnavailable(found)
             if found.get("Type") != "SecureString":
                 # Another type is stored in plain text, for everybody who may read parameters.
                 raise ValueError("of the type SecureString")
@@ -145,32 +151,35 @@ class Parameters:
 
         return CachedSecret(load, self._clock)
 
-    def _parameter(self, name: str) -> "ParameterTypeDef":
+    def _result(self, name: str) -> "_Result":
+        """Return a parameter, or why it can't be read."""
         with self._lock:
-            if self._clock.monotonic() - self._read_at > SHARE_SECONDS:
+            if self._clock.monotonic() - self._called_at > SHARE_SECONDS:
                 self._unused = {}
             if name not in self._unused:
-                self._unused = self._read()
-                self._read_at = self._clock.monotonic()
-            try:
-                return self._unused.pop(name)
-            except KeyError:
-                message = f"SSM returned no parameter {name}."
-                raise errors.SecretsUnavailable(message) from None
+                self._unused = self._call()
+                self._called_at = self._clock.monotonic()
+            return self._unused.pop(name)
 
-    def _read(self) -> dict[str, "ParameterTypeDef"]:
+    def _call(self) -> dict[str, "_Result"]:
         """Read all parameters, with pauses between the attempts."""
         ends = self._clock.monotonic() + ATTEMPTS_SECONDS
-        left = ATTEMPTS
+        left = self._attempts
         while True:
             left -= 1
             try:
                 found = self._client().get_parameters(Names=self._names, WithDecryption=True)
-                return {one["Name"]: one for one in found["Parameters"]}
             except (ClientError, BotoCoreError) as error:
                 pause = _pause(ends - self._clock.monotonic(), left)
                 if pause is None or not _is_temporary(error):
-                    raise errors.SecretsUnavailable(_reason(error)) from error
+                    asked = ", ".join(self._names)
+                    return dict.fromkeys(self._names, f"{_reason(error)} It was asked for {asked}.")
+            else:
+                # The secrets are known from now on, so a request need not wait for a new one.
+                self._attempts = 1
+                read = {one["Name"] + one.get("Selector", ""): one for one in found["Parameters"]}
+                missing = "SSM returned no parameter {}."
+                return {name: read.get(name) or missing.format(name) for name in self._names}
             self._clock.sleep(pause)
 
 
@@ -187,7 +196,7 @@ def _is_temporary(error: ClientError | BotoCoreError) -> bool:
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return status >= 500 or error.response["Error"]["Code"] in _THROTTLED  # noqa: PLR2004 - server errors
-    return True
+    return isinstance(error, HTTPClientError | NoConnectionError)
 
 
 def _reason(error: ClientError | BotoCoreError) -> str:

@@ -55,8 +55,8 @@ class Sweeper:
         quotas: Counts the capped requests of all containers.
         clock: The time.
         per_minute: Capped requests that all sweeps together may send in a minute.
-        is_down: Whether the service that the tasks need is known to be down. Then the run ends, and
-            the next one continues.
+        is_down: Whether the service that the tasks need is down; called before each chunk. Then
+            the run ends, and the next one continues.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
@@ -123,7 +123,7 @@ class Sweeper:
             # Counted here, because the time may end before any of them is worked on.
             done = done.plus(Sweep(0, 0, late / SECOND))
             for start in range(0, len(due), CHUNK):
-                if self._is_over(ends):
+                if self._clock.monotonic() >= ends or self._is_down():
                     return done, False
                 chunk = due[start : start + CHUNK]
                 seen |= {(one.kind, one.id) for one in chunk}
@@ -165,11 +165,8 @@ class Sweeper:
             if spent <= granted or not cost
         ]
         settled = list(pool.map(lambda one: self._run(one[0], one[1], ends), chosen))
-        is_all = len(chosen) == len(tasks) and not self._is_over(ends)
+        is_all = len(chosen) == len(tasks) and self._clock.monotonic() < ends
         return Sweep(len(chunk), sum(settled), 0.0), is_all
-
-    def _is_over(self, ends: float) -> bool:
-        return self._clock.monotonic() >= ends or self._is_down()
 
     def _task(self, due: DueItem) -> Task | None:
         """Return an item's task. An item that can't be read must not block the others."""
@@ -187,7 +184,7 @@ class Sweeper:
 
     def _run(self, due: DueItem, task: Task, ends: float) -> bool:
         """Run a task; return whether nothing is left to do. A failure must not block the others."""
-        if self._is_over(ends):
+        if self._clock.monotonic() > ends:
             return False
         try:
             return task.run()

@@ -7,6 +7,7 @@ could not be reached. The read of a single asset is not. While Sync is down, not
 `transport.py` sends, `responses.py` reads, `breaker.py` knows whether Sync is down.
 """
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -66,18 +67,25 @@ class SyncClient:
         self._clock = clock
         self._breaker = CircuitBreaker(self._probe, clock)
 
-    @property
-    def is_down(self) -> bool:
-        """Whether Sync is known to be down, so that nothing is sent now."""
-        return self._breaker.is_open
-
     def check_available(self) -> None:
-        """Refuse a request that needs Sync, before anything is done for it.
+        """Refuse a request that needs Sync, before anything is done for it, while Sync is down.
+
+        If the last requests failed, this asks Sync whether it responds.
 
         Raises:
-            UpstreamUnavailable: Sync is known to be down.
+            UpstreamUnavailable: Sync is down.
+            SecretsUnavailable: The key, which Sync is asked with, can't be read.
+            Misconfigured: The key's content is wrong.
         """
-        self._breaker.check()
+        self._breaker.probe()
+
+    def responds(self) -> bool:
+        """Whether Sync is not down, as `check_available` finds out."""
+        try:
+            self.check_available()
+        except errors.BrokerError:
+            return False
+        return True
 
     def prepare(self) -> None:
         """Read the key and open a connection, so that the first call only has to send.
@@ -139,9 +147,7 @@ class SyncClient:
             body["name"] = name
         if project_id is not None:
             body["projectId"] = project_id
-        response = self._call(
-            "POST", "/v2/assets", self._timeouts.register, body=body, proves_outage=False
-        )
+        response = self._call("POST", "/v2/assets", self._timeouts.register, body=body)
         asset = Asset.parse(response)
         if not asset.id:
             raise sync_errors.UpstreamFault
@@ -205,9 +211,10 @@ class SyncClient:
                 raise
 
     def _probe(self) -> None:
-        """Ask whether Sync responds, by reading one asset of the list."""
-        key = self._api_key.current()
-        self._send("GET", "/v2/assets", self._timeouts.read, key, query={"limit": "1"})
+        """Ask whether Sync responds, by reading an asset that does not exist."""
+        path = f"/v2/assets/{uuid.UUID(int=0)}"
+        response = self._transport.send("GET", path, self._timeouts.lookup, self._api_key.current())
+        responses.read(*response, self._clock.now())
 
     def _call_twice(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send an idempotent request, and once more after a failure, in one time limit for both."""
@@ -223,7 +230,7 @@ class SyncClient:
     def _call(self, method: str, path: str, seconds: float, **request: Any) -> Json:
         """Send a request; if its key was refused and there is a new one, send it again."""
         key = self._api_key.current()
-        self._breaker.admit()
+        self._breaker.check()
         try:
             try:
                 return self._send(method, path, seconds, key, **request)
@@ -246,18 +253,9 @@ class SyncClient:
                 )
             raise
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        seconds: float,
-        key: str,
-        *,
-        proves_outage: bool = True,
-        **request: Any,
-    ) -> Json:
+    def _send(self, method: str, path: str, seconds: float, key: str, **request: Any) -> Json:
         """Send a request once and return the JSON object of its response."""
-        with self._breaker.counted(proves_outage=proves_outage):
+        with self._breaker.counted():
             response = self._transport.send(method, path, seconds, key, **request)
             return responses.read(*response, self._clock.now())
 

@@ -95,8 +95,15 @@ class Registration:
             BrokerError: The caller has no such upload, it has ended without an asset, or it can't
                 be registered now.
         """
-        self._check_cached_refusal(owner, upload_id)
         now = self._clock.now()
+        if (refusal := self._early_refusal(owner)) is not None:
+            upload = self._repository.get(upload_id, owner)
+            # An upload in another state needs no POST.
+            if upload.status is Status.PENDING:
+                refuse_early(upload, now)
+                raise refusal
+            if not isinstance(refusal, errors.RateLimited):
+                return _unchanged(upload, refusal, now)
         attempt = self.plan()
         found = self._repository.lease_to_post(upload_id, owner, attempt, now)
         if isinstance(found, Lease):
@@ -211,17 +218,14 @@ class Registration:
         """
         self._recording.discard(upload)
 
-    def _check_cached_refusal(self, owner: str, upload_id: str) -> None:
-        """Refuse a request that is known to be too early, before a lease is written for it."""
+    def _early_refusal(self, owner: str) -> errors.BrokerError | None:
+        """Return why a POST would be refused now, before a lease is written for it."""
         try:
             self._sync.check_available()
             self._limiter.check_cached_refusal(owner)
-        except (errors.RateLimited, sync_errors.UpstreamUnavailable):
-            upload = self._repository.get(upload_id, owner)
-            # An upload in another state needs no POST.
-            if upload.status is Status.PENDING:
-                refuse_early(upload, self._clock.now())
-                raise
+        except errors.BrokerError as refusal:
+            return refusal
+        return None
 
     def _acquire(self, lease: Lease) -> None:
         """Acquire the permit for the first POST of a lease, or give up the lease."""
@@ -305,6 +309,14 @@ class Registration:
         if self._repository.fail(lease, problem, self._clock.now()):
             log.transition(lease.upload.id, Status.FAILED, code=error.code)
         return error
+
+
+def _unchanged(upload: Upload, refusal: errors.BrokerError, now: int) -> Outcome:
+    """Return the outcome of an upload by its record alone, while Sync can't be asked."""
+    outcome = outcome_of(upload, now)
+    if outcome.retry_after is None:
+        return outcome
+    return replace(outcome, retry_after=math.ceil(refusal.retry_after or BUSY_RETRY_AFTER))
 
 
 def _is_over(known: Reconciliation, attempt: Attempt) -> bool:

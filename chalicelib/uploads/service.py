@@ -202,11 +202,11 @@ class UploadService:
         self, caller: Caller, new: NewUrl, key: RequestKey | None = None
     ) -> tuple[Outcome, Usage]:
         """Register a public URL. The record is written first, so that a crash loses nothing."""
+        self._sync.check_available()  # as in `begin`
         upload_id, record = self._begin_key(caller, key)
         if record is not None and record.is_done:
             return self._repeated_url(caller, upload_id), self._quotas.read(caller.id)
         try:
-            self._sync.check_available()
             self._limiter.check_cached_refusal(caller.id)
             used = self._quotas.reserve(caller.id, caller.limits, upload_id, 0)
             attempt = self._registration.plan()
@@ -256,11 +256,12 @@ class UploadService:
         except errors.RequestError:
             self._release_key(record, even_if_done=True)
             raise
-        except errors.BrokerError:
+        except errors.BrokerError as error:
             # No asset was made, and the caller knows no id, so the upload is deleted. After an
             # ambiguous outcome `post` returns, and the upload stays.
+            was_sent = not isinstance(error, sync_errors.UpstreamUnavailable)
             with suppress(errors.StoreUnavailable):
-                self._repository.delete(lease, record, was_sent=True)
+                self._repository.delete(lease, record, was_sent=was_sent)
             raise
 
     def _repeated(self, caller: Caller, upload_id: str, ticket: str | None) -> Upload:

@@ -16,10 +16,15 @@ class ThrottlingSsm:
     Args:
         values: The parameters' values by name; all of them are SecureStrings.
         admits: Whether the next call is served; it is throttled otherwise.
+
+    Attributes:
+        calls: The names that each call asked for.
+        refuses: For tests, whose `admits` may read it.
     """
 
     def __init__(self, values: Mapping[str, str], admits: Callable[[], bool]) -> None:
         self.calls: list[list[str]] = []
+        self.refuses = False
         lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):

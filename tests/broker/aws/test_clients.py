@@ -62,6 +62,14 @@ def test_fast_client_is_usual_client(
     assert_usual(session.create_client(service, config=Config()), service, region)
 
 
+@pytest.mark.parametrize("service", ["sts", "sso", "sso-oidc"])
+def test_fast_session_knows_credentials(service: str, region_of: Callable[[str], None]) -> None:
+    """The fast session can call the services that give some profiles their credentials."""
+    region_of("eu-west-1")
+    session: Any = clients.session()
+    assert_usual(session.create_client(service), service, "eu-west-1")
+
+
 class OtherEndpoints(Loader):
     """A loader whose endpoints have another form than botocore expects."""
 

@@ -20,7 +20,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], ThrottlingS
     started: list[ThrottlingSsm] = []
 
     def start(refused: int) -> ThrottlingSsm:
-        made = ThrottlingSsm(VALUES, lambda: len(made.calls) > refused)
+        made = ThrottlingSsm(VALUES, lambda: len(made.calls) > refused and not made.refuses)
         started.append(made)
         monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", made.url)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -112,3 +112,31 @@ def test_refusal_is_not_repeated(ssm: Callable[[int], ThrottlingSsm]) -> None:
     with pytest.raises(SecretsUnavailable):
         unknown.current()
     assert server.calls == [["/b"]]
+
+
+def test_failure_is_shared(ssm: Callable[[int], ThrottlingSsm]) -> None:
+    """Secrets that are read one after the other share a failure, and each fails anew later."""
+    server, clock = ssm(10**9), ManualClock()
+    for _ in range(2):
+        for one in both(clock):
+            with pytest.raises(SecretsUnavailable):
+                one.current()
+    # Each call of `both` is a new container.
+    assert len(server.calls) == 2 * ATTEMPTS
+    key, secret = both(clock)
+    for one in (key, secret, key):
+        with pytest.raises(SecretsUnavailable):
+            one.current()
+    assert len(server.calls) == 4 * ATTEMPTS
+
+
+def test_known_secret_is_read_by_one_attempt(ssm: Callable[[int], ThrottlingSsm]) -> None:
+    """While a secret is known, a request does not wait for SSM's throttling to end."""
+    server, clock = ssm(0), CountedClock()
+    key, _ = both(clock)
+    key.current()
+    server.refuses = True
+    clock.advance(secrets.KEEP_SECONDS + 1)
+    assert key.current() == "the-key"
+    assert not key.refresh("the-key")
+    assert (len(server.calls), clock.slept) == (3, [])

@@ -9,16 +9,15 @@ import pytest
 from chalicelib.aws.secrets import fixed
 from chalicelib.core import errors
 from chalicelib.syncapi import errors as sync_errors
-from chalicelib.syncapi.breaker import FAILURES, PAUSE_SECONDS
+from chalicelib.syncapi.breaker import FAILURES, PAUSE_SECONDS, CircuitBreaker
 from chalicelib.syncapi.client import SyncClient
 from tests.support.clocks import ManualClock
 from tests.support.running_broker import Api, RunningBroker
 from tests.support.scripted_sync import Held, Reply, ScriptedSync, asset
 from tests.support.upstream_process import RunningUpstream, free_port
 
-LIST = ("GET", "/v2/assets")
+PROBE = ("GET", "/v2/assets/00000000-0000-0000-0000-000000000000")
 URL = "https://storage.example/one.mp4"
-PAGE = Reply(200, {"items": []})
 
 
 @pytest.fixture
@@ -58,28 +57,47 @@ def refused(client: SyncClient, call: Callable[[SyncClient], Any] = read) -> flo
     return raised.value.retry_after or 0.0
 
 
-@pytest.mark.parametrize("reply", [None, Reply(502), Reply(503), Reply(504), Reply(408)])
-def test_failures_in_row_end_requests(
-    client: SyncClient, sync: ScriptedSync, reply: Reply | None
+def check(client: SyncClient) -> None:
+    """Do what each use case does before anything else."""
+    client.check_available()
+
+
+def paths(sync: ScriptedSync) -> list[tuple[str, str]]:
+    """Return the requests that arrived."""
+    return [(one.method, one.path) for one in sync.requests]
+
+
+@pytest.mark.parametrize(
+    "reply", [None, Reply(502), Reply(503), Reply(504), Reply(408), Reply(200, b"<html>")]
+)
+@pytest.mark.parametrize("call", [read, register])
+def test_failures_make_sync_suspect(
+    client: SyncClient,
+    sync: ScriptedSync,
+    reply: Reply | None,
+    call: Callable[[SyncClient], Any],
 ) -> None:
-    """After three failures in a row nothing is sent, and `Retry-After` is after the next probe."""
+    """After three failures in a row nothing but a probe is sent, and then nothing for a while."""
     sync.script = lambda _: reply
-    fail(client, times=FAILURES - 1)
-    assert not client.is_down
-    fail(client)
-    assert client.is_down
-    sent = len(sync.requests)
-    pauses = {refused(client) for _ in range(5)}
-    assert len(sync.requests) == sent
+    fail(client, call, FAILURES - 1)
+    assert client.responds()
+    fail(client, call)
+    sync.requests.clear()
+    refused(client)
+    assert sync.requests == []
+    assert not client.responds()
+    assert paths(sync) == [PROBE]
+    pauses = {refused(client, call) for call in (check, read, register, check, read)}
+    assert paths(sync) == [PROBE]
     assert len(pauses) == 5
     assert all(PAUSE_SECONDS < pause <= PAUSE_SECONDS + 5 for pause in pauses)
 
 
-def test_unreachable_sync_ends_requests(clock: ManualClock) -> None:
+def test_unreachable_sync_is_down(clock: ManualClock) -> None:
     """Refused connections count too."""
     client = SyncClient(f"http://127.0.0.1:{free_port()}", fixed("a-key", clock), clock)
     fail(client, register, FAILURES)
-    refused(client)
+    refused(client, check)
 
 
 @pytest.mark.parametrize("reply", [Reply(200, asset()), Reply(404), Reply(429), Reply(500)])
@@ -90,81 +108,105 @@ def test_response_between_failures_counts(
     script: list[Reply | None] = [None, None, reply, None, None, reply]
     sync.script = lambda _: script.pop(0)
     while script:
-        with_failure = script[0] is None or script[0].status != 200
-        if with_failure:
+        if script[0] is None or script[0].status != 200:
             fail(client)
         else:
             read(client)
-    assert not client.is_down
+    check(client)
+    assert len(sync.requests) == 6
 
 
 @pytest.mark.parametrize("reply", [None, Reply(504)])
-def test_registration_proves_no_outage(
+def test_caller_ends_nobodys_requests(
     client: SyncClient, sync: ScriptedSync, reply: Reply | None
 ) -> None:
-    """A caller's URL that never responds makes registrations fail, and ends nobody's requests."""
-    sync.script = lambda _: reply
-    fail(client, register, 10 * FAILURES)
-    assert not client.is_down
+    """A caller whose requests always fail causes probes, and everybody else's requests are sent."""
+    bad: Any = lambda one: one.path == "/v2/assets" and one.method == "POST"  # noqa: E731 - short
+    sync.script = lambda one: reply if bad(one) else Reply(200, asset())
+    for _ in range(10 * FAILURES):
+        check(client)
+        fail(client, register)
+    check(client)
+    read(client)
 
 
-def test_probe_ends_outage(client: SyncClient, sync: ScriptedSync, clock: ManualClock) -> None:
-    """After the pause one harmless read is sent first, and the request follows if it succeeds."""
+@pytest.mark.parametrize("status", [200, 401, 404, 429, 500])
+def test_probe_ends_outage(
+    client: SyncClient, sync: ScriptedSync, clock: ManualClock, status: int
+) -> None:
+    """After the pause a probe is sent; whatever Sync responds to it ends the outage."""
     sync.script = lambda _: None
     fail(client, times=FAILURES)
+    assert not client.responds()
     clock.advance(PAUSE_SECONDS)
-    assert not client.is_down
     sync.requests.clear()
-    sync.script = lambda sent: PAGE if sent.path == LIST[1] else Reply(200, asset())
+    sync.script = lambda one: Reply(status) if one.path == PROBE[1] else Reply(200, asset())
+    check(client)
     read(client)
-    assert [one.path for one in sync.requests] == [LIST[1], "/v2/assets/one"]
-    read(client)
-    assert len(sync.requests) == 3
+    check(client)
+    assert paths(sync) == [PROBE, ("GET", "/v2/assets/one")]
 
 
 def test_failed_probe_lengthens_outage(
     client: SyncClient, sync: ScriptedSync, clock: ManualClock
 ) -> None:
-    """A registration after a failed probe is not sent, and the next pause begins."""
+    """After each pause one probe is sent, and a failed one begins the next pause."""
     sync.script = lambda _: None
     fail(client, times=FAILURES)
     for _ in range(3):
-        clock.advance(PAUSE_SECONDS)
         sync.requests.clear()
+        refused(client, check)
         refused(client, register)
-        assert [(one.method, one.path) for one in sync.requests] == [LIST]
-        assert client.is_down
+        assert paths(sync) == [PROBE]
+        clock.advance(PAUSE_SECONDS)
 
 
-@pytest.mark.parametrize("status", [401, 429, 500])
-def test_refused_probe_ends_outage(
-    client: SyncClient, sync: ScriptedSync, clock: ManualClock, status: int
-) -> None:
-    """A probe that Sync refuses proves that Sync responds."""
+def test_one_failure_after_probe_is_suspect(client: SyncClient, sync: ScriptedSync) -> None:
+    """If only probes succeed, one more failure makes Sync suspect again."""
+    sync.script = lambda one: Reply(404) if one.path == PROBE[1] else None
+    fail(client, times=FAILURES)
+    check(client)
+    fail(client)
+    refused(client)
+    check(client)
+    assert paths(sync).count(PROBE) == 2
+
+
+def test_one_request_probes(client: SyncClient, sync: ScriptedSync) -> None:
+    """While one request probes, the others are refused at once."""
     sync.script = lambda _: None
     fail(client, times=FAILURES)
-    clock.advance(PAUSE_SECONDS)
-    sync.script = lambda sent: Reply(status) if sent.path == LIST[1] else Reply(200, asset())
-    read(client)
-    assert not client.is_down
-
-
-def test_one_request_probes(client: SyncClient, sync: ScriptedSync, clock: ManualClock) -> None:
-    """While one request probes, the others end at once."""
-    sync.script = lambda _: None
-    fail(client, times=FAILURES)
-    clock.advance(PAUSE_SECONDS)
     sync.requests.clear()
-    sync.script = held = Held(PAGE)
-    probing = threading.Thread(target=lambda: client.delete("one"))
+    sync.script = held = Held(Reply(404))
+    probing = threading.Thread(target=client.check_available)
     probing.start()
     assert held.reached.wait(10)
-    assert client.is_down
-    refused(client)
+    for call in (check, read, register):
+        refused(client, call)
     assert len(sync.requests) == 1
     held.released.set()
     probing.join(10)
-    assert not client.is_down
+    check(client)
+
+
+def test_broken_probe_leaves_sync_suspect(clock: ManualClock) -> None:
+    """If the probe can't be sent, nothing is known of Sync, and the next request probes."""
+    probes: list[Exception] = [errors.SecretsUnavailable(), sync_errors.UpstreamRefused()]
+
+    def probe() -> None:
+        raise probes.pop(0)
+
+    breaker = CircuitBreaker(probe, clock)
+    for _ in range(FAILURES):
+        with pytest.raises(sync_errors.UpstreamFault), breaker.counted():
+            raise sync_errors.UpstreamFault
+    with pytest.raises(errors.SecretsUnavailable):
+        breaker.probe()
+    with pytest.raises(sync_errors.UpstreamUnavailable):
+        breaker.check()
+    breaker.probe()
+    breaker.check()
+    assert probes == []
 
 
 def test_refusal_before_sending_proves_nothing(client: SyncClient, sync: ScriptedSync) -> None:
@@ -176,7 +218,7 @@ def test_refusal_before_sending_proves_nothing(client: SyncClient, sync: Scripte
     for _ in range(FAILURES):
         with pytest.raises(errors.RateLimited):
             client.presign("a.mp4", "video/mp4", 5, refuse)
-    assert not client.is_down
+    check(client)
     assert sync.requests == []
 
 
@@ -190,10 +232,10 @@ def test_outage_costs_caller_nothing(
     sync.script = lambda _: None
     body = {"fileName": "a.mp4", "contentType": "video/mp4", "size": 5}
     public = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
-    assert caller.call("POST", "/uploads", json=body).status_code == 502
-    assert caller.call("POST", "/uploads", json=body).status_code == 503
+    statuses = [caller.call("POST", "/uploads", json=body).status_code for _ in range(3)]
+    assert statuses == [502, 503, 503]
     sent = len(sync.requests)
-    assert sent == FAILURES
+    assert sent == FAILURES + 1
     for path, sending in (("/uploads", body), ("/assets", public)):
         response = caller.call("POST", path, json=sending)
         assert (response.status_code, response.json()["code"]) == (503, "upstream_unavailable")
@@ -222,6 +264,7 @@ def test_sweep_stops_during_outage(
     fail(broker.parts().sync, times=FAILURES)
     sent = len(sync.requests)
     assert broker.sweep().settled == 0
-    assert len(sync.requests) == sent
+    assert len(sync.requests) == sent + 1
+    assert broker.lines("sweep")[-1]["backlog"] == len(landed)
     broker.configure_again(SYNC_BASE_URL=upstream.url)
     assert broker.sweep().settled == len(landed)
