@@ -126,7 +126,7 @@ class Parameters:
         self._client = client
         self._names = names
         self._clock = clock
-        # The last call's results for the other secrets, each of which takes its own once.
+        # The results of the last call, each of which is used once, by its own secret.
         self._unused: dict[str, _Result] = {}
         self._called_at = 0.0
         self._attempts = ATTEMPTS  # of the next call
@@ -187,8 +187,9 @@ def _pause(seconds: float, attempts: int) -> float | None:
     """Return the pause before the next of some attempts that fit into the seconds, or None."""
     if seconds <= 0 or attempts == 0:
         return None
-    # Twice the mean: containers that failed in one moment then come evenly over the whole time.
-    return random.uniform(0.0, 2 * seconds / (attempts + 1))  # noqa: S311 - as above
+    # Containers that failed in one moment come again over the whole time, and none of them uses up
+    # its attempts early.
+    return random.uniform(0.5, 1.5) * seconds / (attempts + 1)  # noqa: S311 - as above
 
 
 def _is_temporary(error: ClientError | BotoCoreError) -> bool:

@@ -1,4 +1,4 @@
-"""The TLS context of all connections."""
+"""The TLS context of the connections to Sync and to AWS."""
 
 import ssl
 from functools import cache
@@ -10,6 +10,6 @@ import certifi
 def context() -> ssl.SSLContext:
     """Return the context that trusts the certificates which `requests` trusts.
 
-    All connections share it, because parsing 140 certificates takes 27 ms of CPU.
+    They share it, because parsing 140 certificates takes 27 ms of CPU.
     """
     return ssl.create_default_context(cafile=certifi.where())

@@ -1,4 +1,4 @@
-"""What each way to deploy has, row by row of the table in docs/deploy.md."""
+"""Checks of both ways to deploy, for each row of the table in docs/deploy.md."""
 
 import json
 import re
