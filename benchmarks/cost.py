@@ -267,10 +267,10 @@ def rows_of_choices(calls: dict[str, Call]) -> list[tuple[str, str]]:
     beyond = max(0, requests_sent - SECONDS / MILLION)
     traces = min(requests_sent, SECONDS / MILLION) + TRACED * beyond
     waf = PRICES["WAF, a million requests"] * requests_sent
-    waf += PRICES["WAF, a web ACL for a month"] + 2 * PRICES["WAF, a rule for a month"]
+    waf += PRICES["WAF, a web ACL for a month"] + PRICES["WAF, a rule for a month"]
     rows = {
         "as it is: a REST API, without a WAF and X-Ray": base,
-        "with a WAF of two rules": base + waf,
+        "with a WAF of one rule": base + waf,
         "with X-Ray": base + traces * PRICES["X-Ray, a million traces"],
         "with an HTTP API instead": base - rest + http,
     }

@@ -22,7 +22,7 @@ from ops.account import Account, explain
 from ops.checks.findings import Target
 from ops.probing import journal
 from ops.stage import Stage
-from ops.terminal import FINE, UNREACHABLE, WRONG, Problem, Terminal
+from ops.terminal import FINE, UNREACHABLE, USAGE, WRONG, Problem, Terminal
 
 _CODES = """exit codes:
   0  success
@@ -77,7 +77,11 @@ def _provision(call: Call) -> int:
 
 
 def _compile(call: Call) -> int:
-    step = provision.compile_bytecode(call.arguments.project_dir, call.terminal)
+    folder = call.arguments.project_dir
+    if not (folder / "app.py").exists():
+        message = f"There is no app.py in {folder}, so nothing would be deployed from there."
+        raise Problem(message, "Run this in the project's folder, or use --project-dir.", USAGE)
+    step = provision.compile_bytecode(folder, call.terminal)
     document = {"command": "compile", "steps": [asdict(step)]}
     call.terminal.result(provision.to_lines([step]), document)
     return FINE

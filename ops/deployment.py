@@ -140,7 +140,7 @@ def from_record(stage: Stage) -> Deployment:
     Raises:
         Problem: It was not run in this folder, or `chalice delete` was run since.
     """
-    command = f"chalice deploy --stage {stage.name}"
+    command = f"python -m ops provision --stage {stage.name} && chalice deploy --stage {stage.name}"
     found = recorded_resources(stage)
     try:
         arns = {one: found[one]["lambda_arn"] for one in (API, SWEEP)}

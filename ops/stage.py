@@ -18,6 +18,10 @@ from chalicelib.core import settings, urls
 from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
+_RESTORE = (
+    "Restore it, for example by `git checkout .chalice/config.json`, and change only the lines that"
+    " docs/deploy.md shows."
+)
 API, SWEEP = "api_handler", "sweep"  # Chalice's names of the functions
 
 
@@ -99,10 +103,12 @@ def read(folder: Path, name: str) -> Stage:
         content = json.loads(file.read_text())
         stages = content["stages"]
         names = sorted(stages)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{file} can't be read as Chalice's configuration ({type(error).__name__})."
+    except OSError as error:
         advice = "Run this in the project's folder, or use --project-dir."
-        raise Problem(message, advice, USAGE) from error
+        raise Problem(f"{file} can't be read: {error.strerror}.", advice, USAGE) from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"has no {error}" if isinstance(error, KeyError) else f"is not right: {error}"
+        raise Problem(f"{file} {reason}.", _RESTORE, USAGE) from error
     if name not in names:
         message = f"There is no stage {name!r} in .chalice/config.json."
         raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
@@ -110,16 +116,19 @@ def read(folder: Path, name: str) -> Stage:
     if losses := _losses(content, config):
         raise Problem(
             f"{file} has lost lines: {'; '.join(losses)}.",
-            "Restore them, for example by `git checkout .chalice/config.json`, and change only the"
-            " lines that docs/deploy.md shows.",
+            _RESTORE,
             USAGE,
         )
+    environment: Any = config.scope(name, API).environment_variables
+    if numbers := [one for one, value in environment.items() if not isinstance(value, str)]:
+        message = f"{', '.join(numbers)} in {file} must be text, in quotes."
+        raise Problem(message, 'For example "PRESIGNS_PER_MINUTE": "90".', USAGE)
     policy = config.iam_policy_file or f"policy-{name}.json"
     return Stage(
         name=name,
         folder=folder,
         app=config.app_name,
-        environment=config.scope(name, API).environment_variables,
+        environment=environment,
         functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
         policy_file=folder / ".chalice" / policy if config.manage_iam_role else None,
         gateway_stage=config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,

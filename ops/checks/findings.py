@@ -87,7 +87,8 @@ class Target:
         return (
             self.deployment.deploy_command
             if self.deployment
-            else f"chalice deploy --stage {self.stage.name}"
+            else f"python -m ops provision --stage {self.stage.name}"
+            f" && chalice deploy --stage {self.stage.name}"
         )
 
 

@@ -233,15 +233,25 @@ def test_tests_patch_nothing() -> None:
             assert not forbidden.search(path.read_text()), path
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    texts = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", head).lower() for head in heads)
+    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+
+
 def test_links_lead_to_files() -> None:
-    """Every link between the documents leads to a file."""
+    """Every link between the documents leads to a file, and to a heading of it if it names one."""
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
     links = [
-        (page, target)
+        (page, target, anchor)
         for page in pages
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text())
         if "://" not in target
     ]
-    assert len({page for page, _ in links}) > len(pages) / 2, "most pages link to others"
-    for page, target in links:
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
+    assert len({page for page, *_ in links}) > len(pages) / 2, "most pages link to others"
+    for page, target, anchor in links:
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor and file.suffix == ".md":
+            assert anchor in _anchors(file), f"{page.name}: {target}#{anchor}"

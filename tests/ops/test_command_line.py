@@ -18,6 +18,7 @@ from ops.terminal import Terminal
 from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
+from tests.support.project import Project
 from tests.support.upstream_process import ROOT
 
 COMMANDS = ("provision", "compile", "doctor", "record", "destroy", "settle", "probe")
@@ -245,3 +246,48 @@ def test_terminal_masks_each_secret() -> None:
     terminal.progress(text)
     terminal.result([text], {})
     assert out.getvalue() == err.getvalue() == "*** *** *** and words\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"stages": {"prod": {},}}', "line 1 column"),
+        ('{"ALLOWED_ORIGINS": ""}', "has no 'stages'"),
+        (None, "can't be read: No such file or directory."),
+    ],
+)
+def test_broken_configuration_is_explained(
+    project: Project, tmp_path: Path, text: str | None, words: str
+) -> None:
+    """A config.json that can't be read is explained, with how to restore it."""
+    folder = tmp_path / "clone"
+    shutil.copytree(project.folder / ".chalice", folder / ".chalice")
+    file = folder / ".chalice" / "config.json"
+    file.unlink() if text is None else file.write_text(text)
+    result = run(folder, "doctor", "--stage", "prod")
+    assert result.code == 2
+    assert words in result.err
+    assert ("git checkout" in result.err) == (text is not None)
+
+
+def test_number_in_configuration_is_named(project: Project, tmp_path: Path) -> None:
+    """A setting without quotes is named, with its right form."""
+    folder = tmp_path / "clone"
+    shutil.copytree(project.folder / ".chalice", folder / ".chalice")
+    file = folder / ".chalice" / "config.json"
+    content = json.loads(file.read_text())
+    content["stages"]["prod"]["environment_variables"]["PRESIGNS_PER_MINUTE"] = 90
+    file.write_text(json.dumps(content))
+    for command in ("provision", "doctor"):
+        result = run(folder, command, "--stage", "prod")
+        assert result.code == 2
+        assert "PRESIGNS_PER_MINUTE in" in result.err
+        assert "must be text, in quotes." in result.err
+
+
+def test_compile_needs_project(tmp_path: Path) -> None:
+    """Nothing is compiled in a folder that is not the project's."""
+    result = run(tmp_path, "compile")
+    assert result.code == 2
+    assert "There is no app.py" in result.err
+    assert list(tmp_path.iterdir()) == []

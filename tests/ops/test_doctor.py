@@ -774,7 +774,9 @@ def test_missing_functions_are_wrong(stage_proxy: AwsProxy, target: Target) -> N
     found = doctor.run(target, None, may_presign=False)
     bad = {one.check: one for one in found if one.state is State.WRONG}
     assert set(bad) == {"functions", "schedule", "policy"}
-    assert {one.advice for one in bad.values()} == {"Deploy again: chalice deploy --stage prod."}
+    assert {one.advice for one in bad.values()} == {
+        "Deploy again: python -m ops provision --stage prod && chalice deploy --stage prod."
+    }
     stage_proxy.rules["GET ['functions']"] = lambda _: (200, {})
     stage_proxy.rules["DescribeTable"] = lambda _: (400, {"__type": "OddException"})
     found = doctor.run(target, None, may_presign=False)
@@ -871,7 +873,7 @@ def test_stage_before_deploy_has_advice(folder: Path, target: Target) -> None:
         replace(target, stage=stage, deployment=None, url=None), None, may_presign=False
     )
     details = {one.check: one for one in found}
-    assert "`chalice deploy --stage dev`" in details["deployment"].advice
+    assert "chalice deploy --stage dev`" in details["deployment"].advice
     assert details["policy"].detail == "not checked: it is not deployed"
     assert details["api"].state is State.UNKNOWN
     assert doctor.exit_code(found) == 1
