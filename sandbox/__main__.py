@@ -8,10 +8,10 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import ctypes
 import os
+import select
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,21 +49,22 @@ class Part:
 class Stop:
     """Whether a signal has asked the sandbox to stop.
 
-    A signal handler only sets a flag, which the main thread checks between two steps. If the
-    handler raised an exception, a program that had just been started could be left running.
+    A signal handler only writes to a pipe, which the main thread reads between two steps. If the
+    handler raised an exception, a program that had just been started could be left running. If it
+    set an Event, it could wait for ever for the lock that the interrupted thread holds.
     """
 
     def __init__(self) -> None:
-        self._requested = threading.Event()
+        self._reader, self._writer = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._request)
 
     def _request(self, _signal: int, _frame: FrameType | None) -> None:
-        self._requested.set()
+        os.write(self._writer, b"x")
 
     def wait(self, seconds: float) -> bool:
         """Return whether a stop was requested, after waiting for it at most this long."""
-        return self._requested.wait(seconds)
+        return bool(select.select([self._reader], [], [], seconds)[0])
 
 
 def parts(environ: Mapping[str, str], chosen: Ports, folder: Path, key: str) -> list[Part]:
