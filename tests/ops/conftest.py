@@ -1,17 +1,20 @@
 """Fixtures for each module: an emulated account, a stand-in for Sync, and a project."""
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from ops import bytecode
-from tests.ops.aws_proxy import AwsProxy
+from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import EmulatedAws, emulated_aws
+from tests.support.imported_api import ImportingGateway
 from tests.support.project import ORIGIN, Project, allow_all_parameters
 from tests.support.upstream_process import RunningUpstream
 
@@ -90,3 +93,25 @@ def empty_proxy(
     proxy.rules.clear()
     proxy.calls.clear()
     return proxy
+
+
+def _active(forward: Callable[[], Response]) -> Response:
+    status, response = forward()
+    return status, response | ({"State": "Active"} if "State" in response else {})
+
+
+@pytest.fixture(scope="module")
+def environment(aws: EmulatedAws, proxy: AwsProxy) -> Any:
+    """The environment of the operator's shell."""
+    # The emulator reports a function as active only after a call, and boto3 waits for that.
+    proxy.rules["GET ['functions']"] = _active
+    gateway = ImportingGateway(aws)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    yield {
+        **kept,
+        **aws.environment,
+        "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url,
+        "AWS_ENDPOINT_URL_LAMBDA": proxy.url,
+        "NO_PROXY": "*",
+    }
+    gateway.stop()

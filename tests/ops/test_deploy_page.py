@@ -6,9 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -17,11 +15,9 @@ import yaml
 
 from ops import __main__ as ops
 from ops import deployment, runtimes
-from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, TOKENS, type_into
 from tests.ops.vendored import vendor
 from tests.support.emulated_aws import REGION, EmulatedAws
-from tests.support.imported_api import ImportingGateway
 from tests.support.project import allow_all_parameters
 from tests.support.upstream_process import ROOT, RunningUpstream
 
@@ -65,28 +61,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) -
     config["lambda_architecture"] = "arm64" if platform.machine() == "aarch64" else "x86_64"
     file.write_text(json.dumps(config))
     return folder
-
-
-def _active(forward: Callable[[], Response]) -> Response:
-    status, response = forward()
-    return status, response | ({"State": "Active"} if "State" in response else {})
-
-
-@pytest.fixture(scope="module")
-def environment(aws: EmulatedAws, proxy: AwsProxy) -> Any:
-    """The environment of the operator's shell."""
-    # The emulator reports a function as active only after a call, and boto3 waits for that.
-    proxy.rules["GET ['functions']"] = _active
-    gateway = ImportingGateway(aws)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    yield {
-        **kept,
-        **aws.environment,
-        "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url,
-        "AWS_ENDPOINT_URL_LAMBDA": proxy.url,
-        "NO_PROXY": "*",
-    }
-    gateway.stop()
 
 
 def test_page_commands_deploy_check_and_remove(

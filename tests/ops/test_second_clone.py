@@ -1,7 +1,6 @@
 """A colleague's clone of a deployed stage, with and without Chalice's record of it."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,38 +9,14 @@ from typing import Any
 import pytest
 import requests
 
-from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, SECRETS, TOKENS, run
 from tests.ops.test_deploy_page import BLOCKS
 from tests.support.emulated_aws import EmulatedAws
-from tests.support.imported_api import ImportingGateway
 from tests.support.project import Project
 from tests.support.upstream_process import ROOT
 
 NAME = "sync-upload-broker-prod"
 RECORD = Path(".chalice") / "deployed" / "prod.json"
-
-
-@pytest.fixture(scope="module")
-def environment(aws: EmulatedAws, proxy: AwsProxy) -> Any:
-    """The environment of each operator's shell."""
-
-    def active(forward: Any) -> Response:
-        status, response = forward()
-        return status, response | ({"State": "Active"} if "State" in response else {})
-
-    # The emulator reports a function as active only after a call, and boto3 waits for that.
-    proxy.rules["GET ['functions']"] = active
-    gateway = ImportingGateway(aws)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    yield {
-        **kept,
-        **aws.environment,
-        "AWS_ENDPOINT_URL_API_GATEWAY": gateway.url,
-        "AWS_ENDPOINT_URL_LAMBDA": proxy.url,
-        "NO_PROXY": "*",
-    }
-    gateway.stop()
 
 
 def in_shell(folder: Path, environment: dict[str, str], commands: str) -> str:
