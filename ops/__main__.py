@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors, log
 from chalicelib.core.clock import Clock
-from ops import deployment, destroy, doctor, provision, record, secret_input, settle
+from ops import deployment, destroy, doctor, origins, provision, record, secret_input, settle
 from ops import stage as stages
 from ops.account import Account, explain
 from ops.checks.findings import Target
@@ -247,6 +247,15 @@ def _url(given: str) -> str:
     return given.rstrip("/")
 
 
+def _origin(given: str) -> str:
+    advice = origins.advice(given)
+    if advice or "," in given or given == "*":
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is not an origin. {advice or 'Write one origin.'}"
+        )
+    return given
+
+
 def _add_record(commands: Commands) -> None:
     one = _command(
         commands,
@@ -327,7 +336,7 @@ def _add_probe(commands: Commands) -> None:
     )
     one.add_argument("--project", metavar="ID", help="a project at Sync to make an asset in")
     one.add_argument(
-        "--origin", type=_url, help="the origin of a page; by default the stage's first"
+        "--origin", type=_origin, help="the origin of a page; by default the stage's first"
     )
 
 

@@ -13,9 +13,10 @@ from ops.account import Account
 from ops.probing import report, table
 from ops.probing.calls import MAX_PRESIGNS, Caller
 from ops.probing.journal import Journal
-from ops.probing.report import Report
+from ops.probing.report import Comparison, Report
 from ops.probing.run import CLEANUP_SECONDS, probe
 from ops.probing.steps import STEPS, Options
+from ops.probing.table import Findings
 from ops.stage import Stage
 from ops.terminal import FINE, UNREACHABLE, USAGE, WRONG, Problem, Terminal
 from sandbox.upstream.behavior import Behavior, BehaviorError, camel
@@ -132,8 +133,8 @@ def run(  # noqa: PLR0913, PLR0917 - a run's circumstances and its parts
         caller = Caller(target.base_url, target.key, clock, seconds)
         outcome = probe(caller, journal, clock, options, terminal)
         findings = table.conclude(outcome.evidence)
-        different = None if expected is None else differences(expected, findings.behavior)
-        made = Report(target.base_url, at, outcome, findings, different)
+        comparison = None if expected is None else compare(expected, findings)
+        made = Report(target.base_url, at, outcome, findings, comparison)
         journal.write(REPORT, terminal.masked(report.to_markdown(made)))
         journal.write(BEHAVIOR, terminal.masked(json.dumps(findings.behavior, indent=2)) + "\n")
     finally:
@@ -141,13 +142,17 @@ def run(  # noqa: PLR0913, PLR0917 - a run's circumstances and its parts
     return made
 
 
-def differences(expected: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the behaviours that both have with different values: what was expected and seen."""
-    return {
+def compare(expected: Mapping[str, Any], findings: Findings) -> Comparison:
+    """Compare the behaviours of a file with those that a run has found."""
+    seen, reasons = findings.behavior, findings.undecided | table.not_probed()
+    differences = {
         name: (expected[name], seen[name])
         for name in expected
         if name in seen and not _is_alike(name, expected[name], seen[name])
     }
+    not_compared = {name: reasons[name] for name in expected if name not in seen}
+    not_compared |= {name: "The file does not have it." for name in seen if name not in expected}
+    return Comparison(differences, not_compared)
 
 
 def _is_alike(name: str, one: Any, other: Any) -> bool:
@@ -159,7 +164,7 @@ def _is_alike(name: str, one: Any, other: Any) -> bool:
 def exit_code(made: Report) -> int:
     """Return the exit code: what a person must do takes precedence over what is unknown."""
     outcome = made.outcome
-    if outcome.left or made.differences:
+    if outcome.left or (made.comparison and made.comparison.differences):
         return WRONG
     gaps = outcome.recovered.gaps or outcome.cleaned.gaps
     is_partial = outcome.evidence.failed or gaps
@@ -197,22 +202,32 @@ def to_lines(made: Report, folder: Path) -> list[str]:
     if made.findings.undecided:
         lines += ["", "Not decided:"]
         lines += [f"  {name}: {reason}" for name, reason in made.findings.undecided.items()]
-    if made.differences is not None:
-        lines += ["", f"{len(made.differences)} behaviours differ from the file."]
-        lines += [
-            f"  {name}: {json.dumps(now)}, in the file {json.dumps(before)}"
-            for name, (before, now) in made.differences.items()
-        ]
+    if made.comparison is not None:
+        lines += ["", *_comparison_lines(made.comparison)]
     left = list(report.left_lines(made.outcome))
     lines += ["", *left] if left else []
     lines += ["", f"Read {folder / REPORT}. The sandbox reads {folder / BEHAVIOR}."]
     return lines
 
 
+def _comparison_lines(comparison: Comparison) -> list[str]:
+    count = len(comparison.differences)
+    words = "1 behaviour differs" if count == 1 else f"{count or 'No'} behaviours differ"
+    lines = [f"{words} from the file."]
+    lines += [
+        f"  {name}: {json.dumps(now)}, in the file {json.dumps(before)}"
+        for name, (before, now) in comparison.differences.items()
+    ]
+    if comparison.not_compared:
+        lines += ["", "Not compared:"]
+        lines += [f"  {name}: {reason}" for name, reason in comparison.not_compared.items()]
+    return lines
+
+
 def to_document(made: Report, folder: Path) -> dict[str, object]:
     """Return the result as a JSON document."""
     outcome = made.outcome
-    different = made.differences
+    comparison = made.comparison
     return {
         "command": "probe",
         "exitCode": exit_code(made),
@@ -226,6 +241,10 @@ def to_document(made: Report, folder: Path) -> dict[str, object]:
         "deleted": [*outcome.recovered.deleted, *outcome.cleaned.deleted],
         "left": list(report.left_lines(outcome)),
         "differences": None
-        if different is None
-        else {name: {"file": before, "seen": now} for name, (before, now) in different.items()},
+        if comparison is None
+        else {
+            name: {"file": before, "seen": now}
+            for name, (before, now) in comparison.differences.items()
+        },
+        "notCompared": None if comparison is None else dict(comparison.not_compared),
     }

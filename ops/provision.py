@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops import bytecode, package, parameters, policy_file, table
+from ops import bytecode, origins, package, parameters, policy_file, table
 from ops import stage as stages
 from ops.account import Account
 from ops.deployment import (
@@ -149,11 +149,16 @@ def _refuse_wrong_settings(stage: Stage) -> None:
         Problem: A setting is not valid.
     """
     parameters.of(stage.environment)  # refuses a secret, in words of its own
+    if found := stages.misspelled(stage.environment):
+        wrong = " and ".join(f"{meant} in place of {name}" for name, meant in found.items())
+        names = ", ".join(found)
+        advice = f"Write {wrong} in .chalice/config.json."
+        raise Problem(f"The broker does not know {names}.", advice, USAGE)
     problems = stages.problems(stage.environment)
     if problems:
         advice = "Change .chalice/config.json (docs/configuration.md)."
-        origins = stages.origin_advice(stage.environment)
-        advice = f"{origins} {advice}" if origins else advice
+        how = origins.advice(stage.environment.get("ALLOWED_ORIGINS", ""))
+        advice = f"{how} {advice}" if how else advice
         raise Problem(f"{'; '.join(problems)}.", advice, USAGE)
 
 

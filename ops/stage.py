@@ -1,11 +1,11 @@
 """A stage in `.chalice/config.json`, read by Chalice's own rules."""
 
+import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from chalice.config import Config
 from chalice.constants import (
@@ -14,7 +14,7 @@ from chalice.constants import (
     DEFAULT_LAMBDA_TIMEOUT,
 )
 
-from chalicelib.core import settings, urls
+from chalicelib.core import settings
 from chalicelib.core.errors import Misconfigured
 from ops.terminal import USAGE, Problem
 
@@ -22,6 +22,7 @@ _RESTORE = (
     "Restore it, for example by `git checkout .chalice/config.json`, and change only the lines that"
     " docs/deploy.md shows."
 )
+_LIKENESS = 0.8  # of two names, from 0 to 1: ALOWED_ORIGINS and ALLOWED_ORIGINS have 0.97
 API, SWEEP = "api_handler", "sweep"  # Chalice's names of the functions
 
 
@@ -170,25 +171,14 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     return []
 
 
-def origin_advice(environment: Mapping[str, str]) -> str:
-    """Return how to write the allowed origins that the broker rejects; empty if there are none."""
-    parts = []
-    for item in urls.items(environment.get("ALLOWED_ORIGINS", "")):
-        if item != "*" and not _is_origin(item):
-            right = ", ".join(_as_origin(one) for one in item.split())
-            parts.append(f"{right or 'an origin'} in place of {item!r}")
-    return f"Write {' and '.join(parts)}." if parts else ""
+def misspelled(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the names that the broker does not know, each with the setting that it resembles.
 
-
-def _is_origin(text: str) -> bool:
-    try:
-        return urls.exact_origins(text) == (text,)
-    except ValueError:
-        return False
-
-
-def _as_origin(text: str) -> str:
-    """Return the origin that somebody probably means by a text; an example if it is not clear."""
-    parts = urlsplit(urls.normalized(text if "://" in text else f"https://{text}"))
-    found = f"{parts.scheme}://{parts.netloc}"
-    return found if _is_origin(found) else "https://app.example.com"
+    Names that resemble none may be meant for something else in the function.
+    """
+    known = {one.name.upper() for one in fields(settings.Settings)}
+    found = {}
+    for name in sorted(set(environment) - known):
+        for meant in difflib.get_close_matches(name.upper(), known, n=1, cutoff=_LIKENESS):
+            found[name] = meant
+    return found

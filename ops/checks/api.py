@@ -61,7 +61,8 @@ def _forged(target: Target) -> str:
 
 
 def _cors(target: Target, url: str) -> Iterator[Finding]:
-    advice = f"Add the origin to ALLOWED_ORIGINS. Then deploy again: {target.deploy_command}."
+    other = f"another ALLOWED_ORIGINS is deployed there. Deploy again: {target.deploy_command}."
+    advice = f"Check that {url} is this stage's URL. If it is, {other}"
     allowed = settings.origins(target.environment)
     for origin in sample_origins(allowed):
         reason = web.preflight(f"{url}/uploads", origin, "POST", "authorization")
@@ -79,7 +80,7 @@ def _cors(target: Target, url: str) -> Iterator[Finding]:
             "preflight from another origin",
             is_right=bool(reason),
             detail="is refused" if reason else "is allowed too",
-            advice=f"Another ALLOWED_ORIGINS is deployed. Deploy again: {target.deploy_command}.",
+            advice=advice,
         )
 
 

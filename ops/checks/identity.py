@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import deployment, package, stage
+from ops import deployment, origins, package, stage
 from ops.account import REGION_ADVICE, explain
 from ops.checks import web
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -24,19 +24,22 @@ def settings(target: Target) -> Iterator[Finding]:
         advice = "Change it in .chalice/config.json or the stack's parameters, and deploy again."
     for problem in problems:
         subject = problem.partition(" ")[0]
-        how = stage.origin_advice(target.environment) if subject == _ORIGINS else ""
+        how = origins.advice(target.environment.get(_ORIGINS, "")) if subject == _ORIGINS else ""
         yield Finding(name, subject, State.WRONG, problem, f"{how} {advice}".strip())
     if not problems:
         yield Finding(name, "values", State.OK, "the broker accepts them")
     if not any(problem.startswith(_ORIGINS) for problem in problems):
-        origins = target.environment.get(_ORIGINS, "")
+        given = target.environment.get(_ORIGINS, "")
         yield make_finding(
             name,
             _ORIGINS,
-            is_right=bool(origins.strip()),
-            detail=origins or "it is empty, so the broker refuses every browser",
+            is_right=bool(given.strip()),
+            detail=given or "it is empty, so the broker refuses every browser",
             advice=f"Set it to your pages' origins. {advice}",
         )
+    for unknown, meant in stage.misspelled(target.environment).items():
+        detail = "the broker does not know it, and ignores it"
+        yield Finding(name, unknown, State.WRONG, detail, f"Write {meant}. {advice}")
     yield from _names(target)
     yield from _key_set_package(target)
 

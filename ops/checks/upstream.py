@@ -1,7 +1,7 @@
 """Checks of Sync: its response to the key, its clock, and its storage's CORS."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from ops.checks.findings import Finding, State, Target, make_finding
 from ops.terminal import Problem
 
 CALLER = hashlib.sha256(b"an operator").hexdigest()[:32]  # the rate limiter's id of this command
+SYNC_PRESIGNS_PER_MINUTE = 120  # for a key, as Sync documents it
 LONGEST_WAIT = 90.0  # seconds until the rate limiter grants the presign
 # Reconciliation searches from LOOKBACK_SECONDS before a registration, since clocks may differ.
 MAX_SKEW_SECONDS = LOOKBACK_SECONDS / 3
@@ -64,30 +65,50 @@ def key(target: Target) -> Iterator[Finding]:
 
 
 def _stages_with_same_key(target: Target, value: str) -> Iterator[Finding]:
-    """Find other stages with this stage's key. Each of them counts its presigns alone."""
+    """Find other stages with this stage's key, and compare their presigns with Sync's limit."""
+    shares = {target.stage.name: _presigns_per_minute(target.environment)}
     for name in target.stage.others:
         other = stages.read(target.stage.folder, name)
         for parameter in parameters.of(other.environment):
             if parameter.variable != "SYNC_API_KEY":
                 continue
-            subject = f"key of the stage {name}"
             try:
                 found = parameters.read(target.account.client("ssm"), parameter).value or ""
             except ClientError as error:
                 # The operator of one stage may lack access to the key of another one.
-                reason = explain(error).message
-                yield Finding("Sync", subject, State.SKIPPED, f"not compared: {reason}")
+                reason = f"not compared: {explain(error).message}"
+                yield Finding("Sync", f"key of the stage {name}", State.SKIPPED, reason)
                 continue
             target.terminal.hide(found)
             if _digest(found) == _digest(value):
-                yield Finding(
-                    "Sync",
-                    subject,
-                    State.WARNING,
-                    "it is the same key, so the two stages may exceed its presigns together",
-                    "Make a key for each stage, or divide PRESIGNS_PER_MINUTE and"
-                    " REGISTRATIONS_PER_MINUTE between them.",
-                )
+                shares[name] = _presigns_per_minute(other.environment)
+    if len(shares) > 1:
+        yield _shares(shares)
+
+
+def _presigns_per_minute(environment: Mapping[str, str]) -> int:
+    """Return a stage's setting, or its default if it is not valid, which is another finding."""
+    given = environment.get("PRESIGNS_PER_MINUTE", "")
+    return int(given) if given.isdecimal() else SYNC_PRESIGNS_PER_MINUTE
+
+
+def _shares(shares: Mapping[str, int]) -> Finding:
+    """Compare the presigns of stages with one key, each of which counts alone, with Sync's."""
+    total = sum(shares.values())
+    detail = (
+        f"{', '.join(f'{name} has {count}' for name, count in shares.items())}: together {total}"
+        f" a minute. Sync allows {SYNC_PRESIGNS_PER_MINUTE}"
+    )
+    if total <= SYNC_PRESIGNS_PER_MINUTE:
+        return Finding("Sync", "stages with this key", State.OK, detail)
+    return Finding(
+        "Sync",
+        "stages with this key",
+        State.WARNING,
+        detail,
+        "Make a key for each stage, or divide PRESIGNS_PER_MINUTE and REGISTRATIONS_PER_MINUTE"
+        " between them, unless Sync allows your key more.",
+    )
 
 
 def _digest(value: str) -> bytes:

@@ -19,6 +19,19 @@ _SIGNED = re.compile(r"(X-Amz-[A-Za-z-]+)(=|%3D)[^\s&\"'<>]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The behaviours of a run beside those of another file.
+
+    Attributes:
+        differences: What the file has, and what was seen, for each behaviour that differs.
+        not_compared: Why a behaviour that only one of them has was not compared.
+    """
+
+    differences: Mapping[str, tuple[Any, Any]]
+    not_compared: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Report:
     """A run with its conclusions.
 
@@ -27,19 +40,19 @@ class Report:
         at: When the run began, in milliseconds since 1970.
         outcome: What the run has done.
         findings: What follows from it.
-        differences: How the values differ from those of another file; None if there is no file.
+        comparison: How the values compare with those of another file; None if there is no file.
     """
 
     base_url: str
     at: int
     outcome: Outcome
     findings: Findings
-    differences: Mapping[str, tuple[Any, Any]] | None = None
+    comparison: Comparison | None = None
 
 
 def to_markdown(report: Report) -> str:
     """Return the report as a page."""
-    parts = (_head, _left, _differences, _found, _undecided, _not_asked, _requests)
+    parts = (_head, _left, _comparison, _found, _undecided, _not_asked, _requests)
     return "\n".join(line for part in parts for line in part(report)) + "\n"
 
 
@@ -90,19 +103,25 @@ def left_lines(outcome: Outcome) -> Iterator[str]:
     yield from dict.fromkeys([*outcome.recovered.gaps, *outcome.cleaned.gaps])
 
 
-def _differences(report: Report) -> Iterator[str]:
-    if report.differences is None:
+def _comparison(report: Report) -> Iterator[str]:
+    if report.comparison is None:
         return
     yield "## Compared with the given file"
     yield ""
-    if not report.differences:
+    if not report.comparison.differences:
         yield "Nothing differs."
     else:
         yield "| behaviour | in the file | seen |"
         yield "|---|---|---|"
-        for name, (before, now) in report.differences.items():
+        for name, (before, now) in report.comparison.differences.items():
             yield f"| `{name}` | {value_words(before)} | {value_words(now)} |"
     yield ""
+    if report.comparison.not_compared:
+        yield "| not compared | why |"
+        yield "|---|---|"
+        for name, reason in report.comparison.not_compared.items():
+            yield f"| `{name}` | {_plain(reason)} |"
+        yield ""
 
 
 def _found(report: Report) -> Iterator[str]:

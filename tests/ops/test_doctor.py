@@ -281,22 +281,43 @@ def test_refused_key_has_advice(
     assert words in found[0].advice
 
 
-@pytest.mark.parametrize(("other", "warns"), [(KEY, True), (f"{KEY}-2", False)])
-def test_key_of_two_stages_is_a_warning(
-    target: Target, shell: EmulatedAws, other: str, *, warns: bool
+@pytest.mark.parametrize(
+    ("other", "presigns", "state", "words"),
+    [
+        (KEY, {"prod": "", "dev": ""}, State.WARNING, "together 240 a minute. Sync allows 120"),
+        (KEY, {"prod": "90", "dev": "31"}, State.WARNING, "dev has 31: together 121 a minute"),
+        (KEY, {"prod": "90", "dev": "30"}, State.OK, "prod has 90, dev has 30: together 120"),
+        (f"{KEY}-2", {"prod": "", "dev": ""}, None, ""),
+    ],
+)
+def test_key_of_two_stages_is_a_warning(  # noqa: PLR0913, PLR0917 - a case has four parts
+    target: Target,
+    shell: EmulatedAws,
+    tmp_path: Path,
+    other: str,
+    presigns: dict[str, str],
+    state: State | None,
+    words: str,
 ) -> None:
-    """The doctor warns if another stage has the same key, and prints neither key nor hash."""
+    """The doctor warns if two stages with one key may exceed its presigns, and prints no key."""
+    (tmp_path / ".chalice").mkdir()
+    content = json.loads((target.stage.folder / ".chalice" / "config.json").read_text())
+    for stage, count in presigns.items():
+        content["stages"][stage]["environment_variables"]["PRESIGNS_PER_MINUTE"] = count
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    target = with_settings(target, PRESIGNS_PER_MINUTE=presigns["prod"])
+    target = replace(target, stage=replace(target.stage, folder=tmp_path))
     ssm, name = shell.client("ssm"), "/sync-upload-broker/dev/api-key"
     assert wrong(upstream.key, target) == [], "the other stage has no key yet"
     ssm.put_parameter(Name=name, Value=other, Type="SecureString")
-    found = wrong(upstream.key, target)
+    every = list(upstream.key(target))
     ssm.delete_parameter(Name=name)
-    assert [(one.subject, one.state) for one in found] == (
-        [("key of the stage dev", State.WARNING)] if warns else []
-    )
+    found = [one for one in every if one.subject == "stages with this key"]
+    assert [one.state for one in found] == ([state] if state else [])
+    assert all(words in one.detail for one in found)
     digest = hashlib.sha256(other.encode()).hexdigest()
-    assert not [one for one in found if KEY in str(one) or digest[:8] in str(one)]
-    assert doctor.exit_code(found) == 0
+    assert not [one for one in every if KEY in str(one) or digest[:8] in str(one)]
+    assert doctor.exit_code(every) == 0
 
 
 def test_unreadable_key_of_other_stage_is_skipped(stage_proxy: AwsProxy, target: Target) -> None:
@@ -596,6 +617,13 @@ def test_invalid_settings_are_wrong(target: Target) -> None:
     found = wrong(identity.settings, with_settings(target, AUTH_MODE="", ALLOWED_ORIGINS=""))
     assert [one.subject for one in found] == ["AUTH_MODE", "ALLOWED_ORIGINS"]
     assert "so the broker refuses every browser" in found[1].detail
+
+
+def test_misspelled_setting_is_wrong(target: Target) -> None:
+    """The doctor names the setting that a name which the broker does not know resembles."""
+    (found,) = wrong(identity.settings, with_settings(target, MAX_UPLOAD_BYTE="1"))
+    assert (found.subject, found.state) == ("MAX_UPLOAD_BYTE", State.WRONG)
+    assert found.advice.startswith("Write MAX_UPLOAD_BYTES. ")
 
 
 def test_wrong_origin_is_reported_once(target: Target) -> None:

@@ -350,7 +350,47 @@ def test_compare_reports_differences(upstream: RunningUpstream, tmp_path: Path) 
         "expiresIn": {"file": 3600, "seen": 60},
     }
     assert "| `expiresIn` | `3600` | `60` |" in (out / "report.md").read_text()
-    assert "  expiresIn: 60, in the file 3600" in run(tmp_path, *again[:1], *again[2:]).out
+    words = run(tmp_path, *again[:1], *again[2:]).out
+    assert "2 behaviours differ from the file." in words
+    assert "  expiresIn: 60, in the file 3600" in words
+
+
+@pytest.mark.usefixtures("shell_variables")
+def test_compare_lists_what_only_one_has(upstream: RunningUpstream, tmp_path: Path) -> None:
+    """--compare says why a behaviour that only the file or only the run has was not compared."""
+    reset(upstream)
+    file = tmp_path / "before.json"
+    before = {"expiresIn": 60, "oversizeStatus": 413, "rateWindow": "fixed"}
+    file.write_text(json.dumps(before))
+    again = ("probe", "--compare", str(file))
+    made = run(tmp_path, *again, "--json").document
+    assert set(made["differences"]) == {"expiresIn"}
+    reasons = made["notCompared"]
+    assert set(reasons) == (set(before) | set(made["behavior"])) - {"expiresIn"}
+    assert "was not refused" in reasons["oversizeStatus"]
+    assert reasons["rateWindow"] == "The limit of presigns would have to be used up."
+    assert reasons["duplicateUrl"] == "The file does not have it."
+    words = run(tmp_path, *again).out
+    assert "1 behaviour differs from the file." in words
+    assert "Not compared:\n  oversizeStatus: " in words
+    report = (tmp_path / "sync-probe" / "report.md").read_text()
+    assert "| `duplicateUrl` | The file does not have it. |" in report
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("https://app.example.com/page", "Write https://app.example.com in place"),
+        ("https://a.example.com,https://b.example.com", "Write one origin."),
+        ("*", "Write one origin."),
+    ],
+)
+def test_origin_is_exact(
+    tmp_path: Path, origin: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--origin refuses what no browser sends, and names the right form."""
+    assert run(tmp_path, "probe", "--origin", origin).code == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("shell_variables")

@@ -594,6 +594,15 @@ def test_provision_warns_about_empty_origins(
             "https://a.example.com, https://b.example.com in place of",
         ),
         ("ALLOWED_ORIGINS", "https://", "https://app.example.com in place of 'https://'"),
+        ("ALLOWED_ORIGINS", "https://bücher.example", "https://xn--bcher-kva.example in place of"),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example.com;b.example.com",
+            "https://a.example.com, https://b.example.com in place of",
+        ),
+        ("ALLOWED_ORIGINS", "https://*.example.com", "Write each origin out"),
+        ("ALLOWED_ORIGINS", "null", "every sandboxed frame sends it"),
+        ("ALLOWED_ORIGINS", "*,https://a.example.com", "write it alone or leave it out"),
         ("MAX_UPLOAD_BYTES", "5 GB", "it must be a whole number from 1 to 5368709120"),
         ("AUTH_MODE", "open", "AUTH_MODE is not valid: it must be jwt outside the sandbox"),
     ],
@@ -607,6 +616,20 @@ def test_provision_refuses_wrong_setting(
     assert f"{setting} is not valid: it must be " in result.err
     assert words in result.err
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
+
+
+def test_provision_refuses_misspelled_setting(
+    empty: EmulatedAws, folder: Path, tmp_path: Path
+) -> None:
+    """Provision refuses a name that resembles a setting's, and accepts one that resembles none."""
+    wrong = configured(folder, tmp_path / "wrong", ALOWED_ORIGINS="https://a.example.com")
+    result = provision(wrong)
+    assert result.code == 2
+    assert "The broker does not know ALOWED_ORIGINS." in result.err
+    assert "Write ALLOWED_ORIGINS in place of ALOWED_ORIGINS in .chalice/config.json." in result.err
+    assert empty.client("ssm").describe_parameters()["Parameters"] == []
+    other = configured(folder, tmp_path / "other", AWS_LAMBDA_EXEC_WRAPPER="/opt/x", TZ="UTC")
+    assert run(other, *PROVISION, "--dry-run").code == 0
 
 
 def test_provision_refuses_stage_pasted_over(
