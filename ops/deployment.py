@@ -108,13 +108,13 @@ def function_names(stage: Stage) -> dict[str, str]:
     return {API: name, SWEEP: f"{name}-{SWEEP}"}
 
 
-def refuse_unrecorded(stage: Stage, account: Account, terraform_option: str) -> None:
+def refuse_unrecorded(stage: Stage, account: Account, terraform: str) -> None:
     """Refuse to continue if the stage is deployed, and this folder has no record of it.
 
     Args:
         stage: The stage.
         account: The AWS account.
-        terraform_option: The option for a stage that Terraform deployed, which has no record.
+        terraform: What holds if Terraform deploys the stage, which then has no record.
 
     Raises:
         Problem: `chalice deploy` would create a second API here, and `chalice delete` would then
@@ -123,14 +123,15 @@ def refuse_unrecorded(stage: Stage, account: Account, terraform_option: str) -> 
     if not recorded_resources(stage) and is_deployed(stage, account):
         raise Problem(
             f"The stage {stage.name} is deployed, but this folder has no record of it.",
-            f"Do not run `chalice deploy`: it would create a second API. Get {_name(stage)} from"
-            " where the stage was deployed, for example by `git pull`. If it is lost, run"
-            f" `python -m ops record --stage {stage.name}`. If Terraform deploys the stage, add"
-            f" {terraform_option}.",
+            f"Do not run `chalice deploy`: it would create a second API. Get {record_name(stage)}"
+            " from where the stage was deployed, for example by `git pull`. If it is lost, run"
+            f" `python -m ops record --stage {stage.name}`. If Terraform deploys the stage,"
+            f" {terraform}.",
         )
 
 
-def _name(stage: Stage) -> str:
+def record_name(stage: Stage) -> str:
+    """Return the record's name in the project."""
     return str(stage.record.relative_to(stage.folder))
 
 
@@ -173,7 +174,8 @@ def from_names(stage: Stage, region: str, url: str) -> Deployment:
         region=region,
         is_stack=False,
         deploy_command=(
-            f"chalice deploy --stage {stage.name}, in a folder with {_name(stage)}, or Terraform"
+            f"chalice deploy --stage {stage.name}, in a folder with {record_name(stage)}, or"
+            " Terraform"
         ),
     )
 

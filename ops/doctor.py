@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import deployment
+from ops import deployment, git
 from ops.account import code_of, explain
 from ops.checks import api, functions, identity, package, storage, upstream
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -92,12 +92,14 @@ def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
     elif target.url is not None and not has_record:
         kind = "from another folder"
         target.deployment = deployment.from_names(stage, account.region, target.url)
+        yield from _lacks_record(target)
     else:
         if not has_record:
             yield from _unrecorded(target)
             if target.deployment is not None:
                 return
         target.deployment = deployment.from_record(stage)
+        yield from _record_is_committed(target)
     yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
         yield status_finding(target.deployment.status, stack)
@@ -107,10 +109,34 @@ def _unrecorded(target: Target) -> Iterator[Finding]:
     """Find a stage that was deployed elsewhere, so that nobody deploys it a second time."""
     stage, account = target.stage, target.account
     try:
-        deployment.refuse_unrecorded(stage, account, "--url URL")
+        deployment.refuse_unrecorded(stage, account, "add --url URL")
     except Problem as problem:
         target.deployment = deployment.from_names(stage, account.region, "")
         yield Finding("deployment", "record", State.WRONG, problem.message, problem.advice)
+
+
+def _lacks_record(target: Target) -> Iterator[Finding]:
+    """Warn of a deployment from here, if the operator named the URL of a deployed stage."""
+    try:
+        deployment.refuse_unrecorded(target.stage, target.account, "this is right")
+    except Problem as problem:
+        yield Finding("deployment", "record", State.WARNING, problem.message, problem.advice)
+
+
+def _record_is_committed(target: Target) -> Iterator[Finding]:
+    """Warn if other clones do not get the record. Without git, `package` reports that."""
+    stage = target.stage
+    try:
+        is_committed = git.is_committed(stage.folder, deployment.record_name(stage))
+    except Problem:
+        return
+    if not is_committed:
+        detail = f"{deployment.record_name(stage)} is not committed as it is now"
+        advice = (
+            "Run `git add .chalice/deployed && git commit`. A clone without it would create a"
+            " second API."
+        )
+        yield Finding("deployment", "record", State.WARNING, detail, advice)
 
 
 def status_finding(status: str, stack: str) -> Finding:

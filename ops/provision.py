@@ -138,7 +138,7 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
     if options.leaves_table:  # a rotation of secrets, which no deployment follows
         return
     if not options.is_deployed_elsewhere:
-        refuse_unrecorded(stage, account, "--deployed-elsewhere")
+        refuse_unrecorded(stage, account, "add --deployed-elsewhere")
     _refuse_wrong_package(stage)
 
 

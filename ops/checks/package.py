@@ -1,11 +1,10 @@
 """Checks of the deployment package that Chalice would make next."""
 
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ops import bytecode, package, runtimes
+from ops import bytecode, git, package, runtimes
 from ops.checks.findings import Finding, State, Target
 from ops.terminal import Problem
 
@@ -26,21 +25,15 @@ def contents(target: Target) -> Iterator[Finding]:
 
 def _strays(folder: Path) -> Finding:
     """Find files that would be shipped although git does not track them, such as a `secret.env`."""
-    command = ["git", "ls-files", "--others", "-z", "--", "app.py", "chalicelib", "vendor"]
     try:
-        done = subprocess.run(  # noqa: S603 - git, with no input of others
-            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-        )
-    except OSError as error:
-        return Finding(CHECK, "files", State.SKIPPED, f"git can't be asked ({error.strerror})")
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason"])[0]
-        return Finding(CHECK, "files", State.SKIPPED, f"git can't tell which are yours: {reason}")
+        untracked = git.untracked(folder, "app.py", "chalicelib", "vendor")
+    except Problem as problem:
+        return Finding(CHECK, "files", State.SKIPPED, problem.message)
     vendored = _vendored(folder / "vendor")
     found = [
         name
-        for name in done.stdout.split("\0")
-        if name and not name.endswith(".pyc") and name.removeprefix("vendor/") not in vendored
+        for name in untracked
+        if not name.endswith(".pyc") and name.removeprefix("vendor/") not in vendored
     ]
     if not found:
         return Finding(CHECK, "files", State.OK, "git tracks all that is shipped")

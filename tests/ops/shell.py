@@ -77,6 +77,13 @@ def run(folder: Path, *arguments: str, stdin: str = "") -> Result:
     return result
 
 
+def commit(folder: Path, *names: str) -> None:
+    """Commit files of a repository."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for command in (["add", "--", *names], [*who, "commit", "--quiet", "--message=all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
 @dataclass(frozen=True)
 class TerminalResult:
     """The exit code of a program, and the content of its terminal."""

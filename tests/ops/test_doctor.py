@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import threading
 import time
 import zipfile
@@ -28,7 +29,7 @@ from ops.checks import api, functions, identity, storage, upstream
 from ops.checks.findings import Finding, State, Target
 from ops.terminal import Terminal
 from tests.ops.aws_proxy import AwsProxy, Response
-from tests.ops.shell import KEY, SECRETS, cached_account, not_ok, run
+from tests.ops.shell import KEY, SECRETS, cached_account, commit, not_ok, run
 from tests.support.emulated_aws import EmulatedAws
 from tests.support.imported_api import ImportingGateway
 from tests.support.project import ORIGIN, Project
@@ -63,6 +64,7 @@ def url(aws: EmulatedAws, project: Project, proxy: AwsProxy) -> str:
         environment["AWS_ENDPOINT_URL_LAMBDA"] = proxy.url
         project.chalice("deploy", "--stage", "prod", **environment)
         gateway.stop()
+    commit(project.folder, ".chalice")
     record = json.loads((project.folder / ".chalice" / "deployed" / "prod.json").read_text())
     (api_,) = [one for one in record["resources"] if one["name"] == "rest_api"]
     return aws.api(api_["rest_api_id"])
@@ -119,10 +121,38 @@ def test_doctor_finds_functions_by_name(folder: Path, url: str, tmp_path: Path) 
     shutil.copytree(folder, tmp_path / "clone", ignore=kept)
     more = ("--url", url, "--json", "--no-presign")
     found = run(tmp_path / "clone", "doctor", "--stage", "prod", *more).document["findings"]
-    assert [one["detail"] for one in not_ok(found)] == ["by --no-presign"]
+    record, skipped = not_ok(found)
+    assert (record["subject"], record["state"]) == ("record", "warning")
+    assert "Do not run `chalice deploy`" in record["advice"]
+    assert "If Terraform deploys the stage, this is right." in record["advice"]
+    assert skipped["detail"] == "by --no-presign"
     assert {one["check"] for one in found} == PARTS
-    (one,) = [one for one in found if one["check"] == "deployment"]
-    assert (one["subject"], one["detail"]) == ("from another folder", url)
+    (one,) = [one for one in found if one["subject"] == "from another folder"]
+    assert (one["check"], one["detail"]) == ("deployment", url)
+
+
+def test_uncommitted_record_is_a_warning(folder: Path, url: str, tmp_path: Path) -> None:
+    """The doctor warns if git would not give other clones the record as it is now."""
+    clone = tmp_path / "clone"
+    shutil.copytree(folder, clone, ignore=shutil.ignore_patterns("deployments"))
+    doctor_ = ("doctor", "--stage", "prod", "--url", url, "--json", "--no-presign")
+    assert [one["state"] for one in not_ok(run(clone, *doctor_).document["findings"])] == [
+        "skipped"
+    ]
+    record = clone / ".chalice" / "deployed" / "prod.json"
+    record.write_text(record.read_text() + "\n")
+    changed = run(clone, *doctor_)
+    (found, _) = not_ok(changed.document["findings"])
+    assert (found["check"], found["subject"], found["state"]) == (
+        *("deployment", "record"),
+        "warning",
+    )
+    assert found["detail"] == ".chalice/deployed/prod.json is not committed as it is now"
+    assert "git add .chalice/deployed && git commit" in found["advice"]
+    assert changed.code == 0
+    subprocess.run(["git", "rm", "-q", "--cached", str(record)], cwd=clone, check=True)
+    (found, _) = not_ok(run(clone, *doctor_).document["findings"])
+    assert found["state"] == "warning"
 
 
 def test_text_output_counts_findings(folder: Path, url: str) -> None:

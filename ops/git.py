@@ -1,0 +1,42 @@
+"""What git knows about files of the project."""
+
+import subprocess
+from pathlib import Path
+
+from ops.terminal import Problem
+
+
+def untracked(folder: Path, *names: str) -> list[str]:
+    """Return the files with these names, or in these folders, that git does not track.
+
+    Raises:
+        Problem: Git can't be asked.
+    """
+    return _ask(folder, "ls-files", "--others", "-z", "--", *names)
+
+
+def is_committed(folder: Path, name: str) -> bool:
+    """Whether the last commit has a file as it is now.
+
+    Raises:
+        Problem: Git can't be asked.
+    """
+    return not _ask(folder, "status", "--porcelain", "--ignored", "-z", "--", name)
+
+
+def _ask(folder: Path, *arguments: str) -> list[str]:
+    try:
+        done = subprocess.run(  # noqa: S603 - git, with no input of others
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise Problem(f"git can't be asked ({error.strerror})") from error
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason"])[0]
+        raise Problem(f"git can't tell which are yours: {reason}")
+    return [line for line in done.stdout.split("\0") if line]
