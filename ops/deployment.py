@@ -232,6 +232,27 @@ def is_deployed(stage: Stage, account: Account) -> bool:
     return any(_exists(account, name) for name in function_names(stage).values())
 
 
+def refuse_other_region(stage: Stage, account: Account) -> None:
+    """Refuse to continue if the stage may be deployed in another region, since it is not here.
+
+    Raises:
+        Problem: A role with Chalice's name exists. IAM has no regions.
+    """
+    role = f"{stage.app}-{stage.name}-{API}"
+    try:
+        account.client("iam").list_role_policies(RoleName=role)
+    except ClientError as error:
+        if code_of(error) == "NoSuchEntity":
+            return
+        raise
+    raise Problem(
+        f"The stage {stage.name} is not deployed in {account.region}, but its role {role} exists.",
+        "If it is deployed in another region, set AWS_DEFAULT_REGION to that, since a stage belongs"
+        " to one region. If a deployment was interrupted, run it again:"
+        f" `python -m ops provision --stage {stage.name} && chalice deploy --stage {stage.name}`.",
+    )
+
+
 def _exists(account: Account, name: str) -> bool:
     try:
         account.client("lambda").get_function_configuration(FunctionName=name)

@@ -113,6 +113,8 @@ def _unrecorded(target: Target) -> Iterator[Finding]:
     except Problem as problem:
         target.deployment = deployment.from_names(stage, account.region, "")
         yield Finding("deployment", "record", State.WRONG, problem.message, problem.advice)
+    else:
+        deployment.refuse_other_region(stage, account)
 
 
 def _lacks_record(target: Target) -> Iterator[Finding]:
