@@ -90,9 +90,19 @@ def _compile(call: Call) -> int:
 def _doctor(call: Call) -> int:
     given = call.arguments
     target = Target(call.stage, call.account, call.terminal, url=given.url)
-    found = doctor.run(target, given.stack, may_presign=not given.no_presign)
+    more = [_behavior(given.behavior)] if given.behavior else []
+    found = doctor.run(target, given.stack, may_presign=not given.no_presign, more=more)
     call.terminal.result(doctor.to_lines(found), doctor.to_document(target, found))
     return doctor.exit_code(found)
+
+
+def _behavior(file: Path) -> doctor.Check:
+    # As for `probe`: only this check needs the sandbox's folder.
+    from ops import probe  # noqa: PLC0415 - as above
+    from ops.checks import behavior  # noqa: PLC0415 - as above
+
+    check = partial(behavior.compare, file=file, behavior=probe.read_behavior(file))
+    return doctor.Check(behavior.CHECK, check, needs_aws=False)
 
 
 def _record(call: Call) -> int:
@@ -231,14 +241,19 @@ def _add_doctor(commands: Commands) -> None:
         "check a stage, and advise how to fix it",
         "Checks the settings, account, clocks, table, secrets, roles, functions and API, Sync and"
         " its storage. It makes one presign, which counts against the rate limit, and changes"
-        " nothing else. Of Sync's undocumented behaviour it sees very little: `probe --compare`"
-        " reports what has changed.",
+        " nothing else. With --behavior it also compares the settings with what `probe` saw.",
     )
     one.add_argument(
         "--stack", metavar="NAME", help="the CloudFormation stack, if it was deployed as one"
     )
     one.add_argument("--url", type=_url, help="the API's URL, if it has your own domain")
     one.add_argument("--no-presign", action="store_true", help="do not check storage")
+    one.add_argument(
+        "--behavior",
+        metavar="FILE",
+        type=Path,
+        help="compare the settings and Sync with this behavior.json of a probe",
+    )
 
 
 def _url(given: str) -> str:
@@ -293,7 +308,7 @@ def _add_destroy(commands: Commands) -> None:
         "--stack", metavar="NAME", help="a CloudFormation stack that must be deleted already"
     )
     one.add_argument(
-        "--delete-logs", action="store_true", help="also delete the functions' log groups"
+        "--delete-logs", action="store_true", help="also delete the log groups of the functions and the gateway"
     )
 
 

@@ -27,7 +27,7 @@ class Options:
         deletes_table: Whether to delete the table after the operator has typed its name.
         confirmed: The name of the table to delete without asking.
         stack: A CloudFormation stack that must be deleted already.
-        deletes_logs: Whether to delete the functions' log groups.
+        deletes_logs: Whether to delete the log groups of the functions and the gateway.
     """
 
     is_dry: bool = False
@@ -100,8 +100,9 @@ def run(  # noqa: PLR0913, PLR0917 - tests pass the last two
 def _delete_logs(
     stage: Stage, account: Account, terminal: Terminal, options: Options
 ) -> list[Step]:
-    """Delete the log groups of the functions, which outlive them."""
+    """Delete the log groups of the functions and the gateway, which outlive them."""
     names = [f"/aws/lambda/{one}" for one in function_names(stage).values()]
+    names.append(f"/sync-upload-broker/{stage.name}/access")  # docs/deploy.md creates it
     if options.stack is not None:
         names += [f"/sync-upload-broker/{options.stack}/{one}" for one in ("api", "sweep")]
     if not options.deletes_logs:

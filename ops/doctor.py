@@ -47,13 +47,16 @@ CHECKS = (
 )
 
 
-def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding]:
+def run(
+    target: Target, stack: str | None, *, may_presign: bool, more: Sequence[Check] = ()
+) -> list[Finding]:
     """Run all checks, and return their findings.
 
     Args:
         target: The stage. This function sets its deployment.
         stack: The CloudFormation stack; None for `chalice deploy`.
         may_presign: Whether a check may make a presign.
+        more: Checks to make after the others.
     """
     found = _findings(target, "deployment", lambda one: _deployment(one, stack))
     account = _findings(target, "account", identity.account)
@@ -64,7 +67,7 @@ def run(target: Target, stack: str | None, *, may_presign: bool) -> list[Finding
         has_aws = has_aws and not {"region", "credentials"} & set(wrong)
         reason = "the region or the account is wrong"
     found = account + found
-    for one in CHECKS:
+    for one in (*CHECKS, *more):
         if one.run is upstream.storage and not may_presign:
             found.append(Finding("storage", "preflight", State.SKIPPED, "by --no-presign"))
         elif one.needs_aws and not has_aws:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ops.account import Account
 from ops.deployment import Deployment
@@ -51,6 +52,7 @@ class Target:
         deployment: The deployment; None if it is unknown.
         url: The API's URL, if the operator gave one.
         secrets: The values of the parameters, by the names of the settings.
+        observed: What the checks saw of Sync, by the sandbox's names of its behaviours.
         aws_ahead: How many seconds AWS's clock is ahead of this machine's; None if unknown.
         now: Returns the seconds since 1970.
         sleep: Waits for a number of seconds.
@@ -62,6 +64,7 @@ class Target:
     deployment: Deployment | None = None
     url: str | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    observed: dict[str, Any] = field(default_factory=dict)
     aws_ahead: float | None = None
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep

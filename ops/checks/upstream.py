@@ -150,6 +150,7 @@ def storage(target: Target) -> Iterator[Finding]:
         return
     url = presigned.upload_url
     target.terminal.hide(url)
+    target.observed["expiresIn"] = presigned.expires_in
     yield _hosts(chosen, presigned)
     relay = chosen.storage_relay
     # The broker replaces the origin of an upload URL in the same way.
@@ -159,6 +160,8 @@ def storage(target: Target) -> Iterator[Finding]:
     advice = "Check the relay's configuration (docs/relay.md)." if relay else _RELAY
     for origin in origins:
         reason = web.preflight(upload_url, origin, "PUT", "content-type")
+        if not relay:
+            target.observed["storageCors"] = not reason
         yield make_finding(
             "storage",
             f"preflight from {origin}",

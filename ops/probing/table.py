@@ -35,11 +35,13 @@ class Probed:
         question: The question, for the report.
         find: Returns the value, as the sandbox has it or as it was seen; raises `Undecided`.
         meaning: What it means for the broker: one sentence, or one for each value.
+        concerns: The values that cost the operator something, so that the doctor warns of them.
     """
 
     question: str
     find: Callable[[Evidence], Any]
     meaning: str | Mapping[Any, str]
+    concerns: tuple[Any, ...] = ()
 
     def means(self, value: Any) -> str:
         """Return what a value means for the broker."""
@@ -353,6 +355,7 @@ SWITCHES: Mapping[str, Row] = {
             True: "The broker knows from the code that another try is useless.",
             False: "Without the code, the broker takes the refusal for a file not yet in storage.",
         },
+        concerns=(False,),
     ),
     "unreachable_status": Probed(
         "What status has the registration of a public URL that can't be fetched?",
@@ -434,6 +437,7 @@ SWITCHES: Mapping[str, Row] = {
             "absent": "A lost registration may need `python -m ops settle`: assets have no URLs.",
             "rewritten": "A lost registration may need `python -m ops settle`: URLs change.",
         },
+        concerns=("absent", "rewritten"),
     ),
     "asset_labels": Probed(
         "Has an asset the name and the project that were sent?",
@@ -443,6 +447,7 @@ SWITCHES: Mapping[str, Row] = {
             "trimmed": "A lost registration may need `settle` if its name has blanks around it.",
             "absent": "A lost registration of a public URL may need `python -m ops settle`.",
         },
+        concerns=("trimmed", "absent"),
     ),
     "malformed_id_status": Probed(
         "What status has an id that is not a UUID?",
@@ -456,6 +461,7 @@ SWITCHES: Mapping[str, Row] = {
             False: "The broker can delete the assets of refused files.",
             True: "The broker can't delete the assets of refused files: `AssetNotDeletedAlarm`.",
         },
+        concerns=(True,),
     ),
     "list_lag_seconds": Probed(
         "After how many seconds does the list show a new asset?",

@@ -17,9 +17,11 @@ from tests.support.upstream_process import KEY, ROOT, RunningUpstream, free_port
 CONTAINER = """
 import json
 import sys
+import threading
 from app import app
 
 ready = set(sys.modules)
+print(json.dumps({"event": f"{threading.active_count()} threads after the start"}))
 for text in sys.argv[1:]:
     answer = app(json.loads(text), None)
     print(json.dumps([answer["statusCode"], sorted(set(sys.modules) - ready)]))
@@ -63,7 +65,8 @@ def container(
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     served = [Served(*line) for line in lines if isinstance(line, list)]
-    return served, [line["event"] for line in lines if isinstance(line, dict)]
+    logged = [line["event"] for line in lines if isinstance(line, dict)]
+    return served, [event for event in logged if event != "1 threads after the start"]
 
 
 @pytest.mark.parametrize(
@@ -160,3 +163,22 @@ def test_start_survives_outage(broker: RunningBroker, upstream: RunningUpstream,
     expected = {"sync": [200, 200], "dynamodb": [200, 503], "ssm": [200, 200]}
     assert [one.status for one in served] == expected.get(down, [503, 503])
     assert "unexpected" not in logged
+
+
+def test_start_leaves_hanging_services(broker: RunningBroker, upstream: RunningUpstream) -> None:
+    """A start that waits for services that hang ends before them, and the container serves.
+
+    Lambda would end it after ten seconds, and begin anew.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        settings = broker.environment(
+            upstream,
+            SYNC_API_KEY="",
+            SYNC_API_KEY_PARAMETER="/a",
+            AWS_ENDPOINT_URL_SSM=url,
+            AWS_ENDPOINT_URL_DYNAMODB=url,
+        )
+        served, logged = container(settings, event("GET", "/health"))
+    assert [one.status for one in served] == [200]
+    assert "2 threads after the start" in logged

@@ -46,6 +46,14 @@ def options(members: Any, words: list[str]) -> dict[str, Any]:
     return {name: value(members[name], found) if found else True for name, found in given.items()}
 
 
+def as_text(found: Any) -> str:
+    """Return a value as `--output text` prints it: rows as lines, and tabs between cells."""
+    if not isinstance(found, list):
+        return str(found)
+    rows = [one if isinstance(one, list) else [one] for one in found]
+    return "\n".join("\t".join(map(str, row)) for row in rows)
+
+
 def main() -> None:
     """Run one command."""
     service, operation, *words = sys.argv[1:]
@@ -69,7 +77,7 @@ def main() -> None:
     response = getattr(client, method)(**options(model.input_shape.members, words))
     response.pop("ResponseMetadata")
     if query:
-        print(jmespath.search(query, response))  # noqa: T201 - the command's output
+        print(as_text(jmespath.search(query, response)))  # noqa: T201 - the command's output
         return
     print(json.dumps(response, default=str))  # noqa: T201 - the command's output
 

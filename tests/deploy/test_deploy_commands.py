@@ -25,7 +25,7 @@ def api_id(aws: EmulatedAws) -> Iterator[str]:
 
 
 def test_domain_commands_map_api(aws: EmulatedAws, api_id: str) -> None:
-    """The page's commands create the domain, and map it to the API's stage."""
+    """The page's commands create the domain, map it to the API's stage, and remove both."""
     certificate = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/one"
     output = run(BLOCKS["domain"], aws, API_ID=api_id, CERTIFICATE_ARN=certificate)
     assert "regionalDomainName" in output
@@ -34,7 +34,8 @@ def test_domain_commands_map_api(aws: EmulatedAws, api_id: str) -> None:
     (mapping,) = gateway.get_base_path_mappings(**name)["items"]
     assert (mapping["restApiId"], mapping["stage"]) == (api_id, "api")
     domain = gateway.get_domain_name(**name)
-    gateway.delete_domain_name(**name)
+    run(BLOCKS["remove_domain"], aws)
+    assert gateway.get_domain_names()["items"] == []
     assert domain["endpointConfiguration"]["types"] == ["REGIONAL"]
     assert domain["regionalCertificateArn"] == certificate
 
@@ -46,6 +47,9 @@ def test_firewall_commands_protect_api(aws: EmulatedAws, api_id: str) -> None:
     resource = f"arn:aws:apigateway:{REGION}::/restapis/{api_id}/stages/api"
     acl = waf.get_web_acl_for_resource(ResourceArn=resource)["WebACL"]
     waf.disassociate_web_acl(ResourceArn=resource)
+    summary = waf.list_web_acls(Scope="REGIONAL")["WebACLs"][0]
+    which = {"Name": acl["Name"], "Scope": "REGIONAL", "Id": acl["Id"]}
+    waf.delete_web_acl(**which, LockToken=summary["LockToken"])
     (rule,) = acl["Rules"]
     assert rule["Statement"]["RateBasedStatement"] == {"Limit": 2000, "AggregateKeyType": "IP"}
     assert acl["DefaultAction"] == {"Allow": {}}
@@ -64,6 +68,24 @@ def test_access_log_commands_survive_deploy(aws: EmulatedAws, api_id: str) -> No
     assert settings["format"].startswith("$context.requestId $context.identity.sourceIp ")
     assert "$context.status" in settings["format"]
     assert found["retentionInDays"] == 7
+
+
+def test_removal_commands_leave_nothing(aws: EmulatedAws) -> None:
+    """The page's commands remove the rule, without its API, and the budget."""
+    run(BLOCKS["budget"], aws)
+    aws.client("wafv2").create_web_acl(
+        Name="broker-prod",
+        Scope="REGIONAL",
+        DefaultAction={"Allow": {}},
+        VisibilityConfig={
+            "SampledRequestsEnabled": True,
+            "CloudWatchMetricsEnabled": True,
+            "MetricName": "broker-prod",
+        },
+    )
+    run(BLOCKS["remove_rest"], aws)
+    assert aws.client("wafv2").list_web_acls(Scope="REGIONAL")["WebACLs"] == []
+    assert aws.client("budgets").describe_budgets(AccountId=ACCOUNT)["Budgets"] == []
 
 
 def test_budget_command_sends_mail(aws: EmulatedAws) -> None:

@@ -207,7 +207,7 @@ def test_page_lists_actions() -> None:
     deletion = {"cloudformation:DeleteStack"}
     stack = {"cloudformation:DescribeStacks", "cloudformation:ListStackResources"}
     functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
-    assert operations("deployment") == stack | functions
+    assert operations("deployment") == stack | functions | {"iam:ListRolePolicies"}
     known = {"lambda:GetFunctionConfiguration", "sts:GetCallerIdentity"}
     assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"} | known
     assert listed["record"] == operations("record") - {"iam:GetPolicy"}

@@ -65,8 +65,9 @@ def test_destroy_deletes_table_with_option(provisioned: EmulatedAws, folder: Pat
 
 
 def make_logs(aws: EmulatedAws) -> list[str]:
-    """Create the log groups of `chalice deploy` and of a stack, and a third one."""
+    """Create the log groups of `chalice deploy`, of the gateway and of a stack, and one more."""
     names = [f"/aws/lambda/{TABLE}", f"/aws/lambda/{TABLE}-sweep"]
+    names.append("/sync-upload-broker/prod/access")
     names += ["/sync-upload-broker/gone/api", f"/aws/lambda/{TABLE}-another"]
     for name in names:
         aws.client("logs").create_log_group(logGroupName=name)
@@ -84,7 +85,7 @@ def test_destroy_keeps_logs_by_default(provisioned: EmulatedAws, folder: Path) -
     names = make_logs(provisioned)
     result = run(folder, *DESTROY)
     assert result.code == 0, result.err
-    assert f"The logs stay, if there are any: {names[0]}, {names[1]}." in result.err
+    assert f"The logs stay, if there are any: {', '.join(names[:3])}." in result.err
     assert "--delete-logs" in result.err
     assert sorted(log_groups(provisioned)) == sorted(names)
 
@@ -94,11 +95,11 @@ def test_destroy_deletes_logs_with_option(provisioned: EmulatedAws, folder: Path
     names = make_logs(provisioned)
     more = ("--delete-logs", "--stack", "gone")
     result = run(folder, *DESTROY, *more, "--dry-run")
-    assert result.outcomes()["planned"].count("delete the log group") == 3
+    assert result.outcomes()["planned"].count("delete the log group") == 4
     assert sorted(log_groups(provisioned)) == sorted(names)
     result = run(folder, *DESTROY, *more)
     assert result.code == 0, result.err
-    assert result.outcomes()["done"].count("the log group was deleted") == 3
+    assert result.outcomes()["done"].count("the log group was deleted") == 4
     assert "there is no such log group" in result.outcomes()["kept"], "the sweep's of the stack"
     assert log_groups(provisioned) == [names[-1]]
 

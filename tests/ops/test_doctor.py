@@ -184,6 +184,38 @@ def test_storage_without_cors_is_wrong(folder: Path, url: str, upstream: Running
     assert "X-Amz-Signature" not in result.out + result.err
 
 
+def test_probe_is_compared_with_settings(
+    folder: Path, url: str, tmp_path: Path, upstream: RunningUpstream
+) -> None:
+    """With --behavior, the doctor compares the settings and Sync with what a probe saw."""
+    file = tmp_path / "behavior.json"
+    command = ("doctor", "--stage", "prod", "--url", url, "--json", "--behavior", str(file))
+
+    def findings(**behaviors: Any) -> dict[str, tuple[str, str, str]]:
+        file.write_text(json.dumps(behaviors))
+        found = run(folder, *command).document["findings"]
+        kept = [one for one in found if one["check"] == "behavior"]
+        return {one["subject"]: (one["state"], one["detail"], one["advice"]) for one in kept}
+
+    fine = findings(listLagSeconds=2.0, planMaxBytes=5_368_709_120, expiresIn=3600, assetUrl="same")
+    assert {name: state for name, (state, _, _) in fine.items()} == {
+        "SETTLE_SECONDS": "ok",
+        "MAX_UPLOAD_BYTES": "ok",
+        "expiresIn now": "ok",
+    }
+    upstream.behave(storageCors=False)
+    bad = findings(listLagSeconds=90, planMaxBytes=10, storageCors=True, deleteForbidden=True)
+    states = {name: state for name, (state, _, _) in bad.items()}
+    assert states.pop("SETTLE_SECONDS") == states.pop("MAX_UPLOAD_BYTES") == "wrong"
+    assert states == {"storageCors now": "warning", "deleteForbidden": "warning"}
+    assert bad["SETTLE_SECONDS"][1] == "90, and the list shows a new asset after 90 s"
+    assert bad["storageCors now"][1] == f"false, but true in {file}"
+    assert bad["storageCors now"][2].endswith(f"`python -m ops probe --compare {file}`.")
+    assert "AssetNotDeletedAlarm" in bad["deleteForbidden"][2]
+    file.write_text("{")
+    assert run(folder, *command).code == 2
+
+
 @pytest.fixture
 def relay(upstream: RunningUpstream) -> Iterator[str]:
     """A relay that allows preflights of one origin, and forwards a PUT."""
@@ -320,7 +352,7 @@ def test_refused_key_has_advice(
         (f"{KEY}-2", {"prod": "", "dev": ""}, None, ""),
     ],
 )
-def test_key_of_two_stages_is_a_warning(  # noqa: PLR0913, PLR0917 - a case has four parts
+def test_key_of_two_stages_is_a_warning(
     target: Target,
     shell: EmulatedAws,
     tmp_path: Path,

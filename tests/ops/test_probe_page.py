@@ -30,6 +30,8 @@ def test_page_has_commands_options_and_numbers() -> None:
     assert len(lines) == 2
     given = [ops.parser().parse_args(line.split()) for line in lines]
     assert str(given[1].compare) == probe.BEHAVIOR
+    (checked,) = re.findall(r"`python -m ops (doctor [^`]*)`", PAGE)
+    assert ops.parser().parse_args(checked.split()).behavior == Path("sync-probe/behavior.json")
     shown = set(re.findall(r"^\| `--(\w+) ", PAGE, re.MULTILINE))
     common = {"command", "json", "profile", "project_dir", "dry_run"}
     assert shown == set(vars(given[0])) - common
