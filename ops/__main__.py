@@ -308,7 +308,9 @@ def _add_destroy(commands: Commands) -> None:
         "--stack", metavar="NAME", help="a CloudFormation stack that must be deleted already"
     )
     one.add_argument(
-        "--delete-logs", action="store_true", help="also delete the log groups of the functions and the gateway"
+        "--delete-logs",
+        action="store_true",
+        help="also delete the functions' and gateway's log groups",
     )
 
 

@@ -102,17 +102,19 @@ def read(folder: Path, name: str) -> Stage:
     file = folder / ".chalice" / "config.json"
     try:
         content = json.loads(file.read_text())
-        stages = content["stages"]
-        names = sorted(stages)
+        names = sorted(content["stages"].keys())
     except OSError as error:
         advice = "Run this in the project's folder, or use --project-dir."
         raise Problem(f"{file} can't be read: {error.strerror}.", advice, USAGE) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"has no {error}" if isinstance(error, KeyError) else f"is not right: {error}"
         raise Problem(f"{file} {reason}.", _RESTORE, USAGE) from error
     if name not in names:
         message = f"There is no stage {name!r} in .chalice/config.json."
         raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
+    if wrong := _not_objects(content, name):
+        message = f"In {file}, {' and '.join(wrong)} must be in braces: {{...}}."
+        raise Problem(message, _RESTORE, USAGE)
     config: Any = Config(chalice_stage=name, config_from_disk=content)
     if losses := _losses(content, config):
         raise Problem(
@@ -136,6 +138,20 @@ def read(folder: Path, name: str) -> Stage:
         others=tuple(one for one in names if one != name),
         next_runtime=config.lambda_python_version,
     )
+
+
+def _not_objects(content: Mapping[str, Any], name: str) -> list[str]:
+    """Return which parts of the configuration are no objects, as Chalice takes them for."""
+    stage = content["stages"][name]
+    parts = {f"stages.{name}": stage}
+    for place, holder in (("", content), (f"stages.{name}.", stage)):
+        if isinstance(holder, dict):
+            for part in ("environment_variables", "lambda_functions"):
+                parts[f"{place}{part}"] = holder.get(part, {})
+            functions = parts[f"{place}lambda_functions"]
+            if isinstance(functions, dict):
+                parts |= {f"{place}lambda_functions.{one}": functions[one] for one in functions}
+    return [part for part, value in parts.items() if not isinstance(value, dict)]
 
 
 def _losses(content: Mapping[str, Any], config: Any) -> list[str]:

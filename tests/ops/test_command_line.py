@@ -270,6 +270,33 @@ def test_broken_configuration_is_explained(
     assert ("git checkout" in result.err) == (text is not None)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("stages",), ["prod"], "config.json is not right"),
+        (("stages", "prod"), [], "stages.prod must be in braces: {...}."),
+        (("environment_variables",), "x", "environment_variables must be in braces"),
+        (("lambda_functions", "sweep"), None, "lambda_functions.sweep must be in braces"),
+        (("stages", "prod", "lambda_functions"), [], "stages.prod.lambda_functions must be"),
+    ],
+)
+def test_other_type_in_configuration_is_named(
+    project: Project, tmp_path: Path, path: tuple[str, ...], value: Any, words: str
+) -> None:
+    """A list, a text or null where Chalice takes an object is named, with how to restore it."""
+    content = json.loads((project.folder / ".chalice" / "config.json").read_text())
+    holder = content
+    for name in path[:-1]:
+        holder = holder[name]
+    holder[path[-1]] = value
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    result = run(tmp_path, "provision", "--stage", "prod")
+    assert result.code == 2
+    assert words in result.err
+    assert "git checkout .chalice/config.json" in result.err
+
+
 def test_number_in_configuration_is_named(project: Project, tmp_path: Path) -> None:
     """A setting without quotes is named, with its right form."""
     folder = tmp_path / "clone"
