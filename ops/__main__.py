@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.core import errors, log
+from chalicelib.core import errors, log, urls
 from chalicelib.core.clock import Clock
 from ops import deployment, destroy, doctor, origins, provision, record, secret_input, settle
 from ops import stage as stages
@@ -159,11 +159,11 @@ def _probe(call: Call) -> int:
 
     given = call.arguments
     folder = given.out or given.project_dir / journal.FOLDER
+    expected = probe.read_behavior(given.compare) if given.compare else None
     if given.dry_run:
         url = probe.base_url(call.stage.environment if given.stage else os.environ)
         call.terminal.result(probe.plan_lines(url, folder), probe.plan_document(url, folder))
         return FINE
-    expected = probe.read_behavior(given.compare) if given.compare else None
     if given.stage:
         target = probe.from_stage(call.stage, call.account)
     else:
@@ -257,14 +257,15 @@ def _add_doctor(commands: Commands) -> None:
 
 
 def _url(given: str) -> str:
-    if not given.startswith(("https://", "http://")):
-        raise argparse.ArgumentTypeError(f"{given!r} does not begin with https://")
-    return given.rstrip("/")
+    try:
+        return urls.base_url(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{given!r} must be {error}") from error
 
 
 def _origin(given: str) -> str:
     advice = origins.advice(given)
-    if advice or "," in given or given == "*":
+    if advice or not given or "," in given or given == "*":
         raise argparse.ArgumentTypeError(
             f"{given!r} is not an origin. {advice or 'Write one origin.'}"
         )

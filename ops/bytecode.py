@@ -100,7 +100,7 @@ def compile_project(folder: Path) -> int:
                 invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH,
             )
         except py_compile.PyCompileError as error:
-            raise Problem(f"{source} does not compile: {error.msg}") from error
+            raise Problem(f"{source} does not compile: {' '.join(error.msg.split())}") from error
         changed += 1
     return changed
 

@@ -38,5 +38,5 @@ def _ask(folder: Path, *arguments: str) -> list[str]:
         raise Problem(f"git can't be asked ({error.strerror})") from error
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason"])[0]
-        raise Problem(f"git can't tell which are yours: {reason}")
+        raise Problem(f"git can't list your files: {reason}")
     return [line for line in done.stdout.split("\0") if line]

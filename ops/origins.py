@@ -27,8 +27,11 @@ def _item_advice(item: str) -> str:
     parts = [one for one in re.split(r"[;\s]+", item) if one]
     if any("*" in one for one in parts):
         return f"Write each origin out, since a `*` inside of one stands for nothing: {item!r}."
-    right = ", ".join(_as_origin(one) for one in parts)
-    return f"Write {right or 'an origin'} in place of {item!r}."
+    found = [_as_origin(one) for one in parts]
+    right = ", ".join(one for one in found if one)
+    if not all(found) or not right:
+        right = f"an origin such as {_EXAMPLE}"
+    return f"Write {right} in place of {item!r}."
 
 
 def _is_origin(text: str) -> bool:
@@ -38,13 +41,17 @@ def _is_origin(text: str) -> bool:
         return False
 
 
-def _as_origin(text: str) -> str:
-    """Return the origin that somebody probably means by a text; an example if it is not clear."""
-    parts = urlsplit(urls.normalized(text if "://" in text else f"https://{text}"))
+def _as_origin(text: str) -> str | None:
+    """Return the origin that somebody probably means by a text; None if it is not clear."""
+    scheme, rest = "https", text
+    if begins := re.match(r"(https?)[:/\\]+(?=[^:/\\])", text, re.IGNORECASE):
+        scheme, rest = begins[1].lower(), text[begins.end() :]
+    elif "://" in text:  # such as an extension's origin, which can't be allowed
+        return None
     try:
+        parts = urlsplit(urls.normalized(f"{scheme}://{rest}"))
         # Browsers write a name with other letters in its ASCII form.
-        host = parts.netloc.encode("idna").decode()
-    except UnicodeError:
-        return _EXAMPLE
-    found = f"{parts.scheme}://{host}"
-    return found if _is_origin(found) else _EXAMPLE
+        found = f"{parts.scheme}://{parts.netloc.encode('idna').decode()}"
+    except ValueError:
+        return None
+    return found if _is_origin(found) else None

@@ -19,7 +19,7 @@ import chalice
 from chalice import app as chalice_app
 from chalice.deploy.packager import LambdaDeploymentPackager
 from chalice.utils import OSUtils
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ops.stage import Stage
@@ -31,12 +31,26 @@ KEY_SETS_ADVICE = "Run `cat requirements-key-sets.txt >> requirements.txt`."
 
 
 def requirements(folder: Path) -> list[Requirement]:
-    """Return the requirements of a project that this Python needs."""
+    """Return the requirements of a project that this Python needs.
+
+    Raises:
+        Problem: A line names no package and version.
+    """
     file = folder / "requirements.txt"
     text = re.sub(r"\\\n", " ", file.read_text()) if file.exists() else ""
     lines = (re.sub(r"\s+(#|--hash=).*", "", line).strip() for line in text.splitlines())
-    found = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    found = [_requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
     return [one for one in found if one.marker is None or one.marker.evaluate()]
+
+
+def _requirement(line: str) -> Requirement:
+    try:
+        return Requirement(line)
+    except InvalidRequirement as error:
+        raise Problem(
+            f"This line of requirements.txt names no package: {line}",
+            "Write a name and a version, such as requests==2.32.5, and run `make hashes`.",
+        ) from error
 
 
 def lacks_key_sets(folder: Path, environment: Mapping[str, str]) -> bool:

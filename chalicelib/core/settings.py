@@ -15,7 +15,7 @@ from chalicelib.core.errors import Misconfigured
 
 T = TypeVar("T")
 
-GIB = 1024**3
+LARGEST = 5 * 1024**3  # bytes of a file at Sync
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
 # PyJWT takes no such key for a shared secret: whoever knows the public one could sign with it.
 _ASYMMETRIC = re.compile(r"----[- ]BEGIN |^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp)")
@@ -96,7 +96,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         allowed_project_ids=reader.value(
             "ALLOWED_PROJECT_IDS", lambda value: frozenset(urls.items(value)), ""
         ),
-        max_upload_bytes=reader.whole("MAX_UPLOAD_BYTES", 1, 5 * GIB, 5 * GIB),
+        max_upload_bytes=reader.whole("MAX_UPLOAD_BYTES", 1, LARGEST, LARGEST),
         allowed_content_types=reader.value(
             "ALLOWED_CONTENT_TYPES", _content_types, "video/*,audio/*,image/*"
         ),

@@ -30,15 +30,15 @@ def compare(target: Target, file: Path, behavior: Mapping[str, Any]) -> Iterator
     yield from _concerns(behavior)
     for name, now in target.observed.items():
         if name in behavior:
-            yield _observed(name, behavior[name], now, file)
+            yield _observed(name, behavior[name], now, target.stage.name, file)
 
 
-def _observed(name: str, before: Any, now: Any, file: Path) -> Finding:
+def _observed(name: str, before: Any, now: Any, stage: str, file: Path) -> Finding:
     subject, detail = f"{name} now", json.dumps(now)
     if now == before:
         return Finding(CHECK, subject, State.OK, detail)
     detail += f", but {json.dumps(before)} in {file}"
-    advice = f"Sync has changed. Run `python -m ops probe --compare {file}`."
+    advice = f"Sync has changed. Run `python -m ops probe --stage {stage} --compare {file}`."
     return Finding(CHECK, subject, State.WARNING, detail, advice)
 
 
@@ -52,13 +52,13 @@ def _settings(chosen: Settings, behavior: Mapping[str, Any]) -> Iterator[Finding
             detail=f"{chosen.settle_seconds}, and the list shows a new asset after {lag:g} s",
             advice="Set it well above that time, or a lost registration may be repeated.",
         )
-    if (largest := behavior.get("planMaxBytes")) is not None:
+    if "oversizeStatus" in behavior:
         yield make_finding(
             CHECK,
             "MAX_UPLOAD_BYTES",
-            is_right=chosen.max_upload_bytes <= largest,
-            detail=f"{chosen.max_upload_bytes}, and Sync accepts {largest}",
-            advice=f"Set it to {largest}, so that users learn it before they upload.",
+            is_right=chosen.max_upload_bytes < settings.LARGEST,
+            detail=f"{chosen.max_upload_bytes}, and your plan refuses {settings.LARGEST}",
+            advice="Set it to your plan's limit, so that users learn it before they upload.",
         )
 
 

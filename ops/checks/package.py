@@ -33,7 +33,8 @@ def _strays(folder: Path) -> Finding:
     found = [
         name
         for name in untracked
-        if not name.endswith(".pyc") and name.removeprefix("vendor/") not in vendored
+        if not ("__pycache__/" in name and name.endswith(".pyc"))
+        and name.removeprefix("vendor/") not in vendored
     ]
     if not found:
         return Finding(CHECK, "files", State.OK, "git tracks all that is shipped")

@@ -68,22 +68,28 @@ def _stages_with_same_key(target: Target, value: str) -> Iterator[Finding]:
     """Find other stages with this stage's key, and compare their presigns with Sync's limit."""
     shares = {target.stage.name: _presigns_per_minute(target.environment)}
     for name in target.stage.others:
-        other = stages.read(target.stage.folder, name)
-        for parameter in parameters.of(other.environment):
-            if parameter.variable != "SYNC_API_KEY":
-                continue
-            try:
-                found = parameters.read(target.account.client("ssm"), parameter).value or ""
-            except ClientError as error:
-                # The operator of one stage may lack access to the key of another one.
-                reason = f"not compared: {explain(error).message}"
-                yield Finding("Sync", f"key of the stage {name}", State.SKIPPED, reason)
-                continue
-            target.terminal.hide(found)
-            if _digest(found) == _digest(value):
-                shares[name] = _presigns_per_minute(other.environment)
+        try:
+            other = stages.read(target.stage.folder, name)
+            found = _key_of(target, other.environment)
+        except (ClientError, Problem) as error:
+            # The operator of one stage may lack access to another's key, and it may be unfinished.
+            problem = explain(error) if isinstance(error, ClientError) else error
+            reason = f"not compared: {problem.message}"
+            yield Finding("Sync", f"key of the stage {name}", State.SKIPPED, reason)
+            continue
+        target.terminal.hide(found)
+        if _digest(found) == _digest(value):
+            shares[name] = _presigns_per_minute(other.environment)
     if len(shares) > 1:
         yield _shares(shares)
+
+
+def _key_of(target: Target, environment: Mapping[str, str]) -> str:
+    """Return the key that a stage's settings name; an empty text if there is none."""
+    named = {one.variable: one for one in parameters.of(environment)}
+    if "SYNC_API_KEY" not in named:
+        return ""
+    return parameters.read(target.account.client("ssm"), named["SYNC_API_KEY"]).value or ""
 
 
 def _presigns_per_minute(environment: Mapping[str, str]) -> int:

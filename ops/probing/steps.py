@@ -19,7 +19,6 @@ from ops.probing.calls import Call, Caller, Exchange, NotDone
 from ops.probing.cleanup import Cleaner, created, items_of
 from ops.probing.evidence import CONTENT_TYPES, Evidence, Sent
 from ops.probing.journal import Journal
-from ops.probing.table import LARGEST
 from ops.terminal import Terminal
 
 RUN_SECONDS = 110.0
@@ -27,6 +26,7 @@ LAG_SECONDS = 30.0  # how long a new asset is looked for in the list
 REGISTER_SECONDS = 40.0
 _POLL_SECONDS = 0.5
 _OTHER_LIST_SECONDS = 5.0  # how long an asset that one list shows is looked for in the other
+_LARGEST = 5_368_709_120  # bytes of a file; documented as 5 GiB
 _DIGEST_SECONDS = 3.0  # until a missing digest is asked for once more
 _ABOUT_OTHERS = "register an unreachable URL"  # a 5xx of Sync may be about the other server
 _UNREACHABLE = "https://sync-upload-broker-probe.invalid/{run}.wav"
@@ -223,8 +223,8 @@ class Run:
             self._presign(f"presign {content_type}", content_type, 1)
         for step, size in (
             ("presign 0 bytes", 0),
-            ("presign 5 GiB and a byte", LARGEST + 1),
-            ("presign 5 GiB", LARGEST),
+            ("presign 5 GiB and a byte", _LARGEST + 1),
+            ("presign 5 GiB", _LARGEST),
         ):
             self._presign(step, marks.CONTENT_TYPE, size)
 

@@ -17,7 +17,6 @@ from ops.probing.calls import Exchange
 from ops.probing.evidence import CONTENT_TYPES, Evidence, Undecided, agreed, words
 from sandbox.upstream.behavior import Behavior, BehaviorError, camel
 
-LARGEST = 5_368_709_120  # bytes; documented as 5 GiB
 _OPTIONAL = (
     *("name", "url", "format", "inputType", "thumbnailUrl", "projectId"),
     *("size", "width", "height", "durationSeconds"),
@@ -108,13 +107,6 @@ def _size_refusal(seen: Evidence, step: str) -> Exchange:
     return seen.refusal(step)
 
 
-def _plan_max_bytes(seen: Evidence) -> int:
-    if seen.response("presign 5 GiB").is_success:
-        return LARGEST
-    _oversize(seen)
-    raise Undecided("The plan's limit is below 5 GiB. To find it would take many presigns.")
-
-
 def _oversize(seen: Evidence) -> Exchange:
     refusal = _size_refusal(seen, "presign 5 GiB")
     if _is_same_refusal(refusal, seen.refusal("presign 5 GiB and a byte"), seen):
@@ -175,17 +167,13 @@ def _records_digest(seen: Evidence) -> bool:
     return isinstance(body.get("asset"), dict)
 
 
-def _refused_content_types(seen: Evidence) -> list[str]:
-    seen.success("presign")  # else the refusal may be for another reason
-    responses = {name: seen.response(f"presign {name}") for name in CONTENT_TYPES}
-    return [name for name, found in responses.items() if not found.is_success]
-
-
 def _content_type_status(seen: Evidence) -> Any:
-    refused = _refused_content_types(seen)
+    seen.success("presign")  # else a refusal may be for another reason
+    names = [f"presign {name}" for name in CONTENT_TYPES]
+    refused = [name for name in names if not seen.response(name).is_success]
     if not refused:
         raise Undecided("No content type that was tried is refused.")
-    found = [seen.refusal(f"presign {name}").status for name in refused]
+    found = [seen.refusal(name).status for name in refused]
     return agreed(found, "Content types are refused differently")
 
 
@@ -338,10 +326,8 @@ SWITCHES: Mapping[str, Row] = {
             "notFound": "The upload can't be completed: Sync treats the file as missing.",
         },
     ),
-    "plan_max_bytes": Probed(
-        "How large may a file be in your plan?",
-        _plan_max_bytes,
-        "Presigns are not limited below Sync's own limit. `MAX_UPLOAD_BYTES` may stay as it is.",
+    "plan_max_bytes": NotProbed(
+        "Sync compares the plan's limit with the real size, and the probe uploads no large file."
     ),
     "oversize_status": Probed(
         "What status has the refusal of a file that is larger than the plan allows?",
@@ -393,10 +379,8 @@ SWITCHES: Mapping[str, Row] = {
         _size_range_status,
         "The broker refuses such sizes before it asks Sync.",
     ),
-    "refused_content_types": Probed(
-        "Which content types does a presign refuse? (Only a few were tried.)",
-        _refused_content_types,
-        "The broker passes the refusal on.",
+    "refused_content_types": NotProbed(
+        "There are too many content types. The requests below show what became of three."
     ),
     "content_type_status": Probed(
         "What status has a presign for a content type that is refused?",

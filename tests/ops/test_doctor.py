@@ -197,20 +197,19 @@ def test_probe_is_compared_with_settings(
         kept = [one for one in found if one["check"] == "behavior"]
         return {one["subject"]: (one["state"], one["detail"], one["advice"]) for one in kept}
 
-    fine = findings(listLagSeconds=2.0, planMaxBytes=5_368_709_120, expiresIn=3600, assetUrl="same")
-    assert {name: state for name, (state, _, _) in fine.items()} == {
-        "SETTLE_SECONDS": "ok",
-        "MAX_UPLOAD_BYTES": "ok",
-        "expiresIn now": "ok",
-    }
+    fine = findings(listLagSeconds=2.0, expiresIn=3600, assetUrl="same")
+    states = {name: state for name, (state, _, _) in fine.items()}
+    assert states == {"SETTLE_SECONDS": "ok", "expiresIn now": "ok"}
     upstream.behave(storageCors=False)
-    bad = findings(listLagSeconds=90, planMaxBytes=10, storageCors=True, deleteForbidden=True)
+    bad = findings(listLagSeconds=90, oversizeStatus=422, storageCors=True, deleteForbidden=True)
     states = {name: state for name, (state, _, _) in bad.items()}
     assert states.pop("SETTLE_SECONDS") == states.pop("MAX_UPLOAD_BYTES") == "wrong"
     assert states == {"storageCors now": "warning", "deleteForbidden": "warning"}
     assert bad["SETTLE_SECONDS"][1] == "90, and the list shows a new asset after 90 s"
     assert bad["storageCors now"][1] == f"false, but true in {file}"
-    assert bad["storageCors now"][2].endswith(f"`python -m ops probe --compare {file}`.")
+    assert bad["storageCors now"][2].endswith(
+        f"`python -m ops probe --stage prod --compare {file}`."
+    )
     assert "AssetNotDeletedAlarm" in bad["deleteForbidden"][2]
     file.write_text("{")
     assert run(folder, *command).code == 2
@@ -380,6 +379,25 @@ def test_key_of_two_stages_is_a_warning(
     digest = hashlib.sha256(other.encode()).hexdigest()
     assert not [one for one in every if KEY in str(one) or digest[:8] in str(one)]
     assert doctor.exit_code(every) == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [("x", "stages.dev must be in braces"), ({"environment_variables": {"A": 1}}, "must be text")],
+)
+def test_broken_other_stage_is_skipped(
+    target: Target, tmp_path: Path, stage: Any, words: str
+) -> None:
+    """A mistake in another stage's configuration is named, and this stage's key is checked."""
+    (tmp_path / ".chalice").mkdir()
+    content = json.loads((target.stage.folder / ".chalice" / "config.json").read_text())
+    content["stages"]["dev"] = stage
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    target = replace(target, stage=replace(target.stage, folder=tmp_path))
+    found = {one.subject: one for one in upstream.key(target)}
+    assert found["key"].state is State.OK
+    assert found["key of the stage dev"].state is State.SKIPPED
+    assert words in found["key of the stage dev"].detail
 
 
 def test_unreadable_key_of_other_stage_is_skipped(stage_proxy: AwsProxy, target: Target) -> None:

@@ -42,7 +42,9 @@ def finding(folder: Path, subject: str) -> Finding:
     return found
 
 
-@pytest.mark.parametrize("name", ["chalicelib/secret.env", "vendor/secret.env"])
+@pytest.mark.parametrize(
+    "name", ["chalicelib/secret.env", "chalicelib/secret.pyc", "vendor/secret.env"]
+)
 def test_stray_file_is_wrong(clone: Path, shell: EmulatedAws, name: str) -> None:
     """The doctor lists a file that would be shipped, and is not in git."""
     assert shell.url
@@ -69,7 +71,7 @@ def test_files_without_git_are_skipped(clone: Path, shell: EmulatedAws) -> None:
     shutil.rmtree(clone / ".git")
     found = finding(clone, "files")
     assert found.state is State.SKIPPED
-    assert "git can't tell which are yours: fatal: not a git repository" in found.detail
+    assert "git can't list your files: fatal: not a git repository" in found.detail
 
 
 def test_missing_git_is_skipped(
@@ -125,6 +127,18 @@ def test_compile_needs_no_account(
     result = run(clone, "compile")
     assert result.code == 1
     assert "new.py does not compile" in result.err
+    assert "\\n" not in result.err
+
+
+def test_requirement_without_name_is_explained(clone: Path, shell: EmulatedAws) -> None:
+    """A line of requirements.txt that names no package is quoted, by the doctor too."""
+    assert shell.url
+    url = "git+https://example.com/package"
+    (clone / "requirements.txt").write_text(f"{url}\n")
+    result = run(clone, "compile")
+    words = f"This line of requirements.txt names no package: {url}"
+    assert (result.code, words in result.err) == (1, True)
+    assert "make hashes" in finding(clone, "bytecode").advice
 
 
 def test_package_of_other_version_is_not_compiled(clone: Path, shell: EmulatedAws) -> None:

@@ -383,6 +383,8 @@ def test_compare_lists_what_only_one_has(upstream: RunningUpstream, tmp_path: Pa
         ("https://app.example.com/page", "Write https://app.example.com in place"),
         ("https://a.example.com,https://b.example.com", "Write one origin."),
         ("*", "Write one origin."),
+        ("", "Write one origin."),
+        ("https://[::1", "Write an origin such as https://app.example.com"),
     ],
 )
 def test_origin_is_exact(

@@ -13,13 +13,14 @@ from tests.support.clocks import ManualClock
 from tests.support.upstream_process import ROOT, RunningUpstream
 
 PAGE = (ROOT / "docs" / "probe.md").read_text()
+EXAMPLE_DAY = 1_795_824_000_000  # 2026-11-28
 EXAMPLE = ROOT / "docs" / "examples" / "probe-report.md"
 
 
 def test_example_is_a_real_report(upstream: RunningUpstream, tmp_path: Path) -> None:
     """The example is what a run against the sandbox writes."""
     reset(upstream)
-    ask(upstream.url, tmp_path, ManualClock())
+    ask(upstream.url, tmp_path, ManualClock(EXAMPLE_DAY))
     made = (tmp_path / probe.REPORT).read_text().replace(str(upstream.port), "8001")
     assert EXAMPLE.read_text() == made, f"copy the new report to {EXAMPLE}:\n{made}"
 

@@ -593,7 +593,11 @@ def test_provision_warns_about_empty_origins(
             "https://a.example.com https://b.example.com/",
             "https://a.example.com, https://b.example.com in place of",
         ),
-        ("ALLOWED_ORIGINS", "https://", "https://app.example.com in place of 'https://'"),
+        ("ALLOWED_ORIGINS", "https://", "an origin such as https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https//a.example.com", "Write https://a.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https://[::1", "an origin such as https://app.example.com in place"),
+        ("ALLOWED_ORIGINS", "https://[a].com", "an origin such as https://app.example.com in"),
+        ("ALLOWED_ORIGINS", "chrome-extension://abc", "an origin such as https://app.example.com"),
         ("ALLOWED_ORIGINS", "https://bücher.example", "https://xn--bcher-kva.example in place of"),
         (
             "ALLOWED_ORIGINS",
