@@ -5,6 +5,7 @@ has to distinguish the ways to deploy.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ OTHER_ACCOUNT_ADVICE = (
     "Sign in to that account. To deploy to this one too, use another stage, since a record belongs"
     " to one account."
 )
+_RECORDED = {API: "lambda_arn", SWEEP: "lambda_arn", "rest_api": "rest_api_url"}
 _FUNCTIONS = {API: "APIHandler", SWEEP: "Sweep"}
 _LOGS = {API: "APILogs", SWEEP: "SweepLogs"}
 
@@ -58,7 +60,11 @@ class Deployment:
 
 
 def recorded_resources(stage: Stage) -> dict[str, dict[str, str]]:
-    """Return the resources that `chalice deploy` created, by Chalice's names."""
+    """Return the resources that `chalice deploy` created, by Chalice's names.
+
+    Raises:
+        Problem: The record can't be read, or lacks what each deployment has.
+    """
     try:
         content = json.loads(stage.record.read_text())
     except FileNotFoundError:
@@ -66,9 +72,13 @@ def recorded_resources(stage: Stage) -> dict[str, dict[str, str]]:
     except (OSError, ValueError) as error:
         raise _broken(stage, error) from error
     try:
-        return {one["name"]: one for one in content.get("resources", [])}
+        found = {one["name"]: one for one in content.get("resources", [])}
+        if found:  # after `chalice delete` it is empty
+            for name, field in _RECORDED.items():
+                found[name][field].strip()
     except (AttributeError, KeyError, TypeError) as error:
         raise _broken(stage, error) from error
+    return found
 
 
 def _broken(stage: Stage, error: Exception) -> Problem:
@@ -76,15 +86,6 @@ def _broken(stage: Stage, error: Exception) -> Problem:
     return Problem(
         message, "Restore it from a copy: Chalice needs it to update or delete the stage."
     )
-
-
-def recorded_region(stage: Stage) -> str | None:
-    """Return the region that `chalice deploy` used; None if it was not run in this folder.
-
-    Raises:
-        Problem: Chalice's record can't be read.
-    """
-    return _recorded_arn(stage)[3] or None
 
 
 def recorded_account(stage: Stage) -> str | None:
@@ -111,6 +112,8 @@ def function_names(stage: Stage) -> dict[str, str]:
 def refuse_unrecorded(stage: Stage, account: Account, terraform: str) -> None:
     """Refuse to continue if the stage is deployed, and this folder has no record of it.
 
+    Functions that no API may call are what an interrupted deployment leaves. It can be repeated.
+
     Args:
         stage: The stage.
         account: The AWS account.
@@ -120,7 +123,7 @@ def refuse_unrecorded(stage: Stage, account: Account, terraform: str) -> None:
         Problem: `chalice deploy` would create a second API here, and `chalice delete` would then
             delete the functions of both.
     """
-    if not recorded_resources(stage) and is_deployed(stage, account):
+    if not recorded_resources(stage) and apis(account, function_names(stage)[API]):
         raise Problem(
             f"The stage {stage.name} is deployed, but this folder has no record of it.",
             f"Do not run `chalice deploy`: it would create a second API. Get {record_name(stage)}"
@@ -128,6 +131,43 @@ def refuse_unrecorded(stage: Stage, account: Account, terraform: str) -> None:
             f" `python -m ops record --stage {stage.name}`. If Terraform deploys the stage,"
             f" {terraform}.",
         )
+
+
+def apis(account: Account, function: str) -> set[str]:
+    """Return the ids of the existing APIs that may call a function, which need not exist."""
+    try:
+        policy = account.client("lambda").get_policy(FunctionName=function)["Policy"]
+    except ClientError as error:
+        # AWS gives the same code for a function without a policy.
+        if code_of(error) == "ResourceNotFoundException":
+            return set()
+        raise
+    named = set(re.findall(r"arn:[\w-]+:execute-api:[\w-]+:\d+:(\w+)/", policy))
+    pages = account.client("apigateway").get_paginator("get_rest_apis").paginate()
+    return named & {one["id"] for page in pages for one in page["items"]}
+
+
+def region(stage: Stage, account: Account) -> str | None:
+    """Return the region that the stage was deployed to; None if that is not known.
+
+    The record names it. Without a record, IAM, which has no regions, knows where the API's role was
+    used, hours after its first use.
+
+    Raises:
+        Problem: Chalice's record can't be read.
+    """
+    recorded = _recorded_arn(stage)[3]
+    if recorded or stage.policy_file is None:
+        return recorded or None
+    role = f"{stage.app}-{stage.name}-{API}"
+    try:
+        found: Any = account.client("iam").get_role(RoleName=role)["Role"]
+    except ClientError as error:
+        if code_of(error) == "NoSuchEntity":
+            return None
+        raise
+    used: str | None = found.get("RoleLastUsed", {}).get("Region")
+    return used
 
 
 def record_name(stage: Stage) -> str:
@@ -141,14 +181,16 @@ def from_record(stage: Stage) -> Deployment:
     Raises:
         Problem: It was not run in this folder, or `chalice delete` was run since.
     """
-    command = f"python -m ops provision --stage {stage.name} && chalice deploy --stage {stage.name}"
     found = recorded_resources(stage)
     try:
         arns = {one: found[one]["lambda_arn"] for one in (API, SWEEP)}
         url = found["rest_api"]["rest_api_url"].rstrip("/")
     except KeyError as error:
         message = f"The stage {stage.name} is not deployed."
-        advice = f"Run `{command}`. If it was deployed as a CloudFormation stack, add --stack NAME."
+        advice = (
+            f"Run `{stage.deploy_command}`. If it was deployed as a CloudFormation stack, add"
+            " --stack NAME."
+        )
         raise Problem(message, advice) from error
     functions = {one: arn.rpartition(":")[2] for one, arn in arns.items()}
     return Deployment(
@@ -158,7 +200,7 @@ def from_record(stage: Stage) -> Deployment:
         url=url,
         region=arns[API].split(":")[3],
         is_stack=False,
-        deploy_command=command,
+        deploy_command=stage.deploy_command,
         account=recorded_account(stage),
     )
 
@@ -230,27 +272,6 @@ def is_deployed(stage: Stage, account: Account) -> bool:
     if recorded_resources(stage):
         return True
     return any(_exists(account, name) for name in function_names(stage).values())
-
-
-def refuse_other_region(stage: Stage, account: Account) -> None:
-    """Refuse to continue if the stage may be deployed in another region, since it is not here.
-
-    Raises:
-        Problem: A role with Chalice's name exists. IAM has no regions.
-    """
-    role = f"{stage.app}-{stage.name}-{API}"
-    try:
-        account.client("iam").list_role_policies(RoleName=role)
-    except ClientError as error:
-        if code_of(error) == "NoSuchEntity":
-            return
-        raise
-    raise Problem(
-        f"The stage {stage.name} is not deployed in {account.region}, but its role {role} exists.",
-        "If it is deployed in another region, set AWS_DEFAULT_REGION to that, since a stage belongs"
-        " to one region. If a deployment was interrupted, run it again:"
-        f" `python -m ops provision --stage {stage.name} && chalice deploy --stage {stage.name}`.",
-    )
 
 
 def _exists(account: Account, name: str) -> bool:

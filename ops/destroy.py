@@ -7,7 +7,14 @@ from typing import TextIO
 
 from ops import parameters, table
 from ops.account import Account
-from ops.deployment import function_names, functions_using, is_deployed, stack_exists
+from ops.deployment import (
+    function_names,
+    functions_using,
+    is_deployed,
+    record_name,
+    recorded_resources,
+    stack_exists,
+)
 from ops.parameters import State
 from ops.provision import Step
 from ops.stage import Stage
@@ -131,11 +138,16 @@ def _refuse_in_use(stage: Stage, account: Account, options: Options, table: str)
         Problem: A function still uses the table or a secret.
     """
     if is_deployed(stage, account):
-        raise Problem(
-            f"The stage {stage.name} is still deployed.",
+        advice = (
             f"First run `chalice delete --stage {stage.name}`, which removes the functions and the"
-            " API, in the folder that it was deployed from.",
+            " API, in the folder that it was deployed from."
         )
+        if not recorded_resources(stage):
+            advice += (
+                f" It removes only what {record_name(stage)} names. If a deployment was interrupted"
+                " before it wrote that file, deploy again first."
+            )
+        raise Problem(f"The stage {stage.name} is still deployed.", advice)
     if options.stack is not None and stack_exists(account, options.stack):
         advice = f"First run `aws cloudformation delete-stack --stack-name {options.stack}`."
         raise Problem(f"The stack {options.stack} still exists.", advice)

@@ -92,40 +92,39 @@ def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
     if stack is not None:
         kind = f"the stack {stack}"
         target.deployment = deployment.from_stack(stage, account, stack)
-    elif target.url is not None and not has_record:
-        kind = "from another folder"
-        target.deployment = deployment.from_names(stage, account.region, target.url)
-        yield from _lacks_record(target)
-    else:
-        if not has_record:
-            yield from _unrecorded(target)
-            if target.deployment is not None:
-                return
+    elif has_record:
         target.deployment = deployment.from_record(stage)
         yield from _record_is_committed(target)
+    else:
+        kind = "from another folder"
+        yield from _without_record(target)
+        if target.deployment is None:
+            target.deployment = deployment.from_record(stage)  # which explains that there is none
+        if target.url is None:
+            return
     yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
         yield status_finding(target.deployment.status, stack)
 
 
-def _unrecorded(target: Target) -> Iterator[Finding]:
+def _without_record(target: Target) -> Iterator[Finding]:
     """Find a stage that was deployed elsewhere, so that nobody deploys it a second time."""
     stage, account = target.stage, target.account
+    found = deployment.region(stage, account) or account.region
+    if target.url is not None or found != account.region:
+        target.deployment = deployment.from_names(stage, found, target.url or "")
+    if found != account.region:
+        message = f"this folder has no record of the stage, which is deployed to {found}"
+        advice = f"Set AWS_DEFAULT_REGION to {found}. Do not deploy the stage to another region."
+        yield Finding("deployment", "record", State.WRONG, message, advice)
+        return
+    terraform = "add --url URL" if target.url is None else "this is right"
     try:
-        deployment.refuse_unrecorded(stage, account, "add --url URL")
+        deployment.refuse_unrecorded(stage, account, terraform)
     except Problem as problem:
-        target.deployment = deployment.from_names(stage, account.region, "")
-        yield Finding("deployment", "record", State.WRONG, problem.message, problem.advice)
-    else:
-        deployment.refuse_other_region(stage, account)
-
-
-def _lacks_record(target: Target) -> Iterator[Finding]:
-    """Warn of a deployment from here, if the operator named the URL of a deployed stage."""
-    try:
-        deployment.refuse_unrecorded(target.stage, target.account, "this is right")
-    except Problem as problem:
-        yield Finding("deployment", "record", State.WARNING, problem.message, problem.advice)
+        target.deployment = deployment.from_names(stage, account.region, target.url or "")
+        state = State.WRONG if target.url is None else State.WARNING
+        yield Finding("deployment", "record", state, problem.message, problem.advice)
 
 
 def _record_is_committed(target: Target) -> Iterator[Finding]:

@@ -15,8 +15,8 @@ from ops.account import Account
 from ops.deployment import (
     OTHER_ACCOUNT_ADVICE,
     recorded_account,
-    recorded_region,
     refuse_unrecorded,
+    region,
 )
 from ops.parameters import Parameter, State
 from ops.secret_input import Secrets
@@ -123,10 +123,11 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
             f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
             " functions no access to them."
         )
-    deployed_to = recorded_region(stage)
-    if account.region and deployed_to not in {None, account.region}:
+    deployed_to = region(stage, account)
+    if deployed_to not in {None, account.region}:
         raise Problem(
-            f"The stage was deployed to {deployed_to}, but your shell is set to {account.region}.",
+            f"The stage was deployed to {deployed_to}, but your shell is set to"
+            f" {account.region or 'none'}.",
             f"Set AWS_DEFAULT_REGION to {deployed_to}.",
             USAGE,
         )

@@ -5,7 +5,6 @@ a second API beside the first one.
 """
 
 import json
-import re
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -59,7 +58,10 @@ def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[
             if code_of(error) != "ResourceNotFoundException":
                 raise
             message = f"There is no function {names[one]} in {account.region}."
-            advice = "Check the region and the account, or deploy the stage."
+            advice = (
+                "Check the region and the account. If a deployment was interrupted, deploy again:"
+                f" `{stage.deploy_command}`."
+            )
             raise Problem(message, advice) from error
         arn, role = found["FunctionArn"], found["Role"]
         if stage.policy_file is not None:  # otherwise Chalice does not manage the roles
@@ -69,7 +71,7 @@ def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[
         if one == SWEEP:
             rule = f"{names[SWEEP]}-event"
             resources.append(_entry(f"{SWEEP}-event", "cloudwatch_event", rule_name=rule))
-    found_id = _api(account, names[API], api_id)
+    found_id = _api(stage, account, api_id)
     _, partition, _, region, *_ = arn.split(":")
     suffix = "amazonaws.com.cn" if partition == _CHINA else "amazonaws.com"
     url = f"https://{found_id}.execute-api.{region}.{suffix}/{stage.gateway_stage}/"
@@ -81,13 +83,15 @@ def _entry(name: str, kind: str, **values: str) -> dict[str, str]:
     return {"name": name, "resource_type": kind, **values}
 
 
-def _api(account: Account, function: str, given: str | None) -> str:
+def _api(stage: Stage, account: Account, given: str | None) -> str:
     """Return the id of the API that may call a function, and still exists."""
-    policy = account.client("lambda").get_policy(FunctionName=function)["Policy"]
-    named = set(re.findall(r"arn:[\w-]+:execute-api:[\w-]+:\d+:(\w+)/", policy))
-    gateway = account.client("apigateway")
-    pages = gateway.get_paginator("get_rest_apis").paginate()
-    existing = named & {one["id"] for page in pages for one in page["items"]}
+    function = deployment.function_names(stage)[API]
+    existing = deployment.apis(account, function)
+    if not existing:
+        raise Problem(
+            f"No API may call {function}, so its deployment was interrupted.",
+            f"Deploy again: `{stage.deploy_command}`.",
+        )
     if given is not None and given not in existing:
         message = f"The API {given} does not exist, or may not call {function}."
         raise Problem(message, f"These may: {', '.join(sorted(existing)) or 'none'}.", USAGE)

@@ -88,6 +88,11 @@ class Stage:
         return name
 
     @property
+    def deploy_command(self) -> str:
+        """The commands that deploy it."""
+        return f"python -m ops provision --stage {self.name} && chalice deploy --stage {self.name}"
+
+    @property
     def record(self) -> Path:
         """The file in which `chalice deploy` records what it deployed."""
         return self.folder / ".chalice" / "deployed" / f"{self.name}.json"

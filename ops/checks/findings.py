@@ -87,12 +87,7 @@ class Target:
     @property
     def deploy_command(self) -> str:
         """The command that deploys the functions, the roles and the API."""
-        return (
-            self.deployment.deploy_command
-            if self.deployment
-            else f"python -m ops provision --stage {self.stage.name}"
-            f" && chalice deploy --stage {self.stage.name}"
-        )
+        return (self.deployment or self.stage).deploy_command
 
 
 def make_finding(check: str, subject: str, *, is_right: bool, detail: str, advice: str) -> Finding:

@@ -149,7 +149,9 @@ def test_destroy_refuses_deployed_stage(
     config = (folder / ".chalice" / "config.json").read_text()
     (tmp_path / ".chalice" / "config.json").write_text(config)
     record = tmp_path / ".chalice" / "deployed" / "prod.json"
-    record.write_text(json.dumps({"resources": [{"name": "api_handler"}]}))
+    resources = [{"name": name, "lambda_arn": "a"} for name in ("api_handler", "sweep")]
+    resources.append({"name": "rest_api", "rest_api_url": "https://a"})
+    record.write_text(json.dumps({"resources": resources}))
     result = run(tmp_path, *DESTROY)
     assert result.code == 1
     assert "First run `chalice delete --stage prod`" in result.err

@@ -798,6 +798,12 @@ def test_provision_refuses_other_region(
         ("deployed/prod.json", "[]", "deployment", "as Chalice's record"),
         ("deployed/prod.json", '{"resources": [', "deployment", "as Chalice's record"),
         ("deployed/prod.json", '{"resources": [{}]}', "deployment", "as Chalice's record"),
+        (
+            "deployed/prod.json",
+            '{"resources": [{"name": "api_handler", "lambda_arn": "a"}]}',
+            "deployment",
+            "as Chalice's record",
+        ),
         ("policy-prod.json", None, "policy", "as a policy (FileNotFoundError)"),
         ("policy-prod.json", "[]", "policy", "as a policy (TypeError)"),
     ],
@@ -972,22 +978,6 @@ def stage_proxy(
     yield proxy
     proxy.rules.clear()
     proxy.rules.update(before)
-
-
-def test_other_region_is_advised(folder: Path, tmp_path: Path, shell: EmulatedAws) -> None:
-    """Where the stage is not deployed but its role exists, the doctor names the other region."""
-    assert shell.url
-    clone = tmp_path / "clone"
-    shutil.copytree(folder, clone, ignore=shutil.ignore_patterns("deployed", "deployments"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        patch.setenv("AWS_REGION", "eu-central-1")
-        result = run(clone, "doctor", "--stage", "prod", "--no-presign", "--json")
-    (found,) = [one for one in result.document["findings"] if one["check"] == "deployment"]
-    role = f"{NAME}-api_handler"
-    words = f"The stage prod is not deployed in eu-central-1, but its role {role} exists."
-    assert (found["state"], found["detail"]) == ("wrong", words)
-    assert "set AWS_DEFAULT_REGION to that" in found["advice"]
 
 
 def test_stage_before_deploy_has_advice(folder: Path, target: Target) -> None:

@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import KEY, SECRETS, TOKENS, run
 from tests.ops.test_deploy_page import BLOCKS
 from tests.support.emulated_aws import EmulatedAws
@@ -107,6 +109,95 @@ def test_doctor_without_record_advises_no_deploy(
     advice = " ".join(one["advice"] for one in found)
     assert "Deploy first" not in advice
     assert "Deploy the stage first" not in advice
+
+
+@pytest.fixture
+def stage_proxy(proxy: AwsProxy, shell: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The proxy in front of the account, for one test's rules."""
+    assert shell.url
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    before = dict(proxy.rules)
+    proxy.calls.clear()
+    yield proxy
+    proxy.rules.clear()
+    proxy.rules.update(before)
+
+
+def in_use(forward: Callable[[], Response]) -> Response:
+    """Add where a role was used, which AWS knows some hours after its first use."""
+    status, response = forward()
+    used = "<RoleLastUsed><Region>us-east-1</Region></RoleLastUsed></Role>"
+    return status, response.replace("</Role>", used)
+
+
+def test_clone_in_other_region_is_refused(
+    clone: Path, stage_proxy: AwsProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the record, a stage is not deployed to a second region, which would share its roles.
+
+    The doctor gives no advice that would create something there.
+    """
+    stage_proxy.rules["GetRole"] = in_use
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+    result = run(clone, "provision", "--stage", "prod", "--secrets-from-stdin", stdin=SECRETS)
+    assert result.code == 2
+    assert "was deployed to us-east-1, but your shell is set to eu-west-1." in result.err
+    assert not {"PutParameter", "CreateChangeSet", "CreateTable"} & set(stage_proxy.calls)
+    checked = run(clone, "doctor", "--stage", "prod", "--no-presign", "--json")
+    wrong = [one for one in checked.document["findings"] if one["state"] == "wrong"]
+    assert {(one["check"], one["subject"]) for one in wrong} == {
+        ("account", "region"),
+        ("deployment", "record"),
+    }
+    assert "Set AWS_DEFAULT_REGION to us-east-1." in wrong[-1]["advice"]
+    assert "python -m ops provision" not in checked.out
+
+
+def test_interrupted_deployment_is_repeated(
+    clone: Path, stage_proxy: AwsProxy, shell: EmulatedAws
+) -> None:
+    """Functions that no API may call are left of a deployment, which no command refuses to repeat.
+
+    For a function without a policy AWS returns the same error as for a missing function.
+    """
+
+    def without_policy(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        missing = {"__type": "ResourceNotFoundException", "message": "no policy"}
+        return (404, missing) if "Policy" in response else (status, response)
+
+    assert run(clone, "provision", "--stage", "prod").code == 1
+    stage_proxy.rules["GET ['functions']"] = without_policy
+    assert run(clone, "provision", "--stage", "prod").code == 0
+    deploy = "`python -m ops provision --stage prod && chalice deploy --stage prod`"
+    result = run(clone, "record", "--stage", "prod")
+    assert result.code == 1
+    assert f"No API may call {NAME}, so its deployment was interrupted." in result.err
+    assert f"Deploy again: {deploy}." in result.err
+    result = run(clone, "doctor", "--stage", "prod", "--no-presign")
+    assert result.code == 1
+    assert deploy in result.out
+    assert "Do not run" not in result.out
+    result = run(clone, "destroy", "--stage", "prod")
+    assert result.code == 1
+    assert "If a deployment was interrupted before it wrote that file, deploy again" in result.err
+    assert shell.client("lambda").get_function_configuration(FunctionName=NAME)
+
+
+def test_provision_refuses_partial_record(
+    clone: Path, deployed: tuple[Path, dict[str, Any]], shell: EmulatedAws
+) -> None:
+    """A record that lacks the API, such as one that was merged wrongly, is not taken for none."""
+    assert shell.url
+    (clone / RECORD).parent.mkdir()
+    left = [one for one in deployed[1]["resources"] if one["name"] != "rest_api"]
+    (clone / RECORD).write_text(json.dumps({**deployed[1], "resources": left}))
+    for command in ("provision", "doctor"):
+        result = run(clone, command, "--stage", "prod")
+        assert result.code == 1
+        assert "can't be read as Chalice's record" in result.err + result.out
+        assert "chalice deploy" not in result.err + result.out
 
 
 def test_rebuilt_record_is_chalices(
