@@ -275,15 +275,28 @@ def test_broken_configuration_is_explained(
     [
         (("stages",), ["prod"], "config.json is not right"),
         (("stages", "prod"), [], "stages.prod must be in braces: {...}."),
+        (("lambda_timeout",), "30", "lambda_timeout must be a whole number of seconds from 1 to"),
+        (("lambda_memory_size",), 64, "lambda_memory_size must be a whole number of MB from 128"),
+        (("stages", "prod", "reserved_concurrency"), True, "stages.prod.reserved_concurrency must"),
+        (("lambda_architecture",), "arm46", "must be one of arm64, x86_64"),
+        (("api_gateway_endpoint_type",), "PRIVAT", "must be one of EDGE, REGIONAL, PRIVATE"),
+        (("xray_enabled",), "false", "xray_enabled must be true or false, without quotes"),
+        (("app_name",), 5, "app_name must be a name of letters, digits and -"),
+        (("iam_policy_file",), 5, "iam_policy_file must be text"),
+        (
+            ("stages", "prod", "environment_variable"),
+            {},
+            "Chalice does not know stages.prod.environment_variable: write environment_variables",
+        ),
         (("environment_variables",), "x", "environment_variables must be in braces"),
         (("lambda_functions", "sweep"), None, "lambda_functions.sweep must be in braces"),
         (("stages", "prod", "lambda_functions"), [], "stages.prod.lambda_functions must be"),
     ],
 )
-def test_other_type_in_configuration_is_named(
+def test_wrong_line_of_configuration_is_named(
     project: Project, tmp_path: Path, path: tuple[str, ...], value: Any, words: str
 ) -> None:
-    """A list, a text or null where Chalice takes an object is named, with how to restore it."""
+    """A value that Chalice can't deploy is named with its right form, and how to restore it."""
     content = json.loads((project.folder / ".chalice" / "config.json").read_text())
     holder = content
     for name in path[:-1]:
@@ -295,6 +308,17 @@ def test_other_type_in_configuration_is_named(
     assert result.code == 2
     assert words in result.err
     assert "git checkout .chalice/config.json" in result.err
+
+
+def test_settings_of_one_function_are_refused(project: Project, tmp_path: Path) -> None:
+    """Settings of the sweep alone, which no other check would see, are refused."""
+    content = json.loads((project.folder / ".chalice" / "config.json").read_text())
+    content["lambda_functions"]["sweep"]["environment_variables"] = {"SETTLE_SECONDS": "bogus"}
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    result = run(tmp_path, "provision", "--stage", "prod")
+    assert result.code == 2
+    assert "lambda_functions.sweep.environment_variables must be in the stage" in result.err
 
 
 def test_number_in_configuration_is_named(project: Project, tmp_path: Path) -> None:
