@@ -99,7 +99,7 @@ def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
         kind = "from another folder"
         yield from _without_record(target)
         if target.deployment is None:
-            target.deployment = deployment.from_record(stage)  # which explains that there is none
+            target.deployment = deployment.from_record(stage)  # raises the advice to deploy
         if target.url is None:
             return
     yield Finding("deployment", kind, State.OK, target.deployment.url)

@@ -85,7 +85,7 @@ def _stages_with_same_key(target: Target, value: str) -> Iterator[Finding]:
 
 
 def _key_of(target: Target, environment: Mapping[str, str]) -> str:
-    """Return the key that a stage's settings name; an empty text if there is none."""
+    """Return the key that a stage's settings name, or an empty text."""
     named = {one.variable: one for one in parameters.of(environment)}
     if "SYNC_API_KEY" not in named:
         return ""
