@@ -265,7 +265,7 @@ def _url(given: str) -> str:
 
 def _origin(given: str) -> str:
     advice = origins.advice(given)
-    if advice or not given or "," in given or given == "*":
+    if advice or not given.strip() or "," in given or given == "*":
         raise argparse.ArgumentTypeError(
             f"{given!r} is not an origin. {advice or 'Write one origin.'}"
         )

@@ -11,15 +11,21 @@ from chalice.config import Config
 
 from ops.terminal import USAGE, Problem
 
+API, SWEEP = FUNCTIONS = ("api_handler", "sweep")  # Chalice's names of the functions
 Rule = tuple[str, Callable[[Any], bool]]
 _RESTORE = (
     "Restore it, for example by `git checkout .chalice/config.json`, and change only the lines that"
     " docs/deploy.md shows."
 )
-_FUNCTION = "lambda_functions."  # begins the place of a function
 _LIKENESS = 0.8  # of two names, from 0 to 1: ALOWED_ORIGINS and ALLOWED_ORIGINS have 0.97
-_NAMES = {one for one in dir(Config) if isinstance(getattr(Config, one), property)}
-_NAMES |= {"version", "stages", "lambda_functions"}
+# Names in the file, as chalice/config.py reads them.
+_NAMES = {"version", "stages", "lambda_functions", "xray", "app_name", "api_gateway_stage"}
+_NAMES |= {"api_gateway_endpoint_type", "api_gateway_endpoint_vpce", "api_gateway_policy_file"}
+_NAMES |= {"api_gateway_custom_domain", "websocket_api_custom_domain", "autogen_policy"}
+_NAMES |= {"automatic_layer", "environment_variables", "iam_policy_file", "iam_role_arn"}
+_NAMES |= {"lambda_architecture", "lambda_memory_size", "lambda_timeout", "layers", "tags"}
+_NAMES |= {"log_retention_in_days", "manage_iam_role", "minimum_compression_size", "profile"}
+_NAMES |= {"reserved_concurrency", "security_group_ids", "subnet_ids"}
 
 
 def _whole(words: str, lowest: int, highest: int) -> Rule:
@@ -39,7 +45,7 @@ _TEXT: Rule = ("text, in quotes", lambda value: isinstance(value, str) and value
 _RULES: Mapping[str, Rule] = {
     "app_name": (
         "a name of letters, digits and -, in quotes",
-        lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]+", value) is not None,
+        lambda value: isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9-]+", value) is not None,
     ),
     "environment_variables": _OBJECT,
     "lambda_functions": _OBJECT,
@@ -52,7 +58,8 @@ _RULES: Mapping[str, Rule] = {
     "iam_policy_file": _TEXT,
     "autogen_policy": _FLAG,
     "manage_iam_role": _FLAG,
-    "xray_enabled": _FLAG,
+    "minimum_compression_size": _whole("of bytes", 0, 10_485_760),
+    "xray": _FLAG,
 }
 
 
@@ -77,21 +84,23 @@ def read(folder: Path, stage: str) -> dict[str, Any]:
         raise Problem(message, f"Its stages are: {', '.join(names)}.", USAGE)
     wrong = [reason for place, part in _parts(content, stage) for reason in _wrong(place, part)]
     if wrong:
-        raise Problem(f"In {file}: {'; '.join(wrong)}.", _RESTORE, USAGE)
+        advice = "Correct these lines. Chalice's documentation of config.json describes them."
+        raise Problem(f"In {file}: {'; '.join(wrong)}.", advice, USAGE)
     if losses := _losses(content, stage):
         raise Problem(f"{file} has lost lines: {'; '.join(losses)}.", _RESTORE, USAGE)
     return content
 
 
 def resembling(names: Collection[str], known: Collection[str]) -> dict[str, str]:
-    """Return the names that are not known, each with the known one that it resembles.
+    """Return the names that are not known, each with the known one that it resembles in any case.
 
     Names that resemble none are left out, since they may be meant for something else.
     """
+    lower = {one.lower(): one for one in known}
     found = {}
     for name in sorted(set(names) - set(known)):
-        for meant in difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS):
-            found[name] = meant
+        for meant in difflib.get_close_matches(name.lower(), lower, n=1, cutoff=_LIKENESS):
+            found[name] = lower[meant]
     return found
 
 
@@ -102,7 +111,7 @@ def _parts(content: Mapping[str, Any], stage: str) -> Iterator[tuple[str, Any]]:
         functions = part.get("lambda_functions") if isinstance(part, dict) else None
         if isinstance(functions, dict):
             for name, function in functions.items():
-                yield f"{place}{_FUNCTION}{name}.", function
+                yield f"{place}lambda_functions.{name}.", function
 
 
 def _wrong(place: str, part: Any) -> Iterator[str]:
@@ -111,13 +120,13 @@ def _wrong(place: str, part: Any) -> Iterator[str]:
         yield f"{place[:-1]} must be {_OBJECT[0]}"
         return
     for name, (words, is_right) in _RULES.items():
-        is_unset = part.get(name) is None and is_right is not _OBJECT[1]  # Chalice's default
-        if name in part and not is_unset and not is_right(part[name]):
+        # Chalice takes null for a line that is missing.
+        if part.get(name) is not None and not is_right(part[name]):
             yield f"{place}{name} must be {words}"
-    if _FUNCTION in place and "environment_variables" in part:
-        yield f"{place}environment_variables must be in the stage, since all functions need them"
     for name, meant in resembling(part, _NAMES).items():
         yield f"Chalice does not know {place}{name}: write {meant}"
+    for name, meant in resembling(part.get("lambda_functions") or {}, FUNCTIONS).items():
+        yield f"there is no function {place}lambda_functions.{name}: write {meant}"
 
 
 def _losses(content: dict[str, Any], stage: str) -> list[str]:
@@ -131,6 +140,10 @@ def _losses(content: dict[str, Any], stage: str) -> list[str]:
             '"app_name" must be "sync-upload-broker", or the functions would be called'
             f" None-{stage}"
         )
-    if config.manage_iam_role and config.autogen_policy is not False:  # Chalice's default is true
-        losses.append('"autogen_policy" must be false, or the roles would lack permissions')
-    return losses
+    for function in FUNCTIONS:
+        scope = config.scope(stage, function)
+        if not scope.manage_iam_role and not scope.iam_role_arn:
+            losses.append('"iam_role_arn" must be set if "manage_iam_role" is false')
+        if scope.manage_iam_role and scope.autogen_policy is not False:  # Chalice's default is true
+            losses.append('"autogen_policy" must be false, or the roles would lack permissions')
+    return list(dict.fromkeys(losses))

@@ -7,15 +7,9 @@ from typing import TextIO
 
 from ops import parameters, table
 from ops.account import Account
-from ops.deployment import (
-    function_names,
-    functions_using,
-    is_deployed,
-    record_name,
-    recorded_resources,
-    stack_exists,
-)
+from ops.deployment import functions_using, stack_exists
 from ops.parameters import State
+from ops.presence import function_names, is_deployed, record_name, recorded_resources
 from ops.provision import Step
 from ops.stage import Stage
 from ops.table_stack import TableStack

@@ -1,11 +1,11 @@
 """Check everything that a stage needs, and advise how to fix it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import deployment, git
+from ops import deployment, git, presence
 from ops.account import code_of, explain
 from ops.checks import api, functions, identity, package, storage, upstream
 from ops.checks.findings import Finding, State, Target, make_finding
@@ -88,7 +88,7 @@ def _not_checked(one: Check, reason: str, advice: str) -> Finding:
 def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
     stage, account, kind = target.stage, target.account, "chalice deploy"
     # After `chalice delete` the record exists, and is empty.
-    has_record = bool(stack or deployment.recorded_resources(stage))
+    has_record = bool(stack or presence.recorded_resources(stage))
     if stack is not None:
         kind = f"the stack {stack}"
         target.deployment = deployment.from_stack(stage, account, stack)
@@ -96,12 +96,8 @@ def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
         target.deployment = deployment.from_record(stage)
         yield from _record_is_committed(target)
     else:
-        kind = "from another folder"
         yield from _without_record(target)
-        if target.deployment is None:
-            target.deployment = deployment.from_record(stage)  # raises the advice to deploy
-        if target.url is None:
-            return
+        return
     yield Finding("deployment", kind, State.OK, target.deployment.url)
     if stack is not None:
         yield status_finding(target.deployment.status, stack)
@@ -110,32 +106,52 @@ def _deployment(target: Target, stack: str | None) -> Iterator[Finding]:
 def _without_record(target: Target) -> Iterator[Finding]:
     """Find a stage that was deployed elsewhere, so that nobody deploys it a second time."""
     stage, account = target.stage, target.account
-    found = deployment.region(stage, account) or account.region
-    if target.url is not None or found != account.region:
-        target.deployment = deployment.from_names(stage, found, target.url or "")
-    if found != account.region:
-        message = f"this folder has no record of the stage, which is deployed to {found}"
-        advice = f"Set AWS_DEFAULT_REGION to {found}. Do not deploy the stage to another region."
-        yield Finding("deployment", "record", State.WRONG, message, advice)
-        return
+    here = deployment.from_names(stage, account.region, target.url or "")
     terraform = "add --url URL" if target.url is None else "this is right"
     try:
-        deployment.refuse_unrecorded(stage, account, terraform)
+        presence.refuse_unrecorded(stage, account, terraform)
     except Problem as problem:
-        target.deployment = deployment.from_names(stage, account.region, target.url or "")
+        target.deployment = here
         state = State.WRONG if target.url is None else State.WARNING
         yield Finding("deployment", "record", state, problem.message, problem.advice)
+    else:
+        yield from _unseen(target, here)
+    if target.deployment is here and target.url is not None:
+        yield Finding("deployment", "from another folder", State.OK, target.url)
+
+
+def _unseen(target: Target, here: deployment.Deployment) -> Iterator[Finding]:
+    """Find out where the stage is, of which no API is known here."""
+    stage, account = target.stage, target.account
+    role = presence.leftover_role(stage, account)
+    if role is None and target.url is None:
+        deployment.from_record(stage)  # raises the advice to deploy
+    elif role is None:
+        target.deployment = here
+    elif role.region in {None, account.region}:
+        detail = f"nothing of the stage is in {account.region}, but its role {role.name} exists"
+        advice = (
+            "If the stage is deployed in another region, set AWS_DEFAULT_REGION to that. If a"
+            f" deployment was interrupted, deploy again: `{stage.deploy_command}`."
+        )
+        yield Finding("deployment", "record", State.WRONG, detail, advice)
+    else:
+        # The check of the account compares the regions.
+        target.deployment = replace(here, region=role.region or "")
+        detail = f"nothing of the stage is in {account.region}; its role was used in {role.region}"
+        advice = f"Set AWS_DEFAULT_REGION to {role.region}. Do not deploy to another region."
+        yield Finding("deployment", "record", State.WRONG, detail, advice)
 
 
 def _record_is_committed(target: Target) -> Iterator[Finding]:
     """Warn if other clones do not get the record. Without git, `package` reports that."""
     stage = target.stage
     try:
-        is_committed = git.is_committed(stage.folder, deployment.record_name(stage))
+        is_committed = git.is_committed(stage.folder, presence.record_name(stage))
     except Problem:
         return
     if not is_committed:
-        detail = f"{deployment.record_name(stage)} is not committed as it is now"
+        detail = f"{presence.record_name(stage)} is not committed as it is now"
         advice = (
             "Run `git add .chalice/deployed && git commit`. A clone without it would create a"
             " second API."

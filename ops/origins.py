@@ -44,7 +44,7 @@ def _is_origin(text: str) -> bool:
 def _as_origin(text: str) -> str | None:
     """Return the origin that somebody probably means by a text; None if it is not clear."""
     scheme, rest = "https", text
-    if begins := re.match(r"(https?)[:/\\]+(?=[^:/\\])", text, re.IGNORECASE):
+    if begins := re.match(r"(?:(https?)[:/\\]+)+", text, re.IGNORECASE):
         scheme, rest = begins[1].lower(), text[begins.end() :]
     elif "://" in text:  # such as an extension's origin, which can't be allowed
         return None

@@ -34,10 +34,14 @@ def requirements(folder: Path) -> list[Requirement]:
     """Return the requirements of a project that this Python needs.
 
     Raises:
-        Problem: A line names no package and version.
+        Problem: A line names no package, or the file is not text.
     """
     file = folder / "requirements.txt"
-    text = re.sub(r"\\\n", " ", file.read_text()) if file.exists() else ""
+    try:
+        text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
+    except UnicodeDecodeError as error:
+        raise Problem(f"{file} is not in UTF-8.", "Save it in that encoding.") from error
+    text = re.sub(r"\\\n", " ", text)
     lines = (re.sub(r"\s+(#|--hash=).*", "", line).strip() for line in text.splitlines())
     found = [_requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
     return [one for one in found if one.marker is None or one.marker.evaluate()]

@@ -9,15 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops import bytecode, origins, package, parameters, policy_file, table
+from ops import bytecode, origins, package, parameters, policy_file, presence, table
 from ops import stage as stages
 from ops.account import Account
-from ops.deployment import (
-    OTHER_ACCOUNT_ADVICE,
-    recorded_account,
-    refuse_unrecorded,
-    region,
-)
+from ops.deployment import OTHER_ACCOUNT_ADVICE
 from ops.parameters import Parameter, State
 from ops.secret_input import Secrets
 from ops.stage import Stage
@@ -123,15 +118,10 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
             f"{stage.policy_file} does not name {', '.join(lacks)}. `chalice deploy` would give the"
             " functions no access to them."
         )
-    deployed_to = region(stage, account)
+    deployed_to = presence.recorded_region(stage)
     if deployed_to not in {None, account.region}:
-        raise Problem(
-            f"The stage was deployed to {deployed_to}, but your shell is set to"
-            f" {account.region or 'none'}.",
-            f"Set AWS_DEFAULT_REGION to {deployed_to}.",
-            USAGE,
-        )
-    if recorded := recorded_account(stage):
+        raise _other_region(deployed_to or "", account)
+    if recorded := presence.recorded_account(stage):
         used = account.client("sts").get_caller_identity()["Account"]
         if used != recorded:
             message = f"The stage was deployed to the account {recorded}, but this is {used}."
@@ -139,8 +129,41 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
     if options.leaves_table:  # a rotation of secrets, which no deployment follows
         return
     if not options.is_deployed_elsewhere:
-        refuse_unrecorded(stage, account, "add --deployed-elsewhere")
+        presence.refuse_unrecorded(stage, account, "add --deployed-elsewhere")
+        if role := presence.leftover_role(stage, account):
+            _check_role(role, account, terminal)
     _refuse_wrong_package(stage)
+
+
+def _other_region(deployed_to: str, account: Account) -> Problem:
+    return Problem(
+        f"The stage was deployed to {deployed_to}, but your shell is set to"
+        f" {account.region or 'none'}.",
+        f"Set AWS_DEFAULT_REGION to {deployed_to}.",
+        USAGE,
+    )
+
+
+def _check_role(role: presence.Role, account: Account, terminal: Terminal) -> None:
+    """Refuse another region than that in which a role without functions was last used.
+
+    Raises:
+        Problem: The stage may be deployed there, and both regions would share the role.
+    """
+    if role.region in {None, account.region}:
+        terminal.progress(
+            f"The role {role.name} exists, but no function in {account.region}. Continue only if a"
+            " deployment was interrupted. If the stage is deployed in another region, set"
+            " AWS_DEFAULT_REGION to that."
+        )
+        return
+    raise Problem(
+        f"The role {role.name} was last used in {role.region}, and nothing of the stage is in"
+        f" {account.region}.",
+        f"Set AWS_DEFAULT_REGION to {role.region}. If the stage was removed there, delete its"
+        " roles, or use --deployed-elsewhere.",
+        USAGE,
+    )
 
 
 def _refuse_wrong_settings(stage: Stage) -> None:
@@ -150,12 +173,13 @@ def _refuse_wrong_settings(stage: Stage) -> None:
         Problem: A setting is not valid.
     """
     parameters.of(stage.environment)  # refuses a secret, in words of its own
-    if found := stages.misspelled(stage.environment):
+    sweep = {**stage.environment, **stage.sweep_only}
+    if found := stages.misspelled(sweep):
         wrong = " and ".join(f"{meant} in place of {name}" for name, meant in found.items())
         names = ", ".join(found)
         advice = f"Write {wrong} in .chalice/config.json."
         raise Problem(f"The broker does not know {names}.", advice, USAGE)
-    problems = stages.problems(stage.environment)
+    problems = stages.problems(stage.environment, sweep)
     if problems:
         advice = "Change .chalice/config.json (docs/configuration.md)."
         how = origins.advice(stage.environment.get("ALLOWED_ORIGINS", ""))
@@ -167,7 +191,7 @@ def _refuse_wrong_package(stage: Stage) -> None:
     """Refuse what would be deployed, and would not work.
 
     Raises:
-        Problem: A package is missing.
+        Problem: A package is missing, or not installed as it would be deployed.
     """
     if package.lacks_key_sets(stage.folder, stage.environment):
         raise Problem(f"{package.KEY_SETS_PROBLEM}.", package.KEY_SETS_ADVICE, USAGE)
@@ -178,6 +202,7 @@ def _refuse_wrong_package(stage: Stage) -> None:
             f"{archive}, which Chalice would use again, lacks {', '.join(missing)}.",
             "Delete it, deploy, and read what Chalice prints about missing wheels.",
         )
+    package.modules(stage.folder)
 
 
 def _plan_bytecode(stage: Stage) -> list[Step]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops import deployment
+from ops import presence
 from ops.account import Account, code_of
+from ops.config_file import API, SWEEP
 from ops.provision import Step
-from ops.stage import API, SWEEP, Stage
+from ops.stage import Stage
 from ops.terminal import USAGE, Problem
 
 _CHINA = "aws-cn"  # the partition whose host names end differently
@@ -30,7 +31,7 @@ def run(stage: Stage, account: Account, api_id: str | None, *, is_dry: bool) -> 
     Raises:
         Problem: There is a record already, nothing is deployed, or the API is not known.
     """
-    if deployment.recorded_resources(stage):
+    if presence.recorded_resources(stage):
         raise Problem(
             f"{stage.record} exists already.",
             "Run `python -m ops doctor` to compare it with what is deployed.",
@@ -48,7 +49,7 @@ def run(stage: Stage, account: Account, api_id: str | None, *, is_dry: bool) -> 
 
 
 def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[str, str]]:
-    names = deployment.function_names(stage)
+    names = presence.function_names(stage)
     functions = account.client("lambda")
     resources = []
     for one in (SWEEP, API):
@@ -57,6 +58,8 @@ def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[
         except ClientError as error:
             if code_of(error) != "ResourceNotFoundException":
                 raise
+            if one == SWEEP:  # the next deployment creates it again
+                continue
             message = f"There is no function {names[one]} in {account.region}."
             advice = (
                 "Check the region and the account. If a deployment was interrupted, deploy again:"
@@ -85,8 +88,8 @@ def _entry(name: str, kind: str, **values: str) -> dict[str, str]:
 
 def _api(stage: Stage, account: Account, given: str | None) -> str:
     """Return the id of the API that may call a function, and still exists."""
-    function = deployment.function_names(stage)[API]
-    existing = deployment.apis(account, function)
+    function = presence.function_names(stage)[API]
+    existing = presence.apis(account, function)
     if not existing:
         raise Problem(
             f"No API may call {function}, so its deployment was interrupted.",

@@ -15,9 +15,8 @@ from chalice.constants import (
 from chalicelib.core import settings
 from chalicelib.core.errors import Misconfigured
 from ops import config_file
+from ops.config_file import API, FUNCTIONS
 from ops.terminal import USAGE, Problem
-
-API, SWEEP = "api_handler", "sweep"  # Chalice's names of the functions
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Stage:
         folder: The project's folder.
         app: The app's name, which is the prefix of the functions' names.
         environment: The broker's settings.
+        sweep_only: Settings of the sweep's function that differ from those.
         functions: The functions, by Chalice's names.
         policy_file: The policy of its roles; None if the project does not manage them.
         gateway_stage: The API's stage, which is the path of its URL.
@@ -57,6 +57,7 @@ class Stage:
     folder: Path
     app: str
     environment: Mapping[str, str]
+    sweep_only: Mapping[str, str]
     functions: Mapping[str, Function]
     policy_file: Path | None
     gateway_stage: str
@@ -100,8 +101,9 @@ def read(folder: Path, name: str) -> Stage:
     """
     content = config_file.read(folder, name)
     config: Any = Config(chalice_stage=name, config_from_disk=content)
-    environment: Any = config.scope(name, API).environment_variables
-    if numbers := [one for one, value in environment.items() if not isinstance(value, str)]:
+    environment, sweep = (dict(config.scope(name, one).environment_variables) for one in FUNCTIONS)
+    both = {**environment, **sweep}
+    if numbers := [one for one, value in both.items() if not isinstance(value, str)]:
         message = f"{', '.join(numbers)} in .chalice/config.json must be text, in quotes."
         raise Problem(message, 'For example "PRESIGNS_PER_MINUTE": "90".', USAGE)
     policy = config.iam_policy_file or f"policy-{name}.json"
@@ -110,7 +112,8 @@ def read(folder: Path, name: str) -> Stage:
         folder=folder,
         app=config.app_name,
         environment=environment,
-        functions={one: _function(config.scope(name, one)) for one in (API, SWEEP)},
+        sweep_only=dict(sweep.items() - environment.items()),
+        functions={one: _function(config.scope(name, one)) for one in FUNCTIONS},
         policy_file=folder / ".chalice" / policy if config.manage_iam_role else None,
         gateway_stage=config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
         others=tuple(sorted(set(content["stages"]) - {name})),
@@ -127,13 +130,15 @@ def _function(config: Any) -> Function:
     )
 
 
-def problems(environment: Mapping[str, str]) -> list[str]:
-    """Return what the broker in Lambda would report about the settings."""
-    try:
-        settings.load({**environment, "AWS_LAMBDA_FUNCTION_NAME": "broker"})
-    except Misconfigured as error:
-        return error.detail.split("; ")
-    return []
+def problems(*environments: Mapping[str, str]) -> list[str]:
+    """Return what the broker in Lambda would report about the settings of functions."""
+    found: dict[str, None] = {}
+    for environment in environments:
+        try:
+            settings.load({**environment, "AWS_LAMBDA_FUNCTION_NAME": "broker"})
+        except Misconfigured as error:
+            found |= dict.fromkeys(error.detail.split("; "))
+    return list(found)
 
 
 def misspelled(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,8 +8,9 @@ from ops import bytecode, policy_file
 from ops import package as packages
 from ops.checks import package
 from ops.checks.findings import Finding, State, Target, make_finding
+from ops.config_file import API, SWEEP
 from ops.deployment import Deployment
-from ops.stage import API, SWEEP, Stage
+from ops.stage import Stage
 
 _SECRET = {"SYNC_API_KEY", "JWT_SECRET"}
 Grant = tuple[str, str, str, str]  # effect, action, resource without its account, condition

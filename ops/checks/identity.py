@@ -18,7 +18,8 @@ MAX_SKEW_SECONDS = 60  # AWS refuses a signature whose time is five minutes off
 def settings(target: Target) -> Iterator[Finding]:
     """Check the stage's settings with the broker's own rules."""
     name = "settings"
-    problems = stage.problems(target.environment)
+    sweep = {**target.environment, **target.stage.sweep_only}
+    problems = stage.problems(target.environment, sweep)
     advice = "Change it in .chalice/config.json (docs/configuration.md), and deploy again."
     if target.deployment and target.deployment.is_stack:
         advice = "Change it in .chalice/config.json or the stack's parameters, and deploy again."
@@ -37,7 +38,7 @@ def settings(target: Target) -> Iterator[Finding]:
             detail=given or "it is empty, so the broker refuses every browser",
             advice=f"Set it to your pages' origins. {advice}",
         )
-    for unknown, meant in stage.misspelled(target.environment).items():
+    for unknown, meant in stage.misspelled(sweep).items():
         detail = "the broker does not know it, and ignores it"
         yield Finding(name, unknown, State.WRONG, detail, f"Write {meant}. {advice}")
     yield from _names(target)

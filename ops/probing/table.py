@@ -327,7 +327,7 @@ SWITCHES: Mapping[str, Row] = {
         },
     ),
     "plan_max_bytes": NotProbed(
-        "Sync compares the plan's limit with the real size, and the probe uploads no large file."
+        "A presign shows only whether 5 GiB are too much, and the probe uploads no large file."
     ),
     "oversize_status": Probed(
         "What status has the refusal of a file that is larger than the plan allows?",

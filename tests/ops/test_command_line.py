@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops import __main__ as ops
+from ops import stage as stages
 from ops.account import Account, explain
 from ops.terminal import Terminal
 from tests.ops.aws_proxy import AwsProxy
@@ -280,7 +281,10 @@ def test_broken_configuration_is_explained(
         (("stages", "prod", "reserved_concurrency"), True, "stages.prod.reserved_concurrency must"),
         (("lambda_architecture",), "arm46", "must be one of arm64, x86_64"),
         (("api_gateway_endpoint_type",), "PRIVAT", "must be one of EDGE, REGIONAL, PRIVATE"),
-        (("xray_enabled",), "false", "xray_enabled must be true or false, without quotes"),
+        (("xray",), "false", "xray must be true or false, without quotes"),
+        (("app_name",), "bücher", "app_name must be a name of letters, digits and -"),
+        (("minimum_compression_size",), "1024", "minimum_compression_size must be a whole number"),
+        (("lambda_functions", "sweeper"), {}, "lambda_functions.sweeper: write sweep"),
         (("app_name",), 5, "app_name must be a name of letters, digits and -"),
         (("iam_policy_file",), 5, "iam_policy_file must be text"),
         (
@@ -289,7 +293,7 @@ def test_broken_configuration_is_explained(
             "Chalice does not know stages.prod.environment_variable: write environment_variables",
         ),
         (("environment_variables",), "x", "environment_variables must be in braces"),
-        (("lambda_functions", "sweep"), None, "lambda_functions.sweep must be in braces"),
+        (("lambda_functions", "sweep"), [], "lambda_functions.sweep must be in braces"),
         (("stages", "prod", "lambda_functions"), [], "stages.prod.lambda_functions must be"),
     ],
 )
@@ -307,18 +311,39 @@ def test_wrong_line_of_configuration_is_named(
     result = run(tmp_path, "provision", "--stage", "prod")
     assert result.code == 2
     assert words in result.err
-    assert "git checkout .chalice/config.json" in result.err
+    advice = "Correct these lines." if "must" in words or "write" in words else "git checkout"
+    assert advice in result.err
 
 
 def test_settings_of_one_function_are_refused(project: Project, tmp_path: Path) -> None:
-    """Settings of the sweep alone, which no other check would see, are refused."""
+    """A wrong setting of the sweep alone is refused, and a valid one is not."""
     content = json.loads((project.folder / ".chalice" / "config.json").read_text())
     content["lambda_functions"]["sweep"]["environment_variables"] = {"SETTLE_SECONDS": "bogus"}
-    (tmp_path / ".chalice").mkdir()
-    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    shutil.copytree(project.folder / ".chalice", tmp_path / ".chalice")
+    file = tmp_path / ".chalice" / "config.json"
+    content["stages"]["prod"]["lambda_functions"] = content.pop("lambda_functions")
+    file.write_text(json.dumps(content))
     result = run(tmp_path, "provision", "--stage", "prod")
     assert result.code == 2
-    assert "lambda_functions.sweep.environment_variables must be in the stage" in result.err
+    assert "SETTLE_SECONDS is not valid" in result.err
+    stage = content["stages"]["prod"]
+    stage["lambda_functions"]["sweep"]["environment_variables"] = {"SETTLE_SECOND": "90"}
+    file.write_text(json.dumps(content))
+    assert "Write SETTLE_SECONDS in place of" in run(tmp_path, "provision", "--stage", "prod").err
+    stage["lambda_functions"]["sweep"]["environment_variables"] = {"LOG_LEVEL": "DEBUG"}
+    file.write_text(json.dumps(content))
+    assert "LOG_LEVEL" not in run(tmp_path, "provision", "--stage", "prod").err
+
+
+def test_config_of_other_features_is_accepted(project: Project, tmp_path: Path) -> None:
+    """Lines of Chalice that the project does not use are not refused, and null is no value."""
+    content = json.loads((project.folder / ".chalice" / "config.json").read_text())
+    content |= {"subnet_ids": ["subnet-1"], "tags": {"team": "a"}, "lambda_timeout": None}
+    content |= {"log_retention_in_days": 30, "reserved_concurrency": 5, "xray": True}
+    content["stages"]["prod"]["api_gateway_custom_domain"] = {"domain_name": "a.example.com"}
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+    assert stages.read(tmp_path, "prod").functions["api_handler"].is_traced
 
 
 def test_number_in_configuration_is_named(project: Project, tmp_path: Path) -> None:

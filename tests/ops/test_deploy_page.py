@@ -209,8 +209,12 @@ def test_page_lists_actions() -> None:
     functions = {"lambda:GetFunctionConfiguration", "lambda:ListFunctions"}
     unrecorded = {"lambda:GetPolicy", "apigateway:GET"}
     both = {"iam:GetPolicy"}  # the source calls Lambda's GetPolicy, and IAM has one too
-    assert operations("deployment") - both == stack | functions | unrecorded | {"iam:GetRole"}
-    known = {"sts:GetCallerIdentity", "iam:GetRole"} | unrecorded
+    assert operations("deployment") == stack | {"lambda:ListFunctions"}
+    known = {"sts:GetCallerIdentity"} | operations("presence") - both
+    assert operations("presence") - both == unrecorded | {
+        "lambda:GetFunctionConfiguration",
+        "iam:GetRole",
+    }
     assert listed["provision"] == tables | secrets - {"ssm:DeleteParameter"} | known
     assert listed["record"] == operations("record") | unrecorded
     assert listed["doctor"] == operations(*CHECKS) | READS | RATE_LIMITER | stack | known

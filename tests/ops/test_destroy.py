@@ -10,7 +10,7 @@ import pytest
 
 from tests.ops.aws_proxy import AwsProxy, Response
 from tests.ops.shell import SECRETS, at_terminal, run
-from tests.support.emulated_aws import EmulatedAws
+from tests.support.emulated_aws import ACCOUNT, EmulatedAws
 
 TABLE = "sync-upload-broker-prod"
 DESTROY = ("destroy", "--stage", "prod", "--json")
@@ -149,8 +149,11 @@ def test_destroy_refuses_deployed_stage(
     config = (folder / ".chalice" / "config.json").read_text()
     (tmp_path / ".chalice" / "config.json").write_text(config)
     record = tmp_path / ".chalice" / "deployed" / "prod.json"
-    resources = [{"name": name, "lambda_arn": "a"} for name in ("api_handler", "sweep")]
-    resources.append({"name": "rest_api", "rest_api_url": "https://a"})
+    arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{TABLE}"
+    resources = [
+        {"name": "api_handler", "lambda_arn": arn},
+        {"name": "rest_api", "rest_api_id": "a", "rest_api_url": "https://a"},
+    ]
     record.write_text(json.dumps({"resources": resources}))
     result = run(tmp_path, *DESTROY)
     assert result.code == 1

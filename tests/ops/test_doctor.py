@@ -798,12 +798,6 @@ def test_provision_refuses_other_region(
         ("deployed/prod.json", "[]", "deployment", "as Chalice's record"),
         ("deployed/prod.json", '{"resources": [', "deployment", "as Chalice's record"),
         ("deployed/prod.json", '{"resources": [{}]}', "deployment", "as Chalice's record"),
-        (
-            "deployed/prod.json",
-            '{"resources": [{"name": "api_handler", "lambda_arn": "a"}]}',
-            "deployment",
-            "as Chalice's record",
-        ),
         ("policy-prod.json", None, "policy", "as a policy (FileNotFoundError)"),
         ("policy-prod.json", "[]", "policy", "as a policy (TypeError)"),
     ],

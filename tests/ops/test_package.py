@@ -139,6 +139,11 @@ def test_requirement_without_name_is_explained(clone: Path, shell: EmulatedAws) 
     words = f"This line of requirements.txt names no package: {url}"
     assert (result.code, words in result.err) == (1, True)
     assert "make hashes" in finding(clone, "bytecode").advice
+    provisioned = run(clone, "provision", "--stage", "prod", "--secrets-from-stdin")
+    assert (provisioned.code, words in provisioned.err) == (1, True), "before anything is stored"
+    (clone / "requirements.txt").write_bytes(b"# caf\xe9\n")
+    result = run(clone, "compile")
+    assert (result.code, "requirements.txt is not in UTF-8." in result.err) == (1, True)
 
 
 def test_package_of_other_version_is_not_compiled(clone: Path, shell: EmulatedAws) -> None:

@@ -594,6 +594,8 @@ def test_provision_warns_about_empty_origins(
             "https://a.example.com, https://b.example.com in place of",
         ),
         ("ALLOWED_ORIGINS", "https://", "an origin such as https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https:", "an origin such as https://app.example.com in place of"),
+        ("ALLOWED_ORIGINS", "https://https://a.com", "Write https://a.com in place of"),
         ("ALLOWED_ORIGINS", "https//a.example.com", "Write https://a.example.com in place of"),
         ("ALLOWED_ORIGINS", "https://[::1", "an origin such as https://app.example.com in place"),
         ("ALLOWED_ORIGINS", "https://[a].com", "an origin such as https://app.example.com in"),
@@ -632,6 +634,8 @@ def test_provision_refuses_misspelled_setting(
     assert "The broker does not know ALOWED_ORIGINS." in result.err
     assert "Write ALLOWED_ORIGINS in place of ALOWED_ORIGINS in .chalice/config.json." in result.err
     assert empty.client("ssm").describe_parameters()["Parameters"] == []
+    lower = configured(folder, tmp_path / "lower", max_upload_bytes="1")
+    assert "Write MAX_UPLOAD_BYTES in place of max_upload_bytes" in provision(lower).err
     other = configured(folder, tmp_path / "other", AWS_LAMBDA_EXEC_WRAPPER="/opt/x", TZ="UTC")
     assert run(other, *PROVISION, "--dry-run").code == 0
 

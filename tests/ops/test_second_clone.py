@@ -130,19 +130,25 @@ def in_use(forward: Callable[[], Response]) -> Response:
     return status, response.replace("</Role>", used)
 
 
-def test_clone_in_other_region_is_refused(
-    clone: Path, stage_proxy: AwsProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def elsewhere(shell: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that is set to another region than the stage's."""
+    assert shell.url
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_clone_in_other_region_is_refused(clone: Path, stage_proxy: AwsProxy) -> None:
     """Without the record, a stage is not deployed to a second region, which would share its roles.
 
     The doctor gives no advice that would create something there.
     """
     stage_proxy.rules["GetRole"] = in_use
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
-        monkeypatch.setenv(name, "eu-west-1")
-    result = run(clone, "provision", "--stage", "prod", "--secrets-from-stdin", stdin=SECRETS)
+    command = ("provision", "--stage", "prod", "--secrets-from-stdin")
+    result = run(clone, *command, stdin=SECRETS)
     assert result.code == 2
-    assert "was deployed to us-east-1, but your shell is set to eu-west-1." in result.err
+    assert f"The role {NAME}-api_handler was last used in us-east-1" in result.err
     assert not {"PutParameter", "CreateChangeSet", "CreateTable"} & set(stage_proxy.calls)
     checked = run(clone, "doctor", "--stage", "prod", "--no-presign", "--json")
     wrong = [one for one in checked.document["findings"] if one["state"] == "wrong"]
@@ -152,6 +158,39 @@ def test_clone_in_other_region_is_refused(
     }
     assert "Set AWS_DEFAULT_REGION to us-east-1." in wrong[-1]["advice"]
     assert "python -m ops provision" not in checked.out
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_clone_in_other_region_is_warned_early(clone: Path, shell: EmulatedAws) -> None:
+    """Before IAM knows where a role was used, provision and the doctor name both possibilities."""
+    assert shell.url
+    result = run(clone, "provision", "--stage", "prod", "--dry-run")
+    assert result.code == 0
+    assert f"The role {NAME}-api_handler exists, but no function in eu-west-1." in result.err
+    found = run(clone, "doctor", "--stage", "prod", "--no-presign", "--json").document["findings"]
+    (record,) = [one for one in found if one["check"] == "deployment"]
+    assert record["state"] == "wrong"
+    assert "nothing of the stage is in eu-west-1, but its role" in record["detail"]
+    assert "If the stage is deployed in another region, set AWS_DEFAULT_REGION" in record["advice"]
+    assert "If a deployment was interrupted, deploy again" in record["advice"]
+
+
+def test_role_of_other_region_does_not_hide_the_stage(
+    clone: Path, stage_proxy: AwsProxy, aws: EmulatedAws
+) -> None:
+    """If the stage is here, it does not matter where its roles were used, nor for a rotation."""
+
+    def in_europe(forward: Callable[[], Response]) -> Response:
+        status, response = in_use(forward)
+        return status, response.replace("us-east-1", "eu-west-1")
+
+    assert apis(aws)
+    stage_proxy.rules["GetRole"] = in_europe
+    assert run(clone, "provision", "--stage", "prod", "--secrets-only").code == 0
+    result = run(clone, "provision", "--stage", "prod")
+    assert result.code == 1
+    assert "is deployed, but this folder has no record of it" in result.err
+    assert "GetRole" not in stage_proxy.calls
 
 
 def test_interrupted_deployment_is_repeated(
@@ -185,19 +224,56 @@ def test_interrupted_deployment_is_repeated(
     assert shell.client("lambda").get_function_configuration(FunctionName=NAME)
 
 
-def test_provision_refuses_partial_record(
-    clone: Path, deployed: tuple[Path, dict[str, Any]], shell: EmulatedAws
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("rest_api", None, "it lacks rest_api's rest_api_id, rest_api's rest_api_url"),
+        ("rest_api", {"rest_api_id": ""}, "it lacks rest_api's rest_api_id"),
+        ("api_handler", {"lambda_arn": "arn"}, "it names no function: arn"),
+    ],
+)
+def test_unusable_record_is_explained(
+    clone: Path,
+    deployed: tuple[Path, dict[str, Any]],
+    shell: EmulatedAws,
+    name: str,
+    change: dict[str, str] | None,
+    words: str,
 ) -> None:
-    """A record that lacks the API, such as one that was merged wrongly, is not taken for none."""
+    """A record that lacks a part, such as one that was merged wrongly, is not taken for none."""
     assert shell.url
     (clone / RECORD).parent.mkdir()
-    left = [one for one in deployed[1]["resources"] if one["name"] != "rest_api"]
+    left = [one for one in deployed[1]["resources"] if one["name"] != name]
+    if change is not None:
+        (whole,) = [one for one in deployed[1]["resources"] if one["name"] == name]
+        left.append({**whole, **change})
     (clone / RECORD).write_text(json.dumps({**deployed[1], "resources": left}))
-    for command in ("provision", "doctor"):
+    for command in ("provision", "doctor", "record"):
         result = run(clone, command, "--stage", "prod")
         assert result.code == 1
-        assert "can't be read as Chalice's record" in result.err + result.out
+        assert f"can't be used as Chalice's record: {words}" in result.err + result.out
+        assert "move it away, and run `python -m ops record" in result.err + result.out
         assert "chalice deploy" not in result.err + result.out
+    (clone / RECORD).unlink()
+    assert run(clone, "record", "--stage", "prod").code == 0
+
+
+def test_record_without_sweep_is_rebuilt(clone: Path, stage_proxy: AwsProxy) -> None:
+    """If the sweep's function was deleted, the record has the rest, and the doctor names it."""
+
+    def missing(forward: Callable[[], Response]) -> Response:
+        status, response = forward()
+        if not str(response.get("FunctionName", "")).endswith("-sweep"):
+            return status, response
+        return 404, {"__type": "ResourceNotFoundException", "message": "no such function"}
+
+    stage_proxy.rules["GET ['functions']"] = missing
+    assert run(clone, "record", "--stage", "prod").code == 0
+    names = {one["name"] for one in json.loads((clone / RECORD).read_text())["resources"]}
+    assert names == {"api_handler_role", "api_handler", "rest_api"}
+    result = run(clone, "doctor", "--stage", "prod", "--no-presign")
+    assert result.code == 1
+    assert "Deploy again: python -m ops provision --stage prod && chalice deploy" in result.out
 
 
 def test_rebuilt_record_is_chalices(
@@ -255,7 +331,7 @@ def test_record_of_missing_stage_is_refused(clone: Path, shell: EmulatedAws) -> 
     assert shell.url
     result = run(clone, "record", "--stage", "dev")
     assert result.code == 1
-    assert "There is no function sync-upload-broker-dev-sweep in us-east-1." in result.err
+    assert "There is no function sync-upload-broker-dev in us-east-1." in result.err
     assert not (clone / RECORD.with_name("dev.json")).exists()
 
 
