@@ -120,12 +120,15 @@ def _wrong(place: str, part: Any) -> Iterator[str]:
         yield f"{place[:-1]} must be {_OBJECT[0]}"
         return
     for name, (words, is_right) in _RULES.items():
-        # Chalice takes null for a line that is missing.
-        if part.get(name) is not None and not is_right(part[name]):
+        # Chalice takes null for a line that is missing, but fails for this one.
+        is_given = name in part and (part[name] is not None or name == "lambda_functions")
+        if is_given and not is_right(part[name]):
             yield f"{place}{name} must be {words}"
     for name, meant in resembling(part, _NAMES).items():
         yield f"Chalice does not know {place}{name}: write {meant}"
-    for name, meant in resembling(part.get("lambda_functions") or {}, FUNCTIONS).items():
+    functions = part.get("lambda_functions")
+    named = functions if isinstance(functions, dict) else {}
+    for name, meant in resembling(named, FUNCTIONS).items():
         yield f"there is no function {place}lambda_functions.{name}: write {meant}"
 
 

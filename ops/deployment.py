@@ -66,12 +66,7 @@ def from_record(stage: Stage) -> Deployment:
     """
     found = presence.recorded_resources(stage)
     if not found:
-        message = f"The stage {stage.name} is not deployed."
-        advice = (
-            f"Run `{stage.deploy_command}`. If it was deployed as a CloudFormation stack, add"
-            " --stack NAME."
-        )
-        raise Problem(message, advice)
+        raise presence.not_deployed(stage)
     # A rebuilt record may lack the sweep, if that was missing.
     functions = presence.function_names(stage) | {
         one: found[one]["lambda_arn"].rpartition(":")[2] for one in (API, SWEEP) if one in found

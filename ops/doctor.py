@@ -125,8 +125,8 @@ def _unseen(target: Target, here: deployment.Deployment) -> Iterator[Finding]:
     stage, account = target.stage, target.account
     role = presence.leftover_role(stage, account)
     if role is None and target.url is None:
-        deployment.from_record(stage)  # raises the advice to deploy
-    elif role is None:
+        raise presence.not_deployed(stage)
+    if role is None:
         target.deployment = here
     elif role.region in {None, account.region}:
         detail = f"nothing of the stage is in {account.region}, but its role {role.name} exists"
@@ -153,8 +153,8 @@ def _record_is_committed(target: Target) -> Iterator[Finding]:
     if not is_committed:
         detail = f"{presence.record_name(stage)} is not committed as it is now"
         advice = (
-            "Run `git add .chalice/deployed && git commit`. A clone without it would create a"
-            " second API."
+            "Run `git add .chalice/deployed && git commit`. In a clone without it, `chalice deploy`"
+            " would create a second API."
         )
         yield Finding("deployment", "record", State.WARNING, detail, advice)
 

@@ -134,6 +134,15 @@ def refuse_unrecorded(stage: Stage, account: Account, terraform: str) -> None:
         )
 
 
+def not_deployed(stage: Stage) -> Problem:
+    """Return the advice to deploy a stage of which nothing was found."""
+    return Problem(
+        f"The stage {stage.name} is not deployed.",
+        f"Run `{stage.deploy_command}`. If it was deployed as a CloudFormation stack, add --stack"
+        " NAME.",
+    )
+
+
 def apis(account: Account, function: str) -> set[str]:
     """Return the ids of the existing APIs that may call a function, which need not exist."""
     try:

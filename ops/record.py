@@ -43,9 +43,8 @@ def run(stage: Stage, account: Account, api_id: str | None, *, is_dry: bool) -> 
         # The form that Chalice 1.34 writes.
         content = {"resources": resources, "schema_version": "2.0", "backend": "api"}
         stage.record.write_text(json.dumps(content, indent=2, separators=(",", ": ")) + "\n")
-    name = str(stage.record.relative_to(stage.folder))
     detail = f"record {len(resources)} resources, the API {resources[-1]['rest_api_id']} among them"
-    return [Step(name, outcome, detail)]
+    return [Step(presence.record_name(stage), outcome, detail)]
 
 
 def _resources(stage: Stage, account: Account, api_id: str | None) -> list[dict[str, str]]:
@@ -87,7 +86,7 @@ def _entry(name: str, kind: str, **values: str) -> dict[str, str]:
 
 
 def _api(stage: Stage, account: Account, given: str | None) -> str:
-    """Return the id of the API that may call a function, and still exists."""
+    """Return the id of the API that may call the stage's function, and still exists."""
     function = presence.function_names(stage)[API]
     existing = presence.apis(account, function)
     if not existing:
@@ -97,7 +96,7 @@ def _api(stage: Stage, account: Account, given: str | None) -> str:
         )
     if given is not None and given not in existing:
         message = f"The API {given} does not exist, or may not call {function}."
-        raise Problem(message, f"These may: {', '.join(sorted(existing)) or 'none'}.", USAGE)
+        raise Problem(message, f"These may: {', '.join(sorted(existing))}.", USAGE)
     if given is None and len(existing) != 1:
         message = f"{len(existing)} APIs may call {function}: {', '.join(sorted(existing))}."
         raise Problem(

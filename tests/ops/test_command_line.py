@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from botocore.exceptions import ClientError
 from ops import __main__ as ops
 from ops import stage as stages
 from ops.account import Account, explain
-from ops.terminal import Terminal
+from ops.terminal import Problem, Terminal
 from tests.ops.aws_proxy import AwsProxy
 from tests.ops.shell import KEY, run
 from tests.support.emulated_aws import EmulatedAws
@@ -293,6 +295,7 @@ def test_broken_configuration_is_explained(
             "Chalice does not know stages.prod.environment_variable: write environment_variables",
         ),
         (("environment_variables",), "x", "environment_variables must be in braces"),
+        (("lambda_functions",), [{}], "lambda_functions must be in braces"),
         (("lambda_functions", "sweep"), [], "lambda_functions.sweep must be in braces"),
         (("stages", "prod", "lambda_functions"), [], "stages.prod.lambda_functions must be"),
     ],
@@ -313,6 +316,36 @@ def test_wrong_line_of_configuration_is_named(
     assert words in result.err
     advice = "Correct these lines." if "must" in words or "write" in words else "git checkout"
     assert advice in result.err
+
+
+def places(part: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the place of each value in a configuration."""
+    for name, value in part.items() if isinstance(part, dict) else ():
+        yield (*above, name)
+        yield from places(value, (*above, name))
+
+
+def test_each_value_of_configuration_may_be_wrong(project: Project, tmp_path: Path) -> None:
+    """Whatever stands at a place of config.json, the stage is read or the mistake explained."""
+    text = (project.folder / ".chalice" / "config.json").read_text()
+    lines = {"tags": {}, "layers": [], "manage_iam_role": True, "reserved_concurrency": 1}
+    lines |= {"xray": True, "iam_role_arn": "a", "lambda_functions": {"sweep": {}}}
+    whole = json.loads(text) | lines
+    whole["stages"]["prod"] |= lines
+    (tmp_path / ".chalice").mkdir()
+    read = 0
+    for place in places(whole):
+        for value in (None, [], [{}], {}, "x", "", 5, -1, 1.5, True, {"a": 1}, {"a": {}}):
+            content = json.loads(json.dumps(whole))
+            holder = content
+            for name in place[:-1]:
+                holder = holder[name]
+            holder[place[-1]] = value
+            (tmp_path / ".chalice" / "config.json").write_text(json.dumps(content))
+            with suppress(Problem):
+                stages.read(tmp_path, "prod")
+                read += 1
+    assert read > 100
 
 
 def test_settings_of_one_function_are_refused(project: Project, tmp_path: Path) -> None:
