@@ -120,7 +120,12 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
         )
     deployed_to = presence.recorded_region(stage)
     if deployed_to not in {None, account.region}:
-        raise _other_region(deployed_to or "", account)
+        raise Problem(
+            f"The stage was deployed to {deployed_to}, but your shell is set to"
+            f" {account.region or 'none'}.",
+            f"Set AWS_DEFAULT_REGION to {deployed_to}.",
+            USAGE,
+        )
     if recorded := presence.recorded_account(stage):
         used = account.client("sts").get_caller_identity()["Account"]
         if used != recorded:
@@ -133,15 +138,6 @@ def _check(stage: Stage, account: Account, terminal: Terminal, options: Options)
         if role := presence.leftover_role(stage, account):
             _check_role(role, account, terminal)
     _refuse_wrong_package(stage)
-
-
-def _other_region(deployed_to: str, account: Account) -> Problem:
-    return Problem(
-        f"The stage was deployed to {deployed_to}, but your shell is set to"
-        f" {account.region or 'none'}.",
-        f"Set AWS_DEFAULT_REGION to {deployed_to}.",
-        USAGE,
-    )
 
 
 def _check_role(role: presence.Role, account: Account, terminal: Terminal) -> None:
