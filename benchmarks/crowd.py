@@ -1,27 +1,39 @@
-"""A simulation of many callers and the rate limiter, for its tests and for `line.py`.
+"""A simulation of many callers and the rate limiter, for its tests and for `rate_limiter.py`.
 
-Each request reaches a random container, whose clock is off by a fraction of a second. A refused
-caller returns with its ticket after `Retry-After`, or never.
+Each request reaches a random container, whose clock is off. A refused caller returns after
+`Retry-After`, with its ticket if it has one, or never. Callers may send many requests at once, and
+the next one as soon as one has its permit.
 """
 
 import heapq
 import itertools
 import random
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from chalicelib.ratelimit.limiter import KNOWN_FULL
-from chalicelib.ratelimit.policy import LAG, NO_TURN, Budget, Full, Line, Place, Turn
-from chalicelib.ratelimit.slots import Slot, Slowdown
+from chalicelib.core.clock import Clock
+from chalicelib.ratelimit import policy
+from chalicelib.ratelimit.policy import (
+    LAG,
+    NO_TICKET,
+    Budget,
+    Grant,
+    Later,
+    Policy,
+    Promise,
+    Ticket,
+)
+from chalicelib.ratelimit.slots import Event, Slots, Slowdown, slower
 
 EPOCH = 1_800_000_000_000
+RESPONSE = 10  # milliseconds that a call of DynamoDB takes
 
 
 @dataclass(frozen=True)
-class Grant:
-    """A presign that was sent. All times are in milliseconds from the start.
+class Permit:
+    """A request that was sent to Sync. All times are in milliseconds from the start.
 
     Attributes:
         at: The time of its arrival at Sync.
@@ -36,65 +48,86 @@ class Grant:
     held: float
 
 
+class Reading(NamedTuple):
+    """A reading of a container's clock.
+
+    Attributes:
+        now: The time; if the machine's clock is wrong, the earliest that it can be.
+        latest: The latest time that it can be.
+        container: The container's number, or -1 for one that remembers nothing.
+    """
+
+    now: int
+    latest: int
+    container: int
+
+
 class Limiter(Protocol):
-    """Decides about presigns, with the state that all containers share."""
+    """Decides about requests, with the state that all containers share."""
 
     def decide(
-        self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
-    ) -> Place | Turn | Full:
-        """Decide about a presign by a container's clock, and record the decision."""
+        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
+    ) -> policy.Decision:
+        """Decide about a request by a container's clock, and record the decision."""
 
-    def slow_down(self, clock: int, pause: float) -> None:
+    def back_off(self, clock: int, pause: float) -> None:
         """Slow down after a 429 of Sync, which asked for a pause of so many milliseconds."""
 
 
 @dataclass
-class SharedLine:
+class SharedSlots:
     """The broker's rate limiter, which its containers share.
 
     Attributes:
         budget: The rate limiter's budget.
         slots: The slots in DynamoDB.
         slowdown: The slowdown in DynamoDB.
-        known_full: The refusal that each container has cached: its time, the refusal, and the
-            callers who wait. Container -1 caches nothing.
+        told: What each container has told callers who got no promise.
     """
 
     budget: Budget
-    slots: dict[int, Slot]
+    slots: Slots = field(init=False)
     slowdown: Slowdown | None = None
-    known_full: dict[int, tuple[int, Full, frozenset[int]]] = field(default_factory=dict)
+    told: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        """Begin with slots that were never used."""
+        self.slots = Slots.unused(self.budget.permits)
 
     def decide(
-        self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
-    ) -> Place | Turn | Full:
+        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
+    ) -> policy.Decision:
         """Decide as the rate limiter does, without its network."""
-        known_at, full, waiting = self.known_full.get(container, (0, None, frozenset()))
-        if full and not turn and 0 <= clock - known_at <= KNOWN_FULL and caller not in waiting:
-            return full
-        line = Line(self.budget, self.slots, clock, self.slowdown, chance)
-        decision = line.decide(caller, turn)
-        if isinstance(decision, Place):
-            self.slots.update(line.with_grant(decision, caller, max(clock, decision.at)))
-        elif isinstance(decision, Turn):
-            self.slots.update(line.with_turn(decision, caller))
-        elif container >= 0 and line.is_full:
-            waiting = frozenset(one.caller for one in line.waiting)
-            self.known_full[container] = (clock, decision, waiting)
+        clock, latest, container = reading
+        if ticket is not None and ticket.at > clock + policy.HOLD:
+            return Promise(ticket.slot, ticket.at, position=0)  # It has come too early.
+        told = self.told[container] = [one for one in self.told[container] if one.at > clock]
+        state = Policy(self.budget, self.slots, clock, self.slowdown, told, chance)
+        decision = state.decide(caller, ticket)
+        if isinstance(decision, Grant):
+            self.slots.granted_at[decision.slot] = max(clock, decision.at) + latest - clock
+            self.slots.callers[decision.slot] = caller
+            self.slots.promises.pop(decision.slot, None)
+        elif isinstance(decision, Promise):
+            self.slots.promises[decision.slot] = Event(decision.at, caller)
+        else:
+            decision = Later(policy.return_at(decision, self.budget, chance), decision.is_full)
+            if container >= 0 and not decision.is_full:
+                told.append(Event(decision.at, caller))
         return decision
 
-    def slow_down(self, clock: int, pause: float) -> None:
+    def back_off(self, clock: int, pause: float) -> None:
         """Slow down for all containers."""
-        self.slowdown = Line(self.budget, {}, clock, self.slowdown).slower(int(pause))
+        self.slowdown = slower(self.slowdown, clock, int(pause), self.budget.permits)
 
 
 class _Visit(NamedTuple):
-    """A request on its way to a container, or its presign on its way to Sync."""
+    """A request on its way to a container, or to Sync."""
 
     caller: int
-    turn: int | None
+    ticket: Ticket | None
     asked: float
-    sent: Grant | None = None
+    sent: Permit | None = None
 
 
 @dataclass
@@ -104,21 +137,26 @@ class Crowd:
     Attributes:
         budget: The rate limiter's budget.
         skew: The maximum error of a container's clock.
-        latency: The maximum time that a presign takes to reach Sync.
+        machine_error: The maximum error of a container's machine, in place of the skew. Its clock
+            is corrected by the table's responses, as the broker's is.
+        latency: The maximum time that a request takes to reach Sync.
         lost: The fraction of refused callers who never return.
         knows_tickets: Whether callers return with their tickets.
         seed: The seed of the random numbers, so that a run is reproducible.
         containers: The number of containers; with 0, each request has a new container.
         leavers: Callers who never return after a refusal.
         limiter: The rate limiter; by default the broker's.
-        upstream: Returns for the arrival of a presign None, or the pause that Sync demands. Without
-            it, Sync accepts all presigns.
-        grants: The presigns that Sync accepted.
-        refused: The arrival times of the presigns that Sync refused with 429.
+        upstream: Returns for the arrival of a request None, or the pause that Sync demands. Without
+            it, Sync accepts all requests.
+        more: How many more requests each caller sends, each once an earlier one has its permit.
+        permits: The requests that Sync accepted.
+        granted: The moments that the rate limiter recorded, and the callers.
+        refused: The arrival times of the requests that Sync refused with 429.
     """
 
     budget: Budget
     skew: int = 400
+    machine_error: int = 0
     latency: int = 200
     lost: float = 0.0
     knows_tickets: bool = True
@@ -127,8 +165,9 @@ class Crowd:
     leavers: frozenset[int] = frozenset()
     limiter: Limiter | None = None
     upstream: Callable[[float], float | None] | None = None
-    slots: dict[int, Slot] = field(default_factory=dict)
-    grants: list[Grant] = field(default_factory=list)
+    more: Mapping[int, int] = field(default_factory=dict)
+    permits: list[Permit] = field(default_factory=list)
+    granted: list[tuple[int, int]] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
 
@@ -140,77 +179,105 @@ class Crowd:
             seconds: The duration of the simulation.
         """
         chance = random.Random(self.seed)  # noqa: S311 - reproducible
-        limiter = self.limiter or SharedLine(self.budget, self.slots)
-        clocks = [chance.randint(-self.skew, self.skew) for _ in range(self.containers)]
+        limiter = self.limiter or SharedSlots(self.budget)
+        error = self.machine_error or self.skew
+        machines = [_Machine(chance.randint(-error, error)) for _ in range(self.containers)]
         order = itertools.count()
         coming = [(at, next(order), _Visit(caller, self._no_ticket, at)) for at, caller in arrivals]
         heapq.heapify(coming)
+        more = dict(self.more)
         while coming and coming[0][0] <= seconds * 1000:
             at, _, visit = heapq.heappop(coming)
-            container = chance.randrange(self.containers) if clocks else -1
-            off = clocks[container] if clocks else chance.choice((-self.skew, self.skew))
-            clock = EPOCH + int(at) + off
+            container = chance.randrange(self.containers) if machines else -1
+            machine = machines[container] if machines else _Machine(chance.choice((-error, error)))
+            reading = machine.read(at, container, is_corrected=bool(self.machine_error))
+            granted = len(self.permits)
             if visit.sent is not None:
-                follows = self._arrive(limiter, visit, clock, chance)
+                follows = self._arrive(limiter, visit, reading.now, chance)
             else:
-                follows = self._ask(limiter, visit, at, clock, container, chance)
+                follows = self._ask(limiter, visit, at, reading, chance)
             if follows is not None:
                 heapq.heappush(coming, (follows[0], next(order), follows[1]))
+            if len(self.permits) > granted and more.get(visit.caller):
+                more[visit.caller] -= 1
+                then = self.permits[-1].at + chance.uniform(20, 200)
+                heapq.heappush(
+                    coming, (then, next(order), _Visit(visit.caller, self._no_ticket, then))
+                )
 
     @property
-    def _no_ticket(self) -> int | None:
-        return NO_TURN if self.knows_tickets else None
+    def _no_ticket(self) -> Ticket | None:
+        return NO_TICKET if self.knows_tickets else None
 
-    def _ask(  # noqa: PLR0913, PLR0917 - the parts of a request
-        self,
-        limiter: Limiter,
-        visit: _Visit,
-        at: float,
-        clock: int,
-        container: int,
-        chance: random.Random,
+    def _ask(
+        self, limiter: Limiter, visit: _Visit, at: float, reading: Reading, chance: random.Random
     ) -> tuple[float, _Visit] | None:
         """Let the rate limiter decide about a request, and return the next event."""
-        decision = limiter.decide(visit.caller, visit.turn, clock, container, chance)
-        if isinstance(decision, Place):
+        decision, clock = limiter.decide(visit.caller, visit.ticket, reading, chance), reading.now
+        if visit.ticket not in {None, NO_TICKET} and isinstance(decision, Later):
+            self.answers["broken"] += 1
+        if isinstance(decision, Grant):
+            self.granted.append((max(clock, decision.at), visit.caller))
             held = max(0, decision.at - clock)
             # Only the extreme delays, since those exceed a budget first.
             arrives = at + held + chance.choice((0, LAG)) + chance.choice((0, self.latency))
-            grant = Grant(arrives, visit.caller, visit.asked, held)
-            self.answers["turn" if visit.turn else "place"] += 1
+            permit = Permit(arrives, visit.caller, visit.asked, held)
+            is_promised = decision.promise is not None and decision.promise.caller == visit.caller
+            self.answers["promised" if is_promised else "free"] += 1
             if self.upstream is not None:
-                return arrives, visit._replace(sent=grant)
-            self.grants.append(grant)
+                return arrives, visit._replace(sent=permit)
+            self.permits.append(permit)
             return None
-        if isinstance(decision, Full):
-            self.answers["full"] += 1
-            comes_back, turn = decision.opens_at, self._no_ticket
+        if isinstance(decision, Later):
+            self.answers["full" if decision.is_full else "later"] += 1
+            comes_back, ticket = decision.at - policy.LEAD, self._no_ticket
         else:
-            self.answers["moved" if visit.turn else "promised"] += 1
-            comes_back = decision.comes_at
-            turn = decision.at if self.knows_tickets else None
+            self.answers["promise"] += 1
+            comes_back = decision.at - policy.LEAD
+            ticket = Ticket(decision.at, decision.slot) if self.knows_tickets else None
         back = _after(at, comes_back - clock, chance)
         if chance.random() < self.lost or visit.caller in self.leavers:
             return None
-        return back, visit._replace(turn=turn)
+        return back, visit._replace(ticket=ticket)
 
     def _arrive(
         self, limiter: Limiter, visit: _Visit, clock: int, chance: random.Random
     ) -> tuple[float, _Visit] | None:
-        """Let Sync accept or refuse a presign, and return the next event."""
-        grant = visit.sent
-        if grant is None or self.upstream is None:
+        """Let Sync accept or refuse a request, and return the next event."""
+        permit = visit.sent
+        if permit is None or self.upstream is None:
             return None
-        pause = self.upstream(grant.at)
+        pause = self.upstream(permit.at)
         if pause is None:
-            self.grants.append(grant)
+            self.permits.append(permit)
             return None
-        self.refused.append(grant.at)
-        limiter.slow_down(clock, pause)
+        self.refused.append(permit.at)
+        limiter.back_off(clock, pause)
         if visit.caller in self.leavers:
             return None
-        back = _after(grant.at, int(pause), chance)
+        back = _after(permit.at, int(pause), chance)
         return back, _Visit(visit.caller, self._no_ticket, visit.asked)
+
+
+class _Machine(Clock):
+    """The clock of a container whose machine is wrong by some milliseconds."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+        self._at = 0.0
+
+    def machine_time(self) -> int:
+        """Return the machine's time."""
+        return EPOCH + int(self._at) + self._error
+
+    def read(self, at: float, container: int, *, is_corrected: bool) -> Reading:
+        """Return the clock's reading at a moment, after a response of DynamoDB."""
+        self._at = at
+        received_at = self.machine_time()
+        if is_corrected:
+            responded_at = EPOCH + int(at) - RESPONSE // 2
+            self.observe(responded_at // 1000 * 1000, received_at - RESPONSE, received_at)
+        return Reading(self.now(), self.now() + self.uncertainty, container)
 
 
 def _after(at: float, milliseconds: int, chance: random.Random) -> float:
@@ -220,19 +287,24 @@ def _after(at: float, milliseconds: int, chance: random.Random) -> float:
 
 def most_in_a_minute(times: Iterable[float]) -> int:
     """Return the maximum number of arrivals in any 60 seconds."""
+    return most_in(times, 60_000)
+
+
+def most_in(times: Iterable[float], window: int) -> int:
+    """Return the maximum number of times in any window of so many milliseconds."""
     most, first = 0, 0
     ordered = sorted(times)
     for last, at in enumerate(ordered):
-        while ordered[first] <= at - 60_000:
+        while ordered[first] <= at - window:
             first += 1
         most = max(most, last - first + 1)
     return most
 
 
 def used(crowd: Crowd, start: float, end: float) -> float:
-    """Return the used fraction of the budget between two seconds, less the window's margin."""
-    found = sum(start * 1000 <= one.at < end * 1000 for one in crowd.grants)
-    return found / (crowd.budget.places * (end - start) / 61)
+    """Return the used fraction of what a safe window leaves of the budget between two seconds."""
+    found = sum(start * 1000 <= one.at < end * 1000 for one in crowd.permits)
+    return found / (crowd.budget.permits * (end - start) * 1000 / crowd.budget.spacing)
 
 
 def jain(counts: Iterable[int]) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from chalicelib.ratelimit.registrations import RegistrationLimiter
 
 from benchmarks import contention, cost
 from benchmarks.parts import running_dynamodb
@@ -33,7 +34,6 @@ from benchmarks.scale_limits import (
 from chalicelib.aws import clients
 from chalicelib.aws.table import Table
 from chalicelib.ratelimit import registrations
-from chalicelib.ratelimit.registrations import RegistrationLimiter
 from ops import table
 from tests.support.clocks import ManualClock
 from tests.support.running_broker import RunningBroker

@@ -21,16 +21,14 @@ from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import CachedSecret, Parameters
 from chalicelib.aws.table import Table
 from chalicelib.core import errors, log, settings
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import MINUTE, Clock
 from chalicelib.core.errors import Misconfigured
 from chalicelib.core.settings import Settings
 from chalicelib.idempotency import IdempotencyRecords
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import QuotaStore
-from chalicelib.ratelimit.limiter import Line
-from chalicelib.ratelimit.policy import Budget
-from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.ratelimit.limiter import RateLimiter
 from chalicelib.syncapi.client import SyncClient, Timeouts
 from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
 from chalicelib.uploads.recovery import KIND, UploadRecovery
@@ -62,7 +60,7 @@ class Broker:
         caller_ids: Derives the ids of callers, with a secret of the table.
         quotas: What callers have used.
         idempotency: The records of `Idempotency-Key`.
-        line: The rate limiter for presigns.
+        presigns: The rate limiter for presigns.
         sync: Sync's API.
         repository: The uploads' records.
         registration: Registers uploads.
@@ -77,7 +75,7 @@ class Broker:
     caller_ids: CallerIds
     quotas: QuotaStore
     idempotency: IdempotencyRecords
-    line: Line
+    presigns: RateLimiter
     sync: SyncClient
     repository: UploadRepository
     registration: Registration
@@ -139,8 +137,15 @@ def build(
         IdempotencyRecords(table, clock),
         DueIndex(table),
     )
-    line = Line(table, Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000), clock)
-    registrations = RegistrationLimiter(table, chosen.registrations_per_minute, clock)
+    presigns = presign_limiter(table, clock, chosen)
+    registrations = RateLimiter(
+        table,
+        clock,
+        "registrations",
+        chosen.registrations_per_minute,
+        MINUTE,
+        busy="Many files are being added.",
+    )
     api_key, jwt_secret = _secrets(chosen, clock)
     sync = SyncClient(chosen.sync_base_url, api_key, clock, timeouts)
     registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
@@ -148,7 +153,7 @@ def build(
         repository,
         quotas,
         idempotency,
-        line,
+        presigns,
         sync,
         registration,
         registrations,
@@ -165,13 +170,26 @@ def build(
         caller_ids=caller_ids,
         quotas=quotas,
         idempotency=idempotency,
-        line=line,
+        presigns=presigns,
         sync=sync,
         repository=repository,
         registration=registration,
         uploads=uploads,
         due=due,
         sweeper=Sweeper(due, kinds, SHARDS, quotas, clock, per_minute, lambda: not sync.responds()),
+    )
+
+
+def presign_limiter(table: Table, clock: Clock, chosen: Settings) -> RateLimiter:
+    """Return the rate limiter for presigns, which the broker and the doctor share."""
+    return RateLimiter(
+        table,
+        clock,
+        "presigns",
+        chosen.presigns_per_minute,
+        MINUTE,
+        busy="Many uploads are starting.",
+        has_tickets=True,
     )
 
 

@@ -197,16 +197,16 @@ export interface Limits {
   uploadsPerDay: DailyQuota;
   /** Null if there is no limit. */
   bytesPerDay: DailyQuota | null;
-  /** The queue of new uploads. */
-  line: Line;
+  /** The rate limit of new uploads. */
+  presigns: PresignLimit;
 }
 
 /** The rate limit of new uploads, which all users of a broker share, and the queue of those that exceed it. */
-export interface Line {
+export interface PresignLimit {
   /** How many uploads all users together may begin in a minute. */
   perMinute: number;
   /** How many uploads this user could begin now. */
-  free: number;
+  available: number;
   /** How many uploads of all users are in the queue. */
   waiting: number;
   /** How many seconds an upload would wait that is begun now. */

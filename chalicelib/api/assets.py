@@ -47,6 +47,7 @@ routes = Routes[Broker](__name__)
         ProjectNotFound,
         errors.QuotaExceeded,
         errors.RateLimited,
+        errors.QueueFull,
         TooManyUnknownUrls,
         errors.InvalidIdempotencyKey,
         errors.RequestInProgress,

@@ -14,14 +14,14 @@ def read(request: Request, broker: Broker) -> Response:
     limits = request.caller.limits
     now = broker.clock.now()
     used = broker.quotas.read(request.caller.id)
-    line = broker.line.standing(request.caller.id)
+    presigns = broker.presigns.state(request.caller.id)
     return Response(
         200,
         {
             "maxUploadBytes": limits.max_upload_bytes,
             "contentTypes": list(limits.content_types),
             **serializers.quota(used, limits, now),
-            "line": serializers.line(line),
+            "presigns": serializers.presigns(presigns),
         },
-        serializers.rate_limit(used, limits, line, now),
+        serializers.rate_limit(used, limits, presigns, now),
     )

@@ -9,7 +9,7 @@ from chalicelib.core.types import Json
 from chalicelib.quotas import usage
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.usage import Usage
-from chalicelib.ratelimit.limiter import LineStanding
+from chalicelib.ratelimit.limiter import RateLimitState
 from chalicelib.uploads.models import Page, Upload
 from chalicelib.uploads.outcomes import Outcome
 from chalicelib.web import pagination
@@ -102,22 +102,24 @@ def _left(limit: int, used: int) -> Json:
     return {"limit": limit, "left": max(0, limit - used)}
 
 
-def line(standing: LineStanding) -> Json:
+def presigns(state: RateLimitState) -> Json:
     """Return the state of the rate limiter for presigns, by `schemas/limits.json`."""
     return {
-        "perMinute": standing.budget,
-        "free": standing.free,
-        "waiting": standing.waiting,
-        "waitSeconds": math.ceil(standing.wait_seconds),
+        "perMinute": state.budget.permits,
+        "available": state.available,
+        "waiting": state.waiting,
+        "waitSeconds": math.ceil(state.wait_seconds),
     }
 
 
-def rate_limit(used: Usage, limits: Limits, line: LineStanding | None, now: int) -> dict[str, str]:
+def rate_limit(
+    used: Usage, limits: Limits, state: RateLimitState | None, now: int
+) -> dict[str, str]:
     """Return the headers with what is left of a caller's quotas, and of the rate limit."""
     headers = usage.rate_limit(used, limits, now)
-    if line is None:
+    if state is None:
         return headers
-    return {name: f"{headers[name]}, {value}" for name, value in line.headers().items()}
+    return {name: f"{headers[name]}, {value}" for name, value in state.headers().items()}
 
 
 def _time(milliseconds: int) -> str:

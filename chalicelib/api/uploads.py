@@ -44,7 +44,7 @@ _NOT_PRESIGNED = (
     sync_errors.UpstreamRefused,
 )
 _KEY = (errors.InvalidIdempotencyKey, errors.RequestInProgress, errors.IdempotencyKeyReused)
-_LINE = (errors.RateLimited, errors.QueueFull)
+_RATE = (errors.RateLimited, errors.QueueFull)
 _ENDED = (UploadCancelled, UploadExpired)
 
 routes = Routes[Broker](__name__)
@@ -64,7 +64,7 @@ routes = Routes[Broker](__name__)
         *_NOT_PRESIGNED,
         errors.QuotaExceeded,
         *_KEY,
-        *_LINE,
+        *_RATE,
         *_SYNC,
     ),
     is_rate_limited=True,
@@ -75,10 +75,10 @@ def begin(request: Request, broker: Broker) -> Response:
     file = new_uploads.new_file(document, request.caller.limits)
     key = bodies.request_key(request.headers, "POST /uploads", document)
     ticket = request.headers.get("upload-ticket")
-    upload, used, line = broker.uploads.begin(request.caller, file, key, ticket)
+    upload, used, state = broker.uploads.begin(request.caller, file, key, ticket)
     log.note(uploadId=upload.id)
     now = broker.clock.now()
-    headers = serializers.rate_limit(used, request.caller.limits, line, now)
+    headers = serializers.rate_limit(used, request.caller.limits, state, now)
     headers["Location"] = serializers.location(request, upload)
     is_pending = upload.status is Status.PENDING
     relay = broker.settings.storage_relay
@@ -135,7 +135,7 @@ def cancel(request: Request, broker: Broker) -> Response:
         FileTooLarge,
         FileRejected,
         ProjectNotFound,
-        errors.RateLimited,
+        *_RATE,
         TooManyUnknownUrls,
         UrlTimeout,
         *_ENDED,
@@ -159,7 +159,7 @@ def complete(request: Request, broker: Broker) -> Response:
         UploadNotPending,
         *_NOT_PRESIGNED,
         *_ENDED,
-        *_LINE,
+        *_RATE,
         *_SYNC,
     ),
     is_rate_limited=True,
@@ -167,9 +167,9 @@ def complete(request: Request, broker: Broker) -> Response:
 def renew(request: Request, broker: Broker) -> Response:
     """Get a fresh URL for a pending upload whose URL is about to expire."""
     ticket = request.headers.get("upload-ticket")
-    upload, line = broker.uploads.renew(request.caller, _upload_id(request), ticket)
+    upload, state = broker.uploads.renew(request.caller, _upload_id(request), ticket)
     body = serializers.pending(upload, broker.settings.storage_relay, broker.clock.now())
-    return Response(200, body, line.headers() if line else {})
+    return Response(200, body, state.headers() if state else {})
 
 
 def _upload_id(request: Request) -> str:

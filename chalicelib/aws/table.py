@@ -5,13 +5,15 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws import codec
 from chalicelib.core import errors, log
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import SECOND, Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -216,18 +218,33 @@ class Table:
         """
         for number in range(CONFLICT_TRIES):
             started = self._clock.monotonic()
+            sent_at = self._clock.machine_time()
             try:
                 response: dict[str, Any] = getattr(self._client, operation)(**request)
             except BotoCoreError as error:
                 raise _unavailable(type(error).__name__) from error
             except ClientError as error:
+                self._compare_clocks(error.response, sent_at)
                 _raise_unless_conflict(error)
             else:
+                self._compare_clocks(response, sent_at)
                 return response
             finally:
                 log.dynamodb_spent(self._clock.monotonic() - started)
             self._clock.sleep(random.uniform(0, min(1.0, 0.02 * 2**number)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable(_BUSY, retry_after=1)
+
+    def _compare_clocks(self, response: Mapping[str, Any], sent_at: int) -> None:
+        """Let the clock know when DynamoDB responded."""
+        received_at = self._clock.machine_time()
+        date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if date:
+            self._clock.observe(_seconds(date) * SECOND, sent_at, received_at)
+
+
+@lru_cache(maxsize=1)  # several responses come in one second
+def _seconds(date: str) -> int:
+    return int(parsedate_to_datetime(date).timestamp())
 
 
 class _Refused(Exception):  # noqa: N818 - a refused condition is a result

@@ -158,8 +158,8 @@ class RateLimited(RequestError):
     retryable = True
 
 
-class QueueFull(RequestError):
-    """So many callers wait that no time can be promised."""
+class QueueFull(RateLimited):
+    """So many callers wait that there will be room only after the longest wait."""
 
     status = 503
     code = "queue_full"

@@ -39,15 +39,15 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "request": (
         Group(
             # The number of requests is the number of samples of the first one.
-            {"durationMs": MILLISECONDS, "upstreamMs": MILLISECONDS, "lineLength": COUNT},
+            {"durationMs": MILLISECONDS, "upstreamMs": MILLISECONDS, "queueLength": COUNT},
         ),
         _count("refusals", "code"),
     ),
     "upload": (_count("uploads", "state"), Group({"bytes": BYTES})),
     "upload_recovered": (_count("recovered"),),
     "sweep": (Group({"found": COUNT, "settled": COUNT, "backlog": COUNT, "lateSeconds": SECONDS}),),
-    "line_slower": _SEEN,
-    "line_unavailable": _SEEN,
+    "rate_limiter_slower": _SEEN,
+    "rate_limiter_unavailable": _SEEN,
     "upstream_error": (_count("upstreamErrors", "code"),),
     # Each of these events needs a person.
     "outcome_undecided": _SEEN,

@@ -15,6 +15,7 @@ from chalicelib.core.errors import Misconfigured
 
 T = TypeVar("T")
 
+MOST_PER_MINUTE = 300  # permits of a rate limiter; `ratelimit/limiter.py` has the reason
 LARGEST = 5 * 1024**3  # bytes of a file at Sync
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key for HS256 is at least as long as its hash.
 # PyJWT takes no such key for a shared secret: whoever knows the public one could sign with it.
@@ -60,7 +61,6 @@ class Settings:
     sweep_registers_per_minute: int
     registrations_per_minute: int
     presigns_per_minute: int
-    max_wait_seconds: int
     log_level: str
 
 
@@ -112,10 +112,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         upload_window_seconds=reader.whole(
             "UPLOAD_WINDOW_SECONDS", 60, 7 * DAY_SECONDS, DAY_SECONDS
         ),
-        presigns_per_minute=reader.whole("PRESIGNS_PER_MINUTE", 1, 300, 120),
-        max_wait_seconds=reader.whole("MAX_WAIT_SECONDS", 1, 300, 300),
+        presigns_per_minute=reader.per_minute("PRESIGNS_PER_MINUTE", 120),
         sweep_registers_per_minute=reader.whole("SWEEP_REGISTERS_PER_MINUTE", 1, 10_000, 60),
-        registrations_per_minute=reader.whole("REGISTRATIONS_PER_MINUTE", 1, 3000, 600),
+        registrations_per_minute=reader.per_minute("REGISTRATIONS_PER_MINUTE", 300),
         log_level=reader.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR"), "INFO"),
     )
     reader.problems += _contradictions(environ)
@@ -231,6 +230,18 @@ class _Reader:
     def whole(self, name: str, low: int, high: int, default: int) -> int:
         """Read a whole number between two bounds."""
         return self.value(name, lambda value: _whole(value, low, high), str(default))
+
+    def per_minute(self, name: str, default: int) -> int:
+        """Read the budget of a rate limiter, which is one item in DynamoDB."""
+
+        def parse(value: str) -> int:
+            try:
+                return _whole(value, 1, MOST_PER_MINUTE)
+            except ValueError as error:
+                reason = "one item of DynamoDB can't be written often enough for more"
+                raise ValueError(f"{error}, since {reason}") from None
+
+        return self.value(name, parse, str(default))
 
 
 def api_key(value: str) -> str:

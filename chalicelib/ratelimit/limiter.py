@@ -1,385 +1,382 @@
-"""The line for presigns in DynamoDB: `admission.py` decides, this makes it so.
+"""A rate limiter that all containers share through one item, which `slots.py` describes.
 
-One item, `line#presign`, holds all that the containers share: a slot's grant and promised turns in
-an attribute of its own, so that two requests get into each other's way only when they want the
-same slot; what is left of a slow-down; and the secret that tickets are signed with. Each write
-names the slots as they were read. Where somebody else was faster, the refusal brings the item as
-it is now, and the decision is made anew.
+`policy.py` decides, by this container's last copy of the item. Each write names the slot's
+attributes as they were read, so two requests are in each other's way only if they want the same
+slot. If the copy is old, the write is refused, which brings the item, and the decision is made
+again.
 """
 
 import math
-import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 from chalicelib.aws import codec
-from chalicelib.aws.table import Change, Table, WriteResult
+from chalicelib.aws.shared_item import SharedItem
+from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors, log, wording
-from chalicelib.core.clock import Clock
-from chalicelib.ratelimit import policy
-from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
-from chalicelib.ratelimit.slots import UNUSED, Slot, Slowdown, caller_number
-from chalicelib.ratelimit.tickets import Tickets
+from chalicelib.core.clock import MINUTE, SECOND, Clock
+from chalicelib.core.settings import MOST_PER_MINUTE
+from chalicelib.ratelimit import policy, slots
+from chalicelib.ratelimit.policy import NO_TICKET, Budget, Grant, Later, Policy, Ticket
+from chalicelib.ratelimit.slots import LONGEST_PAUSE, Event, Slots, Slowdown
 
-_CROWDED = "Too many uploads are starting at once. Try again in a moment."
-PK = "line#presign"
+MOST_PERMITS = 300  # 10 kB; each write costs a unit for each kB
 TRIES = 24
 MAX_SPREAD = 32
-FURTHEST = 3_000  # milliseconds that a grant which is written anew may lie ahead
 STAMPS = 5
-SECRET_BYTES = 32
-FURTHEST_PAUSE = policy.LONGEST_PAUSE + policy.MARGIN
-APART = 2_000  # milliseconds within which those come back who are told the same moment
-KNOWN_FULL = 1_000  # milliseconds for which a container trusts its knowledge that there is no room
-_MAX_KNOWN = 1000  # callers
+FRESH = 1_000  # milliseconds for which a container refuses by its copy
+FURTHEST = 3_000  # milliseconds that a grant which is written anew may be ahead
+FURTHEST_PAUSE = LONGEST_PAUSE + policy.MARGIN
 
 
 @dataclass(frozen=True)
-class LineStanding:
-    """How the line for presigns stands for one caller.
+class RateLimitState:
+    """What is left of a rate limit for one caller.
 
     Attributes:
-        budget: Presigns in a minute, for all callers.
-        free: How many the caller could begin at once.
-        waiting: Turns that are promised to anybody.
-        wait_seconds: How long a new request of the caller would wait.
+        name: The rate limiter's name.
+        budget: What may be granted to all callers together.
+        available: How many permits the caller would get at once.
+        waiting: How many permits are promised to anybody.
+        wait_seconds: How long the caller's next request would have to wait.
     """
 
-    budget: int
-    free: int
+    name: str
+    budget: Budget
+    available: int
     waiting: int
     wait_seconds: float
 
     def headers(self) -> dict[str, str]:
-        """Write it as headers (draft-ietf-httpapi-ratelimit-headers)."""
-        left = "" if self.free else f";t={max(1, math.ceil(self.wait_seconds))}"
+        """Return it as headers (draft-ietf-httpapi-ratelimit-headers)."""
+        left = "" if self.available else f";t={max(1, math.ceil(self.wait_seconds))}"
+        limits = f"q={self.budget.permits};w={self.budget.window // SECOND}"
         return {
-            "RateLimit-Policy": f'"presigns";q={self.budget};w=60',
-            "RateLimit": f'"presigns";r={self.free}{left}',
+            "RateLimit-Policy": f'"{self.name}";{limits}',
+            "RateLimit": f'"{self.name}";r={self.available}{left}',
         }
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A place in the line that was found free.
+class Permit:
+    """A permit that was found, and is not taken yet.
 
     Attributes:
-        standing: How the line stands for the caller when the place is taken.
+        caller: Whose: `caller_number`.
+        has_tickets: Whether the client knows of tickets.
+        grant: The slot and the moment.
+        slot_is: The slot's last grant as it was read; empty if there was none. None if it does not
+            matter, because a slot does not change while it is promised.
+        policy: What it was found by.
     """
 
-    standing: LineStanding
+    caller: int
+    has_tickets: bool
+    grant: Grant
+    slot_is: bytes | None
+    policy: Policy
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """The item as it was read."""
-
-    raw: Mapping[int, bytes]
-    line: policy.Line
-
-
-@dataclass(frozen=True)
-class _Entered(Opening):
-    """An opening with all that is needed to take it."""
-
-    caller_id: str
-    turn: int | None
-    seen: _Seen
-    place: Place
-
-
-class Line:
-    """Hands out the budget's places.
+class RateLimiter:
+    """Hands out permits: never more than a budget in any window, shared fairly by the callers.
 
     Args:
         table: The broker's table.
-        budget: The budget, and how long anybody may have to wait.
         clock: The time.
+        name: What is limited, such as `presigns`.
+        budget: Permits in a window, for all callers together.
+        window: In milliseconds.
+        longest_wait: How far ahead a permit is promised, in milliseconds; by default a window.
+        busy: The sentence with which a refusal begins, for end users.
+        has_tickets: Whether a promise comes with a ticket, which the client sends back.
+
+    Raises:
+        ValueError: One item can't hold as many permits, or can't be written as often.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what makes one rate limiter different from another
         self,
         table: Table,
-        budget: Budget,
         clock: Clock,
+        name: str,
+        budget: int,
+        window: int,
+        longest_wait: int | None = None,
+        *,
+        busy: str,
+        has_tickets: bool = False,
     ) -> None:
-        self._table = table
-        self._budget = budget
+        if budget > MOST_PERMITS or budget * MINUTE > MOST_PER_MINUTE * window:
+            raise ValueError(
+                f"{name}: at most {MOST_PERMITS} permits, and {MOST_PER_MINUTE} in a minute, since "
+                "a partition of DynamoDB takes only 1,000 write units a second"
+            )
+        self.item = SharedItem(table, f"limit#{name}", clock)
+        self._budget = Budget(budget, window, longest_wait or Budget(budget, window, 0).spacing)
         self._clock = clock
-        # Until the table's own secret has been read, no ticket proves anything.
-        self._tickets = Tickets(secrets.token_bytes(SECRET_BYTES))
-        self._known_full: dict[int, tuple[int, int]] = {}
-        self._full_but_for: tuple[int, int, frozenset[int]] = (0, 0, frozenset())
+        self._name = name
+        self._busy = busy
+        self._has_tickets = has_tickets
+        self._chance = random.Random()  # noqa: S311 - nobody gains by guessing a slot
+        self._told: list[Event] = []
+        self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 
-    def enter(self, caller_id: str, ticket: str | None) -> Opening:
-        """Find a place, or promise a turn.
+    def check_cached_refusal(self, caller_id: str, ticket: str | None = None) -> None:
+        """Refuse without a call what a fresh copy of the item proves to be too early.
+
+        Raises:
+            RateLimited, QueueFull: As `acquire`.
+        """
+        wanted = self._read_ticket(ticket)
+        if self.item.age <= FRESH and wanted in {None, NO_TICKET}:
+            caller = slots.caller_number(caller_id)
+            decision = self._policy().decide(caller, wanted)
+            if isinstance(decision, Later):
+                raise self._later(caller, decision)
+
+    def acquire(self, caller_id: str, ticket: str | None = None) -> Permit:
+        """Find a permit, or promise one.
 
         Args:
-            caller_id: Who wants to presign.
-            ticket: What the caller was given with a turn, if it knows of tickets: one that is not
-                valid counts as none.
+            caller_id: Who asks.
+            ticket: What the caller was given with a promise; empty if the client knows of tickets
+                and has none, None if it knows of none. One that is not valid counts as empty.
 
         Returns:
-            What `take` makes a place of. Nothing is taken yet.
+            The permit, which `commit` takes. Nothing is taken yet.
 
         Raises:
-            RateLimited: There is no place now; a turn is promised.
-            QueueFull: Not even a turn can be promised.
-            StoreUnavailable: Nobody knows; then nobody is let through, because each container
-                alone would let the whole budget through.
+            RateLimited: There is no permit now. One is promised, or there will be one for whoever
+                comes first.
+            QueueFull: There will be none soon.
+            StoreUnavailable: Nobody knows. Then nobody gets one, because each container alone
+                would grant the whole budget.
         """
-        self.refuse_known(caller_id, ticket)
-        with _counted():
-            seen = self._seen(self._table.get(PK) or {})
-            # A container that has just started could not read the ticket before.
-            turn = self._read_ticket(caller_id, ticket)
-            self._refuse_early(caller_id, turn)
-            return self._decide(caller_id, turn, seen)
+        wanted, caller = self._read_ticket(ticket), slots.caller_number(caller_id)
+        if wanted is not None and wanted != NO_TICKET:
+            current = self._policy()
+            if grant := current.redeem(Event(wanted.at, caller), wanted.slot):
+                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, policy=current)
+        return self._find(caller, has_tickets=ticket is not None)
 
-    def refuse_known(self, caller_id: str, ticket: str | None) -> None:
-        """Refuse without asking DynamoDB, where it has just been asked. Raises as `enter` does."""
-        turn, now = self._read_ticket(caller_id, ticket), self._clock.now()
-        if not turn:
-            caller = caller_number(caller_id)
-            known_at, opens_at, waiting = self._full_but_for
-            if now - known_at > KNOWN_FULL or caller in waiting:
-                known_at, opens_at = self._known_full.get(caller, (0, 0))
-            if 0 <= now - known_at <= KNOWN_FULL:
-                raise self._full(opens_at)
-        self._refuse_early(caller_id, turn)
+    def commit(self, permit: Permit) -> RateLimitState:
+        """Take a permit, once its moment has come. Whoever returns from here sends one request.
 
-    def take(self, opening: Opening) -> None:
-        """Take a place, held until it is free. Whoever returns from here sends one presign at once.
+        Returns:
+            What is left for the caller.
 
         Raises:
-            RateLimited: Others were faster.
-            QueueFull: As above.
-            StoreUnavailable: As for `enter`.
+            RateLimited, QueueFull, StoreUnavailable: As `acquire`, since others were faster.
         """
-        if not isinstance(opening, _Entered):
-            raise TypeError("an opening comes from enter")
-        caller = caller_number(opening.caller_id)
-        with _counted():
-            for _ in range(TRIES):
-                wait = opening.place.at - self._clock.now()
-                if wait > 0:
-                    self._clock.sleep(wait / 1000)
-                stamp = self._clock.now()
-                changed = opening.seen.line.with_grant(opening.place, caller, stamp)
-                written = self._write(opening.seen.raw, changed)
-                number = opening.place.slot
-                slot = _slot(written, number)
-                # boto3 repeats a write whose answer was lost, and is refused because of itself.
-                if slot.nonce == changed[number].nonce:
-                    self._mind_slowdown(written)
-                    self._stamp_anew(number, slot)
-                    return
-                seen = self._seen(written.item or {})
-                opening = self._decide(opening.caller_id, opening.turn, seen)
-            raise errors.StoreUnavailable(_CROWDED, retry_after=1)
+        for _ in range(TRIES):
+            with self._counting_failures():
+                is_taken = self._take(permit)
+            if is_taken:
+                taken = 0 if permit.grant.promise else 1
+                return self._state(permit.policy, permit.caller, taken)
+            permit = self._find(permit.caller, has_tickets=permit.has_tickets)
+        raise self._crowded()
 
-    def standing(self, caller_id: str) -> LineStanding:
-        """Return how long the line is, and what it means for a caller."""
-        with _counted():
-            seen = self._seen(self._table.get(PK) or {})
-        return self._standing(seen.line, caller_number(caller_id))
+    def state(self, caller_id: str) -> RateLimitState:
+        """Return what is left for a caller.
 
-    def slow_down(self, retry_after: float) -> None:
-        """Slow the line down for all containers, since Sync answered 429.
+        Raises:
+            StoreUnavailable: The item can't be read.
+        """
+        with self._counting_failures():
+            self.item.read()
+        return self._state(self._policy(), slots.caller_number(caller_id), 0)
+
+    def back_off(self, retry_after: float) -> None:
+        """Slow down in all containers, since Sync answered 429.
 
         Args:
             retry_after: Seconds for which Sync wants to be left alone.
         """
-        item = self._table.get(PK) or {}
-        line = self._seen(item).line
-        slower = line.slower(int(retry_after * 1000))
-        # Another container may have been told the same in the same moment: the longer pause counts.
+        self.item.read()
+        now, pause = self._clock.now(), max(SECOND, int(retry_after * SECOND))
+        slower = slots.slower(self._slowdown(), now, pause, self._budget.permits)
+        # Another container may have been told the same at the same moment: the longer pause counts.
         change = Change(
-            pk=PK,
+            pk=self.item.pk,
             condition="NOT #slow.#until BETWEEN :until AND :furthest",
-            values={"until": slower.until, "furthest": self._clock.now() + FURTHEST_PAUSE},
+            values={"until": slower.until, "furthest": now + FURTHEST_PAUSE},
             sets={"slow": asdict(slower)},
         )
-        self._table.write(change)
-        log.event("line_slower", level=30, until=slower.until, floor=slower.floor)
+        self.item.write(change)
+        log.event("rate_limiter_slower", level=30, limiter=self._name, until=slower.until)
 
-    def _decide(self, caller_id: str, turn: int | None, seen: _Seen) -> _Entered:
-        """Find a place in what was read, or write a turn down and raise it."""
-        caller = caller_number(caller_id)
+    def _find(self, caller: int, *, has_tickets: bool) -> Permit:
+        """Find a permit by the copy, by a fresh one if need be; or write a promise and raise it."""
+        if math.isinf(self.item.age):
+            self._refresh()
         for number in range(TRIES):
-            line = seen.line
-            decision = line.decide(caller, turn, min(4 << number, MAX_SPREAD))
-            if isinstance(decision, Place):
-                taken = line.with_grant(decision, caller, line.now)
-                standing = self._standing(replace(line, slots={**line.slots, **taken}), caller)
-                return _Entered(standing, caller_id, turn, seen, decision)
-            if isinstance(decision, Full) and decision.by_share:
-                raise self._come_again(decision.opens_at + secrets.randbelow(APART))
-            if isinstance(decision, Full):
-                self._remember_full(caller, line, decision)
-                raise self._full(decision.opens_at)
-            written = self._write(seen.raw, line.with_turn(decision, caller))
-            if written.granted:
-                log.note(lineLength=len(line.waiting) + 1)
-                raise self._waiting(caller_id, decision.at, decision)
-            seen = self._seen(written.item or {})
-        raise errors.StoreUnavailable(_CROWDED, retry_after=1)
+            current, ticket = self._policy(), NO_TICKET if has_tickets else None
+            decision = current.decide(caller, ticket, min(4 << number, MAX_SPREAD))
+            if isinstance(decision, Grant):
+                slot_is = self._stored(f"s{decision.slot}")
+                return Permit(caller, has_tickets, decision, slot_is, current)
+            if isinstance(decision, Later):
+                if self.item.age <= FRESH:
+                    raise self._later(caller, decision)
+                self._refresh()
+                continue
+            promise, slot = Event(decision.at, caller), decision.slot
+            sets = {f"p{slot}": slots.write_promise(promise)}
+            with self._counting_failures():
+                is_promised = self._write(slot, self._stored(f"s{slot}"), decision.instead, sets)
+            if is_promised:
+                log.note(queueLength=len(current.held) + 1)
+                raise self._promised(Ticket(decision.at, slot), decision.position)
+        raise self._crowded()
 
-    def _seen(self, item: codec.Item) -> _Seen:
-        """Read the item; the first container of all writes the secret."""
-        raw = {
-            int(name[1:]): bytes(value["B"])
-            for name, value in item.items()
-            if name[:1] == "s" and name[1:].isdigit()
-        }
-        self._tickets = Tickets(self._read_secret(item))
-        line = policy.Line(
-            budget=self._budget,
-            slots={number: Slot.decode(value) for number, value in raw.items()},
-            now=self._clock.now(),
-            slowdown=self._slowdown(item),
-        )
-        return _Seen(raw, line)
+    def _take(self, permit: Permit) -> bool:
+        """Write a grant if its slot is still as it was read, and wait for the grant's moment.
 
-    def _read_secret(self, item: codec.Item) -> bytes:
-        if "secret" not in item:
-            new = secrets.token_bytes(SECRET_BYTES)
-            change = Change(pk=PK, condition="attribute_not_exists(#secret)", sets={"secret": new})
-            item = self._table.write(change).item or {}
-        return bytes(item["secret"]["B"])
+        If the write took long, the grant is written again with the present time, since its request
+        is sent now. The new time is as far ahead as the last write took, and farther each time, so
+        that a slow table is not asked again and again.
+
+        Returns:
+            Whether the request may be sent.
+        """
+        slot, nonce = permit.grant.slot, self._chance.getrandbits(slots.NONCE_BITS)
+        slot_is, promise, ahead = permit.slot_is, permit.grant.promise, 0
+        self._wait_until(permit.grant.at)
+        for _ in range(STAMPS):
+            granted = Event(self._latest() + ahead, permit.caller)
+            grant = slots.write_grant(granted, nonce)
+            is_written = self._write(slot, slot_is, promise, {f"s{slot}": grant})
+            # boto3 repeats a write whose response was lost, and the first one refuses the second.
+            if not is_written and self._stored(f"s{slot}") != grant:
+                return False
+            slowdown = self._slowdown()
+            if slowdown and slowdown.opens_at(slot, self._budget.permits) > self._clock.now():
+                # Another container was told to slow down since the permit was found.
+                raise self._later(permit.caller, Later(slowdown.until, is_full=False))
+            late = self._latest() - granted.at
+            if late <= policy.LAG:
+                self._wait_until(granted.at - self._clock.uncertainty)
+                return True
+            slot_is, promise, ahead = grant, None, min(max(late, 2 * ahead), FURTHEST)
+        raise self._crowded()
 
     def _write(
-        self, raw: Mapping[int, bytes], changed: Mapping[int, Slot]
-    ) -> WriteResult[codec.Item]:
-        """Write slots, if they are still as they were read."""
-        conditions, values, sets = [], {}, {}
-        for number, slot in changed.items():
-            if number in raw:
-                conditions.append(f"#s{number} = :seen{number}")
-                values[f"seen{number}"] = raw[number]
-            else:
-                conditions.append(f"attribute_not_exists(#s{number})")
-            sets[f"s{number}"] = slot.encode()
-        return self._table.write(
-            Change(pk=PK, condition=" AND ".join(conditions), values=values, sets=sets)
-        )
+        self, slot: int, grant: bytes | None, promise: Event | None, sets: dict[str, bytes]
+    ) -> bool:
+        """Write a slot's grant or promise, if the slot is still as it was read.
 
-    def _stamp_anew(self, number: int, slot: Slot) -> None:
-        """Move a grant to where it belongs, if writing it took long: its presign goes out now.
-
-        The new time is as far ahead as the last write took, and farther each time, so that a slow
-        table is not asked again and again; if the write is faster, the new time is waited for.
+        Args:
+            slot: The slot's number.
+            grant: The last grant as it was read; empty for none, None if it does not matter.
+            promise: The promise as it was read, or None.
+            sets: The new grant, which removes the promise, or the new promise.
         """
-        ahead = 0
-        for _ in range(STAMPS):
-            now = self._clock.now()
-            late = now - slot.granted.at
-            if late <= policy.LAG:
-                if late < 0:
-                    self._clock.sleep(-late / 1000)
-                return
-            ahead = min(max(late, 2 * ahead), FURTHEST)
-            moved = slot.granted._replace(at=now + ahead)
-            written = self._write({number: slot.encode()}, {number: replace(slot, granted=moved)})
-            # It is refused if a turn was promised meanwhile.
-            later = _slot(written, number)
-            if later.nonce != slot.nonce:
-                break
-            self._mind_slowdown(written)
-            slot = later
-        raise errors.StoreUnavailable(_CROWDED, retry_after=1)
-
-    def _mind_slowdown(self, written: WriteResult[codec.Item]) -> None:
-        """Keep back whose place was found before another container was told to slow down."""
-        slowdown = self._slowdown(written.item or {})
-        if slowdown and slowdown.until > self._clock.now():
-            raise self._come_again(slowdown.until)
-
-    def _refuse_early(self, caller_id: str, turn: int | None) -> None:
-        """Send back who comes long before the turn that the ticket proves."""
-        if turn and turn > self._clock.now() + policy.EARLY:
-            raise self._waiting(caller_id, turn, None)
-
-    def _remember_full(self, caller: int, line: policy.Line, full: Full) -> None:
-        if len(self._known_full) >= _MAX_KNOWN:
-            self._known_full.clear()
-        # A plain client's turn may come while this is believed; others can wait for theirs.
-        soon = line.now + KNOWN_FULL + policy.EARLY
-        waiting = frozenset(turn.caller for turn in line.waiting if turn.at <= soon)
-        if caller not in waiting:
-            self._known_full[caller] = (line.now, full.opens_at)
-        if line.is_full:
-            self._full_but_for = (line.now, full.opens_at, waiting)
-
-    def _standing(self, line: policy.Line, caller: int) -> LineStanding:
-        free = line.free_places(caller)
-        return LineStanding(
-            budget=self._budget.places,
-            free=free,
-            waiting=len(line.waiting),
-            wait_seconds=0 if free else line.wait(caller) / 1000,
+        was = {} if grant is None else {f"s{slot}": grant}
+        was[f"p{slot}"] = slots.write_promise(promise) if promise else b""
+        condition = " AND ".join(
+            f"#{name} = :{name}" if value else f"attribute_not_exists(#{name})"
+            for name, value in was.items()
         )
+        values = {name: value for name, value in was.items() if value}
+        removes = tuple(name for name in values if name[0] == "p" and name not in sets)
+        change = Change(self.item.pk, condition, values, sets=sets, removes=removes)
+        return self.item.write(change)
 
-    def _waiting(self, caller_id: str, at: int, turn: Turn | None) -> errors.RateLimited:
-        seconds = (at - policy.LEAD - self._clock.now()) / 1000
-        fields: dict[str, str | int] = {"ticket": self._tickets.write(caller_id, at)}
-        if turn is not None:
-            fields["position"] = turn.position
-        return errors.RateLimited(
-            f"Many uploads are starting. Yours can start {wording.wait(seconds)}.",
+    def _refresh(self) -> None:
+        with self._counting_failures():
+            self.item.read()
+
+    def _wait_until(self, moment: int) -> None:
+        wait = moment - self._clock.now()
+        if wait > 0:
+            self._clock.sleep(wait / SECOND)
+
+    def _latest(self) -> int:
+        """Return the latest time that it can be, so that no grant seems older than it is."""
+        return self._clock.now() + self._clock.uncertainty
+
+    def _policy(self) -> Policy:
+        now, (copy, found) = self._clock.now(), self._read
+        if copy is not self.item.copy:
+            copy = self.item.copy
+            found = Slots.read(copy, self._budget.permits)
+            self._read = copy, found
+        self._told = [told for told in self._told if told.at > now]
+        return Policy(self._budget, found, now, self._slowdown(), self._told, self._chance)
+
+    def _stored(self, name: str) -> bytes:
+        stored: bytes = self.item.copy.get(name, {}).get("B", b"")
+        return stored
+
+    def _slowdown(self) -> Slowdown | None:
+        """Return what is left of Sync's 429. A pause of a clock that is far ahead is void."""
+        if "slow" not in self.item.copy:
+            return None
+        slowdown = Slowdown(**codec.plain(self.item.copy["slow"]["M"]))
+        return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
+
+    def _state(self, current: Policy, caller: int, taken: int) -> RateLimitState:
+        """Return what is left after as many permits were taken since."""
+        available = max(0, current.available(caller) - taken)
+        wait = 0.0 if available else current.wait(caller) / SECOND
+        return RateLimitState(self._name, self._budget, available, len(current.held), wait)
+
+    def _read_ticket(self, ticket: str | None) -> Ticket | None:
+        """Return what a ticket names. Whether the promise is the caller's, the table proves.
+
+        Raises:
+            RateLimited: The caller has come long before the promised moment.
+        """
+        if ticket is None:
+            return None
+        moment, _, slot = ticket.partition(".")
+        try:
+            named = Ticket(int(moment[:16], 16), int(slot[:4]))
+        except ValueError:
+            return NO_TICKET
+        now, budget = self._clock.now(), self._budget
+        is_near = now - policy.GRACE <= named.at <= now + budget.longest_wait + budget.spacing
+        if not is_near or not 0 <= named.slot < budget.permits:
+            return NO_TICKET
+        if named.at > now + policy.HOLD:
+            raise self._promised(named)
+        return named
+
+    def _promised(self, ticket: Ticket, position: int | None = None) -> errors.RateLimited:
+        fields: dict[str, str | int] = {"ticket": f"{ticket.at:x}.{ticket.slot}"}
+        if position is not None:
+            fields["position"] = position
+        return self._refusal(errors.RateLimited, ticket.at, fields if self._has_tickets else {})
+
+    def _later(self, caller: int, later: Later) -> errors.RateLimited:
+        at = policy.return_at(later, self._budget, self._chance)
+        if later.is_full:
+            return self._refusal(errors.QueueFull, at, {})
+        self._told.append(Event(at, caller))
+        return self._refusal(errors.RateLimited, at, {})
+
+    def _refusal(
+        self, kind: type[errors.RateLimited], at: int, fields: dict[str, str | int]
+    ) -> errors.RateLimited:
+        seconds = max(0.0, (at - policy.LEAD - self._clock.now()) / SECOND)
+        return kind(
+            f"{self._busy} Try again {wording.wait(seconds)}.",
             retry_after=seconds,
-            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
+            headers=RateLimitState(self._name, self._budget, 0, 0, seconds).headers(),
             fields=fields,
         )
 
-    def _come_again(self, opens_at: int) -> errors.RateLimited:
-        seconds = (opens_at - self._clock.now()) / 1000
-        return errors.RateLimited(
-            f"Many uploads are starting. Try again {wording.wait(seconds)}.",
-            retry_after=seconds,
-            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
-        )
+    def _crowded(self) -> errors.StoreUnavailable:
+        return errors.StoreUnavailable(f"{self._busy} Try again in a moment.", retry_after=1)
 
-    def _full(self, opens_at: int) -> errors.QueueFull:
-        # They must not all come back in one moment.
-        later = secrets.randbelow(self._budget.max_wait // 10 + 1)
-        seconds = (opens_at + later - self._clock.now()) / 1000
-        return errors.QueueFull(
-            f"Too many uploads are waiting to start. Try again {wording.wait(seconds)}.",
-            retry_after=seconds,
-            headers=LineStanding(self._budget.places, 0, 0, seconds).headers(),
-        )
-
-    def _read_ticket(self, caller_id: str, ticket: str | None) -> int | None:
-        """Return the moment of the turn that a ticket proves, if the caller knows of tickets."""
-        if ticket is None:
-            return None
-        at = self._tickets.read(caller_id, ticket)
-        # One that is over proves nothing any more.
-        is_good = at is not None and at >= self._clock.now() - policy.GRACE
-        return at if is_good else policy.NO_TURN
-
-    def _slowdown(self, item: codec.Item) -> Slowdown | None:
-        """Read what is left of a 429 of Sync; a pause from a clock that is far ahead is none."""
-        if "slow" not in item:
-            return None
-        slowdown = Slowdown(**codec.plain(item["slow"]["M"]))
-        return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
-
-
-def _slot(written: WriteResult[codec.Item], number: int) -> Slot:
-    """Read what a slot is now, whether it was written or the write was refused."""
-    stored = (written.item or {}).get(f"s{number}")
-    return Slot.decode(bytes(stored["B"])) if stored else UNUSED
-
-
-class _counted:  # noqa: N801 - reads as a statement
-    """Counts each time that DynamoDB does not answer for the line."""
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Count, and let the failure go on."""
-        if isinstance(error, errors.StoreUnavailable):
-            log.event("line_unavailable", level=40)
+    @contextmanager
+    def _counting_failures(self) -> Iterator[None]:
+        """Log each time that DynamoDB does not answer, and let the failure pass."""
+        try:
+            yield
+        except errors.StoreUnavailable:
+            log.event("rate_limiter_unavailable", level=40, limiter=self._name)
+            raise

@@ -1,351 +1,298 @@
-"""The line for presigns: who gets a place, who gets a turn, and who has to go. Pure.
+"""Who gets a permit, who gets a promise of one, and who has to come again. Pure.
 
-Sync allows a number of presigns in any minute, the budget, for all callers together. The line has
-as many slots as the budget, and a slot is granted again only a window after its last grant: so no
-window, however it is laid, holds more grants than there are slots. That alone keeps the budget;
-everything else here decides who gets which slot.
+The budget allows a number of permits in any window. It has as many slots, and a slot is granted
+again only `Budget.spacing` after its last grant, so no window holds more grants than there are
+slots, wherever it begins. That alone keeps the budget. Everything else decides who gets which slot:
 
-Whoever comes when a slot is free, and promised to nobody, gets a place at once. Whoever comes
-later is promised a turn: a moment at which a certain slot will be free. A promise keeps its slot
-for `GRACE` after its moment; then whoever is ready takes it. Because the slots of later turns are
-granted a little late when earlier ones were, a caller whose turn has come may have to be held
-for some seconds, never longer than `HOLD`.
+- A slot that is free and promised to nobody is granted to whoever asks, up to a third of the budget
+  for one caller in any two seconds.
+- Otherwise the slot's next use is promised to the caller, up to its share: the budget, divided by
+  the callers with promises and one more, who may come. A slot has one promise at most. A promise
+  that is not used within `GRACE` is void.
+- Beyond its share, the caller is told when a slot that nobody holds will be free: the first one to
+  come gets it.
+- If that is later than the longest wait, the queue is full.
 
-It is fair in three ways. In any `BURST` one caller gets a third of the budget at most. Turns are
-promised up to the caller's share of a window: the budget, divided by the callers who wait and one
-more, who may come yet. And a wait beyond the limit is refused, and costs nobody a place.
-
-Times are milliseconds since 1970. The containers' clocks, together with the way to Sync, may
-differ by `MARGIN`, and a presign may leave up to `LAG` after the moment of its grant.
+Times are milliseconds since 1970. The clocks of two containers, together with the way to Sync, may
+differ by `MARGIN`, and a request may be sent up to `LAG` after the moment of its grant.
 """
 
+import heapq
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
-from chalicelib.core.clock import MINUTE
-from chalicelib.ratelimit.slots import NONCE_BITS, RECOVERY, UNUSED, Event, Slot, Slowdown
+from chalicelib.ratelimit.slots import Event, Slots, Slowdown
 
 MARGIN = 1_000
-LAG = 200  # what writing a grant takes, at most
-WINDOW = MINUTE + MARGIN + LAG + 1  # between two grants; clocks are read in whole milliseconds
-BURST = 10_000
+LAG = 200  # for which the write of a grant may take
+BURST = 2_000
 BURST_PARTS = 3  # one caller gets one such part of the budget in a burst
-LEAD = 700  # how long before its moment a caller is asked to be there, and held until it comes
-EARLY = LEAD + 1_500  # how long before its moment a turn may be taken, since clocks differ
-GRACE = 4_000  # how long after its moment a turn is kept
-LATE = 400  # how late a turn is taken as a rule: `Retry-After` counts whole seconds
-SHIFT = 6_000  # how much later than promised a slot may be free, because of those before
-HOLD = 7_000  # how long a caller whose turn has come may be held
-NEXT = 3_000  # how much later than it could be a turn may be, so that no slot is idle before it
-SOON = 20_000  # a line that opens within this time is short
-NO_TURN = 0
-STRANGERS = 8  # callers who are expected to come, when turns beyond the next window are promised
-LONGEST_PAUSE = 3_600_000
-_STRANGER = -1  # the number of no caller
+GRACE = 2_000
+LEAD = 500  # before its moment a promised request is asked to come, since requests come late
+HOLD = 1_000  # for which a request is held until its slot is free
+SPREAD_PART = 8  # containers choose among one such part of the openings
+
+
+class Ticket(NamedTuple):
+    """What names a promise: the moment, and the slot's number."""
+
+    at: int
+    slot: int
+
+
+NO_TICKET = Ticket(0, -1)  # of a client that knows of tickets and has none
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the operator set.
+    """What may be granted.
 
     Attributes:
-        places: Presigns in a minute.
-        max_wait: Longest wait that is promised, in milliseconds.
+        permits: How many in a window.
+        window: In milliseconds.
+        longest_wait: How far ahead a permit is promised, in milliseconds.
     """
 
-    places: int
-    max_wait: int
+    permits: int
+    window: int
+    longest_wait: int
+
+    @property
+    def spacing(self) -> int:
+        """The time between two grants of a slot; clocks are read in whole milliseconds."""
+        return self.window + MARGIN + LAG + 1
 
     @property
     def burst(self) -> int:
-        """How many of one caller's presigns are let through in a burst."""
-        return max(1, self.places // BURST_PARTS)
+        """How many permits one caller gets in a burst."""
+        return max(1, self.permits // BURST_PARTS)
 
 
 @dataclass(frozen=True)
-class Place:
+class Grant:
     """A slot that may be granted.
 
     Attributes:
-        slot: Which.
-        at: When: now, or a few seconds later.
-        turn: The turn that is taken by it, with its slot; or None.
+        slot: Its number.
+        at: When: now, or up to `HOLD` later.
+        promise: The promise that is used by it, or the void one that it removes.
     """
 
     slot: int
     at: int
-    turn: tuple[int, Event] | None = None
+    promise: Event | None = None
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A promise.
+class Promise:
+    """A slot whose next use can be promised.
 
     Attributes:
-        slot: The slot that will be free.
-        at: When.
-        position: How many are before it, and one.
-        instead: The turn that it takes the place of, with its slot; or None.
+        slot: Its number.
+        at: When it is free.
+        position: The number of promises that come before, and one.
+        instead: The void promise that this one replaces.
     """
 
     slot: int
     at: int
     position: int
-    instead: tuple[int, Event] | None = None
-
-    @property
-    def comes_at(self) -> int:
-        """Return when the caller should be there."""
-        return self.at - LEAD
+    instead: Event | None = None
 
 
 @dataclass(frozen=True)
-class Full:
+class Later:
     """Nothing can be promised.
 
     Attributes:
-        opens_at: When there will be a place, if nobody else comes.
-        by_share: Whether the line is short, and the caller has only had its share of turns: it
-            may take what is free when it comes again.
+        at: When a slot that nobody holds will be free.
+        is_full: Whether that is later than the longest wait.
     """
 
-    opens_at: int
-    by_share: bool = False
+    at: int
+    is_full: bool
+
+
+Decision = Grant | Promise | Later
+
+
+def return_at(later: Later, budget: Budget, chance: random.Random) -> int:
+    """Return when to come again. After a full queue not all may come at one moment."""
+    return later.at + (chance.randrange(budget.longest_wait + 1) if later.is_full else 0)
 
 
 @dataclass(frozen=True)
-class Line:
-    """The line at one moment, as one container sees it.
+class Policy:
+    """The slots at one moment, as one container sees them.
 
     Attributes:
-        budget: What the operator set.
-        slots: By their numbers; those that are missing were never used.
+        budget: What may be granted.
+        slots: The slots.
         now: The moment.
-        slowdown: Whether Sync said 429 lately.
+        slowdown: What is left of a slowdown, or None.
+        told: When this container has told callers to come again, without a promise.
     """
 
     budget: Budget
-    slots: Mapping[int, Slot]
+    slots: Slots
     now: int
     slowdown: Slowdown | None = None
-    _choose: random.Random = field(default_factory=random.Random, repr=False, compare=False)
+    told: Sequence[Event] = ()
+    chance: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
-    def decide(self, caller: int, turn: int | None = None, spread: int = 4) -> Place | Turn | Full:
-        """Decide about one presign.
+    def decide(self, caller: int, ticket: Ticket | None = None, spread: int = 4) -> Decision:
+        """Decide about one request.
 
         Args:
             caller: Who asks: `caller_number`.
-            turn: The moment of the turn that the caller's ticket proves; `NO_TURN` if there is no
-                ticket yet; None for a client that knows nothing of tickets, for which a turn of
-                the caller that has come counts all the same.
-            spread: Among how many of the next openings to choose. Containers that decide in the
-                same moment get into each other's way less often when it is larger.
+            ticket: Which promise is meant; `NO_TICKET` for none. With None, from a client that
+                knows nothing of tickets, any due promise of the caller is used.
+            spread: Among how many of the next openings to choose. Containers that decide at the
+                same moment want the same slot less often if it is larger.
         """
-        own = self._own_turn(caller, turn)
-        found = self._redeem(own) if own else self._place(caller)
-        return found or self._promise(caller, own, spread)
+        return self._redeem(caller, ticket) or self._free(caller) or self._promise(caller, spread)
 
     @cached_property
-    def waiting(self) -> tuple[Event, ...]:
-        """Every turn that is promised and neither taken nor lost, the next one first."""
-        return tuple(sorted(turn for number in self._numbers for turn in self._turns[number]))
+    def held(self) -> dict[int, Event]:
+        """The promises that are neither used nor void. One of a clock that is far ahead is void."""
+        first = self.now - GRACE
+        last = self.now + self.budget.longest_wait + self.budget.spacing
+        return {
+            number: promise
+            for number, promise in self.slots.promises.items()
+            if first <= promise.at <= last
+        }
 
-    def free_places(self, caller: int) -> int:
-        """Count the places that a caller could take at once."""
-        return min(self.free_slots, max(0, self.budget.burst - self._near(caller, self.now, BURST)))
-
-    @property
-    def free_slots(self) -> int:
-        """Count the slots that are free, and promised to nobody."""
-        return sum(self._is_open(number) for number in self._numbers)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether not even a caller who has nothing yet could be promised a turn."""
-        return isinstance(self.decide(_STRANGER, NO_TURN, 1), Full)
+    def available(self, caller: int) -> int:
+        """Return how many permits a caller would get at once."""
+        left = self.budget.burst - _near(self._times(caller), self.now)
+        return max(0, min(len(self._free_slots), left))
 
     def wait(self, caller: int) -> int:
-        """Return for how many milliseconds a presign would have to wait now."""
-        found = self._place(caller) or self._promise(caller, None, 1)
-        return max(0, (found.opens_at if isinstance(found, Full) else found.at) - self.now)
+        """Return for how many milliseconds the caller's next request would have to wait."""
+        return max(0, self.decide(caller, NO_TICKET, 1).at - self.now)
 
     @cached_property
-    def _numbers(self) -> range:
-        return range(self.budget.places)
+    def _opens_at(self) -> list[int]:
+        """When each slot may be granted again. A grant of a clock that is far ahead is void."""
+        spacing, furthest = self.budget.spacing, self.now + self.budget.spacing
+        opens = [at + spacing if at <= furthest else 0 for at in self.slots.granted_at]
+        if self.slowdown is None or self.slowdown.is_over(self.now):
+            return opens
+        permits = self.budget.permits
+        return [max(at, self.slowdown.opens_at(slot, permits)) for slot, at in enumerate(opens)]
 
     @cached_property
-    def _turns(self) -> tuple[tuple[Event, ...], ...]:
-        """Every slot's promises. One from a clock that is far ahead is none."""
-        first, last = self.now - GRACE, self.now + self.budget.max_wait + WINDOW
-        return tuple(
-            tuple(turn for turn in self._slot(number).turns if first <= turn.at <= last)
-            for number in self._numbers
-        )
+    def _free_slots(self) -> list[int]:
+        """The slots that are free, and promised to nobody."""
+        now, held = self.now, self.held
+        return [slot for slot, at in enumerate(self._opens_at) if at <= now and slot not in held]
 
     @cached_property
-    def _free_at(self) -> tuple[int, ...]:
-        """When each slot may be granted again. A grant from a clock that is far ahead is none."""
-        last = self.now + WINDOW
-        granted = [self._slot(number).granted.at for number in self._numbers]
-        free = [at + WINDOW if at <= last else 0 for at in granted]
-        if self.slowdown is None or self.now > self.slowdown.until + RECOVERY:
-            return tuple(free)
-        bars = [self.slowdown.bar(number, self.budget.places) for number in self._numbers]
-        return tuple(map(max, free, bars))
+    def _openings(self) -> list[tuple[int, int]]:
+        """When the slots that are promised to nobody may be granted, with their numbers."""
+        opens = enumerate(self._opens_at)
+        return sorted((at, slot) for slot, at in opens if slot not in self.held)
 
-    def _slot(self, number: int) -> Slot:
-        return self.slots.get(number, UNUSED)
+    def _granted(self, caller: int) -> list[int]:
+        """Return when permits were granted to a caller."""
+        grants = zip(self.slots.granted_at, self.slots.callers, strict=True)
+        return sorted(at for at, whose in grants if whose == caller)
 
-    def _is_open(self, number: int) -> bool:
-        """Whether a slot is free, and promised to nobody who would find it taken."""
-        if self._free_at[number] > self.now:
-            return False
-        turns = self._turns[number]
-        return not turns or turns[0].at >= self.now + WINDOW - SHIFT
+    def _times(self, caller: int) -> list[int]:
+        """Return when permits were granted, or are promised, to a caller."""
+        promised = [promise.at for promise in self.held.values() if promise.caller == caller]
+        return sorted(self._granted(caller) + promised)
 
-    @cached_property
-    def _times(self) -> dict[int, list[int]]:
-        """Every caller's grants and turns."""
-        times: dict[int, list[int]] = {}
-        for number in self._numbers:
-            grant = self._slot(number).granted
-            granted = (grant,) if abs(self.now - grant.at) < WINDOW else ()
-            for event in (*granted, *self._turns[number]):
-                times.setdefault(event.caller, []).append(event.at)
-        return {caller: sorted(found) for caller, found in times.items()}
+    def _after_burst(self, times: Sequence[int], at: int) -> int:
+        """Return the first moment from another on at which one more is not too much."""
+        for moment in (at, *(one + BURST for one in times if at < one + BURST)):
+            if _near(times, moment) < self.budget.burst:
+                return moment
+        raise AssertionError("a burst after the last one there is room")
 
-    def _near(self, caller: int, at: int, span: int) -> int:
-        """Count a caller's grants and turns around a moment."""
-        times: Sequence[int] = self._times.get(caller, ())
-        return bisect_left(times, at + span) - bisect_right(times, at - span)
-
-    def _own_turn(self, caller: int, turn: int | None) -> tuple[int, Event] | None:
-        """Find the turn of a caller that has come, by its ticket or as the next of all."""
-        found = [
-            (event, number)
-            for number in self._numbers
-            for event in self._turns[number]
-            if event.caller == caller and event.at <= self.now + EARLY
+    def _redeem(self, caller: int, ticket: Ticket | None) -> Grant | None:
+        """Use the caller's promise, if there is one that is due."""
+        due = [
+            (promise, slot)
+            for slot, promise in self.held.items()
+            if promise.caller == caller
+            and promise.at <= self.now + HOLD
+            and (ticket is None or ticket == (promise.at, slot))
         ]
-        if turn is not None:
-            found = [one for one in found if one[0].at == turn]
-        return min(((n, e) for e, n in found), key=lambda one: one[1], default=None)
+        return self.redeem(*min(due)) if due else None
 
-    def _place(self, caller: int) -> Place | None:
-        if self._near(caller, self.now, BURST) >= self.budget.burst:
-            return None
-        return self._open_place(None)
+    def redeem(self, promise: Event, slot: int) -> Grant | None:
+        """Use a promise as soon as its slot is free and the caller's burst allows it."""
+        opens_at = max(self.now, promise.at, self._opens_at[slot])
+        at = self._after_burst(self._granted(promise.caller), opens_at)
+        return Grant(slot, at, promise) if at <= self.now + HOLD else None
 
-    def _open_place(self, turn: tuple[int, Event] | None) -> Place | None:
-        """Choose any slot that is free, best one that nobody waits for."""
-        numbers = [number for number in self._numbers if self._is_open(number)]
-        best = [number for number in numbers if not self._turns[number]] or numbers
-        return Place(self._choose.choice(best), self.now, turn) if best else None
+    def _free(self, caller: int) -> Grant | None:
+        """Grant a slot that nobody holds, if it is free or will be in a moment.
 
-    def _redeem(self, own: tuple[int, Event]) -> Place | None:
-        """Let a turn that has come through: by its own slot, by another, or in a moment."""
-        number = own[0]
-        free_at = self._free_at[number]
-        if free_at <= self.now:
-            return Place(number, self.now, own)
-        if place := self._open_place(own):
-            return place
-        return Place(number, free_at, own) if free_at <= self.now + HOLD else None
-
-    def _promise(self, caller: int, instead: tuple[int, Event] | None, spread: int) -> Turn | Full:
-        """Promise the earliest opening that the caller's share allows."""
-        tails = sorted((self._tail(number), number) for number in self._numbers)
-        choice = self._choose.randrange(max(1, min(spread, len(tails) // 8)))
-        for first in (choice, 0):
-            at = max(self.now + 1000, tails[first][0])
-            at = at if instead else self._earliest(caller, at, by_share=True)
-            if at - self.now <= self.budget.max_wait:
-                break
-        else:
-            return Full(self._earliest(caller, max(self.now + 1000, tails[0][0]), by_share=False))
-        if at > self.now + SOON >= tails[0][0] and not instead:
-            # Who has had its share would wait for a turn while there is room all the same.
-            opens_at = self._earliest(caller, max(self.now + 1000, tails[0][0]), by_share=False)
-            return Full(opens_at, by_share=True)
-        # An opening soon after that moment leaves no slot idle in between. Without one it is the
-        # slot that is free last, which leaves the others for those who are ready earlier.
-        after = bisect_left(tails, (at, 0))
-        latest = min(at + NEXT, self.now + self.budget.max_wait)
-        if after < len(tails) and tails[after][0] <= latest:
-            at = tails[after][0]
-        last = bisect_right(tails, at, key=lambda one: one[0]) - 1
-        fitting = [number for tail, number in tails[: last + 1] if tail == tails[last][0]]
-        before = bisect_left(self.waiting, Event(at, 0))
-        return Turn(self._choose.choice(fitting), at, before + 1, instead)
-
-    def _tail(self, number: int) -> int:
-        """Return when a slot will be free behind all that is promised of it."""
-        free_at = self._free_at[number]
-        for turn in self._turns[number]:
-            free_at = max(free_at, turn.at) + WINDOW + LATE
-        return free_at
-
-    def _earliest(self, caller: int, base: int, *, by_share: bool) -> int:
-        """Find the first moment at which one more would not be too much for one caller."""
-        times = self._times.get(caller, ())
-        moments = [one + span for one in times for span in (BURST, WINDOW)]
-        for at in sorted({base, *(one for one in moments if one > base)}):
-            is_burst = self._near(caller, at, BURST) >= self.budget.burst
-            is_over = by_share and self._near(caller, at, WINDOW) >= self._share(caller, at)
-            if not is_burst and not is_over:
-                return at
-        raise AssertionError("behind all of the caller's events there is room")
-
-    @cached_property
-    def _callers(self) -> frozenset[int]:
-        return frozenset(turn.caller for turn in self.waiting)
-
-    def _share(self, caller: int, at: int) -> int:
-        """Return how many presigns of one caller may be promised in a window."""
-        callers = len(self._callers | {caller})
-        if at > self.now + WINDOW:
-            callers = max(callers, STRANGERS)
-        return max(1, self.budget.places // (callers + 1))
-
-    def with_grant(self, place: Place, caller: int, at: int) -> dict[int, Slot]:
-        """Return the slots that change when a place is taken."""
-        granted = self._without(place.turn)
-        turns = granted.get(place.slot, self._kept(place.slot)).turns
-        nonce = self._choose.randrange(1, 1 << NONCE_BITS)
-        return granted | {place.slot: Slot(Event(at, caller), turns, nonce)}
-
-    def with_turn(self, turn: Turn, caller: int) -> dict[int, Slot]:
-        """Return the slots that change when a turn is promised."""
-        changed = self._without(turn.instead)
-        slot = changed.get(turn.slot, self._kept(turn.slot))
-        turns = tuple(sorted((*slot.turns, Event(turn.at, caller))))
-        return changed | {turn.slot: replace(slot, turns=turns)}
-
-    def _kept(self, number: int) -> Slot:
-        """Return a slot without the turns that are lost."""
-        return replace(self._slot(number), turns=self._turns[number])
-
-    def _without(self, turn: tuple[int, Event] | None) -> dict[int, Slot]:
-        if turn is None:
-            return {}
-        slot = self._kept(turn[0])
-        turns = tuple(one for one in slot.turns if one != turn[1])
-        return {turn[0]: replace(slot, turns=turns)}
-
-    def slower(self, pause: int) -> Slowdown:
-        """Slow down, since Sync answered 429.
-
-        Args:
-            pause: How long Sync wants to be left alone, in milliseconds.
+        Each caller has an order of the slots, and takes one of the first in it, as many as its
+        burst has left. So requests that do not know of each other, in containers whose copies are
+        old, want the same slots and can't get more of them than a burst has.
         """
-        until = self.now + min(pause, LONGEST_PAUSE)
-        places, before = self.budget.places, self.slowdown
-        if before is None or self.now > before.until + RECOVERY:
-            return Slowdown(self.now, until, max(1, places // 2))
-        if self.now <= before.until:
-            # Those that were on their way when the first one was refused tell nothing new.
-            return Slowdown(before.since, max(until, before.until), before.floor)
-        return Slowdown(self.now, until, max(1, places // 8, before.floor // 2))
+        free, opens_at = self._free_slots, self.now
+        if not free:
+            if not self._openings:
+                return None
+            opens_at, soon = self._openings[0]
+            free = [soon]
+        times = self._times(caller)
+        at = self._after_burst(times, opens_at)
+        if at > self.now + HOLD:
+            return None
+        permits, left = self.budget.permits, self.budget.burst - _near(times, at)
+        free = sorted(free, key=lambda slot: (slot - caller) % permits)
+        slot = self.chance.choice(free[:left])
+        return Grant(slot, at, self.slots.promises.get(slot))
+
+    def _promise(self, caller: int, spread: int) -> Promise | Later:
+        """Promise the next opening, or name the next one that nobody holds."""
+        now, longest, times = self.now, self.budget.longest_wait, self._times(caller)
+        later = self._later(caller, times)
+        if sum(promise.caller == caller for promise in self.held.values()) < self._share(caller):
+            fitting = [
+                (at, slot)
+                for at, slot in self._openings
+                if now < at <= now + longest and _near(times, at) < self.budget.burst
+            ]
+            if fitting and fitting[0][0] <= later:
+                among = max(1, min(spread, len(fitting) // SPREAD_PART))
+                at, slot = self.chance.choice(fitting[:among])
+                position = 1 + sum(promise.at < at for promise in self.held.values())
+                return Promise(slot, at, position, self.slots.promises.get(slot))
+        furthest = now + 2 * self.budget.spacing
+        return Later(min(later, furthest), is_full=later > now + 2 * longest)
+
+    def _share(self, caller: int) -> int:
+        """Return how many promises one caller may have."""
+        waiting = {promise.caller for promise in self.held.values()} | {caller}
+        return max(1, self.budget.permits // (len(waiting) + 1))
+
+    def _later(self, caller: int, times: list[int]) -> int:
+        """Return when a slot is free for the caller, after those who were told to come again.
+
+        Each of them takes the next opening, so that they don't all come at the same moment.
+        """
+        spacing = self.budget.spacing
+        openings = [max(self.now, at) for at, _ in self._openings]
+        openings += [promise.at + spacing for promise in self.held.values()]
+        heapq.heapify(openings)
+        for told in sorted(self.told):
+            if openings[0] <= told.at:
+                heapq.heapreplace(openings, told.at + spacing)
+        own = [told.at for told in self.told if told.caller == caller]
+        return self._after_burst(sorted(times + own), openings[0])
+
+
+def _near(times: Sequence[int], at: int) -> int:
+    """Count the times that are in one burst with a moment; they are in order."""
+    return bisect_left(times, at + BURST) - bisect_right(times, at - BURST)

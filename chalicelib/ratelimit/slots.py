@@ -1,68 +1,89 @@
-"""What the line remembers: one slot for each of the budget's presigns, and a slow-down. Pure.
+"""What the rate limiter stores: a slot for each permit of the budget, and a slowdown. Pure.
+
+    s<number>    a slot's last grant: a nonce, when, to whom
+    p<number>    the promise of its next use: when, to whom
+    slow         a slowdown, after Sync's 429
 
 Times are milliseconds since 1970.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-RECOVERY = 60_000  # how long it takes to get back to the whole budget after Sync said 429
-_EVENT_BYTES = 10
-_NONCE_BYTES = 4
-NONCE_BITS = 8 * _NONCE_BYTES
+from chalicelib.aws.codec import Item
+
+LONGEST_PAUSE = 3_600_000
+RECOVERY = 60_000  # after Sync's 429 it takes so long to get back to the whole budget
+NONCE_BITS = 32  # they tell a grant from every other one
+# 48 bits of time in two parts, and what `caller_number` returns.
+_GRANT = struct.Struct(">IHII")
+_PROMISE = struct.Struct(">HII")
+_LOW = (1 << 32) - 1
 
 
 class Event(NamedTuple):
-    """A grant, or a promised turn: when, and whose."""
+    """A permit that was granted or promised: when, and to whom (`caller_number`)."""
 
     at: int
     caller: int
 
 
-NEVER = Event(0, 0)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One of the budget's slots.
+@dataclass
+class Slots:
+    """The slots of a budget, by their numbers.
 
     Attributes:
-        granted: Its last grant; at 0 if there was none.
-        turns: What is promised, the next one first.
-        nonce: Tells the request that it is granted to from every other one.
+        granted_at: When each was granted last; 0 if never.
+        callers: To whom.
+        promises: The promises of their next use.
     """
 
-    granted: Event = NEVER
-    turns: tuple[Event, ...] = ()
-    nonce: int = 0
+    granted_at: list[int]
+    callers: list[int]
+    promises: dict[int, Event]
 
     @classmethod
-    def decode(cls, raw: bytes | None) -> "Slot":
-        """Read a slot as it is stored; None for one that was never used."""
-        if not raw:
-            return UNUSED
-        nonce, rest = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
-        parts = [rest[at : at + _EVENT_BYTES] for at in range(0, len(rest), _EVENT_BYTES)]
-        events = [Event(int.from_bytes(one[:6]), int.from_bytes(one[6:])) for one in parts]
-        return cls(events[0], tuple(events[1:]), int.from_bytes(nonce))
+    def unused(cls, permits: int) -> "Slots":
+        """Return the slots of a budget that was never used."""
+        return cls([0] * permits, [0] * permits, {})
 
-    def encode(self) -> bytes:
-        """Write a slot: four bytes for the nonce, ten for the grant, and ten for each turn."""
-        events = (self.granted, *self.turns)
-        encoded = (one.at.to_bytes(6) + one.caller.to_bytes(4) for one in events)
-        return self.nonce.to_bytes(_NONCE_BYTES) + b"".join(encoded)
+    @classmethod
+    def read(cls, item: Item, permits: int) -> "Slots":
+        """Return the slots of an item."""
+        slots = cls.unused(permits)
+        for number in range(permits):
+            if grant := item.get(f"s{number}"):
+                _, high, low, caller = _GRANT.unpack(grant["B"])
+                slots.granted_at[number], slots.callers[number] = high << 32 | low, caller
+            if promise := item.get(f"p{number}"):
+                high, low, caller = _PROMISE.unpack(promise["B"])
+                slots.promises[number] = Event(high << 32 | low, caller)
+        return slots
 
 
-UNUSED = Slot()
+def write_grant(grant: Event, nonce: int) -> bytes:
+    """Return a grant as it is stored."""
+    return _GRANT.pack(nonce, grant.at >> 32, grant.at & _LOW, grant.caller)
+
+
+def write_promise(promise: Event) -> bytes:
+    """Return a promise as it is stored."""
+    return _PROMISE.pack(promise.at >> 32, promise.at & _LOW, promise.caller)
+
+
+def caller_number(caller_id: str) -> int:
+    """Return the part of a caller's id for which a slot has room."""
+    return int(caller_id[:8], 16)
 
 
 @dataclass(frozen=True)
 class Slowdown:
-    """What is left of the budget after Sync answered 429, as long as it recovers.
+    """What is left of the budget after Sync's 429, until it has recovered.
 
     Attributes:
-        since: When Sync said so first.
-        until: Nobody is let through before.
+        since: When Sync answered 429 first.
+        until: Nothing is granted before.
         floor: How many slots are used from then on; the others come back one by one.
     """
 
@@ -70,13 +91,30 @@ class Slowdown:
     until: int
     floor: int
 
-    def bar(self, slot: int, budget: int) -> int:
-        """Return the time before which a slot may not be granted."""
+    def opens_at(self, slot: int, permits: int) -> int:
+        """Return the time before which a slot of a budget may not be granted."""
         if slot < self.floor:
             return self.until
-        return self.until + RECOVERY * (slot - self.floor + 1) // (budget - self.floor)
+        return self.until + RECOVERY * (slot - self.floor + 1) // (permits - self.floor)
+
+    def is_over(self, now: int) -> bool:
+        """Whether the whole budget can be used again."""
+        return now > self.until + RECOVERY
 
 
-def caller_number(caller_id: str) -> int:
-    """Shorten a caller's id to what a slot has room for."""
-    return int(caller_id[:8], 16)
+def slower(before: Slowdown | None, now: int, pause: int, permits: int) -> Slowdown:
+    """Return the slowdown after one more 429 of Sync.
+
+    Args:
+        before: The slowdown until now.
+        now: The time.
+        pause: How long Sync wants to be left alone, in milliseconds.
+        permits: The budget.
+    """
+    until = now + min(pause, LONGEST_PAUSE)
+    if before is None or before.is_over(now):
+        return Slowdown(now, until, max(1, permits // 2))
+    if now <= before.until:
+        # Requests that were on their way when Sync refused the first one prove nothing new.
+        return Slowdown(before.since, max(until, before.until), before.floor)
+    return Slowdown(now, until, max(1, permits // 8, before.floor // 2))

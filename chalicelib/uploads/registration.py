@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from chalicelib.core import errors, log, wording
 from chalicelib.core.clock import SECOND, Clock
-from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.ratelimit.limiter import RateLimiter
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
 from chalicelib.uploads.errors import FileNotUploaded, UrlTimeout
@@ -73,7 +73,7 @@ class Registration:
         self,
         repository: UploadRepository,
         sync: SyncClient,
-        limiter: RegistrationLimiter,
+        limiter: RateLimiter,
         clock: Clock,
         settle_seconds: int,
     ) -> None:
@@ -114,7 +114,7 @@ class Registration:
         if earlier is not None and earlier.lease_until < now:
             try:
                 # Reconciling asks Sync too, so it takes a permit like a POST.
-                self._limiter.acquire(owner)
+                self._take_permit(owner)
             except errors.RateLimited as error:
                 return Outcome(found, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
             leased = self._repository.lease_to_reconcile(found, attempt, now)
@@ -232,12 +232,16 @@ class Registration:
         try:
             # In this order a public URL that is one too many takes no permit.
             self._repository.begin_registering(lease)
-            self._limiter.acquire(lease.upload.owner)
+            self._take_permit(lease.upload.owner)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
                 tried = frozenset(lease.upload.tried)
                 self._repository.reopen(lease, self._clock.now(), tried)
             raise
+
+    def _take_permit(self, owner: str) -> None:
+        """Take the permit for one request, as late as possible."""
+        self._limiter.commit(self._limiter.acquire(owner))
 
     def _back_off_if_busy(self, error: errors.BrokerError) -> None:
         if isinstance(error, sync_errors.UpstreamBusy):
@@ -249,7 +253,7 @@ class Registration:
         if elapsed > MORE_URLS_SECONDS * SECOND:
             return False
         try:
-            self._limiter.acquire(upload.owner)
+            self._take_permit(upload.owner)
         except errors.RateLimited:
             return False
         return True
@@ -265,7 +269,7 @@ class Registration:
         """POST once more, since the ambiguous POST is known to have made no asset."""
         upload = lease.upload
         try:
-            self._limiter.acquire(upload.owner)
+            self._take_permit(upload.owner)
         except errors.RateLimited:
             return self._stay_unknown(lease)
         attempt = replace(self.plan(), posts=lease.attempt.posts + 1)

@@ -9,7 +9,7 @@ Items by their key `pk`:
     claim#, url#, urls#         see `asset_owners.py`
     key#<caller>#<hash>         see `idempotency.py`
     quota#<caller>              see `quotas/usage.py`
-    limit#registration          see `ratelimit/registrations.py`
+    limit#<name>                see `ratelimit/limiter.py`
     secret#callers              see `auth/caller.py`
 
 The conditions protect this time-line of two requests A and B that complete one upload:

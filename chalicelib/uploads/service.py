@@ -10,8 +10,7 @@ from chalicelib.core.clock import SECOND, Clock
 from chalicelib.idempotency import IdempotencyRecord, IdempotencyRecords, RequestKey, in_progress
 from chalicelib.quotas.store import QuotaStore
 from chalicelib.quotas.usage import Reservation, Usage
-from chalicelib.ratelimit.limiter import Line, LineStanding, Opening
-from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.ratelimit.limiter import Permit, RateLimiter, RateLimitState
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
 from chalicelib.uploads import outcomes
@@ -48,10 +47,10 @@ class UploadService:
         repository: The uploads.
         quotas: What callers have used.
         idempotency: The records of `Idempotency-Key`.
-        line: The rate limiter for presigns.
+        presigns: The rate limiter for presigns.
         sync: Sync's API.
         registration: Registers uploads.
-        limiter: The rate limiter for registrations.
+        registrations: The rate limiter for registrations.
         clock: The time.
         storage_hosts: Hosts of Sync's storage; those that presigns name are added.
         window: How long bytes may arrive at a presigned URL, in milliseconds.
@@ -62,10 +61,10 @@ class UploadService:
         repository: UploadRepository,
         quotas: QuotaStore,
         idempotency: IdempotencyRecords,
-        line: Line,
+        presigns: RateLimiter,
         sync: SyncClient,
         registration: Registration,
-        limiter: RegistrationLimiter,
+        registrations: RateLimiter,
         clock: Clock,
         storage_hosts: tuple[str, ...],
         window: int,
@@ -73,12 +72,12 @@ class UploadService:
         self._repository = repository
         self._quotas = quotas
         self._idempotency = idempotency
-        self._line = line
+        self._presigns = presigns
         self._sync = sync
         self._registration = registration
-        self._limiter = limiter
+        self._registrations = registrations
         self._clock = clock
-        self._storage_hosts = StorageHosts(storage_hosts, limiter)
+        self._storage_hosts = StorageHosts(storage_hosts, registrations.item)
         self._window = window
 
     @property
@@ -88,7 +87,7 @@ class UploadService:
 
     def begin(
         self, caller: Caller, file: NewFile, key: RequestKey | None, ticket: str | None
-    ) -> tuple[Upload, Usage, LineStanding | None]:
+    ) -> tuple[Upload, Usage, RateLimitState | None]:
         """Reserve, presign, and write a new upload.
 
         Args:
@@ -105,7 +104,8 @@ class UploadService:
         # They come before the key's record: while the queue is full, or Sync is down, no request
         # costs a call.
         self._sync.check_available()
-        self._line.refuse_known(caller.id, ticket)
+        if key is not None:
+            self._presigns.check_cached_refusal(caller.id, ticket)
         upload_id, record = self._begin_key(caller, key)
         if record is not None and record.is_done:
             upload = self._repeated(caller, upload_id, ticket)
@@ -113,11 +113,11 @@ class UploadService:
         try:
             # In this order a caller over the quota takes no permit, and one without a permit has
             # nothing reserved.
-            opening = self._line.enter(caller.id, ticket)
+            permit = self._presigns.acquire(caller.id, ticket)
             used = self._quotas.reserve(caller.id, caller.limits, upload_id, file.size)
             try:
-                target = self._presign(
-                    caller, opening, file.file_name, file.content_type, file.size
+                target, state = self._presign(
+                    caller, permit, file.file_name, file.content_type, file.size
                 )
             except errors.BrokerError:
                 self._release_quota(caller, upload_id, used)
@@ -130,11 +130,11 @@ class UploadService:
             self._release_key(record)
             raise
         log.transition(upload.id, Status.PENDING)
-        return upload, used, opening.standing
+        return upload, used, state
 
     def renew(
         self, caller: Caller, upload_id: str, ticket: str | None
-    ) -> tuple[Upload, LineStanding | None]:
+    ) -> tuple[Upload, RateLimitState | None]:
         """Give a pending upload a fresh URL, or the old one while half of its life is left.
 
         A fresh URL passes the rate limiter, as the first one did.
@@ -152,15 +152,15 @@ class UploadService:
                 f"{upload.label} took too long. Choose the file to upload it again."
             )
         self._sync.check_available()
-        opening = self._line.enter(caller.id, ticket)
-        target = self._presign(
-            caller, opening, upload.file_name or "", upload.content_type or "", upload.size or 0
+        permit = self._presigns.acquire(caller.id, ticket)
+        target, state = self._presign(
+            caller, permit, upload.file_name or "", upload.content_type or "", upload.size or 0
         )
         # If another request renewed in the same moment, its URL is as fresh as ours.
         renewed = self._repository.renew(upload, target, self._clock.now())
         if renewed.status is not Status.PENDING:
             raise not_pending(renewed, self._clock.now())
-        return renewed, opening.standing
+        return renewed, state
 
     def cancel(self, caller: Caller, upload_id: str) -> None:
         """Cancel a pending upload. It is idempotent."""
@@ -207,7 +207,7 @@ class UploadService:
         if record is not None and record.is_done:
             return self._repeated_url(caller, upload_id), self._quotas.read(caller.id)
         try:
-            self._limiter.check_cached_refusal(caller.id)
+            self._registrations.check_cached_refusal(caller.id)
             used = self._quotas.reserve(caller.id, caller.limits, upload_id, 0)
             attempt = self._registration.plan()
             upload = replace(
@@ -240,7 +240,7 @@ class UploadService:
         It comes after the record, so that a URL that is one too many takes no permit.
         """
         try:
-            self._limiter.acquire(lease.upload.owner)
+            self._registrations.commit(self._registrations.acquire(lease.upload.owner))
             self._storage_hosts.refuse(lease.upload.source_url or "")
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
@@ -305,27 +305,29 @@ class UploadService:
             self._quotas.release(caller.id, _find_reservation(upload_id, used))
 
     def _presign(
-        self, caller: Caller, opening: Opening, file_name: str, content_type: str, size: int
-    ) -> Target:
-        found = [opening]
+        self, caller: Caller, permit: Permit, file_name: str, content_type: str, size: int
+    ) -> tuple[Target, RateLimitState]:
+        found, states = [permit], list[RateLimitState]()
 
-        def admit() -> None:
+        def take_permit() -> None:
             # A repeated request, after a lost response or with another key, needs its own permit.
-            self._line.take(found.pop() if found else self._line.enter(caller.id, ""))
+            next_one = found.pop() if found else self._presigns.acquire(caller.id, "")
+            states.append(self._presigns.commit(next_one))
 
         issued_at = self._clock.now()
         try:
-            presigned = self._sync.presign(file_name, content_type, size, admit)
+            presigned = self._sync.presign(file_name, content_type, size, take_permit)
         except sync_errors.UpstreamRefused as error:
             raise outcomes.presign_refused(file_name, content_type, error) from error
         except sync_errors.UpstreamBusy as error:
             with suppress(errors.StoreUnavailable):
-                self._line.slow_down(error.retry_after or 0)
+                self._presigns.back_off(error.retry_after or 0)
             raise
         self._storage_hosts.learn(presigned)
         # The browser and the sweep must know the same end.
         life = min(presigned.expires_in * SECOND, self._window)
-        return Target(presigned.upload_url, presigned.url, issued_at, issued_at + life)
+        target = Target(presigned.upload_url, presigned.url, issued_at, issued_at + life)
+        return target, states[-1]
 
 
 def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewUrl) -> Upload:

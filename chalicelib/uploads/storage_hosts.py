@@ -2,8 +2,9 @@
 
 from urllib.parse import urlsplit
 
+from chalicelib.aws.shared_item import SharedItem
+from chalicelib.aws.table import Change
 from chalicelib.core import errors, log
-from chalicelib.ratelimit.registrations import RegistrationLimiter
 from chalicelib.syncapi.models import Presigned
 from chalicelib.uploads import public_urls
 
@@ -13,24 +14,26 @@ class StorageHosts:
 
     Args:
         configured: The hosts of the settings.
-        limiter: Keeps the others, in the item that each registration reads anyway.
+        item: Keeps the others in its attribute `hosts`. It is the item that each registration
+            writes anyway, so that a registration knows all of them.
     """
 
-    def __init__(self, configured: tuple[str, ...], limiter: RegistrationLimiter) -> None:
+    def __init__(self, configured: tuple[str, ...], item: SharedItem) -> None:
         self._configured = frozenset(configured)
-        self._limiter = limiter
+        self._item = item
 
     @property
     def known(self) -> frozenset[str]:
         """All hosts, as far as this container knows."""
-        return self._configured | self._limiter.storage_hosts
+        learnt = self._item.copy.get("hosts", {}).get("SS", ())
+        return self._configured.union(learnt)
 
     def learn(self, presigned: Presigned) -> None:
         """Let all containers know the hosts that a presign named."""
         named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
         if new := named - self.known:
             log.event("storage_host_unknown", level=30, hosts=sorted(new))
-            self._limiter.learn_storage_hosts(new)
+            self._item.write(Change(pk=self._item.pk, adds={"hosts": frozenset(new)}))
 
     def refuse(self, url: str) -> None:
         """Refuse a URL at a storage host, such as one that was learnt since the URL was checked.

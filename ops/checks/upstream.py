@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws import secrets
 from chalicelib.aws.table import Table
+from chalicelib.bootstrap import presign_limiter
 from chalicelib.core import errors, settings
 from chalicelib.core.clock import Clock
 from chalicelib.core.settings import Settings
-from chalicelib.ratelimit.limiter import Line
-from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.limiter import RateLimiter
 from chalicelib.syncapi import errors as sync_errors
 from chalicelib.syncapi.client import SyncClient
 from chalicelib.syncapi.models import Presigned
@@ -239,19 +239,18 @@ class _LambdaClock(Clock):
 
 def _presigned(target: Target, chosen: Settings, value: str) -> Presigned:
     client: Any = target.account.client("dynamodb")
-    budget = Budget(chosen.presigns_per_minute, chosen.max_wait_seconds * 1000)
     clock = _LambdaClock(target)
-    line = Line(Table(client, chosen.uploads_table, clock), budget, clock)
+    limiter = presign_limiter(Table(client, chosen.uploads_table, clock), clock, chosen)
     upstream = SyncClient(chosen.sync_base_url, secrets.fixed(value, clock), clock)
     try:
-        presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _admit(target, line))
+        presigned = upstream.presign("doctor.mp4", "video/mp4", 1, lambda: _wait(target, limiter))
     except sync_errors.UpstreamBusy as error:
-        line.slow_down(error.retry_after or 0)  # for all callers, as the broker does
+        limiter.back_off(error.retry_after or 0)  # for all callers, as the broker does
         raise
     return presigned
 
 
-def _admit(target: Target, line: Line) -> None:
+def _wait(target: Target, limiter: RateLimiter) -> None:
     """Wait until the rate limiter grants a presign.
 
     Raises:
@@ -260,7 +259,7 @@ def _admit(target: Target, line: Line) -> None:
     ticket, deadline = "", target.now() + LONGEST_WAIT
     while True:
         try:
-            line.take(line.enter(CALLER, ticket))
+            limiter.commit(limiter.acquire(CALLER, ticket))
         except errors.RateLimited as error:
             wait = max(error.retry_after or 0, 0.5)
             if target.now() + wait > deadline:

@@ -20,14 +20,12 @@ from chalicelib.aws.due_index import DueIndex
 from chalicelib.aws.secrets import fixed
 from chalicelib.aws.table import Table
 from chalicelib.core import log
-from chalicelib.core.clock import Clock
+from chalicelib.core.clock import MINUTE, Clock
 from chalicelib.idempotency import IdempotencyRecords
 from chalicelib.jobs.sweeper import Sweeper
 from chalicelib.quotas.limits import Limits
 from chalicelib.quotas.store import QuotaStore
-from chalicelib.ratelimit.limiter import Line
-from chalicelib.ratelimit.policy import Budget
-from chalicelib.ratelimit.registrations import RegistrationLimiter
+from chalicelib.ratelimit.limiter import RateLimiter
 from chalicelib.syncapi.client import SyncClient, Timeouts
 from chalicelib.uploads import items, recovery
 from chalicelib.uploads.items import FILE_SHARDS, URL_SHARD
@@ -43,8 +41,7 @@ from tests.support.upstream_process import KEY, RunningUpstream
 SHORT = Timeouts(presign=1.5, register=1.5, lookup=2.0)
 LONGER_THAN_SHORT = 1.7  # seconds
 WINDOW = 86_400_000  # milliseconds
-PRESIGNS = 3000  # a minute: more than any run makes
-REGISTRATIONS = 3000  # a minute, as above
+PER_MINUTE = 300  # presigns and registrations: more than any run makes
 SETTLE_SECONDS = 90
 _MADE = re.compile(r"\basset ([0-9a-f-]{36})")
 _DELETED = re.compile(r"\bdeleted ([0-9a-f-]{36})")
@@ -191,12 +188,23 @@ class System:
         reached = Table(intercept(self.services.client), self.table, clock)
         repository, quotas = UploadRepository(reached), QuotaStore(reached, clock)
         sync = intercept(self.services.sync[broker])
-        limiter = RegistrationLimiter(reached, REGISTRATIONS, clock)
-        registration = Registration(repository, sync, limiter, clock, SETTLE_SECONDS)
+        presigns, registrations = (
+            RateLimiter(reached, clock, name, PER_MINUTE, MINUTE, busy="Much is asked.")
+            for name in ("presigns", "registrations")
+        )
+        registration = Registration(repository, sync, registrations, clock, SETTLE_SECONDS)
         idempotency = IdempotencyRecords(reached, clock)
-        line = Line(reached, Budget(PRESIGNS, 300_000), clock)
         uploads = UploadService(
-            repository, quotas, idempotency, line, sync, registration, limiter, clock, (), WINDOW
+            repository,
+            quotas,
+            idempotency,
+            presigns,
+            sync,
+            registration,
+            registrations,
+            clock,
+            (),
+            WINDOW,
         )
         index = DueIndex(reached)
         kinds = {recovery.KIND: UploadRecovery(repository, index, registration, clock, 10_000).task}

@@ -298,9 +298,12 @@ def test_presign_waits_for_rate_limit(
     assert wrong(upstream.storage, target) == []
     assert 60 < clock[0] - began < 75
     assert sync.outcomes().count("presigned") == 2
-    (found,) = wrong(
-        upstream.storage, with_settings(target, PRESIGNS_PER_MINUTE="1", MAX_WAIT_SECONDS="1")
+    limiter = presign_limiter(
+        Table(shell.client("dynamodb"), NAME, Clock()),
+        _Moved(clock),
+        with_settings(target, PRESIGNS_PER_MINUTE="1"),
     )
+    (found,) = wrong(upstream.storage, target)
     assert found.state is State.UNKNOWN
     assert found.detail.startswith("no presign: queue_full")
     assert sync.outcomes().count("presigned") == 2

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Callable
 
 from chalicelib.core.clock import Clock
 
@@ -35,16 +36,25 @@ class MovableClock(Clock):
         self.advance(43_200 - (self.now() // 1000) % 86_400)
 
 
-class PacedClock(MovableClock):
-    """A clock that advances by some seconds at each reading, so that long waits take no time."""
+class CountingClock(MovableClock):
+    """A clock that advances with each event that it counts, so that long waits take no time.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        count: Returns how many events there were.
+        seconds: What each of them takes.
+    """
+
+    def __init__(self, count: Callable[[], int], seconds: float) -> None:
         super().__init__()
-        self.seconds = seconds
+        self._count = count
+        self._seconds = seconds
+        self._counted = count()
 
     def now(self) -> int:
         """Return the time."""
-        self.advance(self.seconds)
+        counted = self._count()
+        self.advance(self._seconds * (counted - self._counted))
+        self._counted = counted
         return super().now()
 
 

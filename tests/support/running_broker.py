@@ -19,17 +19,18 @@ from chalicelib.core import log
 from chalicelib.jobs.sweeper import Sweep
 from chalicelib.syncapi.client import Timeouts
 from sandbox.broker import serve
-from tests.support.clocks import MovableClock, PacedClock
+from tests.support.clocks import CountingClock, MovableClock
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ORIGIN = "https://app.example.com"
 # The items that all tests share: the limiters', and that of the public URLs in work.
-SHARED = ("line#presign", "limit#registration", "urls#registering", "minute#sweep")
-LINE = {"pk": {"S": SHARED[0]}}
+SHARED = ("limit#presigns", "limit#registrations", "urls#registering", "minute#sweep")
+PRESIGNS = {"pk": {"S": SHARED[0]}}
 LONG = Timeouts()  # as in production, so that a busy machine makes no time-out
 SHORT = Timeouts(presign=1.5, register=1.0, lookup=1.5)  # for tests of time-outs
 TOKEN_SECONDS = 10**8  # tests move the clock by days
+REGISTER = ("POST", "/v2/assets")
 DAY = 86_400  # seconds; the longest `Retry-After`
 
 
@@ -90,13 +91,16 @@ class RunningBroker:
         environment = {**self._environment, **settings}
         bootstrap.use(bootstrap.build(environment, clock=self.clock, timeouts=timeouts))
 
-    def pace(self, upstream: RunningUpstream, seconds: float) -> PacedClock:
-        """Start a broker whose clock advances by some seconds at each reading."""
-        clock = PacedClock(seconds)
+    def slow_posts(self, upstream: RunningUpstream, seconds: float) -> None:
+        """Start a broker for which each registration at Sync takes some seconds."""
+
+        def count() -> int:
+            return [(one["method"], one["path"]) for one in upstream.journal()].count(REGISTER)
+
+        clock = CountingClock(count, seconds)
         clock.advance(self.clock.ahead)
         self.clock = clock
         bootstrap.use(bootstrap.build(self.environment(upstream), clock))
-        return clock
 
     def parts(self) -> bootstrap.Broker:
         """Return the parts of the broker behind the gateway."""

@@ -73,7 +73,7 @@ def test_open_quota_refuses_one_more(narrow: Api, upstream: RunningUpstream) -> 
     assert refused.json()["retryable"] is True
     assert refused.headers["Retry-After"] == "60"
     assert '"open";r=0' in refused.headers["RateLimit"]
-    assert narrow.line(refused)["dynamodbCalls"] == 2
+    assert narrow.line(refused)["dynamodbCalls"] == 1
     assert upstream.outcomes() == ["presigned"] * 3
     assert left(narrow) == (0, 2)
 

@@ -315,7 +315,7 @@ def test_public_url_becomes_asset(
     assert open_api.call("GET", "/assets").json()["items"] == [upload]
     assert open_api.call("GET", f"/uploads/{upload['id']}").json() == upload
     assert open_api.complete(upload).json() == upload
-    assert open_api.line(response)["dynamodbCalls"] == 4
+    assert open_api.line(response)["dynamodbCalls"] == 5
     assert len(upstream.journal()) == 1
 
 

@@ -13,6 +13,7 @@ from chalicelib.aws.secrets import CachedSecret
 from chalicelib.core import errors
 from chalicelib.core.clock import Clock
 from chalicelib.uploads.models import Lease
+from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.running_broker import SHORT, Api, RunningBroker, token
 from tests.support.scripted_sync import (
     PATIENT,
@@ -670,14 +671,21 @@ def test_early_reconciliation_proves_nothing(
 
 
 def test_frozen_container_sends_no_post(
-    api: Api, broker: RunningBroker, upstream: RunningUpstream
+    broker: RunningBroker, upstream: RunningUpstream, faulty_dynamodb: FaultyDynamoDB
 ) -> None:
     """A container that was frozen between its lease and its POST does not send the POST."""
+    broker.configure(upstream)
+    api = Api(broker)
     upload = api.landed()
-    clock = broker.pace(upstream, 40)
-    assert api.complete(upload).status_code == 202
+    lease = faulty_dynamodb.order(
+        "slow-after", "UpdateItem", upload["id"], lasting=False, seconds=0.3
+    )
+    with ThreadPoolExecutor() as pool:
+        completed = pool.submit(api.complete, upload)
+        assert lease.reached.wait(10)
+        broker.clock.advance(40)
+        assert completed.result().status_code == 202
     assert count_posts(upstream) == 0
-    clock.seconds = 0
     assert api.complete(upload).status_code == 200
 
 

@@ -165,7 +165,8 @@ def test_all_callers_have_fifty_urls_in_work(
 def test_reconciliations_take_permits(
     broker: RunningBroker, upstream: RunningUpstream, site: str
 ) -> None:
-    """However often a caller completes its URLs, Sync's list is read at most 30 times."""
+    """However often a caller completes its URLs, Sync's list is read as often as permitted."""
+    broker.configure_again(REGISTRATIONS_PER_MINUTE="30")
     api = Api(broker)
     upstream.order(AMBIGUOUS, *POST, times=None)
     uploads = [register(api, f"{site}/{number}.mp4").json() for number in range(5)]
@@ -174,9 +175,9 @@ def test_reconciliations_take_permits(
     before = len(upstream.journal())
     responses = [api.complete(uploads[number % 5]) for number in range(60)]
     assert {one.status_code for one in responses} == {202}
-    assert all(1 <= int(one.headers["Retry-After"]) <= 11 for one in responses)
+    assert all(1 <= int(one.headers["Retry-After"]) <= 3 * 62 for one in responses)
     reads = [one for one in upstream.journal()[before:] if one["method"] == "GET"]
-    assert len(reads) == 30
+    assert len(reads) == 10, "a third of the permits"
 
 
 def test_refused_url_takes_no_permit(

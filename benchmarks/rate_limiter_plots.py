@@ -1,4 +1,4 @@
-"""Draw the results of `line.py`: presigns and budget, waiting times, fairness."""
+"""Draw the results of `rate_limiter.py`: presigns and budget, waiting times, fairness."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -18,7 +18,7 @@ MODEST = range(2, 32)
 SECONDS = 600
 HIGHEST = 400  # presigns in a minute at the top of the plot
 COLOURS = {
-    "the line": "#0b6e4f",
+    "the rate limiter": "#0b6e4f",
     "no limiter": "#b23a48",
     "token bucket": "#d98e04",
     "fixed windows": "#4a6fa5",
@@ -41,7 +41,7 @@ def draw(folder: Path, found: Found) -> None:
         "waiting": _waiting(found),
         "fairness": _fairness(found),
     }.items():
-        figure.savefig(folder / f"line-{name}.png", dpi=110)
+        figure.savefig(folder / f"rate-limiter-{name}.png", dpi=110)
         plt.close(figure)
 
 
@@ -61,7 +61,7 @@ def _admissions(found: Found, names: Sequence[str]) -> Any:
         cut = []
         for design, colour in reversed(COLOURS.items()):
             counts = _in_last_minute(found[name, design, "sliding"].sent)
-            width = 2.5 if design == "the line" else 1.2
+            width = 2.5 if design == "the rate limiter" else 1.2
             axes.plot(minutes, counts, color=colour, linewidth=width, label=design)
             if max(counts) > HIGHEST:
                 cut.append(f"{design}: up to {max(counts):,}")
@@ -89,16 +89,16 @@ def _waiting(found: Found) -> Any:
             ("30 callers, 2 files in the first 10 s", "#0b6e4f", lambda who: who in MODEST),
         )
         for label, colour, belongs in groups:
-            grants = [grant for grant in one.grants if belongs(grant.caller)]
+            permits = [permit for permit in one.permits if belongs(permit.caller)]
             axes.scatter(
-                [grant.at / 60_000 for grant in grants],
-                [(grant.at - grant.asked) / 1000 for grant in grants],
+                [permit.at / 60_000 for permit in permits],
+                [(permit.at - permit.asked) / 1000 for permit in permits],
                 s=9,
                 color=colour,
                 label=label,
             )
-        served = Counter(grant.caller in MODEST for grant in one.grants)[True]
-        last = max(grant.at for grant in one.grants if grant.caller in MODEST) / 1000
+        served = Counter(permit.caller in MODEST for permit in one.permits)[True]
+        last = max(permit.at for permit in one.permits if permit.caller in MODEST) / 1000
         axes.set_title(design, loc="left", fontweight="bold")
         axes.set_title(f"{served} of the 30 callers' 60 by {last:.0f} s", loc="right", fontsize=9)
     for axes in grid[1]:
@@ -123,7 +123,7 @@ def _fairness(found: Found) -> Any:
         heights = [found[name, design, "sliding"].fairness for name in crowds]
         bars = left.bar(places, heights, 0.18, color=colour, label=design)
         left.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
-        got = Counter(grant.caller for grant in found["steady", design, "sliding"].grants)
+        got = Counter(permit.caller for permit in found["steady", design, "sliding"].permits)
         right.plot(sorted(got[caller] for caller in range(1, 101)), color=colour, linewidth=2)
     left.axhline(0.95, color="black", linestyle="--", linewidth=1)
     left.set_ylim(0, 1.1)

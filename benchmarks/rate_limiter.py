@@ -1,4 +1,4 @@
-"""Simulate the rate limiter: `python -m benchmarks.line [folder for the plots]`.
+"""Simulate the rate limiter: `python -m benchmarks.rate_limiter [folder for the plots]`.
 
 Crowds of callers send requests to hundreds of containers: in a steady stream, all at once, together
 with one greedy caller, and with many who never return. The simulation compares the broker's rate
@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import quantiles
 
-from benchmarks.crowd import Crowd, Grant, Limiter, SharedLine, jain, steady
-from chalicelib.ratelimit.policy import Budget, Full, Place, Turn
+from benchmarks.crowd import Crowd, Limiter, Permit, Reading, SharedSlots, jain, steady
+from chalicelib.ratelimit.policy import Budget, Decision, Grant, Later, Ticket
 from sandbox.upstream.ratelimit import RateLimit
 
 ROOT = Path(__file__).parent.parent
-BUDGET = Budget(places=120, max_wait=300_000)
+BUDGET = Budget(permits=120, window=60_000, longest_wait=61_201)
 CONTAINERS = 300
 SECONDS = 600  # the duration of each simulation
 WARM_UP = 120  # seconds with the first burst, which do not count for the use of the budget
@@ -36,13 +36,13 @@ class NoLimiter:
     """Grants every presign; only Sync refuses."""
 
     def decide(
-        self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
-    ) -> Place | Turn | Full:
+        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
+    ) -> Decision:
         """Grant a presign."""
-        del self, caller, turn, container, chance
-        return Place(0, clock)
+        del self, caller, ticket, chance
+        return Grant(0, reading.now)
 
-    def slow_down(self, clock: int, pause: float) -> None:
+    def back_off(self, clock: int, pause: float) -> None:
         """Change nothing."""
 
 
@@ -52,21 +52,22 @@ class TokenBucket(NoLimiter):
     retry_after = 20_000  # a bucket does not know when it will have a token for this caller
 
     def __init__(self) -> None:
-        self._tokens = float(BUDGET.places)
+        self._tokens = float(BUDGET.permits)
         self._filled_at = 0
 
     def decide(
-        self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
-    ) -> Place | Turn | Full:
+        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
+    ) -> Decision:
         """Grant a presign if there is a token."""
-        del caller, turn, container, chance
+        del caller, ticket, chance
+        clock = reading.now
         since = max(0, clock - self._filled_at) if self._filled_at else 0
         self._filled_at = max(clock, self._filled_at)
-        self._tokens = min(BUDGET.places, self._tokens + since * BUDGET.places / MINUTE)
+        self._tokens = min(BUDGET.permits, self._tokens + since * BUDGET.permits / MINUTE)
         if self._tokens < 1:
-            return Full(clock + self.retry_after)
+            return Later(clock + self.retry_after, is_full=False)
         self._tokens -= 1
-        return Place(0, clock)
+        return Grant(0, clock)
 
 
 class FixedWindows(NoLimiter):
@@ -76,19 +77,20 @@ class FixedWindows(NoLimiter):
         self._used: Counter[int] = Counter()
 
     def decide(
-        self, caller: int, turn: int | None, clock: int, container: int, chance: random.Random
-    ) -> Place | Turn | Full:
+        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
+    ) -> Decision:
         """Grant a presign if its minute has budget left."""
-        del caller, turn, container, chance
+        del caller, ticket, chance
+        clock = reading.now
         minute = clock // MINUTE
-        if self._used[minute] >= BUDGET.places:
-            return Full((minute + 1) * MINUTE)
+        if self._used[minute] >= BUDGET.permits:
+            return Later((minute + 1) * MINUTE, is_full=False)
         self._used[minute] += 1
-        return Place(0, clock)
+        return Grant(0, clock)
 
 
 DESIGNS: dict[str, Callable[[], Limiter]] = {
-    "the line": lambda: SharedLine(BUDGET, {}),
+    "the rate limiter": lambda: SharedSlots(BUDGET),
     "no limiter": NoLimiter,
     "token bucket": TokenBucket,
     "fixed windows": FixedWindows,
@@ -141,7 +143,7 @@ class Outcome:
 
     Attributes:
         asked: The number of presigns that the callers wanted.
-        grants: The presigns that Sync accepted.
+        permits: The presigns that Sync accepted.
         refused: The arrival times of the presigns that Sync refused with 429.
         full: The number of refusals by the design, without a queue position.
         fairness: Jain's index of the shares of callers with equal demand; None for one file each.
@@ -149,7 +151,7 @@ class Outcome:
     """
 
     asked: int
-    grants: list[Grant]
+    permits: list[Permit]
     refused: list[float]
     full: int
     fairness: float | None
@@ -158,19 +160,21 @@ class Outcome:
     @property
     def use(self) -> float:
         """The used fraction of the budget."""
-        counted = sum(0 <= one.at / 1000 - WARM_UP < COUNTED for one in self.grants)
-        return counted / (BUDGET.places * COUNTED / 60)
+        counted = sum(0 <= one.at / 1000 - WARM_UP < COUNTED for one in self.permits)
+        return counted / (BUDGET.permits * COUNTED / 60)
 
     @property
     def waits(self) -> list[float]:
         """The seconds that the caller of each presign waited."""
-        return [(one.at - one.asked) / 1000 for one in self.grants]
+        return [(one.at - one.asked) / 1000 for one in self.permits]
 
 
 def replay(one: Outcome, window: str) -> Outcome:
     """Return the outcome with the refusals of a Sync that has the other kind of window."""
     limit = RateLimit()
-    refused = [at for at in one.sent if limit.acquire(at / 1000, BUDGET.places, window) is not None]
+    refused = [
+        at for at in one.sent if limit.acquire(at / 1000, BUDGET.permits, window) is not None
+    ]
     return replace(one, refused=refused)
 
 
@@ -180,7 +184,7 @@ def simulate(name: str, design: str, window: str) -> Outcome:
     limit = RateLimit()
 
     def upstream(at: float) -> float | None:
-        pause = limit.acquire(at / 1000, BUDGET.places, window)
+        pause = limit.acquire(at / 1000, BUDGET.permits, window)
         return None if pause is None else pause * 1000
 
     crowd = Crowd(
@@ -191,11 +195,11 @@ def simulate(name: str, design: str, window: str) -> Outcome:
         upstream=upstream,
     )
     crowd.run(pattern.arrivals, SECONDS)
-    got = Counter(one.caller for one in crowd.grants)
+    got = Counter(one.caller for one in crowd.permits)
     fairness = jain(got[caller] for caller in pattern.equals) if pattern.equals else None
-    sent = sorted([*(one.at for one in crowd.grants), *crowd.refused])
+    sent = sorted([*(one.at for one in crowd.permits), *crowd.refused])
     return Outcome(
-        len(pattern.arrivals), crowd.grants, crowd.refused, crowd.answers["full"], fairness, sent
+        len(pattern.arrivals), crowd.permits, crowd.refused, crowd.answers["full"], fairness, sent
     )
 
 
@@ -211,7 +215,7 @@ def print_table(found: dict[tuple[str, str, str], Outcome]) -> None:
             cuts = quantiles(one.waits, n=100)
             fairness = "    -" if one.fairness is None else f"{one.fairness:5.3f}"
             print(
-                f"{name:12} {design:14} {one.asked:5}  {len(one.grants):9}  "
+                f"{name:12} {design:14} {one.asked:5}  {len(one.permits):9}  "
                 f"{len(one.refused):11}  {len(fixed.refused):9}  {one.use:4.0%}  {fairness}  "
                 f"{cuts[49]:11.1f} s {cuts[94]:5.0f} s {max(one.waits):5.0f} s {one.full:8}"
             )
@@ -225,22 +229,22 @@ def main() -> None:
         for design in DESIGNS
         for name in patterns()
         for window in WINDOWS
-        if (design, window) != ("the line", "fixed")
+        if (design, window) != ("the rate limiter", "fixed")
     ]
     # The longest simulations come first, so that both cores are busy to the end.
-    jobs.sort(key=lambda one: (one[1] != "the line", one[0] != "flash crowd"))
+    jobs.sort(key=lambda one: (one[1] != "the rate limiter", one[0] != "flash crowd"))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(jobs, pool.map(simulate, *zip(*jobs, strict=True)), strict=True))
     for name in patterns():
         # This simulation takes longest, and is the same for both windows, as Sync refuses nothing.
-        line = found[name, "the line", "sliding"]
-        found[name, "the line", "fixed"] = replay(line, "fixed")
+        line = found[name, "the rate limiter", "sliding"]
+        found[name, "the rate limiter", "fixed"] = replay(line, "fixed")
     callers = sum(len({who for _, who in one.arrivals}) for one in patterns().values())
-    print(f"{callers} callers, {CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.places}")
+    print(f"{callers} callers, {CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.permits}")
     print_table(found)
-    from benchmarks import line_plots  # noqa: PLC0415 - each process would load matplotlib
+    from benchmarks import rate_limiter_plots  # noqa: PLC0415 - each process would load matplotlib
 
-    line_plots.draw(folder, found)
+    rate_limiter_plots.draw(folder, found)
 
 
 if __name__ == "__main__":
