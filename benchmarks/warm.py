@@ -90,8 +90,8 @@ class Container:
         (line,) = (
             one for one in map(json.loads, self._log.getvalue().splitlines()) if "route" in one
         )
-        without_sync = took - line["upstreamMs"]
-        times = (without_sync, without_sync - line["dynamodbMs"], cpu)
+        without_sync = took - line.get("upstreamMs", 0.0)
+        times = (without_sync, without_sync - line.get("dynamodbMs", 0.0), cpu)
         self.times.setdefault(name, []).append(times)
         return json.loads(response["body"] or "null")
 
