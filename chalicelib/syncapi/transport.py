@@ -11,6 +11,7 @@ import ssl
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -126,8 +127,10 @@ class Transport:
             "accept-encoding": "identity",  # so that the size is bounded as it is read
             "user-agent": requests.utils.default_user_agent(),
         }
-        url = self._base_url + path
-        return requests.Request(method, url, headers, params=query, json=body).prepare()
+        request = _addressed(method, self._base_url + path, tuple((query or {}).items())).copy()
+        request.prepare_headers(headers)
+        request.prepare_body(None, None, body)
+        return request
 
     def _connect(self, seconds: float) -> HTTPConnection:
         """Return an open connection: an idle one if there is one, or a new one.
@@ -200,6 +203,14 @@ class Transport:
             if self._clock.monotonic() > deadline:
                 raise TimeoutError
         return bytes(content)
+
+
+@lru_cache(maxsize=16)
+def _addressed(
+    method: str, url: str, query: tuple[tuple[str, str], ...]
+) -> requests.PreparedRequest:
+    """Return a request without headers and a body. Checking a URL takes most of preparing one."""
+    return requests.Request(method, url, params=query).prepare()
 
 
 def _close_all(connections: list[tuple[HTTPConnection, float]]) -> None:
