@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +17,14 @@ from typing import Any, TextIO
 
 from chalicelib.core import metrics
 
+# It decides by their levels which lines are written. It does not write them, since looking for the
+# caller, the thread and the process, which no line has, takes longer than all the rest.
 _logger = logging.getLogger("broker")
+_stream: TextIO = sys.stderr
 # The table's name if CloudWatch reads the log; elsewhere the lines carry no metrics.
 _table: str | None = None
+# CloudWatch charges each byte.
+_to_json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 @dataclass
@@ -130,11 +135,16 @@ def _milliseconds(seconds: float) -> float:
 def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
     """Write one line of JSON about something that happened."""
     if _logger.isEnabledFor(level):
-        line = {"event": name, **fields}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "level": logging.getLevelName(level), "event": name, **fields}
         if _table is not None:
             line |= metrics.embedded(line, _table, time.time_ns() // 1_000_000)
-        # CloudWatch charges each byte.
-        _logger.log(level, "%s", json.dumps(line, default=str, separators=(",", ":")))
+        # In one piece, so that threads do not mix their lines.
+        text = _to_json(line) + "\n"
+        # A line that can't be written, such as to a closed pipe, must not fail the request.
+        with suppress(OSError, ValueError):
+            _stream.write(text)
+            _stream.flush()
 
 
 def transition(upload_id: str, state: str, **fields: Any) -> None:
@@ -170,19 +180,7 @@ def configure(level: str, stream: TextIO | None = None, table: str | None = None
         stream: Where lines are written; standard output by default.
         table: The table's name, if lines carry metrics.
     """
-    global _table  # noqa: PLW0603 - as the logger, there is one for each container
-    _table = table
-    handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(_JsonLine())
-    _logger.handlers[:] = [handler]
+    # As the logger, there is one of each for each container.
+    global _stream, _table
+    _stream, _table = stream or sys.stdout, table
     _logger.setLevel(level)
-    _logger.propagate = False
-
-
-class _JsonLine(logging.Formatter):
-    """Puts the time and the level before the fields of a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = f'{{"time":"{when}","level":"{record.levelname}",'
-        return head + record.getMessage()[1:]
