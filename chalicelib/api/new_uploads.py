@@ -157,11 +157,11 @@ def _refuse_size(document: Json, limits: Limits) -> None:
         FileEmpty: It is 0.
         FileTooLarge: It is over the caller's limit.
     """
-    name, size = wording.quoted(document["fileName"]), document.get("size")
+    size, most = document.get("size"), limits.max_upload_bytes
     # To Python, true is a number too.
-    if not isinstance(size, int | float) or isinstance(size, bool):
+    if not isinstance(size, int | float) or isinstance(size, bool) or 0 < size <= most:
         return
-    most = limits.max_upload_bytes
+    name = wording.quoted(document["fileName"])
     if size == 0:
         raise FileEmpty(wording.empty(name), errors=(at("/size", "must be at least 1 byte"),))
     if size > most:

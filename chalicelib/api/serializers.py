@@ -59,9 +59,10 @@ def pending(one: Upload, relay: str | None, now: int) -> Json:
 
 
 def _by(relay: str | None, upload_url: str) -> str:
+    if relay is None:
+        return upload_url
     # Cut, not parsed and joined: the signed part must stay the same, byte for byte.
-    rest = re.sub(r"^https?://[^/?#]+", "", upload_url, flags=re.IGNORECASE)
-    return upload_url if relay is None else relay + rest
+    return relay + re.sub(r"^https?://[^/?#]+", "", upload_url, flags=re.IGNORECASE)
 
 
 def outcome(one: Outcome, request: Request, status: int) -> Response:

@@ -43,9 +43,11 @@ def read(request: Request) -> Json:
         raise errors.InvalidJson("The body is missing; it must be a JSON object.", errors=_WHOLE)
     try:
         # Decoded here, because `json` would guess UTF-16 and UTF-32 too.
-        document = json.loads(body.decode())
-        # Half of a surrogate pair is legal in JSON, and can't be written as UTF-8.
-        json.dumps(document, ensure_ascii=False).encode()
+        text = body.decode()
+        document = json.loads(text)
+        # Half of a surrogate pair is legal in JSON as an escape, and can't be written as UTF-8.
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise errors.InvalidJson("The body must be JSON in UTF-8.", errors=_WHOLE) from error
     if not isinstance(document, dict):
