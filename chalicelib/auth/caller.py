@@ -5,7 +5,6 @@ like another caller's. All records hold ids, so the secret never changes. With a
 caller would lose their uploads.
 """
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
@@ -58,7 +57,7 @@ class CallerIds:
             self._secret = self._read()
         # With the length, no other issuer and subject give the same text.
         text = f"{len(issuer)}:{issuer}{subject}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
+        return hmac.digest(self._secret, text, "sha256").hex()[:_HEX_DIGITS]
 
     def prepare(self) -> None:
         """Read the secret, so that the first request need not.

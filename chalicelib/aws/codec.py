@@ -35,12 +35,12 @@ def _typed(value: Any) -> dict[str, Any]:
     kind: str
     content: Any = value
     match value:
+        case str():
+            kind = "S"
         case None:
             kind, content = "NULL", True
         case bool():
             kind = "BOOL"
-        case str():
-            kind = "S"
         case int():
             kind, content = "N", str(value)
         case bytes():

@@ -79,7 +79,7 @@ class Change:
         if self.condition:
             request["ConditionExpression"] = self.condition
             request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-            for name in re.findall(r"#(\w+)", self.condition):
+            for name in _names(self.condition):
                 placeholders.names[f"#{name}"] = self.names.get(name, name)
             for name, value in self.values.items():
                 placeholders.values[f":{name}"] = value
@@ -98,6 +98,12 @@ class Change:
             "REMOVE": [path(name) for name in self.removes],
         }
         return " ".join(f"{word} {', '.join(parts)}" for word, parts in clauses.items() if parts)
+
+
+@lru_cache
+def _names(condition: str) -> tuple[str, ...]:
+    """Return the names in a condition. Most requests have a condition of earlier ones."""
+    return tuple(re.findall(r"#(\w+)", condition))
 
 
 class _Placeholders:

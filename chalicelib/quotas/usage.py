@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from chalicelib.core import wording
-from chalicelib.core.clock import DAY_SECONDS, REQUEST_OVER_AFTER
+from chalicelib.core.clock import DAY, DAY_SECONDS, REQUEST_OVER_AFTER, SECOND
 from chalicelib.core.errors import QuotaExceeded
 from chalicelib.quotas.limits import Limits
 
@@ -85,9 +85,7 @@ def day_of(milliseconds: int) -> str:
 
 def seconds_left(now: int) -> int:
     """Return the seconds until the day (UTC) is over."""
-    moment = datetime.fromtimestamp(now / 1000, UTC)
-    midnight = datetime.combine(moment.date() + timedelta(days=1), datetime.min.time(), UTC)
-    return math.ceil((midnight - moment).total_seconds())
+    return math.ceil((DAY - now % DAY) / SECOND)
 
 
 def read_usage(plain: Mapping[str, object], day: str) -> Usage:

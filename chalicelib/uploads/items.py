@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from chalicelib.aws import codec
@@ -41,8 +40,9 @@ def from_upload(upload: Upload, pk: str) -> codec.Item:
         "name": upload.name,
         "projectId": upload.project_id,
         "sourceUrl": upload.source_url,
-        "targets": [asdict(target) for target in upload.targets],
-        "attempt": asdict(upload.attempt) if upload.attempt else None,
+        # Their fields are plain values, so they need no deep copy, as `asdict` makes it.
+        "targets": [vars(target) for target in upload.targets],
+        "attempt": vars(upload.attempt) if upload.attempt else None,
         # As JSON text, because DynamoDB's numbers are decimals and Sync's are not.
         "asset": json.dumps(upload.asset.fields) if upload.asset else None,
         "error": json.dumps(upload.error) if upload.error else None,
