@@ -2,11 +2,12 @@
 
 A permit of the rate limiter is for a moment. It is acquired after the DNS lookup and the TCP and
 TLS handshakes, because a slow handshake would delay the request past that moment. `requests` has no
-step between connecting and sending, so it only prepares the request. The connection is urllib3's,
-which `requests` uses too. Redirects, retries, proxies and .netrc belong to parts of the two
+step between connecting and sending, so it only prepares the URL. The connection is urllib3's, which
+`requests` uses too. Redirects, retries, proxies and .netrc belong to parts of the two
 libraries that are not used here, so the key goes nowhere but to Sync.
 """
 
+import json
 import ssl
 import weakref
 from collections.abc import Callable, Mapping
@@ -31,6 +32,16 @@ MAX_RESPONSE_BYTES = 4 * 1024 * 1024  # a page of 100 assets has about 60 kB
 # While the container was frozen, the other side may have dropped the connection without notice. A
 # POST on it would have an ambiguous outcome, so a connection that was idle for longer is closed.
 IDLE_SECONDS = 20.0
+_USER_AGENT = requests.utils.default_user_agent()
+
+
+class _Request(NamedTuple):
+    """A request to Sync."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    content: bytes | None
 
 
 class Response(NamedTuple):
@@ -120,17 +131,19 @@ class Transport:
 
     def _request(
         self, method: str, path: str, key: str, query: Mapping[str, str] | None, body: Json | None
-    ) -> requests.PreparedRequest:
+    ) -> _Request:
         headers = {
             "x-api-key": key,
             "accept": "application/json",
             "accept-encoding": "identity",  # so that the size is bounded as it is read
-            "user-agent": requests.utils.default_user_agent(),
+            "user-agent": _USER_AGENT,
         }
-        request = _addressed(method, self._base_url + path, tuple((query or {}).items())).copy()
-        request.prepare_headers(headers)
-        request.prepare_body(None, None, body)
-        return request
+        content = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            content = json.dumps(body).encode()
+        target = _target(self._base_url + path, tuple((query or {}).items()))
+        return _Request(method, target, headers, content)
 
     def _connect(self, seconds: float) -> HTTPConnection:
         """Return an open connection: an idle one if there is one, or a new one.
@@ -166,7 +179,7 @@ class Transport:
     def _exchange(
         self,
         connection: HTTPConnection,
-        request: requests.PreparedRequest,
+        request: _Request,
         started: float,
         seconds: float,
     ) -> Response:
@@ -174,9 +187,9 @@ class Transport:
         try:
             connection.timeout = max(seconds - CONNECT_SECONDS, 1.0)  # for each packet
             connection.request(
-                str(request.method),
-                request.path_url,
-                request.body,
+                request.method,
+                request.target,
+                request.content,
                 request.headers,
                 preload_content=False,
             )
@@ -206,11 +219,9 @@ class Transport:
 
 
 @lru_cache(maxsize=16)
-def _addressed(
-    method: str, url: str, query: tuple[tuple[str, str], ...]
-) -> requests.PreparedRequest:
-    """Return a request without headers and a body. Checking a URL takes most of preparing one."""
-    return requests.Request(method, url, params=query).prepare()
+def _target(url: str, query: tuple[tuple[str, str], ...]) -> str:
+    """Return the path and the query as they are sent. Most URLs are those of earlier requests."""
+    return requests.Request("GET", url, params=query).prepare().path_url
 
 
 def _close_all(connections: list[tuple[HTTPConnection, float]]) -> None:
