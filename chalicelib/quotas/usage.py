@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from chalicelib.core import wording
 from chalicelib.core.clock import DAY, DAY_SECONDS, REQUEST_OVER_AFTER, SECOND
@@ -90,13 +91,15 @@ def seconds_left(now: int) -> int:
 
 def read_usage(plain: Mapping[str, object], day: str) -> Usage:
     """Return a caller's item, which may be empty, as usage."""
-    yesterday = (date.fromisoformat(day) - timedelta(days=1)).isoformat()
-    numbers = {name: int(str(value)) for name, value in plain.items() if not _is_text(name)}
-    reserved = {name: str(value) for name, value in plain.items() if name.startswith("creating#")}
+    yesterday = _day_before(day)
+    numbers: dict[str, int] = {}
     reservations = []
-    for name, text in reserved.items():
-        at, _, size = text.partition("#")
-        reservations.append(Reservation(name.removeprefix("creating#"), int(at), int(size)))
+    for name, value in plain.items():
+        if name.startswith("creating#"):
+            at, _, size = str(value).partition("#")
+            reservations.append(Reservation(name.removeprefix("creating#"), int(at), int(size)))
+        elif name != "pk":
+            numbers[name] = int(str(value))
     return Usage(
         open=numbers.get("open", 0),
         uploads=numbers.get(f"uploads#{day}", 0),
@@ -108,8 +111,9 @@ def read_usage(plain: Mapping[str, object], day: str) -> Usage:
     )
 
 
-def _is_text(name: str) -> bool:
-    return name == "pk" or name.startswith("creating#")
+@lru_cache(maxsize=4)
+def _day_before(day: str) -> str:
+    return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
 
 
 def refusal(used: Usage, limits: Limits, size: int, now: int) -> QuotaExceeded:

@@ -137,11 +137,16 @@ def _view(
                 # An origin that may not call learns nothing.
                 return Response(204, None, dict(cors.PREFLIGHT) if granted else {})
             broker = host.broker()
-            host.admit(broker, _headers(event))
+            headers = _headers(event)
+            host.admit(broker, headers)
             if operation is None:
                 allow = ", ".join([*allowed, "OPTIONS"])
                 raise errors.MethodNotAllowed(f"Use one of {allow}.", headers={"Allow": allow})
-            return operation.handler(_request(event, host, broker, operation, params), broker)
+            caller: Any = None  # A public route does not use it.
+            if not operation.is_public:
+                caller = host.authenticate(broker, headers)
+                log.note(caller=caller.id)
+            return operation.handler(_request(event, caller, headers, params), broker)
 
         return respond(event, host.allowed_origins, str(event.path), serve)
 
@@ -204,17 +209,8 @@ def respond(
 
 
 def _request(
-    event: Any,
-    host: Host[Broker],
-    broker: Broker,
-    operation: Operation[Broker],
-    params: Mapping[str, str],
+    event: Any, caller: Caller, headers: Mapping[str, str], params: Mapping[str, str]
 ) -> Request:
-    headers = _headers(event)
-    caller: Any = None  # A public route does not use it.
-    if not operation.is_public:
-        caller = host.authenticate(broker, headers)
-        log.note(caller=caller.id)
     query = event.query_params
     return Request(
         caller=caller,
