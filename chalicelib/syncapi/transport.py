@@ -3,8 +3,8 @@
 A permit of the rate limiter is for a moment. It is acquired after the DNS lookup and the TCP and
 TLS handshakes, because a slow handshake would delay the request past that moment. `requests` has no
 step between connecting and sending, so it only prepares the URL. The connection is urllib3's, which
-`requests` uses too. Redirects, retries, proxies and .netrc belong to parts of the two
-libraries that are not used here, so the key goes nowhere but to Sync.
+`requests` uses too. Redirects, retries, proxies and .netrc belong to parts of the two libraries
+that are not used here, so the key goes nowhere but to Sync.
 """
 
 import json
