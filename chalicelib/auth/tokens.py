@@ -119,28 +119,16 @@ class Authenticator:
 
     def _payload(self, token: str, header: Mapping[str, Any]) -> bytes:
         """Return a token's payload if one of the keys verifies its signature."""
-        kid, algorithm = shown(header.get("kid")), shown(header["alg"])
-        refusal = TokenRefusedError(
-            "unknown_key",
-            "The token is signed with a key that this broker does not accept.",
-            kid=kid,
-            alg=algorithm,
-        )
-        if "kid" not in header:
-            refusal = TokenRefusedError(
-                "missing_kid",
-                "The token does not name the key that signed it (`kid`).",
-                alg=algorithm,
-            )
+        refusal: TokenRefusedError | None = None
         for key in self._keys.keys(header):
             if header["alg"] not in key.algorithms:
-                if refusal.reason == "wrong_signature":
+                if refusal is not None and refusal.reason == "wrong_signature":
                     continue  # That reason is the more precise one.
                 refusal = TokenRefusedError(
                     "algorithm_of_other_key",
                     "The token is signed with another algorithm than its key (`kid`) is for.",
-                    kid=kid,
-                    alg=algorithm,
+                    kid=shown(header.get("kid")),
+                    alg=shown(header["alg"]),
                     expected=", ".join(key.algorithms),
                 )
                 continue
@@ -152,15 +140,30 @@ class Authenticator:
                 refusal = TokenRefusedError(
                     "wrong_signature",
                     "The token's signature is not valid here.",
-                    kid=kid,
-                    alg=algorithm,
+                    kid=shown(header.get("kid")),
+                    alg=shown(header["alg"]),
                 )
             except _UNREADABLE as error:
                 raise _malformed_header(error) from error
             else:
                 payload: bytes = content["payload"]
                 return payload
-        raise refusal
+        raise refusal or _without_key(header)
+
+
+def _without_key(header: Mapping[str, Any]) -> TokenRefusedError:
+    if "kid" not in header:
+        return TokenRefusedError(
+            "missing_kid",
+            "The token does not name the key that signed it (`kid`).",
+            alg=shown(header["alg"]),
+        )
+    return TokenRefusedError(
+        "unknown_key",
+        "The token is signed with a key that this broker does not accept.",
+        kid=shown(header["kid"]),
+        alg=shown(header["alg"]),
+    )
 
 
 def _token(authorization: str | None) -> str:

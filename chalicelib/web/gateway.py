@@ -49,8 +49,7 @@ def regular(event: Any) -> Json:
     given = _mapping(event)
     context = _mapping(given.get("requestContext"))
     route, method, body = context.get("resourcePath"), context.get("httpMethod"), given.get("body")
-    several = _lists(_folded(given.get("multiValueHeaders")))
-    single = _lists(_folded(given.get("headers")))
+    several, single = _texts(given.get("multiValueHeaders")), _texts(given.get("headers"))
     query = _lists(given.get("multiValueQueryStringParameters"))
     named = _mapping(given.get("pathParameters"))
     return {
@@ -75,11 +74,13 @@ def _mapping(value: Any) -> Json:
     return {name: item for name, item in value.items() if isinstance(name, str)}
 
 
-def _folded(value: Any) -> Json:
-    """Return the entries with names in lower case; equal names share a list."""
-    found: Json = {}
+def _texts(value: Any) -> dict[str, list[str]]:
+    """Return the texts of headers by their names in lower case; equal names share a list."""
+    found: dict[str, list[str]] = {}
     for name, given in _mapping(value).items():
-        found.setdefault(name.lower(), []).extend(given if isinstance(given, list) else [given])
+        values = given if isinstance(given, list) else [given]
+        if texts := [one for one in values if isinstance(one, str)]:
+            found.setdefault(name.lower(), []).extend(texts)
     return found
 
 
