@@ -274,15 +274,26 @@ class RateLimiter:
             promise: The promise as it was read, or None.
             sets: The new grant, which removes the promise, or the new promise.
         """
-        was = {} if grant is None else {f"s{slot}": grant}
-        was[f"p{slot}"] = slots.write_promise(promise) if promise else b""
-        condition = " AND ".join(
-            f"#{name} = :{name}" if value else f"attribute_not_exists(#{name})"
-            for name, value in was.items()
+        rules, values = [], {}
+        if grant:
+            rules.append("#grant = :grant")
+            values["grant"] = grant
+        elif grant is not None:
+            rules.append("attribute_not_exists(#grant)")
+        if promise:
+            rules.append("#promise = :promise")
+            values["promise"] = slots.write_promise(promise)
+        else:
+            rules.append("attribute_not_exists(#promise)")
+        name = f"p{slot}"
+        change = Change(
+            pk=self.item.pk,
+            condition=" AND ".join(rules),
+            values=values,
+            names={"grant": f"s{slot}", "promise": name},
+            sets=sets,
+            removes=(name,) if promise and name not in sets else (),
         )
-        values = {name: value for name, value in was.items() if value}
-        removes = tuple(name for name in values if name[0] == "p" and name not in sets)
-        change = Change(self.item.pk, condition, values, sets=sets, removes=removes)
         return self.item.write(change)
 
     def _refresh(self) -> None:
