@@ -24,7 +24,7 @@ import requests
 from benchmarks.crowd import jain, most_in_a_minute
 from benchmarks.parts import HOST, SECRET, end_broker, running_dynamodb, start_broker
 from chalicelib.aws import clients
-from chalicelib.ratelimit.policy import WINDOW
+from chalicelib.ratelimit.policy import Budget
 from ops import table
 from tests.support.upstream_process import RunningUpstream, free_port
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -143,6 +144,8 @@ class Authenticator:
                     kid=shown(header.get("kid")),
                     alg=shown(header["alg"]),
                 )
+            except jwt.DecodeError as error:
+                raise _malformed_token(token) from error
             except _UNREADABLE as error:
                 raise _malformed_header(error) from error
             else:
@@ -194,15 +197,21 @@ def _token(authorization: str | None) -> str:
     return token
 
 
-def _header(token: str) -> dict[str, Any]:
+def _header(token: str) -> Mapping[str, Any]:
     """Return the header of a token. Its signature is not verified yet."""
     try:
-        return _jws.get_unverified_header(token)
+        header, _, _ = token.split(".")
+        return _read_header(header)
     except (jwt.DecodeError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
-        detail = "The token is not a JWT."
-        raise TokenRefusedError("malformed_token", detail, length=len(token)) from error
+        raise _malformed_token(token) from error
     except jwt.PyJWTError as error:
         raise _malformed_header(error) from error
+
+
+@lru_cache(maxsize=32)  # the tokens of one key have the same header
+def _read_header(segment: str) -> Mapping[str, Any]:
+    """Return the header in the first part of a token, checked by PyJWT beside an empty payload."""
+    return _jws.get_unverified_header(f"{segment}..")
 
 
 def _other_algorithm(shown_algorithm: str, accepted: Iterable[str]) -> TokenRefusedError:
@@ -217,6 +226,10 @@ def _other_algorithm(shown_algorithm: str, accepted: Iterable[str]) -> TokenRefu
         alg=shown_algorithm,
         expected=", ".join(sorted(accepted)),
     )
+
+
+def _malformed_token(token: str) -> TokenRefusedError:
+    return TokenRefusedError("malformed_token", "The token is not a JWT.", length=len(token))
 
 
 def _malformed_header(error: Exception) -> TokenRefusedError:

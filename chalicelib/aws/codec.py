@@ -11,6 +11,7 @@ from chalicelib.core import errors
 Item = dict[str, Any]
 
 MAX_CURSOR = 4096  # characters; one with a UUID has about 170
+_PLAIN = {str: "S", bool: "BOOL", bytes: "B"}
 _MAX_PK_BYTES = 2048  # DynamoDB's limit for a partition key
 _ORDER = re.compile(r"[0-9]{15}#([0-9a-f]{32})")  # the `listOrder` of `list_keys`
 
@@ -32,19 +33,17 @@ def plain(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any) -> dict[str, Any]:
     # boto3 has a serializer too, but its import takes a fifth of the cold start.
+    if plain_kind := _PLAIN.get(type(value)):
+        return {plain_kind: value}
     kind: str
     content: Any = value
     match value:
-        case str():
-            kind = "S"
         case None:
             kind, content = "NULL", True
-        case bool():
-            kind = "BOOL"
         case int():
             kind, content = "N", str(value)
-        case bytes():
-            kind = "B"
+        case str():  # a member of an enumeration
+            kind = "S"
         case Mapping():
             kind, content = "M", values(value)
         case frozenset():

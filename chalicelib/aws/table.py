@@ -91,13 +91,17 @@ class Change:
 
     def _update_expression(self, placeholders: "_Placeholders") -> str:
         path, value = placeholders.path, placeholders.value
-        clauses = {
-            "SET": [f"{path(name)} = {value(content)}" for name, content in self.sets.items()],
-            "ADD": [f"{path(name)} {value(content)}" for name, content in self.adds.items()],
-            "DELETE": [f"{path(name)} {value(content)}" for name, content in self.drops.items()],
-            "REMOVE": [path(name) for name in self.removes],
-        }
-        return " ".join(f"{word} {', '.join(parts)}" for word, parts in clauses.items() if parts)
+        clauses = []
+        if self.sets:
+            parts = [f"{path(name)} = {value(content)}" for name, content in self.sets.items()]
+            clauses.append(f"SET {', '.join(parts)}")
+        for word, changes in (("ADD", self.adds), ("DELETE", self.drops)):
+            if changes:
+                parts = [f"{path(name)} {value(content)}" for name, content in changes.items()]
+                clauses.append(f"{word} {', '.join(parts)}")
+        if self.removes:
+            clauses.append(f"REMOVE {', '.join(map(path, self.removes))}")
+        return " ".join(clauses)
 
 
 @lru_cache

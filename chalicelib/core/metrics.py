@@ -83,7 +83,7 @@ def embedded(line: Mapping[str, Any], table: str, milliseconds: int) -> dict[str
         found = [
             {"Name": name, "Unit": unit}
             for name, unit in group.units.items()
-            if isinstance({**added, **line}.get(name), int | float)
+            if isinstance(line.get(name, added.get(name)), int | float)
         ]
         if found:
             dimensions = ["table", group.by] if group.by else ["table"]

@@ -20,9 +20,8 @@ from chalicelib.core.clock import MINUTE, SECOND, Clock
 from chalicelib.core.settings import MOST_PER_MINUTE
 from chalicelib.ratelimit import policy, slots
 from chalicelib.ratelimit.policy import NO_TICKET, Budget, Grant, Later, Policy, Ticket
-from chalicelib.ratelimit.slots import LONGEST_PAUSE, Event, Slots, Slowdown
+from chalicelib.ratelimit.slots import LONGEST_PAUSE, MOST_PERMITS, Event, Slots, Slowdown
 
-MOST_PERMITS = 300  # 10 kB; each write costs a unit for each kB
 TRIES = 24
 MAX_SPREAD = 32
 STAMPS = 5
@@ -174,8 +173,7 @@ class RateLimiter:
             with self._counting_failures():
                 is_taken = self._take(permit)
             if is_taken:
-                taken = 0 if permit.grant.promise else 1
-                return self._state(permit.policy, permit.caller, taken)
+                return self._state(permit.policy, permit.caller, permit.grant.left)
             permit = self._find(permit.caller, has_tickets=permit.has_tickets)
         raise self._crowded()
 
@@ -187,7 +185,8 @@ class RateLimiter:
         """
         with self._counting_failures():
             self.item.read()
-        return self._state(self._policy(), slots.caller_number(caller_id), 0)
+        current, caller = self._policy(), slots.caller_number(caller_id)
+        return self._state(current, caller, current.available(caller))
 
     def back_off(self, retry_after: float) -> None:
         """Slow down in all containers, since Sync answered 429.
@@ -312,9 +311,8 @@ class RateLimiter:
     def _policy(self) -> Policy:
         now, (copy, found) = self._clock.now(), self._read
         if copy is not self.item.copy:
-            copy = self.item.copy
-            found = Slots.read(copy, self._budget.permits)
-            self._read = copy, found
+            found = found.read(self.item.copy, copy)
+            self._read = self.item.copy, found
         self._told = [told for told in self._told if told.at > now]
         return Policy(self._budget, found, now, self._slowdown(), self._told, self._chance)
 
@@ -329,9 +327,7 @@ class RateLimiter:
         slowdown = Slowdown(**codec.plain(self.item.copy["slow"]["M"]))
         return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
 
-    def _state(self, current: Policy, caller: int, taken: int) -> RateLimitState:
-        """Return what is left after as many permits were taken since."""
-        available = max(0, current.available(caller) - taken)
+    def _state(self, current: Policy, caller: int, available: int) -> RateLimitState:
         wait = 0.0 if available else current.wait(caller) / SECOND
         return RateLimitState(self._name, self._budget, available, len(current.held), wait)
 

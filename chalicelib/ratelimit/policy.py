@@ -80,11 +80,13 @@ class Grant:
         slot: Its number.
         at: When: now, or up to `HOLD` later.
         promise: The promise that is used by it, or the void one that it removes.
+        left: How many permits the caller would get at once after it.
     """
 
     slot: int
     at: int
     promise: Event | None = None
+    left: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def return_at(later: Later, budget: Budget, chance: random.Random) -> int:
     return later.at + (chance.randrange(budget.longest_wait + 1) if later.is_full else 0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Policy:
     """The slots at one moment, as one container sees them.
 
@@ -200,6 +202,8 @@ class Policy:
 
     def _granted(self, caller: int) -> list[int]:
         """Return when permits were granted to a caller."""
+        if caller not in self.slots.callers:
+            return []
         grants = zip(self.slots.granted_at, self.slots.callers, strict=True)
         return sorted(at for at, whose in grants if whose == caller)
 
@@ -230,7 +234,8 @@ class Policy:
         """Use a promise as soon as its slot is free and the caller's burst allows it."""
         opens_at = max(self.now, promise.at, self._opens_at[slot])
         at = self._after_burst(self._granted(promise.caller), opens_at)
-        return Grant(slot, at, promise) if at <= self.now + HOLD else None
+        left = self.available(promise.caller)
+        return Grant(slot, at, promise, left) if at <= self.now + HOLD else None
 
     def _free(self, caller: int) -> Grant | None:
         """Grant a slot that nobody holds, if it is free or will be in a moment.
@@ -249,10 +254,10 @@ class Policy:
         at = self._after_burst(times, opens_at)
         if at > self.now + HOLD:
             return None
-        permits, left = self.budget.permits, self.budget.burst - _near(times, at)
-        free = sorted(free, key=lambda slot: (slot - caller) % permits)
-        slot = self.chance.choice(free[:left])
-        return Grant(slot, at, self.slots.promises.get(slot))
+        left, first = self.budget.burst - _near(times, at), caller % self.budget.permits
+        among = [*free[bisect_left(free, first) :], *free][:left]
+        slot = self.chance.choice(among)
+        return Grant(slot, at, self.slots.promises.get(slot), len(free[:left]) - 1)
 
     def _promise(self, caller: int, spread: int) -> Promise | Later:
         """Promise the next opening, or name the next one that nobody holds."""

@@ -15,11 +15,15 @@ from chalicelib.aws.codec import Item
 
 LONGEST_PAUSE = 3_600_000
 RECOVERY = 60_000  # after Sync's 429 it takes so long to get back to the whole budget
+MOST_PERMITS = 300  # 10 kB; each write of the item costs a unit for each kB
 NONCE_BITS = 32  # they tell a grant from every other one
 # 48 bits of time in two parts, and what `caller_number` returns.
 _GRANT = struct.Struct(">IHII")
 _PROMISE = struct.Struct(">HII")
 _LOW = (1 << 32) - 1
+# The slots by the names of their attributes.
+_GRANTS = {f"s{slot}": slot for slot in range(MOST_PERMITS)}
+_PROMISES = {f"p{slot}": slot for slot in range(MOST_PERMITS)}
 
 
 class Event(NamedTuple):
@@ -48,17 +52,21 @@ class Slots:
         """Return the slots of a budget that was never used."""
         return cls([0] * permits, [0] * permits, {})
 
-    @classmethod
-    def read(cls, item: Item, permits: int) -> "Slots":
-        """Return the slots of an item."""
-        slots = cls.unused(permits)
-        for number in range(permits):
-            if grant := item.get(f"s{number}"):
-                _, high, low, caller = _GRANT.unpack(grant["B"])
-                slots.granted_at[number], slots.callers[number] = high << 32 | low, caller
-            if promise := item.get(f"p{number}"):
-                high, low, caller = _PROMISE.unpack(promise["B"])
-                slots.promises[number] = Event(high << 32 | low, caller)
+    def read(self, item: Item, before: Item) -> "Slots":
+        """Return the slots of an item; most of them are as in the copy before, with these slots."""
+        permits = len(self.granted_at)
+        slots = Slots(self.granted_at.copy(), self.callers.copy(), self.promises.copy())
+        if not before.keys() <= item.keys():
+            slots, before = Slots.unused(permits), {}
+        for name, stored in item.items():
+            if stored == before.get(name):
+                continue
+            if (slot := _GRANTS.get(name, permits)) < permits:
+                _, high, low, slots.callers[slot] = _GRANT.unpack(stored["B"])
+                slots.granted_at[slot] = high << 32 | low
+            elif (slot := _PROMISES.get(name, permits)) < permits:
+                high, low, caller = _PROMISE.unpack(stored["B"])
+                slots.promises[slot] = Event(high << 32 | low, caller)
         return slots
 
 

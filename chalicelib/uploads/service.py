@@ -122,9 +122,7 @@ class UploadService:
             except errors.BrokerError:
                 self._release_quota(caller, upload_id, used)
                 raise
-            upload = _new_upload(caller, upload_id, used, file)
-            due_at = next_due(upload.created_at, upload.created_at)
-            upload = replace(upload, targets=(target,), due_at=due_at)
+            upload = _new_upload(caller, upload_id, used, file, target)
             self._repository.create(upload, used, record)
         except errors.BrokerError:
             self._release_key(record)
@@ -330,10 +328,16 @@ class UploadService:
         return target, states[-1]
 
 
-def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewUrl) -> Upload:
+def _new_upload(
+    caller: Caller,
+    upload_id: str,
+    used: Usage,
+    new: NewFile | NewUrl,
+    target: Target | None = None,
+) -> Upload:
     """Return a new upload, created at the moment of its reservation."""
-    at = _find_reservation(upload_id, used).at
-    upload = Upload(
+    at, file = _find_reservation(upload_id, used).at, new if isinstance(new, NewFile) else None
+    return Upload(
         id=upload_id,
         owner=caller.id,
         status=Status.PENDING,
@@ -343,10 +347,13 @@ def _new_upload(caller: Caller, upload_id: str, used: Usage, new: NewFile | NewU
         max_bytes=caller.limits.max_upload_bytes,
         name=new.name,
         project_id=new.project_id,
+        source_url=new.url if isinstance(new, NewUrl) else None,
+        file_name=file.file_name if file else None,
+        content_type=file.content_type if file else None,
+        size=file.size if file else None,
+        targets=(target,) if target else (),
+        due_at=next_due(at, at) if target else None,
     )
-    if isinstance(new, NewUrl):
-        return replace(upload, source_url=new.url)
-    return replace(upload, file_name=new.file_name, content_type=new.content_type, size=new.size)
 
 
 def _find_reservation(upload_id: str, used: Usage) -> Reservation:

@@ -33,11 +33,16 @@ class App(Chalice):
         """Return the response to one event."""
         made = regular(event)
         asked = made["requestContext"]
-        if asked["httpMethod"] in self.routes.get(asked["resourcePath"], {}):
-            response: Json = super().__call__(made, context)
+        self.lambda_context, self.current_request = context, Request(made)
+        route = self.routes.get(asked["resourcePath"], {}).get(asked["httpMethod"])
+        if route is None:
+            response = unknown_route(self.current_request, self._host.allowed_origins)
         else:
-            response = unknown_route(Request(made), self._host.allowed_origins).to_dict()
-        return response
+            # Chalice would also look for middleware, CORS and binary bodies, which no route has.
+            params = {name: made["pathParameters"][name] for name in route.view_args}
+            response = route.view_function(**params)
+        document: Json = response.to_dict()
+        return document
 
 
 def regular(event: Any) -> Json:

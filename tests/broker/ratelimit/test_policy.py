@@ -417,7 +417,14 @@ def test_slots_are_read_as_written(
         "p9": {"B": write_promise(Event(*promise))},
         "slow": {"M": {}},
     }
-    assert Slots.read(item, 3) == Slots([0, grant[0], 0], [0, grant[1], 0], {2: Event(*promise)})
+    read = Slots.unused(3).read(item, {})
+    assert read == Slots([0, grant[0], 0], [0, grant[1], 0], {2: Event(*promise)})
+    assert read.read(item, item) == read
+    added = item | {"s0": item["s1"], "p1": item["p2"]}
+    assert read.read(added, item) == Slots.unused(3).read(added, {})
+    used = {name: stored for name, stored in added.items() if name != "p2"}
+    assert read.read(used, added) == Slots.unused(3).read(used, {})
+    assert 2 not in read.read(used, added).promises
     assert len(write_grant(Event(*grant), nonce)) == 14
     assert len(write_promise(Event(*promise))) == 10
     assert write_grant(Event(*grant), nonce) != write_grant(Event(*grant), nonce ^ 1)
