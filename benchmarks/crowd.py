@@ -9,7 +9,7 @@ import heapq
 import itertools
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -28,6 +28,7 @@ from chalicelib.ratelimit.policy import (
 from chalicelib.ratelimit.slots import Event, Slots, Slowdown, slower
 
 EPOCH = 1_800_000_000_000
+FOREIGN = 0  # the number of another program
 RESPONSE = 10  # milliseconds that a call of DynamoDB takes
 
 
@@ -148,10 +149,16 @@ class Crowd:
         limiter: The rate limiter; by default the broker's.
         upstream: Returns for the arrival of a request None, or the pause that Sync demands. Without
             it, Sync accepts all requests.
+        table_delay: The maximum time that a write takes, and after which it is repeated.
+        killed: The fraction of grants whose container is killed before it sends anything. Its
+            caller tries again a second later.
+        foreign: When another program with the same key sends a request.
         more: How many more requests each caller sends, each once an earlier one has its permit.
         permits: The requests that Sync accepted.
         granted: The moments that the rate limiter recorded, and the callers.
         refused: The arrival times of the requests that Sync refused with 429.
+        foreign_refused: How many requests of the other program Sync refused.
+        answers: How often the rate limiter decided what.
     """
 
     budget: Budget
@@ -165,10 +172,14 @@ class Crowd:
     leavers: frozenset[int] = frozenset()
     limiter: Limiter | None = None
     upstream: Callable[[float], float | None] | None = None
+    table_delay: int = 0
+    killed: float = 0.0
+    foreign: Sequence[float] = ()
     more: Mapping[int, int] = field(default_factory=dict)
     permits: list[Permit] = field(default_factory=list)
     granted: list[tuple[int, int]] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+    foreign_refused: int = 0
     answers: Counter[str] = field(default_factory=Counter)
 
     def run(self, arrivals: Iterable[tuple[float, int]], seconds: float) -> None:
@@ -184,10 +195,14 @@ class Crowd:
         machines = [_Machine(chance.randint(-error, error)) for _ in range(self.containers)]
         order = itertools.count()
         coming = [(at, next(order), _Visit(caller, self._no_ticket, at)) for at, caller in arrivals]
+        coming += [(at, next(order), _Visit(FOREIGN, None, at)) for at in self.foreign]
         heapq.heapify(coming)
         more = dict(self.more)
         while coming and coming[0][0] <= seconds * 1000:
             at, _, visit = heapq.heappop(coming)
+            if visit.caller == FOREIGN:
+                self.foreign_refused += self._send(at) is not None
+                continue
             container = chance.randrange(self.containers) if machines else -1
             machine = machines[container] if machines else _Machine(chance.choice((-error, error)))
             reading = machine.read(at, container, is_corrected=bool(self.machine_error))
@@ -213,12 +228,18 @@ class Crowd:
         self, limiter: Limiter, visit: _Visit, at: float, reading: Reading, chance: random.Random
     ) -> tuple[float, _Visit] | None:
         """Let the rate limiter decide about a request, and return the next event."""
-        decision, clock = limiter.decide(visit.caller, visit.ticket, reading, chance), reading.now
+        # A slow write is repeated with the time at which it ends, and sent then.
+        delay = chance.randint(0, self.table_delay)
+        late = reading._replace(latest=reading.latest + delay)
+        decision, clock = limiter.decide(visit.caller, visit.ticket, late, chance), reading.now
         if visit.ticket not in {None, NO_TICKET} and isinstance(decision, Later):
             self.answers["broken"] += 1
         if isinstance(decision, Grant):
-            self.granted.append((max(clock, decision.at), visit.caller))
-            held = max(0, decision.at - clock)
+            self.granted.append((max(clock, decision.at) + delay, visit.caller))
+            if chance.random() < self.killed:
+                self.answers["killed"] += 1
+                return _after(at, 1000, chance), visit._replace(ticket=self._no_ticket)
+            held = max(0, decision.at - clock) + delay
             # Only the extreme delays, since those exceed a budget first.
             arrives = at + held + chance.choice((0, LAG)) + chance.choice((0, self.latency))
             permit = Permit(arrives, visit.caller, visit.asked, held)
@@ -240,6 +261,9 @@ class Crowd:
             return None
         return back, visit._replace(ticket=ticket)
 
+    def _send(self, at: float) -> float | None:
+        return self.upstream(at) if self.upstream else None
+
     def _arrive(
         self, limiter: Limiter, visit: _Visit, clock: int, chance: random.Random
     ) -> tuple[float, _Visit] | None:
@@ -247,7 +271,7 @@ class Crowd:
         permit = visit.sent
         if permit is None or self.upstream is None:
             return None
-        pause = self.upstream(permit.at)
+        pause = self._send(permit.at)
         if pause is None:
             self.permits.append(permit)
             return None

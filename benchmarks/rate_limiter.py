@@ -1,24 +1,36 @@
 """Simulate the rate limiter: `python -m benchmarks.rate_limiter [folder for the plots]`.
 
 Crowds of callers send requests to hundreds of containers: in a steady stream, all at once, together
-with one greedy caller, and with many who never return. The simulation compares the broker's rate
-limiter with three simple designs: no limiter, a token bucket, and fixed windows. Each design runs
-against a Sync that counts presigns in fixed minutes, and one that counts them in any 60 seconds,
-with the sandbox's code. The simulation prints a table, and writes plots to `docs/images`. It takes
-two or three minutes on two cores.
+with one greedy caller, and with many who never return; then the steady stream again with what goes
+wrong: clocks, a slow table, containers that are killed, another program with the same key. The
+simulation compares the broker's rate limiter with three simple designs: no limiter, a token bucket,
+and fixed windows. Each design runs against a Sync that counts presigns in fixed minutes, and one
+that counts them in any 60 seconds, with the sandbox's code. Then a few callers want much at once,
+and obey `Retry-After` alone or send their tickets too. The simulation prints two tables, and writes
+plots to `docs/images`. It takes about two minutes on two cores.
 """
 
 import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
-from benchmarks.crowd import Crowd, Limiter, Permit, Reading, SharedSlots, jain, steady
+from benchmarks.crowd import (
+    Crowd,
+    Limiter,
+    Permit,
+    Reading,
+    SharedSlots,
+    jain,
+    most_in_a_minute,
+    steady,
+)
 from chalicelib.ratelimit.policy import Budget, Decision, Grant, Later, Ticket
 from sandbox.upstream.ratelimit import RateLimit
 
@@ -26,8 +38,9 @@ ROOT = Path(__file__).parent.parent
 BUDGET = Budget(permits=120, window=60_000, longest_wait=61_201)
 CONTAINERS = 300
 SECONDS = 600  # the duration of each simulation
+OTHER_PROGRAM = 30  # requests a minute
 WARM_UP = 120  # seconds with the first burst, which do not count for the use of the budget
-COUNTED = 7 * 61  # seconds after the warm-up that count: whole rounds of the slots
+COUNTED = 7 * BUDGET.spacing / 1000  # seconds that count: whole rounds of the slots
 GREEDY = 1
 MINUTE = 60_000
 
@@ -104,13 +117,13 @@ class Pattern:
 
     Attributes:
         arrivals: The time of each request, in milliseconds, and its caller.
-        leavers: Callers who never return after a refusal.
         equals: Callers with equal demand, whose shares are compared.
+        conditions: What else differs: fields of `Crowd`.
     """
 
     arrivals: list[tuple[float, int]]
-    leavers: frozenset[int] = frozenset()
     equals: frozenset[int] = frozenset()
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def patterns() -> dict[str, Pattern]:
@@ -129,12 +142,21 @@ def patterns() -> dict[str, Pattern]:
     greedy = [*[(0.0, GREEDY)] * 1000, *modest, *beside]
     # 200 % of the budget, by callers with one file; every third one leaves if it has to wait.
     lost = [(at, number) for number, (at, _) in enumerate(steady(4, 1, SECONDS), 1)]
+    equals = frozenset(range(1, 101))
+    foreign = [at for at, _ in steady(OTHER_PROGRAM / 60, 1, SECONDS, seed=9)]
     return {
-        "steady": Pattern(even, equals=frozenset(range(1, 101))),
+        "steady": Pattern(even, equals),
         "flash crowd": Pattern(flash),
-        "one greedy": Pattern(greedy, equals=frozenset(range(2, 32))),
-        "never back": Pattern(lost, leavers=frozenset(range(0, len(lost) + 1, 3))),
+        "one greedy": Pattern(greedy, frozenset(range(2, 32))),
+        "never back": Pattern(lost, conditions={"leavers": frozenset(range(0, len(lost) + 1, 3))}),
+        "15 s apart": Pattern(even, equals, {"machine_error": 7_500}),
+        "slow table": Pattern(even, equals, {"table_delay": 2_000}),
+        "kills": Pattern(even, equals, {"killed": 0.05}),
+        "other program": Pattern(even, equals, {"foreign": foreign}),
     }
+
+
+PLOTTED = ("steady", "flash crowd", "one greedy", "never back")
 
 
 @dataclass
@@ -145,7 +167,8 @@ class Outcome:
         asked: The number of presigns that the callers wanted.
         permits: The presigns that Sync accepted.
         refused: The arrival times of the presigns that Sync refused with 429.
-        full: The number of refusals by the design, without a queue position.
+        foreign_refused: How many requests of the other program Sync refused.
+        full: The number of refusals of a full queue.
         fairness: Jain's index of the shares of callers with equal demand; None for one file each.
         sent: The arrival times of all presigns at Sync.
     """
@@ -153,29 +176,21 @@ class Outcome:
     asked: int
     permits: list[Permit]
     refused: list[float]
+    foreign_refused: int
     full: int
     fairness: float | None
     sent: list[float]
 
     @property
     def use(self) -> float:
-        """The used fraction of the budget."""
+        """The used fraction of what a safe window leaves of the budget."""
         counted = sum(0 <= one.at / 1000 - WARM_UP < COUNTED for one in self.permits)
-        return counted / (BUDGET.permits * COUNTED / 60)
+        return counted / (7 * BUDGET.permits)
 
     @property
     def waits(self) -> list[float]:
         """The seconds that the caller of each presign waited."""
         return [(one.at - one.asked) / 1000 for one in self.permits]
-
-
-def replay(one: Outcome, window: str) -> Outcome:
-    """Return the outcome with the refusals of a Sync that has the other kind of window."""
-    limit = RateLimit()
-    refused = [
-        at for at in one.sent if limit.acquire(at / 1000, BUDGET.permits, window) is not None
-    ]
-    return replace(one, refused=refused)
 
 
 def simulate(name: str, design: str, window: str) -> Outcome:
@@ -190,61 +205,129 @@ def simulate(name: str, design: str, window: str) -> Outcome:
     crowd = Crowd(
         BUDGET,
         containers=CONTAINERS,
-        leavers=pattern.leavers,
         limiter=DESIGNS[design](),
         upstream=upstream,
+        **pattern.conditions,
     )
     crowd.run(pattern.arrivals, SECONDS)
     got = Counter(one.caller for one in crowd.permits)
     fairness = jain(got[caller] for caller in pattern.equals) if pattern.equals else None
     sent = sorted([*(one.at for one in crowd.permits), *crowd.refused])
     return Outcome(
-        len(pattern.arrivals), crowd.permits, crowd.refused, crowd.answers["full"], fairness, sent
+        len(pattern.arrivals),
+        crowd.permits,
+        crowd.refused,
+        crowd.foreign_refused,
+        crowd.answers["full"],
+        fairness,
+        sent,
     )
 
 
-def print_table(found: dict[tuple[str, str, str], Outcome]) -> None:
+def print_table(found: Mapping[tuple[str, str, str], Outcome]) -> None:
     """Print a line for each crowd and design, with sliding windows at Sync."""
     print(
-        "crowd        design         asked  presigned  429 sliding  429 fixed   use   Jain"
-        "   wait median    95 %     max  refused"
+        "crowd         design           asked  presigned  429 sliding  429 fixed  in 60 s   use   "
+        "Jain   wait median    95 %     max   full"
     )
     for name in patterns():
         for design in DESIGNS:
             one, fixed = found[name, design, "sliding"], found[name, design, "fixed"]
             cuts = quantiles(one.waits, n=100)
             fairness = "    -" if one.fairness is None else f"{one.fairness:5.3f}"
+            refused = len(one.refused) + one.foreign_refused
             print(
-                f"{name:12} {design:14} {one.asked:5}  {len(one.permits):9}  "
-                f"{len(one.refused):11}  {len(fixed.refused):9}  {one.use:4.0%}  {fairness}  "
-                f"{cuts[49]:11.1f} s {cuts[94]:5.0f} s {max(one.waits):5.0f} s {one.full:8}"
+                f"{name:13} {design:16} {one.asked:5}  {len(one.permits):9}  {refused:11}  "
+                f"{len(fixed.refused) + fixed.foreign_refused:9}  {most_in_a_minute(one.sent):7}  "
+                f"{one.use:4.0%}  {fairness}  {cuts[49]:11.1f} s {cuts[94]:5.0f} s "
+                f"{max(one.waits):5.0f} s {one.full:6}"
             )
 
 
+@dataclass(frozen=True)
+class Demand:
+    """Callers who want much at once. The first one is heavy, the others are light.
+
+    Attributes:
+        arrivals: The time of each request, in milliseconds, and its caller.
+        more: How many requests the heavy caller sends when earlier ones have their permits.
+    """
+
+    arrivals: list[tuple[float, int]]
+    more: int = 0
+
+
+def demands() -> dict[str, Demand]:
+    """Return the demands by their names."""
+    heavy = [(0.0, GREEDY)] * 122
+    light = [2 + number % 39 for number in range(78)]
+    beside = [(97.0 * number % 300 * 1000, 2 + number % 30) for number in range(60)]
+    return {
+        "one caller, 122 parallel, 200 files": Demand(heavy, 78),
+        "40 callers, one with 122 of 200": Demand([*[(0.0, one) for one in light], *heavy]),
+        "the same, the heavy one 0.2 s ahead": Demand([*heavy, *[(200.0, one) for one in light]]),
+        "1,000 parallel beside 30, 5 min": Demand([*[(0.0, GREEDY)] * 1000, *beside], 10_000),
+    }
+
+
+def serve(name: str, design: str, *, knows_tickets: bool) -> str:
+    """Simulate one demand, and return its line of the table."""
+    demand, limit = demands()[name], RateLimit()
+
+    def upstream(at: float) -> float | None:
+        pause = limit.acquire(at / 1000, BUDGET.permits, "sliding")
+        return None if pause is None else pause * 1000
+
+    crowd = Crowd(
+        BUDGET,
+        containers=CONTAINERS,
+        limiter=DESIGNS[design](),
+        upstream=upstream,
+        knows_tickets=knows_tickets,
+        more={GREEDY: demand.more},
+    )
+    crowd.run(demand.arrivals, 300 if demand.more > len(demand.arrivals) else SECONDS)
+    light = [one for one in crowd.permits if one.caller != GREEDY]
+    minutes = Counter(int(one.at // MINUTE) for one in crowd.permits)
+    fewest = min(minutes[minute] for minute in range(5))
+    wanted = sum(caller != GREEDY for _, caller in demand.arrivals)
+    waits = [(one.at - one.asked) / 1000 for one in light]
+    clients = "tickets" if knows_tickets else "plain"
+    return (
+        f"{name:36} {design:16} {clients:7}  {len(crowd.permits):5}  {len(crowd.refused):6}  "
+        f"{max(one.at for one in crowd.permits) / 1000:6.1f} s  {len(light):3} of {wanted:3}  "
+        f"{max(waits, default=0):6.1f} s  {fewest:4}"
+    )
+
+
+def print_demands() -> None:
+    """Print a line for each demand, design and kind of client."""
+    print(
+        f"\n{'demand':36} {'design':16} clients    sent     429  last after       light  waited up"
+        " to  a minute, at least"
+    )
+    for name in demands():
+        for design in DESIGNS:
+            for knows_tickets in (False, True) if design == "the rate limiter" else (False,):
+                print(serve(name, design, knows_tickets=knows_tickets))
+
+
 def main() -> None:
-    """Simulate the crowds, print the table, and draw the plots."""
+    """Simulate the crowds and the demands, print the tables, and draw the plots."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     jobs = [
-        (name, design, window)
-        for design in DESIGNS
-        for name in patterns()
-        for window in WINDOWS
-        if (design, window) != ("the rate limiter", "fixed")
+        (name, design, window) for design in DESIGNS for name in patterns() for window in WINDOWS
     ]
     # The longest simulations come first, so that both cores are busy to the end.
     jobs.sort(key=lambda one: (one[1] != "the rate limiter", one[0] != "flash crowd"))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(jobs, pool.map(simulate, *zip(*jobs, strict=True)), strict=True))
-    for name in patterns():
-        # This simulation takes longest, and is the same for both windows, as Sync refuses nothing.
-        line = found[name, "the rate limiter", "sliding"]
-        found[name, "the rate limiter", "fixed"] = replay(line, "fixed")
-    callers = sum(len({who for _, who in one.arrivals}) for one in patterns().values())
-    print(f"{callers} callers, {CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.permits}")
+    print(f"{CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.permits}")
     print_table(found)
+    print_demands()
     from benchmarks import rate_limiter_plots  # noqa: PLC0415 - each process would load matplotlib
 
-    rate_limiter_plots.draw(folder, found)
+    rate_limiter_plots.draw(folder, {key: found[key] for key in jobs if key[0] in PLOTTED})
 
 
 if __name__ == "__main__":

@@ -138,14 +138,7 @@ def build(
         DueIndex(table),
     )
     presigns = presign_limiter(table, clock, chosen)
-    registrations = RateLimiter(
-        table,
-        clock,
-        "registrations",
-        chosen.registrations_per_minute,
-        MINUTE,
-        busy="Many files are being added.",
-    )
+    registrations = registration_limiter(table, clock, chosen)
     api_key, jwt_secret = _secrets(chosen, clock)
     sync = SyncClient(chosen.sync_base_url, api_key, clock, timeouts)
     registration = Registration(repository, sync, registrations, clock, chosen.settle_seconds)
@@ -191,6 +184,12 @@ def presign_limiter(table: Table, clock: Clock, chosen: Settings) -> RateLimiter
         busy="Many uploads are starting.",
         has_tickets=True,
     )
+
+
+def registration_limiter(table: Table, clock: Clock, chosen: Settings) -> RateLimiter:
+    """Return the rate limiter for all calls that register an asset, or look for one."""
+    most, busy = chosen.registrations_per_minute, "Many files are being added."
+    return RateLimiter(table, clock, "registrations", most, MINUTE, busy=busy)
 
 
 def _load(environ: Mapping[str, str]) -> tuple[Settings, "DynamoDBClient"]:

@@ -201,7 +201,9 @@ class InternalError(BrokerError):
 def all_kinds(base: type[BrokerError] = BrokerError) -> "list[type[BrokerError]]":
     """Return the classes that have a code each, in the order of the tree."""
     below = [kind for child in base.__subclasses__() for kind in all_kinds(child)]
-    return below or [base]
+    # The root's code is that of a defect, which has a class below it.
+    has_code = not below or ("code" in vars(base) and base is not BrokerError)
+    return [base, *below] if has_code else below
 
 
 def by_code(code: str) -> type[BrokerError]:

@@ -1,9 +1,10 @@
 """A broker that a test can kill: `python tests/faults/broker_process.py`.
 
 Its clock is ahead of the real one by the seconds in the file `CLOCK_FILE`, and runs `CLOCK_SPEED`
-times as fast. With `SWEEP_SECONDS` it sweeps at that interval, in real seconds. With `IS_PATIENT`
-it waits for Sync as long as in production. It exits when its standard input is closed, so that no
-process outlives the tests.
+times as fast. With `MACHINE_ERROR` it is the clock of a machine that is wrong by so many seconds,
+which DynamoDB's responses correct. With `SWEEP_SECONDS` it sweeps at that interval, in real
+seconds. With `IS_PATIENT` it waits for Sync as long as in production. It exits when its standard
+input is closed, so that no process outlives the tests.
 """
 
 import os
@@ -45,6 +46,21 @@ class FileClock(Clock):
         return int((self._zero + (time.time() - self._zero) * self._speed + ahead) * 1000)
 
 
+class WrongMachine(Clock):
+    """The clock of a machine that is wrong.
+
+    Args:
+        seconds: By how much it is ahead.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._ahead = int(seconds * 1000)
+
+    def machine_time(self) -> int:
+        """Return the machine's time."""
+        return super().machine_time() + self._ahead
+
+
 def _sweep(seconds: float) -> None:
     while True:
         # A schedule fires at fixed moments too, whenever the process was started.
@@ -63,11 +79,13 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Serve until killed."""
     environ = os.environ
-    clock = FileClock(
+    clock: Clock = FileClock(
         Path(environ["CLOCK_FILE"]),
         float(environ.get("CLOCK_SPEED", "1")),
         float(environ.get("CLOCK_ZERO", "0")) or time.time(),
     )
+    if error := environ.get("MACHINE_ERROR"):
+        clock = WrongMachine(float(error))
     log.configure("INFO")
     timeouts = Timeouts() if environ.get("IS_PATIENT") else TIMEOUTS
     bootstrap.use(bootstrap.build(environ, clock=clock, timeouts=timeouts))

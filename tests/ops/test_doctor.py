@@ -23,6 +23,10 @@ import pytest
 import requests
 
 from chalicelib.aws import clients
+from chalicelib.aws.table import Table
+from chalicelib.core.clock import MINUTE, Clock
+from chalicelib.core.errors import RateLimited
+from chalicelib.ratelimit.limiter import RateLimiter
 from ops import deployment, doctor
 from ops import stage as stages
 from ops.checks import api, functions, identity, storage, upstream
@@ -38,7 +42,7 @@ from tests.support.upstream_process import ROOT, RunningUpstream
 
 NAME = "sync-upload-broker-prod"
 SWEEP = f"{NAME}-sweep"
-RATE_LIMIT_KEY = {"pk": {"S": "line#presign"}}
+RATE_LIMIT_KEY = {"pk": {"S": "limit#presigns"}}
 PARTS = {"account", "deployment", "settings", "table", "parameters", "functions", "policy", "api"}
 PARTS |= {"Sync", "storage", "schedule", "package"}
 
@@ -282,6 +286,17 @@ def grants(aws: EmulatedAws) -> int:
     return sum(name[:1] == "s" and name[1:].isdigit() for name in item)
 
 
+class MovedClock(Clock):
+    """A clock that reads its time from a list."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self._seconds = seconds
+
+    def now(self) -> int:
+        """Return the time."""
+        return int(self._seconds[0] * 1000)
+
+
 def test_presign_waits_for_rate_limit(
     target: Target, shell: EmulatedAws, sync: RunningUpstream
 ) -> None:
@@ -298,14 +313,19 @@ def test_presign_waits_for_rate_limit(
     assert wrong(upstream.storage, target) == []
     assert 60 < clock[0] - began < 75
     assert sync.outcomes().count("presigned") == 2
-    limiter = presign_limiter(
+    limiter = RateLimiter(
         Table(shell.client("dynamodb"), NAME, Clock()),
-        _Moved(clock),
-        with_settings(target, PRESIGNS_PER_MINUTE="1"),
+        MovedClock(clock),
+        "presigns",
+        1,
+        MINUTE,
+        busy="Busy.",
     )
+    with pytest.raises(RateLimited):
+        limiter.acquire("0" * 32)
     (found,) = wrong(upstream.storage, target)
     assert found.state is State.UNKNOWN
-    assert found.detail.startswith("no presign: queue_full")
+    assert found.detail.startswith("no presign: rate_limited")
     assert sync.outcomes().count("presigned") == 2
 
 
