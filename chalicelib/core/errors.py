@@ -159,7 +159,7 @@ class RateLimited(RequestError):
 
 
 class QueueFull(RateLimited):
-    """So many callers wait that there will be room only after the longest wait."""
+    """So many callers wait that there will be room only after twice the longest wait."""
 
     status = 503
     code = "queue_full"

@@ -11,7 +11,7 @@ slots, wherever it begins. That alone keeps the budget. Everything else decides 
   that is not used within `GRACE` is void.
 - Beyond its share, the caller is told when a slot that nobody holds will be free: the first one to
   come gets it.
-- If that is later than the longest wait, the queue is full.
+- If that is later than twice the longest wait, the queue is full.
 
 Times are milliseconds since 1970. The clocks of two containers, together with the way to Sync, may
 differ by `MARGIN`, and a request may be sent up to `LAG` after the moment of its grant.
@@ -112,7 +112,7 @@ class Later:
 
     Attributes:
         at: When a slot that nobody holds will be free.
-        is_full: Whether that is later than the longest wait.
+        is_full: Whether that is later than twice the longest wait.
     """
 
     at: int
