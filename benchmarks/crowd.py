@@ -251,7 +251,7 @@ class Crowd:
             return None
         if isinstance(decision, Later):
             self.answers["full" if decision.is_full else "later"] += 1
-            comes_back, ticket = decision.at - policy.LEAD, self._no_ticket
+            comes_back, ticket = decision.at - policy.LATER_LEAD, self._no_ticket
         else:
             self.answers["promise"] += 1
             comes_back = decision.at - policy.LEAD

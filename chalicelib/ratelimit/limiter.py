@@ -234,18 +234,19 @@ class RateLimiter:
     def _take(self, permit: Permit) -> bool:
         """Write a grant if its slot is still as it was read, and wait for the grant's moment.
 
-        If the write took long, the grant is written again with the present time, since its request
-        is sent now. The new time is as far ahead as the last write took, and farther each time, so
-        that a slow table is not asked again and again.
+        It is written before the wait, so that nobody else waits for the same slot. If the write
+        took long, it is written again with the present time, since its request is sent now. The new
+        time is as far ahead as the last write took, and farther each time, so that a slow table is
+        not asked again and again.
 
         Returns:
             Whether the request may be sent.
         """
         slot, nonce = permit.grant.slot, self._chance.getrandbits(slots.NONCE_BITS)
         slot_is, promise, ahead = permit.slot_is, permit.grant.promise, 0
-        self._wait_until(permit.grant.at)
+        earliest = permit.grant.at + self._clock.uncertainty
         for _ in range(STAMPS):
-            granted = Event(self._latest() + ahead, permit.caller)
+            granted = Event(max(earliest, self._latest() + ahead), permit.caller)
             grant = slots.write_grant(granted, nonce)
             is_written = self._write(slot, slot_is, promise, {f"s{slot}": grant})
             # boto3 repeats a write whose response was lost, and the first one refuses the second.
@@ -257,7 +258,7 @@ class RateLimiter:
                 raise self._later(permit.caller, Later(slowdown.until, is_full=False))
             late = self._latest() - granted.at
             if late <= policy.LAG:
-                self._wait_until(granted.at - self._clock.uncertainty)
+                self._clock.sleep(max(0, -late) / SECOND)
                 return True
             slot_is, promise, ahead = grant, None, min(max(late, 2 * ahead), FURTHEST)
         raise self._crowded()
@@ -298,11 +299,6 @@ class RateLimiter:
     def _refresh(self) -> None:
         with self._counting_failures():
             self.item.read()
-
-    def _wait_until(self, moment: int) -> None:
-        wait = moment - self._clock.now()
-        if wait > 0:
-            self._clock.sleep(wait / SECOND)
 
     def _latest(self) -> int:
         """Return the latest time that it can be, so that no grant seems older than it is."""

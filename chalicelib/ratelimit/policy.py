@@ -32,8 +32,11 @@ LAG = 200  # for which the write of a grant may take
 BURST = 2_000
 BURST_PARTS = 3  # one caller gets one such part of the budget in a burst
 GRACE = 2_000
-LEAD = 500  # before its moment a promised request is asked to come, since requests come late
-HOLD = 1_000  # for which a request is held until its slot is free
+EARLY = 3_000  # before its moment a promise is what its caller comes for
+LEAD = 1_000  # before its moment a request is asked to come, since it comes up to a second late
+HOLD = 1_500  # for which a request is held until its slot is free
+BURST_HOLD = 700  # for which a request is held until its caller's burst is over
+LATER_LEAD = 500  # as LEAD, for a request without a promise
 SPREAD_PART = 8  # containers choose among one such part of the openings
 
 
@@ -219,16 +222,21 @@ class Policy:
                 return moment
         raise AssertionError("a burst after the last one there is room")
 
-    def _redeem(self, caller: int, ticket: Ticket | None) -> Grant | None:
-        """Use the caller's promise, if there is one that is due."""
+    def _redeem(self, caller: int, ticket: Ticket | None) -> Grant | Later | None:
+        """Use the caller's promise, if there is one that is due, or will be in a moment."""
         due = [
             (promise, slot)
             for slot, promise in self.held.items()
             if promise.caller == caller
-            and promise.at <= self.now + HOLD
+            and promise.at <= self.now + EARLY
             and (ticket is None or ticket == (promise.at, slot))
         ]
-        return self.redeem(*min(due)) if due else None
+        if not due:
+            return None
+        promise, slot = min(due)
+        # A client that has come a little early gets no second promise, only the same moment.
+        is_early = promise.at > self.now + HOLD
+        return Later(promise.at, is_full=False) if is_early else self.redeem(promise, slot)
 
     def redeem(self, promise: Event, slot: int) -> Grant | None:
         """Use a promise as soon as its slot is free and the caller's burst allows it."""
@@ -252,7 +260,7 @@ class Policy:
             free = [soon]
         times = self._times(caller)
         at = self._after_burst(times, opens_at)
-        if at > self.now + HOLD:
+        if at > max(self.now, opens_at) + BURST_HOLD or at > self.now + HOLD:
             return None
         left, first = self.budget.burst - _near(times, at), caller % self.budget.permits
         among = [*free[bisect_left(free, first) :], *free][:left]
@@ -271,7 +279,8 @@ class Policy:
             ]
             if fitting and fitting[0][0] <= later:
                 among = max(1, min(spread, len(fitting) // SPREAD_PART))
-                at, slot = self.chance.choice(fitting[:among])
+                near = [one for one in fitting[:among] if one[0] <= fitting[0][0] + BURST]
+                at, slot = self.chance.choice(near)
                 position = 1 + sum(promise.at < at for promise in self.held.values())
                 return Promise(slot, at, position, self.slots.promises.get(slot))
         furthest = now + 2 * self.budget.spacing
@@ -291,11 +300,14 @@ class Policy:
         openings = [max(self.now, at) for at, _ in self._openings]
         openings += [promise.at + spacing for promise in self.held.values()]
         heapq.heapify(openings)
-        for told in sorted(self.told):
-            if openings[0] <= told.at:
-                heapq.heapreplace(openings, told.at + spacing)
-        own = [told.at for told in self.told if told.caller == caller]
-        return self._after_burst(sorted(times + own), openings[0])
+        told = sorted(self.told)
+        if own := [one for one in told if one.caller == caller and one.at <= self.now + EARLY]:
+            told.remove(own[0])  # This may be the very request, a little early.
+        for one in told:
+            if openings[0] <= one.at:
+                heapq.heapreplace(openings, one.at + spacing)
+        others = [one.at for one in told if one.caller == caller]
+        return self._after_burst(sorted(times + others), openings[0])
 
 
 def _near(times: Sequence[int], at: int) -> int:

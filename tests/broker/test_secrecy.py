@@ -224,6 +224,7 @@ def _meet_faults(api: RecordedApi, upstream: RunningUpstream, recorder: Recorder
         api.broker.clock.advance(PAUSE_SECONDS)
         # Each presign with a 429 of Sync slows the limiter down.
         clients.dynamodb().delete_item(TableName=api.broker.table, Key=PRESIGNS)
+        api.broker.parts().presigns.item.read()
         upload = api.landed()
         upstream.call("DELETE", "/_sandbox/faults")
         upstream.order(fault, path="/v2/*", times=None)
@@ -315,8 +316,8 @@ def test_no_output_has_a_secret(
     for _ in range(2):
         api.call("POST", "/uploads", json=GOOD)
     _configure(broker, marked_upstream, PRESIGNS_PER_MINUTE="1")
-    for _ in range(4):
-        Api(broker).call("POST", "/uploads", json=GOOD)
+    for _ in range(6):
+        api.call("POST", "/uploads", json=GOOD)
     written = broker.log.getvalue()
     _configure(broker, marked_upstream, SYNC_BASE_URL=f"http://127.0.0.1:{free_port()}")
     for _ in range(2):

@@ -30,7 +30,7 @@ def test_limiter_without_table_refuses(broker: FaultyBroker) -> None:
     """Without its table the limiter refuses every request, and logs that."""
     caller = Caller(broker)
     assert available(caller) > 0
-    broker.dynamodb.refuse()
+    broker.dynamodb.order("500", "", "limit#presigns")
     response = caller.call("POST", "/uploads", json=BODY)
     assert (response.status_code, response.json()["code"]) == (503, "store_unavailable")
     assert broker.lines("rate_limiter_unavailable")

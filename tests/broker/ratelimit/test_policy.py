@@ -11,6 +11,8 @@ from benchmarks.crowd import EPOCH, Crowd, jain, most_in, most_in_a_minute, stea
 from chalicelib.ratelimit import policy
 from chalicelib.ratelimit.policy import (
     BURST,
+    BURST_HOLD,
+    EARLY,
     GRACE,
     HOLD,
     NO_TICKET,
@@ -196,9 +198,11 @@ def test_burst_is_over_after_two_seconds() -> None:
     granted = slots_of(*[(EPOCH, 1)] * 10, *[(0, 0)] * 20)
     assert Policy(SMALL, granted, EPOCH).decide(1) == Later(EPOCH + BURST, is_full=False)
     assert isinstance(Policy(SMALL, granted, EPOCH).decide(2), Grant)
-    held = Policy(SMALL, granted, EPOCH + BURST - HOLD).decide(1)
+    held = Policy(SMALL, granted, EPOCH + BURST - BURST_HOLD).decide(1)
     assert isinstance(held, Grant)
     assert held.at == EPOCH + BURST
+    early = Policy(SMALL, granted, EPOCH + BURST - BURST_HOLD - 1).decide(1)
+    assert early == Later(EPOCH + BURST, is_full=False)
     assert Policy(SMALL, granted, EPOCH).available(1) == 0
     assert Policy(SMALL, granted, EPOCH).available(2) == 10
     assert Policy(SMALL, granted, EPOCH).wait(1) == BURST
@@ -276,6 +280,39 @@ def test_due_promise_is_used(ticket: Ticket | None) -> None:
     assert Policy(two, slots, at).decide(1, ticket) == Grant(0, EPOCH + SPACING, promise)
     assert not isinstance(Policy(two, slots, at - 1).decide(1, ticket), Grant)
     assert Policy(two, slots, at).decide(2, ticket) == Grant(1, EPOCH + SPACING)
+
+
+def test_early_client_gets_no_second_promise() -> None:
+    """A client without tickets that comes a little early is told the moment of its promise."""
+    slots = used_up(2)
+    slots.promises[0] = Event(EPOCH + SPACING, 1)
+    two = Budget(2, MINUTE, SPACING)
+    early = Policy(two, slots, EPOCH + SPACING - EARLY)
+    assert early.decide(1) == Later(EPOCH + SPACING, is_full=False)
+    assert isinstance(early.decide(2), Promise)
+    earlier = Policy(two, slots, EPOCH + SPACING - EARLY - 1)
+    assert earlier.decide(1) != Later(EPOCH + SPACING, is_full=False)
+
+
+def test_early_client_is_not_behind_itself() -> None:
+    """A client that comes a little before the moment that it was told is told that moment again."""
+    slots = slots_of((EPOCH, 9), (EPOCH + 10_000, 9))
+    slots.promises = {1: Event(EPOCH + 10_000 + SPACING, 2)}
+    moment = EPOCH + SPACING
+    told = [Event(moment, 1)]
+    budget = Budget(2, MINUTE, 1_000)
+    state = Policy(budget, slots, moment - EARLY, told=told)
+    assert state.decide(1) == Later(moment, is_full=True)
+    earlier = Policy(budget, slots, moment - EARLY - 1, told=told)
+    assert earlier.decide(1).at > moment
+
+
+def test_near_openings_are_chosen() -> None:
+    """Containers choose among the next openings, but no promise is much later than the first."""
+    slots = slots_of(*[(EPOCH + 500 * number, 9) for number in range(120)])
+    state = Policy(BUDGET, slots, EPOCH + 60_000 - HOLD)
+    chosen = {state.decide(1, NO_TICKET, spread=100).at for _ in range(200)}
+    assert chosen == {EPOCH + SPACING + 500 * number for number in range(5)}
 
 
 def test_ticket_names_one_promise() -> None:
