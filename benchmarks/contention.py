@@ -1,38 +1,63 @@
-"""A simulation of requests that write one item of the presign limiter at the same time.
+"""A simulation of containers that write a rate limiter's items at the same time.
 
-The policy is the broker's. DynamoDB is a model: a request reads the item, decides, and writes some
-calls later, on the condition that its slots are as it read them. A refused write returns the item,
-and the request decides again, as `chalicelib/ratelimit/limiter.py` does. If an upload's permit is
-granted at once, the quota's call is between the read and the write. Clocks are exact, and a full
-queue is not cached. All times are in milliseconds.
+The policy is the broker's. DynamoDB is a model. A container decides by its last copy of an item, as
+`chalicelib/ratelimit/limiter.py` does, and writes on the condition that the slot is as in the copy.
+A refused write returns the item, and the container decides again. Clocks are exact. Only
+`POST /uploads` is simulated, and who gets no promise does not come again. All times are in
+milliseconds.
 """
 
 import heapq
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 
+from benchmarks.cost import DYNAMODB_MS, SYNC_MS
 from benchmarks.crowd import EPOCH
+from benchmarks.request_units import KB
+from chalicelib.core.clock import MINUTE, SECOND
 from chalicelib.ratelimit.limiter import MAX_SPREAD, TRIES
-from chalicelib.ratelimit.policy import BURST_PARTS, NO_TURN, WINDOW, Budget, Full, Line, Place
-from chalicelib.ratelimit.slots import Event, Slot
+from chalicelib.ratelimit.policy import (
+    LEAD,
+    NO_TICKET,
+    Budget,
+    Grant,
+    Later,
+    Policy,
+    Promise,
+    Ticket,
+)
+from chalicelib.ratelimit.slots import Event, Slots, write_grant, write_promise
 
-MAX_WAIT = 300_000  # MAX_WAIT_SECONDS
-CALL = (8, 24)  # the time of a call of DynamoDB is between these; its mean is that of cost.py
+CALL = (DYNAMODB_MS / 2, DYNAMODB_MS * 3 / 2)  # a call of DynamoDB takes a time between these
+PRESIGN = SYNC_MS["presign"] + DYNAMODB_MS  # with the transaction that follows
+CONTAINERS = 30  # at the start; scale.py computes that so many run for 1,200 uploads a minute
+KEY = len("pklimit#presigns")
+SPACING = Budget(1, MINUTE, MINUTE).spacing
+GRANT, PROMISE = len(write_grant(Event(0, 0), 0)), len(write_promise(Event(0, 0)))
+
+
+def item_bytes(slots: Slots) -> int:
+    """Return the size of an item, whose attributes' names are a letter and the slot's number."""
+    grants = sum(GRANT + 1 + len(str(slot)) for slot, at in enumerate(slots.granted_at) if at)
+    return KEY + grants + sum(PROMISE + 1 + len(str(slot)) for slot in slots.promises)
 
 
 @dataclass
 class Found:
-    """The limiter's work at an item, or at several items together.
+    """The limiter's work.
 
     Attributes:
         grants: The permits that were granted.
-        reads: The limiter's reads of the item.
-        writes: The limiter's writes, with those that were refused.
-        refused: The writes that were refused, because another request had changed the slot.
+        reads: The reads of items.
+        writes: The writes, with those that were refused.
+        refused: The writes that were refused, because another container had changed the slot.
         gave_up: Requests that were refused too often, which get 503.
+        units: The write units, by item and second. A refused write costs as much as another one.
     """
 
     grants: int = 0
@@ -40,14 +65,7 @@ class Found:
     writes: int = 0
     refused: int = 0
     gave_up: int = 0
-
-    def add(self, other: "Found") -> None:
-        """Add what was found at another item."""
-        self.grants += other.grants
-        self.reads += other.reads
-        self.writes += other.writes
-        self.refused += other.refused
-        self.gave_up += other.gave_up
+    units: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     @property
     def calls_for_a_permit(self) -> float:
@@ -59,37 +77,43 @@ class Found:
         """The part of the writes that was refused."""
         return self.refused / self.writes
 
+    @property
+    def most_units(self) -> int:
+        """The write units of an item in its busiest second."""
+        return max(self.units.values())
 
-class Item:
-    """One item of the limiter, in simulated time.
+
+class Containers:
+    """Containers that share a limiter's items, in simulated time.
 
     Args:
-        slots: The number of its slots, which is its budget for a minute.
-        seed: The seed of the random numbers.
+        permits: The number of slots of an item, which is its budget for a minute.
+        items: The number of items.
         is_idle: Whether all slots are free at the start. Otherwise they were granted evenly in the
             window before.
     """
 
-    def __init__(self, slots: int, seed: int, *, is_idle: bool) -> None:
-        self._budget = Budget(slots, MAX_WAIT)
-        self._chance = random.Random(seed)  # noqa: S311 - reproducible
+    def __init__(self, permits: int, items: int, *, is_idle: bool) -> None:
+        self._budget = Budget(permits, MINUTE, SPACING)
+        self._chance = random.Random(permits)  # noqa: S311 - reproducible
         self._at = 0.0
+        self._idle: list[dict[int, Slots]] = [{} for _ in range(CONTAINERS)]
+        slots = Slots.unused(permits)
+        if not is_idle:
+            first = EPOCH - SPACING + SPACING // permits // 2
+            slots.granted_at = [first + SPACING * slot // permits for slot in range(permits)]
+        self._items = [slots] * items
         self.found = Found()
-        before = EPOCH - (2 * WINDOW if is_idle else WINDOW)
-        self._stored = {
-            number: Slot(Event(before + WINDOW * (2 * number + 1) // (2 * slots), number))
-            for number in range(slots)
-        }
 
-    def run(self, arrivals: Iterable[float], until: float) -> Found:
+    def run(self, arrivals: Iterable[tuple[float, int]], until: float) -> Found:
         """Simulate requests, each of another caller.
 
         Args:
-            arrivals: Their times.
+            arrivals: The time and the item of each.
             until: The end of the simulation.
         """
         order = itertools.count()
-        coming = [(at, next(order), self._request(caller)) for caller, at in enumerate(arrivals)]
+        coming = [(at, next(order), self._request(item)) for at, item in arrivals]
         heapq.heapify(coming)
         while coming and coming[0][0] <= until:
             self._at, _, request = heapq.heappop(coming)
@@ -101,56 +125,101 @@ class Item:
     def _now(self) -> int:
         return EPOCH + int(self._at)
 
-    def _request(self, caller: int) -> Generator[float, None, None]:
-        """Ask for a permit until it is granted, and yield the time of each wait."""
-        turn: int | None = NO_TURN
-        while turn is not None:
-            turn = yield from self._visit(caller, turn)
-
-    def _visit(self, caller: int, turn: int) -> Generator[float, None, int | None]:
-        """Read, decide and write until a write is not refused.
-
-        Returns:
-            The promised turn for which the caller returns, or None.
-        """
-        self.found.reads += 1
-        seen = dict(self._stored)
-        for refusals in range(TRIES):
-            line = Line(self._budget, seen, self._now, None, self._chance)
-            decision = line.decide(caller, turn, min(4 << refusals, MAX_SPREAD))
-            if isinstance(decision, Full):
-                return None
-            if isinstance(decision, Place):
-                # The first write follows the quota's call; it is held until the slot is free.
-                yield self._call() if not refusals else 0
-                yield max(0, decision.at - self._now) + self._call()
-                changed = line.with_grant(decision, caller, self._now)
-            else:
-                yield self._call()
-                changed = line.with_turn(decision, caller)
-            self.found.writes += 1
-            if all(self._stored[number] == seen[number] for number in changed):
-                self._stored |= changed
-                if isinstance(decision, Place):
-                    self.found.grants += 1
-                    return None
-                # The client waits for whole seconds.
-                yield max(1, -(-(decision.comes_at - self._now) // 1000)) * 1000
-                return decision.at
-            self.found.refused += 1
-            seen = dict(self._stored)
-        self.found.gave_up += 1
-        return None
-
     def _call(self) -> float:
         return self._chance.uniform(*CALL)
 
+    def _request(self, item: int) -> Generator[float, None, None]:
+        """Ask until there is a permit or no promise of one, and yield the time of each wait."""
+        caller, ticket = self._chance.getrandbits(32), NO_TICKET
+        while True:
+            # A container serves one request at a time.
+            idle = self._idle
+            copies = idle.pop(self._chance.randrange(len(idle))) if idle else {}
+            promised = yield from self._visit(caller, item, ticket, copies)
+            idle.append(copies)
+            if promised is None:
+                return
+            ticket = promised
+            # The client waits for whole seconds.
+            yield max(1, math.ceil((ticket.at - LEAD - self._now) / SECOND)) * SECOND
 
-def steady(slots: int, items: int, load: float, seconds: float) -> tuple[Found, float]:
+    def _visit(
+        self, caller: int, item: int, ticket: Ticket, copies: dict[int, Slots]
+    ) -> Generator[float, None, Ticket | None]:
+        """Decide and write until a write is not refused, and return the promise if it is one."""
+        redeemed = None
+        if ticket != NO_TICKET:
+            copy = copies.get(item, Slots.unused(self._budget.permits))
+            redeemed = self._policy(copy).redeem(Event(ticket.at, caller), ticket.slot)
+        if item not in copies and redeemed is None:
+            self.found.reads += 1
+            yield self._call()
+            copies[item] = self._items[item]
+        for number in range(TRIES):
+            spread = min(4 << number, MAX_SPREAD)
+            decision = redeemed or self._policy(copies[item]).decide(caller, NO_TICKET, spread)
+            if isinstance(decision, Later):
+                return None
+            if isinstance(decision, Grant):
+                yield self._call() if number == 0 else 0  # that of the quota
+                yield max(0, decision.at - self._now)
+            event = Event(max(self._now, decision.at), caller)
+            yield self._call()
+            is_written = self._write(item, None if redeemed else copies[item], decision, event)
+            copies[item], redeemed = self._items[item], None
+            if is_written and isinstance(decision, Promise):
+                return Ticket(decision.at, decision.slot)
+            if is_written:
+                yield PRESIGN
+                return None
+        self.found.gave_up += 1
+        return None
+
+    def _policy(self, copy: Slots) -> Policy:
+        return Policy(self._budget, copy, self._now, chance=self._chance)
+
+    def _write(
+        self, item: int, seen: Slots | None, decision: Grant | Promise, event: Event
+    ) -> bool:
+        """Write a grant or a promise, if its slot is still as it was seen.
+
+        Args:
+            item: The item's number.
+            seen: The slots as they were seen, or None if the last grant does not matter.
+            decision: The decision.
+            event: The grant or the promise.
+        """
+        stored, slot, is_grant = self._items[item], decision.slot, isinstance(decision, Grant)
+        promise = decision.promise if isinstance(decision, Grant) else decision.instead
+        is_written = stored.promises.get(slot) == promise and (
+            seen is None or _last_grant(stored, slot) == _last_grant(seen, slot)
+        )
+        size = item_bytes(stored)
+        if is_written:
+            self._items[item] = stored = deepcopy(stored)
+            stored.promises.pop(slot, None)
+            if is_grant:
+                stored.granted_at[slot], stored.callers[slot] = event
+            else:
+                stored.promises[slot] = event
+            size = max(size, item_bytes(stored))
+        found = self.found
+        found.writes += 1
+        found.refused += not is_written
+        found.grants += is_written and is_grant
+        found.units[item, self._now // SECOND] += math.ceil(size / KB)
+        return is_written
+
+
+def _last_grant(slots: Slots, slot: int) -> Event:
+    return Event(slots.granted_at[slot], slots.callers[slot])
+
+
+def steady(permits: int, items: int, load: float, seconds: float) -> tuple[Found, float]:
     """Simulate a stream of requests, each at a random item. All items were in full use before.
 
     Args:
-        slots: The slots of an item.
+        permits: The slots of an item.
         items: The number of items.
         load: The requests, as a multiple of the whole budget. Their number is exact.
         seconds: The duration.
@@ -158,42 +227,39 @@ def steady(slots: int, items: int, load: float, seconds: float) -> tuple[Found, 
     Returns:
         What was found, and the part of the budget that stayed unused.
     """
-    chance = random.Random(slots)  # noqa: S311 - reproducible
-    until = seconds * 1000
-    offered = slots * items * until / WINDOW
-    arrivals: list[list[float]] = [[] for _ in range(items)]
-    for _ in range(round(load * offered)):
-        arrivals[chance.randrange(items)].append(chance.uniform(0, until))
-    together = Found()
-    for seed, times in enumerate(arrivals):
-        together.add(Item(slots, seed, is_idle=False).run(times, until))
-    return together, 1 - together.grants / offered
+    chance = random.Random(permits)  # noqa: S311 - reproducible
+    until = seconds * SECOND
+    offered = permits * items * until / SPACING
+    arrivals = [
+        (chance.uniform(0, until), chance.randrange(items)) for _ in range(round(load * offered))
+    ]
+    found = Containers(permits, items, is_idle=False).run(arrivals, until)
+    return found, 1 - found.grants / offered
 
 
-def crowd(slots: int, items: int, seconds: float) -> Found:
+def crowd(permits: int, items: int, seconds: float) -> Found:
     """Simulate as many requests as the budget, which reach idle items within some seconds."""
-    together = Found()
-    for seed in range(items):
-        chance = random.Random(seed)  # noqa: S311 - reproducible
-        arrivals = [chance.uniform(0, seconds * 1000) for _ in range(slots)]
-        together.add(Item(slots, seed, is_idle=True).run(arrivals, seconds * 1000 + WINDOW / 2))
-    return together
+    chance = random.Random(permits)  # noqa: S311 - reproducible
+    arrivals = [
+        (chance.uniform(0, seconds * SECOND), item) for item in range(items) for _ in range(permits)
+    ]
+    return Containers(permits, items, is_idle=True).run(arrivals, seconds * SECOND + SPACING / 2)
 
 
-def unused_by_crowd(slots: int, items: int, files: int, rounds: int = 200) -> float:
+def unused_by_crowd(permits: int, items: int, files: int, rounds: int = 200) -> float:
     """Return the part of an idle budget that a crowd as large as the budget leaves unused at first.
 
     Args:
-        slots: The slots of an item.
+        permits: The slots of an item.
         items: The number of items. Each caller chooses one at random.
         files: The files of each caller.
         rounds: The number of crowds.
     """
     chance = random.Random(1)  # noqa: S311 - reproducible
-    granted, most = 0, max(1, slots // BURST_PARTS)
+    granted, most = 0, Budget(permits, MINUTE, MINUTE).burst
     for _ in range(rounds):
         asked: Counter[int] = Counter()
-        for _ in range(slots * items // files):
+        for _ in range(permits * items // files):
             asked[chance.randrange(items)] += min(files, most)
-        granted += sum(min(slots, number) for number in asked.values())
-    return 1 - granted / (rounds * slots * items)
+        granted += sum(min(permits, number) for number in asked.values())
+    return 1 - granted / (rounds * permits * items)

@@ -9,14 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
-from benchmarks.contention import MAX_WAIT
-from benchmarks.cost import BUDGET, DYNAMODB_MS, OWN_MS, SYNC_MS, UPLOAD, Call, rate_limiter_item
-from benchmarks.request_units import KB, weigh
+from benchmarks.contention import item_bytes
+from benchmarks.cost import BUDGET, DYNAMODB_MS, OWN_MS, SYNC_MS, UPLOAD, Call
+from benchmarks.request_units import KB
 from chalicelib.core.clock import DAY, HOUR, MINUTE, SECOND
+from chalicelib.core.settings import MOST_PER_MINUTE
 from chalicelib.jobs.sweeper import CHUNK, WORKERS
-from chalicelib.ratelimit.policy import BURST_PARTS, LATE, WINDOW
+from chalicelib.ratelimit.policy import BURST_PARTS
+from chalicelib.ratelimit.slots import Event, Slots
 from chalicelib.syncapi.client import MAX_PAGES
 from chalicelib.uploads.asset_owners import MOST_URLS
 from chalicelib.uploads.items import FILE_SHARDS
@@ -26,9 +28,7 @@ from tests.support.upstream_process import ROOT
 
 FACTORS = (1, 10, 100, 1000)
 FURTHEST = 2000  # a limit that breaks later is not of interest here
-# The settings and their bounds, which a test compares with those of the broker.
-PRESIGNS_MOST = 300
-REGISTRATIONS, REGISTRATIONS_MOST = 600, 3000
+# The setting and its bound, which a test compares with those of the broker.
 SWEPT, SWEPT_MOST = 60, 10_000
 # AWS's defaults, from its documentation.
 PARTITION_WRITES = 1000  # write units a second of one item or one key of an index
@@ -45,28 +45,7 @@ SETTLE_SECONDS = 150  # from a lost response to the last reading of the list
 CALLS_FOR_CHUNK = 2  # of a sweep
 ALLOWED_SECONDS = 60  # of each minute that one sweep may use, so that two never overlap
 FEW, SOME, MANY = SHARES = (0.02, 0.1, 0.25)  # assumed: the part of the tabs that is closed
-TURNS = math.ceil(MAX_WAIT / (WINDOW + LATE))  # that a slot has promised when the queue is full
-
-
-@dataclass(frozen=True)
-class Permits:
-    """What the registration limiter needs at one factor, as counted.
-
-    Attributes:
-        writes: The writes for a permit.
-        item_bytes: The size of its item.
-    """
-
-    writes: float
-    item_bytes: int
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What was counted: the requests by name, and the registration limiter's work by factor."""
-
-    calls: dict[str, Call]
-    permits: dict[int, Permits]
+Calls = dict[str, Call]  # what was counted, by the names of the requests
 
 
 @dataclass(frozen=True)
@@ -98,55 +77,36 @@ def uploads(factor: float) -> float:
     return BUDGET * factor / 60
 
 
-def written(counted: Counted) -> Counter[str]:
+def written(calls: Calls) -> Counter[str]:
     """Return the write units of an upload, by the kind of item and by index."""
     together: Counter[str] = Counter()
     for name, number in UPLOAD.items():
-        for part, used in counted.calls[name].spent.written.items():
+        for part, used in calls[name].spent.written.items():
             together[part] += number * used
     return together
 
 
-def running(counted: Counted, factor: float) -> float:
+def running(calls: Calls, factor: float) -> float:
     """Return how many functions run at once: Little's law."""
-    spent = sum(counted.calls[name].milliseconds * number for name, number in UPLOAD.items())
+    spent = sum(calls[name].milliseconds * number for name, number in UPLOAD.items())
     return uploads(factor) * spent / 1000
 
 
 def limiter_bytes(factor: float) -> int:
-    """Return the size of the presign limiter's one item while its queue is full."""
-    return _limiter_bytes(round(BUDGET * factor))
-
-
-@cache
-def _limiter_bytes(budget: int) -> int:
-    return weigh(rate_limiter_item(budget, TURNS))
+    """Return the size of a rate limiter's one item while the next use of each slot is promised."""
+    slots, event = round(BUDGET * factor), Event(1, 1)
+    return item_bytes(Slots([1] * slots, [1] * slots, dict.fromkeys(range(slots), event)))
 
 
 def limiter_writes(factor: float) -> float:
-    """Return the write units a second of the presign limiter's item while its queue is full.
+    """Return the write units a second of a rate limiter's item while all slots are promised.
 
-    Each permit takes a write for the promised turn and one for the grant, without any conflict.
+    Each permit takes a write for the promise and one for the grant, without any conflict.
     """
     return uploads(factor) * 2 * math.ceil(limiter_bytes(factor) / KB)
 
 
-def permit_bytes(counted: Counted, factor: float) -> float:
-    """Return the size of the registration limiter's item, where each upload has another caller.
-
-    A caller's entry stays for some seconds, so the size grows with the rate.
-    """
-    ten, one = (counted.permits[number].item_bytes for number in (10, 1))
-    return one + (ten - one) / 9 * (factor - 1)
-
-
-def permit_writes(counted: Counted, factor: float) -> float:
-    """Return the write units a second of the registration limiter's item."""
-    writes = counted.permits[1 if factor < 10 else 10].writes  # noqa: PLR2004 - the counted factors
-    return uploads(factor) * writes * math.ceil(permit_bytes(counted, factor) / KB)
-
-
-def calls_for_swept(calls: dict[str, Call]) -> int:
+def calls_for_swept(calls: Calls) -> int:
     """Return the calls of DynamoDB for each upload that a sweep finishes.
 
     A sweep that finds anything also reads the shards of files once more, and counts a chunk's
@@ -156,10 +116,10 @@ def calls_for_swept(calls: dict[str, Call]) -> int:
     return one - none - len(FILE_SHARDS) - CALLS_FOR_CHUNK
 
 
-def swept_in_a_minute(counted: Counted) -> int:
+def swept_in_a_minute(calls: Calls) -> int:
     """Return how many uploads one sweep can finish in a minute."""
     rounds = math.ceil(CHUNK / WORKERS)
-    each = calls_for_swept(counted.calls) * DYNAMODB_MS + OWN_MS + SYNC_MS["register"]
+    each = calls_for_swept(calls) * DYNAMODB_MS + OWN_MS + SYNC_MS["register"]
     chunk = rounds * each + CALLS_FOR_CHUNK * DYNAMODB_MS
     return int(CHUNK * ALLOWED_SECONDS * 1000 / chunk)
 
@@ -205,9 +165,9 @@ class Closed:
         """Return the sweep's registrations in a minute, if a part of all tabs is closed."""
         return BUDGET * factor * share * self.tries
 
-    def holds_up_to(self, share: float, most: float) -> float:
-        """Return the factor up to which the sweep has to register no more than a number."""
-        return most / self.minute(share, 1)
+    def registrations(self, share: float, factor: float) -> float:
+        """Return all registrations in a minute: the sweep's, and one of each other upload."""
+        return BUDGET * factor * (1 - share) + self.minute(share, factor)
 
 
 def closed() -> list[Closed]:
@@ -219,18 +179,18 @@ def closed() -> list[Closed]:
     ]
 
 
-def limits(counted: Counted) -> list[Limit]:
+def limits(calls: Calls) -> list[Limit]:
     """Return all limits, in the order in which they break."""
-    found = [*_of_broker(counted), *_of_items(counted), *_of_table(counted), *_of_aws(counted)]
+    found = [*_of_broker(calls), *_of_items(calls), *_of_table(calls), *_of_aws(calls)]
     return sorted(found, key=lambda one: one.breaks_at)
 
 
-def _of_broker(counted: Counted) -> list[Limit]:
+def _of_broker(calls: Calls) -> list[Limit]:
     """Return the limits of Sync and of the broker's settings."""
     after, _, before = closed()
-    one_sweep = swept_in_a_minute(counted)
+    one_sweep = swept_in_a_minute(calls)
     setting = "`SWEEP_REGISTERS_PER_MINUTE`"
-    url_seconds = counted.calls["POST /assets"].milliseconds / 1000
+    url_seconds = calls["POST /assets"].milliseconds / 1000
     span = LOOKBACK_SECONDS + SETTLE_SECONDS
     pages = MAX_PAGES * SCAN_CALLS
 
@@ -242,9 +202,13 @@ def _of_broker(counted: Counted) -> list[Limit]:
 
     return [
         Limit("Sync's presigns a minute for a key", BUDGET, presigns),
-        Limit("`PRESIGNS_PER_MINUTE`, its bound", PRESIGNS_MOST, presigns),
-        Limit("`REGISTRATIONS_PER_MINUTE`, its default", REGISTRATIONS, presigns),
-        Limit("`REGISTRATIONS_PER_MINUTE`, its bound", REGISTRATIONS_MOST, presigns),
+        Limit("`PRESIGNS_PER_MINUTE`, its bound", MOST_PER_MINUTE, presigns),
+        Limit("`REGISTRATIONS_PER_MINUTE`, its default and bound", MOST_PER_MINUTE, presigns),
+        Limit(
+            "`REGISTRATIONS_PER_MINUTE`: 2 % closed before the PUT",
+            MOST_PER_MINUTE,
+            lambda f: before.registrations(FEW, f),
+        ),
         Limit(f"{setting}: 10 % closed after the PUT", SWEPT, lambda f: after.minute(SOME, f)),
         Limit(f"{setting}: 2 % of tabs closed before the PUT", SWEPT, before_put),
         Limit("one sweep function: 2 % closed before the PUT", one_sweep, before_put),
@@ -261,25 +225,23 @@ def _of_broker(counted: Counted) -> list[Limit]:
     ]
 
 
-def _of_items(counted: Counted) -> list[Limit]:
+def _of_items(calls: Calls) -> list[Limit]:
     """Return the limits of the items that all callers share."""
-    presign, registration = "presign limiter's item", "registration limiter's item"
+    item = "a rate limiter's item"
     return [
-        Limit(f"{presign}: writes", PARTITION_WRITES, limiter_writes),
-        Limit(f"{presign}: KB", ITEM_KB, lambda f: limiter_bytes(f) / KB),
-        Limit(f"{registration}: writes", PARTITION_WRITES, lambda f: permit_writes(counted, f)),
-        Limit(f"{registration}: KB", ITEM_KB, lambda f: permit_bytes(counted, f) / KB),
+        Limit(f"{item}: writes", PARTITION_WRITES, limiter_writes),
+        Limit(f"{item}: KB", ITEM_KB, lambda f: limiter_bytes(f) / KB),
         Limit(
             "`secret#callers`: reads, if all containers start at once",
             PARTITION_READS,
-            lambda f: running(counted, f),
+            lambda f: running(calls, f),
         ),
     ]
 
 
-def _of_table(counted: Counted) -> list[Limit]:
+def _of_table(calls: Calls) -> list[Limit]:
     """Return the limits of the table, its indexes, and one caller's part of them."""
-    units = written(counted)
+    units = written(calls)
     table = sum(used for part, used in units.items() if not part.startswith("by-"))
     third = "of a caller with a third of the budget: writes"
 
@@ -298,14 +260,14 @@ def _of_table(counted: Counted) -> list[Limit]:
     ]
 
 
-def _of_aws(counted: Counted) -> list[Limit]:
+def _of_aws(calls: Calls) -> list[Limit]:
     """Return the limits of the gateway, Lambda and SSM."""
 
     def requests(factor: float) -> float:
         return uploads(factor) * sum(UPLOAD.values())
 
     def functions(factor: float) -> float:
-        return running(counted, factor)
+        return running(calls, factor)
 
     return [
         Limit("the stage's requests", stage_rate(), requests),
