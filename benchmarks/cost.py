@@ -20,7 +20,7 @@ from benchmarks.parts import running_dynamodb
 from benchmarks.request_units import ENTRY_OVERHEAD, Meter, Spent, entry, indexes, weigh
 from chalicelib.aws import clients, codec
 from chalicelib.core import log
-from chalicelib.ratelimit.slots import Event, Slot
+from chalicelib.ratelimit.slots import Event, write_grant
 from ops import table
 from tests.support.running_broker import ORIGIN, Api, RunningBroker
 from tests.support.upstream_process import ROOT, RunningUpstream
@@ -49,7 +49,7 @@ PRICES = {
 }
 # Assumptions. Both URLs of a file contain its name, which makes them as long as at Sync.
 FILE_NAME = "holiday-in-the-mountains-second-day-the-long-way-down-to-the-valley-afternoon.mp4"
-BUDGET = 120  # presigns a minute
+BUDGET, REGISTRATIONS = 120, 300  # presigns and registrations a minute
 MEMORY_GB = 0.5  # .chalice/config.json
 # The handler's time at 512 MB, which is 0.29 of a CPU: three and a half times the CPU time that
 # benchmarks/warm.py measures. The time for the responses of DynamoDB and Sync is added.
@@ -98,17 +98,11 @@ class Call:
         }
 
 
-def rate_limiter_item(budget: int, turns: int = 0) -> dict[str, Any]:
-    """Return the rate limiter's item as it is after an hour: each slot was granted once.
-
-    Args:
-        budget: The presigns in a minute.
-        turns: How many turns are promised of each slot.
-    """
-    granted = Event(int(time.time() * 1000) - 3_600_000, 1)
-    used = Slot(granted, (granted,) * turns, nonce=1).encode()
-    slots = {f"s{number}": used for number in range(budget)}
-    return codec.values({"pk": "line#presign", "secret": b"s" * 32, **slots})
+def rate_limiter_item(name: str, permits: int) -> dict[str, Any]:
+    """Return a rate limiter's item as it is after an hour: each slot was granted once."""
+    grant = write_grant(Event(int(time.time() * 1000) - 3_600_000, 1), nonce=1)
+    grants = {f"s{slot}": grant for slot in range(permits)}
+    return codec.values({"pk": f"limit#{name}", **grants})
 
 
 class Counter:
@@ -132,7 +126,8 @@ class Counter:
         broker.configure(upstream, PRESIGNS_PER_MINUTE=str(BUDGET), **settings)
         # With a real clock, a slow write could need a second grant, which would be counted too.
         broker.clock.tick()
-        unmetered.put_item(TableName=broker.table, Item=rate_limiter_item(BUDGET))
+        for name, permits in (("presigns", BUDGET), ("registrations", REGISTRATIONS)):
+            unmetered.put_item(TableName=broker.table, Item=rate_limiter_item(name, permits))
         log.configure("INFO", broker.log, table="sync-upload-broker-prod")
         self._broker = broker
         self.api = Api(broker)
