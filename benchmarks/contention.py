@@ -160,9 +160,8 @@ class Containers:
             decision = redeemed or self._policy(copies[item]).decide(caller, NO_TICKET, spread)
             if isinstance(decision, Later):
                 return None
-            if isinstance(decision, Grant):
-                yield self._call() if number == 0 else 0  # that of the quota
-                yield max(0, decision.at - self._now)
+            if isinstance(decision, Grant) and number == 0:
+                yield self._call()  # that of the quota
             event = Event(max(self._now, decision.at), caller)
             yield self._call()
             is_written = self._write(item, None if redeemed else copies[item], decision, event)
@@ -170,7 +169,7 @@ class Containers:
             if is_written and isinstance(decision, Promise):
                 return Ticket(decision.at, decision.slot)
             if is_written:
-                yield PRESIGN
+                yield max(0, event.at - self._now) + PRESIGN
                 return None
         self.found.gave_up += 1
         return None
