@@ -47,7 +47,6 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "upload_recovered": (_count("recovered"),),
     "sweep": (Group({"found": COUNT, "settled": COUNT, "backlog": COUNT, "lateSeconds": SECONDS}),),
     "rate_limiter_slower": _SEEN,
-    "rate_limiter_unavailable": _SEEN,
     "upstream_error": (_count("upstreamErrors", "code"),),
     # Each of these events needs a person.
     "outcome_undecided": _SEEN,

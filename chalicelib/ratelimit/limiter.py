@@ -8,8 +8,6 @@ again.
 
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from chalicelib.aws import codec
@@ -68,14 +66,14 @@ class Permit:
         grant: The slot and the moment.
         slot_is: The slot's last grant as it was read; empty if there was none. None if it does not
             matter, because a slot does not change while it is promised.
-        policy: What it was found by.
+        state: What is left for the caller after it.
     """
 
     caller: int
     has_tickets: bool
     grant: Grant
     slot_is: bytes | None
-    policy: Policy
+    state: RateLimitState
 
 
 class RateLimiter:
@@ -157,7 +155,8 @@ class RateLimiter:
         if wanted is not None and wanted != NO_TICKET:
             current = self._policy()
             if grant := current.redeem(Event(wanted.at, caller), wanted.slot):
-                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, policy=current)
+                state = self._state(current, caller, grant.left)
+                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, state=state)
         return self._find(caller, has_tickets=ticket is not None)
 
     def commit(self, permit: Permit) -> RateLimitState:
@@ -170,10 +169,8 @@ class RateLimiter:
             RateLimited, QueueFull, StoreUnavailable: As `acquire`, since others were faster.
         """
         for _ in range(TRIES):
-            with self._counting_failures():
-                is_taken = self._take(permit)
-            if is_taken:
-                return self._state(permit.policy, permit.caller, permit.grant.left)
+            if self._take(permit):
+                return permit.state
             permit = self._find(permit.caller, has_tickets=permit.has_tickets)
         raise self._crowded()
 
@@ -183,8 +180,7 @@ class RateLimiter:
         Raises:
             StoreUnavailable: The item can't be read.
         """
-        with self._counting_failures():
-            self.item.read()
+        self.item.read()
         current, caller = self._policy(), slots.caller_number(caller_id)
         return self._state(current, caller, current.available(caller))
 
@@ -210,23 +206,22 @@ class RateLimiter:
     def _find(self, caller: int, *, has_tickets: bool) -> Permit:
         """Find a permit by the copy, by a fresh one if need be; or write a promise and raise it."""
         if math.isinf(self.item.age):
-            self._refresh()
+            self.item.read()
         for number in range(TRIES):
             current, ticket = self._policy(), NO_TICKET if has_tickets else None
             decision = current.decide(caller, ticket, min(4 << number, MAX_SPREAD))
             if isinstance(decision, Grant):
                 slot_is = self._stored(f"s{decision.slot}")
-                return Permit(caller, has_tickets, decision, slot_is, current)
+                state = self._state(current, caller, decision.left)
+                return Permit(caller, has_tickets, decision, slot_is, state)
             if isinstance(decision, Later):
                 if self.item.age <= FRESH:
                     raise self._later(caller, decision)
-                self._refresh()
+                self.item.read()
                 continue
             promise, slot = Event(decision.at, caller), decision.slot
             sets = {f"p{slot}": slots.write_promise(promise)}
-            with self._counting_failures():
-                is_promised = self._write(slot, self._stored(f"s{slot}"), decision.instead, sets)
-            if is_promised:
+            if self._write(slot, self._stored(f"s{slot}"), decision.instead, sets):
                 log.note(queueLength=len(current.held) + 1)
                 raise self._promised(Ticket(decision.at, slot), decision.position)
         raise self._crowded()
@@ -295,10 +290,6 @@ class RateLimiter:
             removes=(name,) if promise and name not in sets else (),
         )
         return self.item.write(change)
-
-    def _refresh(self) -> None:
-        with self._counting_failures():
-            self.item.read()
 
     def _latest(self) -> int:
         """Return the latest time that it can be, so that no grant seems older than it is."""
@@ -374,12 +365,3 @@ class RateLimiter:
 
     def _crowded(self) -> errors.StoreUnavailable:
         return errors.StoreUnavailable(f"{self._busy} Try again in a moment.", retry_after=1)
-
-    @contextmanager
-    def _counting_failures(self) -> Iterator[None]:
-        """Log each time that DynamoDB does not answer, and let the failure pass."""
-        try:
-            yield
-        except errors.StoreUnavailable:
-            log.event("rate_limiter_unavailable", level=40, limiter=self._name)
-            raise

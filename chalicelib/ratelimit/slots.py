@@ -90,12 +90,10 @@ class Slowdown:
     """What is left of the budget after Sync's 429, until it has recovered.
 
     Attributes:
-        since: When Sync answered 429 first.
         until: Nothing is granted before.
         floor: How many slots are used from then on; the others come back one by one.
     """
 
-    since: int
     until: int
     floor: int
 
@@ -121,8 +119,8 @@ def slower(before: Slowdown | None, now: int, pause: int, permits: int) -> Slowd
     """
     until = now + min(pause, LONGEST_PAUSE)
     if before is None or before.is_over(now):
-        return Slowdown(now, until, max(1, permits // 2))
+        return Slowdown(until, max(1, permits // 2))
     if now <= before.until:
         # Requests that were on their way when Sync refused the first one prove nothing new.
-        return Slowdown(before.since, max(until, before.until), before.floor)
-    return Slowdown(now, until, max(1, permits // 8, before.floor // 2))
+        return Slowdown(max(until, before.until), before.floor)
+    return Slowdown(until, max(1, permits // 8, before.floor // 2))

@@ -141,5 +141,5 @@ def test_query_names_every_alarm() -> None:
     """The query for events that need a person names every event with an alarm."""
     alarms = {event for event, groups in metrics.GROUPS.items() if groups[0].by == "event"}
     # Single ambiguous outcomes, and events that other alarms report, need nobody.
-    without_alarm = {"outcome_unknown", "rate_limiter_slower", "rate_limiter_unavailable"}
+    without_alarm = {"outcome_unknown", "rate_limiter_slower"}
     assert values(QUERIES["Events that need a person"]) == alarms - without_alarm

@@ -26,7 +26,7 @@ ALARMS = {
     if resource.get("Type") == "AWS::CloudWatch::Alarm"
 }
 # Other alarms cover these events: those on Sync's 429 and on an unreachable table.
-COVERED_BY_OTHERS = {"rate_limiter_slower", "rate_limiter_unavailable"}
+COVERED_BY_OTHERS = {"rate_limiter_slower"}
 
 
 def emitted() -> dict[str, set[str]]:

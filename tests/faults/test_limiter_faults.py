@@ -33,5 +33,5 @@ def test_limiter_without_table_refuses(broker: FaultyBroker) -> None:
     broker.dynamodb.order("500", "", "limit#presigns")
     response = caller.call("POST", "/uploads", json=BODY)
     assert (response.status_code, response.json()["code"]) == (503, "store_unavailable")
-    assert broker.lines("rate_limiter_unavailable")
+    assert broker.lines("table_unavailable")
     assert broker.upstream.journal() == []

@@ -674,4 +674,4 @@ def test_unused_slowdown_is_forgotten(six: RunningBroker) -> None:
     one.back_off(1)
     six.clock.advance(70)
     assert one.state(CALLER).available == 2
-    assert Slowdown(0, 0, 1).is_over(60_001)
+    assert Slowdown(0, 1).is_over(60_001)
