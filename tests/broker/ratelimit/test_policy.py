@@ -442,7 +442,7 @@ def test_wrong_clock_does_not_block() -> None:
 @given(
     grant=st.tuples(st.integers(1, 2**48 - 1), st.integers(0, 2**32 - 1)),
     promise=st.tuples(st.integers(1, 2**48 - 1), st.integers(0, 2**32 - 1)),
-    nonce=st.integers(0, 2**32 - 1),
+    nonce=st.integers(0, 2**16 - 1),
 )
 def test_slots_are_read_as_written(
     grant: tuple[int, int], promise: tuple[int, int], nonce: int
@@ -462,7 +462,7 @@ def test_slots_are_read_as_written(
     used = {name: stored for name, stored in added.items() if name != "p2"}
     assert read.read(used, added) == Slots.unused(3).read(used, {})
     assert 2 not in read.read(used, added).promises
-    assert len(write_grant(Event(*grant), nonce)) == 14
+    assert len(write_grant(Event(*grant), nonce)) == 12
     assert len(write_promise(Event(*promise))) == 10
     assert write_grant(Event(*grant), nonce) != write_grant(Event(*grant), nonce ^ 1)
 
