@@ -112,8 +112,10 @@ class KillPoint:
 def _kill_points() -> dict[str, KillPoint]:
     pauses: dict[str, tuple[str, tuple[str, ...]]] = {
         "begin-reserve": ("begin", (UPDATE, "not_exists(#reservation)")),
+        "begin-permit": ("begin", (UPDATE, "limit#presigns")),
         "begin-write": ("begin", (TRANSACT, "creating#")),
         "complete-lease": ("complete", (UPDATE, ":pending")),
+        "complete-permit": ("complete", (UPDATE, "limit#registrations")),
         "complete-record": ("complete", (TRANSACT, "claim#")),
         "url-reserve": ("url", (UPDATE, "not_exists(#reservation)")),
         "url-write": ("url", (TRANSACT, "creating#")),
