@@ -169,7 +169,9 @@ class Containers:
             if is_written and isinstance(decision, Promise):
                 return Ticket(decision.at, decision.slot)
             if is_written:
-                yield max(0, event.at - self._now) + PRESIGN
+                yield max(0, event.at - self._now)
+                self.found.grants += 1
+                yield PRESIGN
                 return None
         self.found.gave_up += 1
         return None
@@ -205,7 +207,6 @@ class Containers:
         found = self.found
         found.writes += 1
         found.refused += not is_written
-        found.grants += is_written and is_grant
         found.units[item, self._now // SECOND] += math.ceil(size / KB)
         return is_written
 
