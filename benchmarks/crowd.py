@@ -83,13 +83,13 @@ class SharedSlots:
         budget: The rate limiter's budget.
         slots: The slots in DynamoDB.
         slowdown: The slowdown in DynamoDB.
-        told: What each container has told callers who got no promise.
+        reported: The moments that each container has reported to callers without a promise.
     """
 
     budget: Budget
     slots: Slots = field(init=False)
     slowdown: Slowdown | None = None
-    told: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    reported: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         """Begin with slots that were never used."""
@@ -102,8 +102,10 @@ class SharedSlots:
         clock, latest, container = reading
         if ticket is not None and ticket.at > clock + policy.HOLD:
             return Promise(ticket.slot, ticket.at, position=0)  # It has come too early.
-        told = self.told[container] = [one for one in self.told[container] if one.at > clock]
-        state = Policy(self.budget, self.slots, clock, self.slowdown, told, chance)
+        reported = self.reported[container] = [
+            one for one in self.reported[container] if one.at > clock
+        ]
+        state = Policy(self.budget, self.slots, clock, self.slowdown, reported, chance)
         decision = state.decide(caller, ticket)
         if isinstance(decision, Grant):
             self.slots.granted_at[decision.slot] = max(clock, decision.at) + latest - clock
@@ -114,7 +116,7 @@ class SharedSlots:
         else:
             decision = Later(policy.return_at(decision, self.budget, chance), decision.is_full)
             if container >= 0 and not decision.is_full:
-                told.append(Event(decision.at, caller))
+                reported.append(Event(decision.at, caller))
         return decision
 
     def back_off(self, clock: int, pause: float) -> None:

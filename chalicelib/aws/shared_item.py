@@ -1,7 +1,7 @@
 """An item that many containers write, with this container's last copy of it."""
 
 from chalicelib.aws import codec
-from chalicelib.aws.table import Change, Table
+from chalicelib.aws.table import Change, Table, WriteResult
 from chalicelib.core.clock import SECOND, Clock
 
 
@@ -41,11 +41,8 @@ class SharedItem:
         asked_at = self._clock.monotonic()
         self._keep(self._table.get(self.pk), asked_at)
 
-    def write(self, change: Change) -> bool:
-        """Write a change of the item, if its condition holds.
-
-        Returns:
-            Whether it was written.
+    def write(self, change: Change) -> WriteResult[codec.Item]:
+        """Write a change of the item, if its condition allows it.
 
         Raises:
             StoreUnavailable: It can't be written.
@@ -53,7 +50,7 @@ class SharedItem:
         asked_at = self._clock.monotonic()
         written = self._table.write(change)
         self._keep(written.item, asked_at)
-        return written.granted
+        return written
 
     def _keep(self, item: codec.Item | None, asked_at: float) -> None:
         self.copy, self._copied_at = item or {}, asked_at

@@ -13,6 +13,7 @@ DAY_SECONDS = DAY // SECOND
 # So long after its start a request has ended or was killed. It is twice what a request can take,
 # with the margin for the clocks of two containers.
 REQUEST_OVER_AFTER = 2 * MINUTE
+DATE_LAG = SECOND  # a server may use a `Date` for so long before it reads its clock again
 TOLERANCE = 400  # milliseconds by which a machine may be wrong; `ratelimit/policy.py` allows for it
 
 
@@ -44,7 +45,8 @@ class Clock:
             sent_at: The machine's time when the request was sent: `machine_time`.
             received_at: The same when the response was there.
         """
-        least, most = server_time - received_at, server_time + SECOND - 1 - sent_at
+        least = server_time - received_at
+        most = server_time + SECOND - 1 + DATE_LAG - sent_at
         narrowed = max(least, self._least), min(most, self._most)
         # The machine's time was set in the meantime if the bounds contradict each other.
         self._least, self._most = narrowed if narrowed[0] <= narrowed[1] else (least, most)

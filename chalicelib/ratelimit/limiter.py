@@ -8,11 +8,12 @@ again.
 
 import math
 import random
+import re
 from dataclasses import asdict, dataclass
 
 from chalicelib.aws import codec
 from chalicelib.aws.shared_item import SharedItem
-from chalicelib.aws.table import Change, Table
+from chalicelib.aws.table import Change, Table, WriteResult
 from chalicelib.core import errors, log, wording
 from chalicelib.core.clock import MINUTE, SECOND, Clock
 from chalicelib.core.settings import MOST_PER_MINUTE
@@ -26,6 +27,7 @@ STAMPS = 5
 FRESH = 1_000  # milliseconds for which a container refuses by its copy
 FURTHEST = 3_000  # milliseconds that a grant which is written anew may be ahead
 FURTHEST_PAUSE = LONGEST_PAUSE + policy.MARGIN
+_TICKET = re.compile(r"([0-9a-f]{1,12})\.([0-9a-f]{1,3})")
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ class Permit:
         grant: The slot and the moment.
         slot_is: The slot's last grant as it was read; empty if there was none. None if it does not
             matter, because a slot does not change while it is promised.
-        state: What is left for the caller after it.
+        waiting: How many permits are promised to anybody.
     """
 
     caller: int
     has_tickets: bool
     grant: Grant
     slot_is: bytes | None
-    state: RateLimitState
+    waiting: int
 
 
 class RateLimiter:
@@ -117,11 +119,18 @@ class RateLimiter:
         self._busy = busy
         self._has_tickets = has_tickets
         self._chance = random.Random()  # noqa: S311 - nobody gains by guessing a slot
-        self._told: list[Event] = []
+        self._reported: list[Event] = []
         self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 
-    def check_cached_refusal(self, caller_id: str, ticket: str | None = None) -> None:
+    def check_cached_refusal(
+        self, caller_id: str, ticket: str | None = None, *, is_certain: bool = True
+    ) -> None:
         """Refuse without a call what a fresh copy of the item proves to be too early.
+
+        Args:
+            caller_id: Who asks.
+            ticket: As for `acquire`.
+            is_certain: Whether the request needs a permit in any case.
 
         Raises:
             RateLimited, QueueFull: As `acquire`.
@@ -131,15 +140,18 @@ class RateLimiter:
             caller = slots.caller_number(caller_id)
             decision = self._policy().decide(caller, wanted)
             if isinstance(decision, Later):
-                raise self._later(caller, decision)
+                raise self._later(caller if is_certain else None, decision)
 
-    def acquire(self, caller_id: str, ticket: str | None = None) -> Permit:
+    def acquire(
+        self, caller_id: str, ticket: str | None = None, *, may_wait: bool = True
+    ) -> Permit:
         """Find a permit, or promise one.
 
         Args:
             caller_id: Who asks.
             ticket: What the caller was given with a promise; empty if the client knows of tickets
                 and has none, None if it knows of none. One that is not valid counts as empty.
+            may_wait: Whether somebody comes again for this permit. Otherwise none is promised.
 
         Returns:
             The permit, which `commit` takes. Nothing is taken yet.
@@ -155,9 +167,8 @@ class RateLimiter:
         if wanted is not None and wanted != NO_TICKET:
             current = self._policy()
             if grant := current.redeem(Event(wanted.at, caller), wanted.slot):
-                state = self._state(current, caller, grant.left)
-                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, state=state)
-        return self._find(caller, has_tickets=ticket is not None)
+                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, waiting=0)
+        return self._find(caller, has_tickets=ticket is not None, may_wait=may_wait)
 
     def commit(self, permit: Permit) -> RateLimitState:
         """Take a permit, once its moment has come. Whoever returns from here sends one request.
@@ -170,7 +181,10 @@ class RateLimiter:
         """
         for _ in range(TRIES):
             if self._take(permit):
-                return permit.state
+                if permit.grant.left and permit.slot_is is not None:
+                    waiting = permit.waiting
+                    return RateLimitState(self._name, self._budget, permit.grant.left, waiting, 0)
+                return self._state(self._policy(), permit.caller)
             permit = self._find(permit.caller, has_tickets=permit.has_tickets)
         raise self._crowded()
 
@@ -181,8 +195,7 @@ class RateLimiter:
             StoreUnavailable: The item can't be read.
         """
         self.item.read()
-        current, caller = self._policy(), slots.caller_number(caller_id)
-        return self._state(current, caller, current.available(caller))
+        return self._state(self._policy(), slots.caller_number(caller_id))
 
     def back_off(self, retry_after: float) -> None:
         """Slow down in all containers, since Sync answered 429.
@@ -192,7 +205,7 @@ class RateLimiter:
         """
         self.item.read()
         now, pause = self._clock.now(), max(SECOND, int(retry_after * SECOND))
-        slower = slots.slower(self._slowdown(), now, pause, self._budget.permits)
+        slower = slots.slower(self._slowdown(self.item.copy), now, pause, self._budget.permits)
         # Another container may have been told the same at the same moment: the longer pause counts.
         change = Change(
             pk=self.item.pk,
@@ -200,28 +213,31 @@ class RateLimiter:
             values={"until": slower.until, "furthest": now + FURTHEST_PAUSE},
             sets={"slow": asdict(slower)},
         )
-        self.item.write(change)
-        log.event("rate_limiter_slower", level=30, limiter=self._name, until=slower.until)
+        if self.item.write(change).granted:
+            log.event("rate_limiter_slower", level=30, limiter=self._name, until=slower.until)
 
-    def _find(self, caller: int, *, has_tickets: bool) -> Permit:
+    def _find(self, caller: int, *, has_tickets: bool, may_wait: bool = True) -> Permit:
         """Find a permit by the copy, by a fresh one if need be; or write a promise and raise it."""
         if math.isinf(self.item.age):
             self.item.read()
         for number in range(TRIES):
-            current, ticket = self._policy(), NO_TICKET if has_tickets else None
+            # Another thread may replace the copy, so what was read is taken from the same one.
+            item = self.item.copy
+            current, ticket = self._policy(item), NO_TICKET if has_tickets else None
             decision = current.decide(caller, ticket, min(4 << number, MAX_SPREAD))
             if isinstance(decision, Grant):
-                slot_is = self._stored(f"s{decision.slot}")
-                state = self._state(current, caller, decision.left)
-                return Permit(caller, has_tickets, decision, slot_is, state)
+                slot_is = _stored(item, decision.slot)
+                return Permit(caller, has_tickets, decision, slot_is, len(current.held))
             if isinstance(decision, Later):
                 if self.item.age <= FRESH:
                     raise self._later(caller, decision)
                 self.item.read()
                 continue
-            promise, slot = Event(decision.at, caller), decision.slot
-            sets = {f"p{slot}": slots.write_promise(promise)}
-            if self._write(slot, self._stored(f"s{slot}"), decision.instead, sets):
+            if not may_wait:
+                raise self._later(None, Later(decision.at, is_full=False))
+            slot = decision.slot
+            sets = {f"p{slot:x}": slots.write_promise(Event(decision.at, caller))}
+            if self._write(slot, _stored(item, slot), decision.instead, sets).granted:
                 log.note(queueLength=len(current.held) + 1)
                 raise self._promised(Ticket(decision.at, slot), decision.position)
         raise self._crowded()
@@ -243,24 +259,25 @@ class RateLimiter:
         for _ in range(STAMPS):
             granted = Event(max(earliest, self._latest() + ahead), permit.caller)
             grant = slots.write_grant(granted, nonce)
-            is_written = self._write(slot, slot_is, promise, {f"s{slot}": grant})
+            written = self._write(slot, slot_is, promise, {f"s{slot:x}": grant})
             # boto3 repeats a write whose response was lost, and the first one refuses the second.
-            if not is_written and self._stored(f"s{slot}") != grant:
+            if not written.granted and _stored(written.item, slot) != grant:
                 return False
-            slowdown = self._slowdown()
-            if slowdown and slowdown.opens_at(slot, self._budget.permits) > self._clock.now():
-                # Another container was told to slow down since the permit was found.
+            slowdown = self._slowdown(written.item)
+            if slowdown and slowdown.opens_at(slot, self._budget.permits) > granted.at:
+                # Another container has slowed down since the permit was found.
                 raise self._later(permit.caller, Later(slowdown.until, is_full=False))
-            late = self._latest() - granted.at
+            if (wait := granted.at - self._latest()) > 0:
+                self._clock.sleep(wait / SECOND)
+            late = self._latest() - granted.at  # It may have slept for too long.
             if late <= policy.LAG:
-                self._clock.sleep(max(0, -late) / SECOND)
                 return True
             slot_is, promise, ahead = grant, None, min(max(late, 2 * ahead), FURTHEST)
-        raise self._crowded()
+        raise errors.StoreUnavailable(f"{self._busy} Try again in a moment.", retry_after=1)
 
     def _write(
         self, slot: int, grant: bytes | None, promise: Event | None, sets: dict[str, bytes]
-    ) -> bool:
+    ) -> WriteResult[codec.Item]:
         """Write a slot's grant or promise, if the slot is still as it was read.
 
         Args:
@@ -280,12 +297,12 @@ class RateLimiter:
             values["promise"] = slots.write_promise(promise)
         else:
             rules.append("attribute_not_exists(#promise)")
-        name = f"p{slot}"
+        name = f"p{slot:x}"
         change = Change(
             pk=self.item.pk,
             condition=" AND ".join(rules),
             values=values,
-            names={"grant": f"s{slot}", "promise": name},
+            names={"grant": f"s{slot:x}", "promise": name},
             sets=sets,
             removes=(name,) if promise and name not in sets else (),
         )
@@ -295,26 +312,25 @@ class RateLimiter:
         """Return the latest time that it can be, so that no grant seems older than it is."""
         return self._clock.now() + self._clock.uncertainty
 
-    def _policy(self) -> Policy:
+    def _policy(self, item: codec.Item | None = None) -> Policy:
+        item = self.item.copy if item is None else item
         now, (copy, found) = self._clock.now(), self._read
-        if copy is not self.item.copy:
-            found = found.read(self.item.copy, copy)
-            self._read = self.item.copy, found
-        self._told = [told for told in self._told if told.at > now]
-        return Policy(self._budget, found, now, self._slowdown(), self._told, self._chance)
+        if copy is not item:
+            found = found.read(item, copy)
+            self._read = item, found
+        self._reported = [one for one in self._reported if one.at > now]
+        slowdown = self._slowdown(item)
+        return Policy(self._budget, found, now, slowdown, self._reported, self._chance)
 
-    def _stored(self, name: str) -> bytes:
-        stored: bytes = self.item.copy.get(name, {}).get("B", b"")
-        return stored
-
-    def _slowdown(self) -> Slowdown | None:
+    def _slowdown(self, item: codec.Item | None) -> Slowdown | None:
         """Return what is left of Sync's 429. A pause of a clock that is far ahead is void."""
-        if "slow" not in self.item.copy:
+        if not item or "slow" not in item:
             return None
-        slowdown = Slowdown(**codec.plain(self.item.copy["slow"]["M"]))
+        slowdown = Slowdown(**codec.plain(item["slow"]["M"]))
         return slowdown if slowdown.until <= self._clock.now() + FURTHEST_PAUSE else None
 
-    def _state(self, current: Policy, caller: int, available: int) -> RateLimitState:
+    def _state(self, current: Policy, caller: int) -> RateLimitState:
+        available = current.available(caller)
         wait = 0.0 if available else current.wait(caller) / SECOND
         return RateLimitState(self._name, self._budget, available, len(current.held), wait)
 
@@ -326,36 +342,39 @@ class RateLimiter:
         """
         if ticket is None:
             return None
-        moment, _, slot = ticket.partition(".")
-        try:
-            named = Ticket(int(moment[:16], 16), int(slot[:4]))
-        except ValueError:
+        parts = _TICKET.fullmatch(ticket)
+        if parts is None:
             return NO_TICKET
+        named = Ticket(int(parts[1], 16), int(parts[2], 16))
         now, budget = self._clock.now(), self._budget
         is_near = now - policy.GRACE <= named.at <= now + budget.longest_wait + budget.spacing
-        if not is_near or not 0 <= named.slot < budget.permits:
+        if not is_near or named.slot >= budget.permits:
             return NO_TICKET
         if named.at > now + policy.HOLD:
             raise self._promised(named)
         return named
 
     def _promised(self, ticket: Ticket, position: int | None = None) -> errors.RateLimited:
-        fields: dict[str, str | int] = {"ticket": f"{ticket.at:x}.{ticket.slot}"}
+        fields: dict[str, str | int] = {"ticket": f"{ticket.at:x}.{ticket.slot:x}"}
         if position is not None:
             fields["position"] = position
-        return self._refusal(errors.RateLimited, ticket.at, fields if self._has_tickets else {})
+        return self._refusal(
+            errors.RateLimited, ticket.at - policy.LEAD, fields if self._has_tickets else {}
+        )
 
-    def _later(self, caller: int, later: Later) -> errors.RateLimited:
+    def _later(self, caller: int | None, later: Later) -> errors.RateLimited:
+        """Return a refusal without a promise, and remember it for a caller who wants a permit."""
         at = policy.return_at(later, self._budget, self._chance)
-        if later.is_full:
-            return self._refusal(errors.QueueFull, at, {})
-        self._told.append(Event(at, caller))
-        return self._refusal(errors.RateLimited, at, {})
+        kind = errors.QueueFull if later.is_full else errors.RateLimited
+        own = sum(one.caller == caller for one in self._reported)
+        if caller is not None and not later.is_full and own < self._budget.permits:
+            self._reported.append(Event(at, caller))
+        return self._refusal(kind, at - policy.LATER_LEAD, {})
 
     def _refusal(
         self, kind: type[errors.RateLimited], at: int, fields: dict[str, str | int]
     ) -> errors.RateLimited:
-        seconds = max(0.0, (at - policy.LEAD - self._clock.now()) / SECOND)
+        seconds = max(0.0, (at - self._clock.now()) / SECOND)
         return kind(
             f"{self._busy} Try again {wording.wait(seconds)}.",
             retry_after=seconds,
@@ -363,5 +382,12 @@ class RateLimiter:
             fields=fields,
         )
 
-    def _crowded(self) -> errors.StoreUnavailable:
-        return errors.StoreUnavailable(f"{self._busy} Try again in a moment.", retry_after=1)
+    def _crowded(self) -> errors.RateLimited:
+        """Return the refusal of a request that others were faster than, time after time."""
+        return self._refusal(errors.RateLimited, self._clock.now() + SECOND, {})
+
+
+def _stored(item: codec.Item | None, slot: int) -> bytes:
+    """Return a slot's last grant as it is stored; empty if there was none."""
+    stored: bytes = (item or {}).get(f"s{slot:x}", {}).get("B", b"")
+    return stored

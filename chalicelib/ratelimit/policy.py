@@ -9,8 +9,8 @@ slots, wherever it begins. That alone keeps the budget. Everything else decides 
 - Otherwise the slot's next use is promised to the caller, up to its share: the budget, divided by
   the callers with promises and one more, who may come. A slot has one promise at most. A promise
   that is not used within `GRACE` is void.
-- Beyond its share, the caller is told when a slot that nobody holds will be free: the first one to
-  come gets it.
+- Beyond its share, the caller gets the moment at which a slot that nobody holds will be free: the
+  first one to come gets it.
 - If that is later than twice the longest wait, the queue is full.
 
 Times are milliseconds since 1970. The clocks of two containers, together with the way to Sync, may
@@ -37,7 +37,8 @@ LEAD = 1_000  # before its moment a request is asked to come, since it comes up 
 HOLD = 1_500  # for which a request is held until its slot is free
 BURST_HOLD = 700  # for which a request is held until its caller's burst is over
 LATER_LEAD = 500  # as LEAD, for a request without a promise
-SPREAD_PART = 8  # containers choose among one such part of the openings
+SAME = 250  # within which two openings are equally good
+NEAR = 1_000  # within which a promise may be later than the first opening
 
 
 class Ticket(NamedTuple):
@@ -83,7 +84,7 @@ class Grant:
         slot: Its number.
         at: When: now, or up to `HOLD` later.
         promise: The promise that is used by it, or the void one that it removes.
-        left: How many permits the caller would get at once after it.
+        left: How many permits the caller would get at once after it, as far as the policy knows.
     """
 
     slot: int
@@ -139,14 +140,14 @@ class Policy:
         slots: The slots.
         now: The moment.
         slowdown: What is left of a slowdown, or None.
-        told: When this container has told callers to come again, without a promise.
+        reported: The moments that this container has reported to callers without a promise.
     """
 
     budget: Budget
     slots: Slots
     now: int
     slowdown: Slowdown | None = None
-    told: Sequence[Event] = ()
+    reported: Sequence[Event] = ()
     chance: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
     def decide(self, caller: int, ticket: Ticket | None = None, spread: int = 4) -> Decision:
@@ -198,7 +199,7 @@ class Policy:
         return [slot for slot, at in enumerate(self._opens_at) if at <= now and slot not in held]
 
     @cached_property
-    def _openings(self) -> list[tuple[int, int]]:
+    def _unheld(self) -> list[tuple[int, int]]:
         """When the slots that are promised to nobody may be granted, with their numbers."""
         opens = enumerate(self._opens_at)
         return sorted((at, slot) for slot, at in opens if slot not in self.held)
@@ -233,17 +234,21 @@ class Policy:
         ]
         if not due:
             return None
-        promise, slot = min(due)
-        # A client that has come a little early gets no second promise, only the same moment.
-        is_early = promise.at > self.now + HOLD
-        return Later(promise.at, is_full=False) if is_early else self.redeem(promise, slot)
+        first = min(due)[0].at
+        if first > self.now + HOLD:
+            # A client that has come a little early gets no second promise, only the same moment.
+            return Later(first, is_full=False)
+        # Parallel requests of one caller must not all want the same one.
+        ready = [one for one in due if one[0].at <= max(first, self.now) + SAME]
+        return self.redeem(*self.chance.choice(ready))
 
     def redeem(self, promise: Event, slot: int) -> Grant | None:
         """Use a promise as soon as its slot is free and the caller's burst allows it."""
         opens_at = max(self.now, promise.at, self._opens_at[slot])
         at = self._after_burst(self._granted(promise.caller), opens_at)
-        left = self.available(promise.caller)
-        return Grant(slot, at, promise, left) if at <= self.now + HOLD else None
+        if at > self.now + HOLD:
+            return None
+        return Grant(slot, at, promise, self.available(promise.caller))
 
     def _free(self, caller: int) -> Grant | None:
         """Grant a slot that nobody holds, if it is free or will be in a moment.
@@ -254,10 +259,11 @@ class Policy:
         """
         free, opens_at = self._free_slots, self.now
         if not free:
-            if not self._openings:
+            if not self._unheld:
                 return None
-            opens_at, soon = self._openings[0]
-            free = [soon]
+            opens_at = self._unheld[0][0]
+            soon = bisect_right(self._unheld, opens_at + SAME, key=lambda one: one[0])
+            free = sorted(slot for _, slot in self._unheld[:soon])
         times = self._times(caller)
         at = self._after_burst(times, opens_at)
         if at > max(self.now, opens_at) + BURST_HOLD or at > self.now + HOLD:
@@ -265,7 +271,8 @@ class Policy:
         left, first = self.budget.burst - _near(times, at), caller % self.budget.permits
         among = [*free[bisect_left(free, first) :], *free][:left]
         slot = self.chance.choice(among)
-        return Grant(slot, at, self.slots.promises.get(slot), len(free[:left]) - 1)
+        at = max(at, self._opens_at[slot])
+        return Grant(slot, at, self.slots.promises.get(slot), len(among) - 1)
 
     def _promise(self, caller: int, spread: int) -> Promise | Later:
         """Promise the next opening, or name the next one that nobody holds."""
@@ -274,14 +281,15 @@ class Policy:
         if sum(promise.caller == caller for promise in self.held.values()) < self._share(caller):
             fitting = [
                 (at, slot)
-                for at, slot in self._openings
+                for at, slot in self._unheld
                 if now < at <= now + longest and _near(times, at) < self.budget.burst
             ]
             if fitting and fitting[0][0] <= later:
-                among = max(1, min(spread, len(fitting) // SPREAD_PART))
-                near = [one for one in fitting[:among] if one[0] <= fitting[0][0] + BURST]
-                at, slot = self.chance.choice(near)
-                position = 1 + sum(promise.at < at for promise in self.held.values())
+                first = fitting[0][0]
+                nearest = bisect_right(fitting, first + SAME, key=lambda one: one[0])
+                among = fitting[: max(nearest, spread)]
+                at, slot = self.chance.choice([one for one in among if one[0] <= first + NEAR])
+                position = 1 + sum(promise.at <= at + SAME for promise in self.held.values())
                 return Promise(slot, at, position, self.slots.promises.get(slot))
         furthest = now + 2 * self.budget.spacing
         return Later(min(later, furthest), is_full=later > now + 2 * longest)
@@ -292,21 +300,21 @@ class Policy:
         return max(1, self.budget.permits // (len(waiting) + 1))
 
     def _later(self, caller: int, times: list[int]) -> int:
-        """Return when a slot is free for the caller, after those who were told to come again.
+        """Return when a slot is free for the caller, after those who got a moment before.
 
         Each of them takes the next opening, so that they don't all come at the same moment.
         """
         spacing = self.budget.spacing
-        openings = [max(self.now, at) for at, _ in self._openings]
+        openings = [max(self.now, at) for at, _ in self._unheld]
         openings += [promise.at + spacing for promise in self.held.values()]
         heapq.heapify(openings)
-        told = sorted(self.told)
-        if own := [one for one in told if one.caller == caller and one.at <= self.now + EARLY]:
-            told.remove(own[0])  # This may be the very request, a little early.
-        for one in told:
+        reported = sorted(self.reported)
+        if own := [one for one in reported if one.caller == caller and one.at <= self.now + EARLY]:
+            reported.remove(own[0])  # This may be the very request, a little early.
+        for one in reported:
             if openings[0] <= one.at:
                 heapq.heapreplace(openings, one.at + spacing)
-        others = [one.at for one in told if one.caller == caller]
+        others = [one.at for one in reported if one.caller == caller]
         return self._after_burst(sorted(times + others), openings[0])
 
 

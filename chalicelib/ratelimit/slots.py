@@ -1,6 +1,6 @@
 """What the rate limiter stores: a slot for each permit of the budget, and a slowdown. Pure.
 
-    s<number>    a slot's last grant: a nonce, when, to whom
+    s<number>    a slot's last grant: a nonce, when, to whom; the number is in hexadecimal
     p<number>    the promise of its next use: when, to whom
     slow         a slowdown, after Sync's 429
 
@@ -16,14 +16,14 @@ from chalicelib.aws.codec import Item
 LONGEST_PAUSE = 3_600_000
 RECOVERY = 60_000  # after Sync's 429 it takes so long to get back to the whole budget
 MOST_PERMITS = 300  # 10 kB; each write of the item costs a unit for each kB
-NONCE_BITS = 16  # with the time and the caller they tell a grant from every other one
+NONCE_BITS = 32  # they tell a grant from every other one
 # 48 bits of time in two parts, and what `caller_number` returns.
-_GRANT = struct.Struct(">HHII")
+_GRANT = struct.Struct(">IHII")
 _PROMISE = struct.Struct(">HII")
 _LOW = (1 << 32) - 1
 # The slots by the names of their attributes.
-_GRANTS = {f"s{slot}": slot for slot in range(MOST_PERMITS)}
-_PROMISES = {f"p{slot}": slot for slot in range(MOST_PERMITS)}
+_GRANTS = {f"s{slot:x}": slot for slot in range(MOST_PERMITS)}
+_PROMISES = {f"p{slot:x}": slot for slot in range(MOST_PERMITS)}
 
 
 class Event(NamedTuple):

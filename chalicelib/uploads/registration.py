@@ -222,7 +222,7 @@ class Registration:
         """Return why a POST would be refused now, before a lease is written for it."""
         try:
             self._sync.check_available()
-            self._limiter.check_cached_refusal(owner)
+            self._limiter.check_cached_refusal(owner, is_certain=False)
         except errors.BrokerError as refusal:
             return refusal
         return None
@@ -239,9 +239,9 @@ class Registration:
                 self._repository.reopen(lease, self._clock.now(), tried)
             raise
 
-    def _take_permit(self, owner: str) -> None:
-        """Take the permit for one request, as late as possible."""
-        self._limiter.commit(self._limiter.acquire(owner))
+    def _take_permit(self, owner: str, *, may_wait: bool = True) -> None:
+        """Take the permit for one request; `may_wait` as in `RateLimiter.acquire`."""
+        self._limiter.commit(self._limiter.acquire(owner, may_wait=may_wait))
 
     def _back_off_if_busy(self, error: errors.BrokerError) -> None:
         if isinstance(error, sync_errors.UpstreamBusy):
@@ -253,7 +253,7 @@ class Registration:
         if elapsed > MORE_URLS_SECONDS * SECOND:
             return False
         try:
-            self._take_permit(upload.owner)
+            self._take_permit(upload.owner, may_wait=False)
         except errors.RateLimited:
             return False
         return True
@@ -269,7 +269,7 @@ class Registration:
         """POST once more, since the ambiguous POST is known to have made no asset."""
         upload = lease.upload
         try:
-            self._take_permit(upload.owner)
+            self._take_permit(upload.owner, may_wait=False)
         except errors.RateLimited:
             return self._stay_unknown(lease)
         attempt = replace(self.plan(), posts=lease.attempt.posts + 1)

@@ -4,6 +4,7 @@ import re
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -508,6 +509,98 @@ def test_slow_grant_is_lost_to_promise(broker: RunningBroker) -> None:
     assert found.promises[0].at == found.granted_at[0] + policy.Budget(1, MINUTE, 0).spacing
 
 
+def test_overslept_grant_gets_new_time(broker: RunningBroker) -> None:
+    """A request that was held for too long writes its grant again before it is sent."""
+
+    class Oversleeping(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            self.advance(seconds + (0 if slept else 3))
+            slept.append(seconds)
+
+    slept: list[float] = []
+    clock = Oversleeping()
+    one = one_limiter(broker, 1, clock=clock)
+    take(one, OTHER)
+    first = refused(one)
+    clock.advance(first.retry_after or 0)
+    take(one, CALLER, str(first.fields["ticket"]))
+    granted_at = Slots.unused(1).read(one.item.copy, {}).granted_at[0]
+    assert 0 <= clock.now() - granted_at <= policy.LAG
+    assert len(slept) == 2
+
+
+def test_threads_share_one_copy(broker: RunningBroker) -> None:
+    """A copy that another thread replaces while one decides does not grant a slot twice."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    other = one_limiter(broker, 1, clock=clock)
+    sent = []
+
+    class Interleaved(ManualClock):
+        def now(self) -> int:
+            moments.append(clock.now())
+            if len(moments) == interrupted:
+                with suppress(errors.RateLimited):
+                    take(other, OTHER)
+                    sent.append(OTHER)
+                one.item.read()
+            return clock.now()
+
+    for interrupted in range(1, 9):
+        clock.advance(100)
+        moments: list[int] = []
+        one = one_limiter(broker, 1, clock=Interleaved(), table=table_of(broker, clock))
+        one.item.read()
+        sent.clear()
+        with suppress(errors.RateLimited):
+            take(one)
+            sent.append(CALLER)
+        assert len(sent) == 1, interrupted
+
+
+def test_recovering_slot_is_not_wasted(broker: RunningBroker) -> None:
+    """A permit for a slot that the end of a slowdown opens in a moment is used at that moment."""
+    clock = ManualClock()
+    one = one_limiter(broker, 4, clock=clock)
+    one.back_off(10)
+    clock.advance(9)
+    take(one, OTHER)
+    assert clock.now() >= 1_800_000_000_000 + 10_000
+    clock.advance(29.2)  # The third of the four slots opens after 30 of the 60 seconds.
+    for caller in (CALLER, THIRD):
+        take(one, caller)
+    assert clock.now() >= 1_800_000_000_000 + 40_000
+    found = Slots.unused(4).read(one.item.copy, {})
+    assert sum(at > 0 for at in found.granted_at) == 3
+
+
+def test_last_permit_reports_wait(broker: RunningBroker) -> None:
+    """After its last permit a caller learns when the next one is free."""
+    clock = ManualClock()
+    one = one_limiter(broker, 3, clock=clock)
+    first = one.commit(one.acquire(CALLER))
+    assert (first.available, first.wait_seconds) == (0, 2)
+    take(one, OTHER)
+    last = one.commit(one.acquire(THIRD))
+    assert last.available == 0
+    assert 61 < last.wait_seconds <= 61.3
+    many = one_limiter(broker, 9, clock=clock, name="many")
+    state = many.commit(many.acquire(CALLER))
+    assert (state.available, state.wait_seconds) == (2, 0)
+    assert state == many.state(CALLER)
+
+
+def test_nobody_waits_for_internal_permit(broker: RunningBroker) -> None:
+    """If nobody would come again, a permit is not promised."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    take(one, OTHER)
+    with pytest.raises(errors.RateLimited):
+        one.acquire(CALLER, may_wait=False)
+    one.item.read()
+    assert not Slots.unused(1).read(one.item.copy, {}).promises
+
+
 @pytest.mark.parametrize("is_ticket", [False, True])
 def test_repeated_write_takes_one_permit(broker: RunningBroker, is_ticket: bool) -> None:  # noqa: FBT001
     """If boto3 repeats a write whose response was lost, the request takes one permit."""
@@ -578,9 +671,9 @@ def test_lost_race_for_every_slot_is_given_up(broker: RunningBroker, is_free: bo
 
     table = Unlucky(clients.dynamodb(), broker.table, clock)
     one = one_limiter(broker, 1, clock=clock, table=table)
-    with pytest.raises(errors.StoreUnavailable) as raised:
-        take(one)
-    assert raised.value.detail == "Much is asked. Try again in a moment."
+    response = refused(one)
+    assert response.detail == "Much is asked. Try again in 1 second."
+    assert response.retry_after == 1
     assert len(lost) == limiter.TRIES + (not is_free), "the first try was for a grant"
 
 
@@ -660,12 +753,12 @@ def test_wrong_machine_keeps_budget(broker: RunningBroker) -> None:
     before = right.now()
     take(first)
     granted_at = Slots.unused(1).read(first.item.copy, {}).granted_at[0]
-    assert before <= granted_at <= right.now() + 1100
-    assert 0 <= wrong.uncertainty <= 1100
-    assert abs(wrong.now() - right.now()) <= 1100
+    assert before <= granted_at <= right.now() + 2100
+    assert 0 <= wrong.uncertainty <= 2100
+    assert abs(wrong.now() - right.now()) <= 2100
     second = one_limiter(broker, 1, clock=WrongMachine(-15))
     wait = refused(second, OTHER).retry_after or 0
-    assert 59 <= wait <= 63.5
+    assert 58 <= wait <= 65.5
 
 
 def test_unused_slowdown_is_forgotten(six: RunningBroker) -> None:

@@ -212,17 +212,17 @@ def test_burst_is_over_after_two_seconds() -> None:
 def test_slot_is_promised_once() -> None:
     """The next use of a slot is promised to one caller, and the next caller gets another slot."""
     slots = used_up(3)
-    slots.granted_at[2] = EPOCH + 5
+    slots.granted_at[2] = EPOCH + 300
     state = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
-    first = state.decide(1, NO_TICKET)
+    first = state.decide(1, NO_TICKET, spread=1)
     assert first == Promise(0, EPOCH + SPACING, position=1) or first == Promise(
         1, EPOCH + SPACING, position=1
     )
     slots.promises[0] = Event(EPOCH + SPACING, 1)
     slots.promises[1] = Event(EPOCH + SPACING, 2)
     later = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
-    assert later.decide(3, NO_TICKET) == Promise(2, EPOCH + SPACING + 5, position=3)
-    slots.promises[2] = Event(EPOCH + SPACING + 5, 3)
+    assert later.decide(3, NO_TICKET) == Promise(2, EPOCH + SPACING + 300, position=3)
+    slots.promises[2] = Event(EPOCH + SPACING + 300, 3)
     full = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
     assert full.decide(4, NO_TICKET) == Later(EPOCH + 2 * SPACING, is_full=False)
 
@@ -283,7 +283,7 @@ def test_due_promise_is_used(ticket: Ticket | None) -> None:
 
 
 def test_early_client_gets_no_second_promise() -> None:
-    """A client without tickets that comes a little early is told the moment of its promise."""
+    """A client without tickets that comes a little early is reported the moment of its promise."""
     slots = used_up(2)
     slots.promises[0] = Event(EPOCH + SPACING, 1)
     two = Budget(2, MINUTE, SPACING)
@@ -295,15 +295,15 @@ def test_early_client_gets_no_second_promise() -> None:
 
 
 def test_early_client_is_not_behind_itself() -> None:
-    """A client that comes a little before the moment that it was told is told that moment again."""
+    """A client that comes a little before its moment gets the same moment again."""
     slots = slots_of((EPOCH, 9), (EPOCH + 10_000, 9))
     slots.promises = {1: Event(EPOCH + 10_000 + SPACING, 2)}
     moment = EPOCH + SPACING
-    told = [Event(moment, 1)]
+    reported = [Event(moment, 1)]
     budget = Budget(2, MINUTE, 1_000)
-    state = Policy(budget, slots, moment - EARLY, told=told)
+    state = Policy(budget, slots, moment - EARLY, reported=reported)
     assert state.decide(1) == Later(moment, is_full=True)
-    earlier = Policy(budget, slots, moment - EARLY - 1, told=told)
+    earlier = Policy(budget, slots, moment - EARLY - 1, reported=reported)
     assert earlier.decide(1).at > moment
 
 
@@ -312,7 +312,7 @@ def test_near_openings_are_chosen() -> None:
     slots = slots_of(*[(EPOCH + 500 * number, 9) for number in range(120)])
     state = Policy(BUDGET, slots, EPOCH + 60_000 - HOLD)
     chosen = {state.decide(1, NO_TICKET, spread=100).at for _ in range(200)}
-    assert chosen == {EPOCH + SPACING + 500 * number for number in range(5)}
+    assert chosen == {EPOCH + SPACING + 500 * number for number in range(3)}
 
 
 def test_ticket_names_one_promise() -> None:
@@ -328,6 +328,25 @@ def test_ticket_names_one_promise() -> None:
     assert isinstance(state.decide(1, NO_TICKET), Later)
 
 
+def test_parallel_requests_choose_among_due_promises() -> None:
+    """Requests without tickets do not all want the same one of their caller's due promises."""
+    slots = used_up(30)
+    slots.promises = {slot: Event(EPOCH + SPACING, 1) for slot in range(5)}
+    slots.promises[5] = Event(EPOCH + SPACING + 1000, 1)
+    state = Policy(SMALL, slots, EPOCH + SPACING - HOLD)
+    chosen = {state.decide(1).slot for _ in range(100)}  # type: ignore[union-attr]
+    assert chosen == {0, 1, 2, 3, 4}
+
+
+def test_parallel_callers_choose_among_next_openings() -> None:
+    """Callers who wait for the next free slot do not all want the same one."""
+    slots = slots_of(*[(EPOCH + 60 * number, 9) for number in range(30)])
+    state = Policy(SMALL, slots, EPOCH + SPACING - 100)
+    grants = [state.decide(1) for _ in range(100)]
+    assert {one.slot for one in grants} == {0, 1, 2, 3, 4}  # type: ignore[union-attr]
+    assert all(one.at == EPOCH + SPACING + 60 * one.slot for one in grants)  # type: ignore[union-attr]
+
+
 def test_redeemed_promise_waits_for_burst() -> None:
     """A promise that is due while its caller's burst lasts is used when the burst is over."""
     at = EPOCH + SPACING
@@ -337,17 +356,17 @@ def test_redeemed_promise_waits_for_burst() -> None:
     assert state.decide(1) == Grant(0, at + 400, Event(at, 1))
 
 
-def test_told_callers_come_one_after_the_other() -> None:
-    """Who gets no promise is told the next opening that this container has told nobody else."""
+def test_callers_without_promise_come_one_after_the_other() -> None:
+    """Who gets no promise gets the next moment that this container has given to nobody else."""
     slots = slots_of((EPOCH, 9), (EPOCH + 10_000, 9), (EPOCH + 20_000, 9))
     slots.promises = {0: Event(EPOCH + SPACING, 1)}
-    told: list[Event] = []
+    reported: list[Event] = []
     budget = Budget(3, MINUTE, SPACING)
     moments = []
     for _ in range(6):
-        later = Policy(budget, slots, EPOCH + 30_000, told=told).decide(1)
+        later = Policy(budget, slots, EPOCH + 30_000, reported=reported).decide(1)
         assert isinstance(later, Later)
-        told.append(Event(later.at, 1))
+        reported.append(Event(later.at, 1))
         moments.append(later)
     first = EPOCH + SPACING + 10_000
     assert [one.at for one in moments] == [
@@ -442,7 +461,7 @@ def test_wrong_clock_does_not_block() -> None:
 @given(
     grant=st.tuples(st.integers(1, 2**48 - 1), st.integers(0, 2**32 - 1)),
     promise=st.tuples(st.integers(1, 2**48 - 1), st.integers(0, 2**32 - 1)),
-    nonce=st.integers(0, 2**16 - 1),
+    nonce=st.integers(0, 2**32 - 1),
 )
 def test_slots_are_read_as_written(
     grant: tuple[int, int], promise: tuple[int, int], nonce: int
@@ -462,7 +481,7 @@ def test_slots_are_read_as_written(
     used = {name: stored for name, stored in added.items() if name != "p2"}
     assert read.read(used, added) == Slots.unused(3).read(used, {})
     assert 2 not in read.read(used, added).promises
-    assert len(write_grant(Event(*grant), nonce)) == 12
+    assert len(write_grant(Event(*grant), nonce)) == 14
     assert len(write_promise(Event(*promise))) == 10
     assert write_grant(Event(*grant), nonce) != write_grant(Event(*grant), nonce ^ 1)
 

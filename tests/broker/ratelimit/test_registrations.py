@@ -135,11 +135,11 @@ def test_known_refusal_costs_one_read(
     for one, upload in zip(others, uploads, strict=True):
         assert one.complete(upload).status_code == 429
     known = api.complete(pending)
-    assert known.status_code == 503
+    assert known.status_code == 429
     assert api.line(known)["dynamodbCalls"] == 1
     body = {"url": "https://media.example.com/a.mp4", "type": "VIDEO"}
     public = api.call("POST", "/assets", json=body)
-    assert (public.status_code, public.json()["code"]) == (503, "queue_full")
+    assert (public.status_code, public.json()["code"]) == (429, "rate_limited")
     assert api.line(public)["dynamodbCalls"] == 0
     assert count_posts(upstream) == 0
     assert api.call("GET", f"/uploads/{pending['id']}").json()["status"] == "pending"
