@@ -42,9 +42,9 @@ GRANT, PROMISE = len(write_grant(Event(0, 0), 0)), len(write_promise(Event(0, 0)
 
 
 def item_bytes(slots: Slots) -> int:
-    """Return the size of an item, whose attributes' names are a letter and the slot's number."""
-    grants = sum(GRANT + 1 + len(str(slot)) for slot, at in enumerate(slots.granted_at) if at)
-    return KEY + grants + sum(PROMISE + 1 + len(str(slot)) for slot in slots.promises)
+    """Return the size of an item; a name in it is a letter and a number in hexadecimal."""
+    grants = sum(GRANT + 1 + len(f"{slot:x}") for slot, at in enumerate(slots.granted_at) if at)
+    return KEY + grants + sum(PROMISE + 1 + len(f"{slot:x}") for slot in slots.promises)
 
 
 @dataclass

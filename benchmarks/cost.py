@@ -101,7 +101,7 @@ class Call:
 def rate_limiter_item(name: str, permits: int) -> dict[str, Any]:
     """Return a rate limiter's item as it is after an hour: each slot was granted once."""
     grant = write_grant(Event(int(time.time() * 1000) - 3_600_000, 1), nonce=1)
-    grants = {f"s{slot}": grant for slot in range(permits)}
+    grants = {f"s{slot:x}": grant for slot in range(permits)}
     return codec.values({"pk": f"limit#{name}", **grants})
 
 

@@ -37,7 +37,7 @@ def draw(folder: Path, found: Found) -> None:
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     names = list(dict.fromkeys(name for name, _, _ in found))
     for name, figure in {
-        "admissions": _admissions(found, names),
+        "presigns": _presigns(found, names),
         "waiting": _waiting(found),
         "fairness": _fairness(found),
     }.items():
@@ -53,7 +53,7 @@ def _in_last_minute(sent: Sequence[float]) -> list[int]:
     ]
 
 
-def _admissions(found: Found, names: Sequence[str]) -> Any:
+def _presigns(found: Found, names: Sequence[str]) -> Any:
     figure, grid = plt.subplots(2, 2, figsize=(11, 7), sharex=True, sharey=True)
     minutes = [at / 60 for at in range(SECONDS + 1)]
     for axes, name in zip(grid.flat, names, strict=True):

@@ -37,8 +37,8 @@ LEAD = 1_000  # before its moment a request is asked to come, since it comes up 
 HOLD = 1_500  # for which a request is held until its slot is free
 BURST_HOLD = 700  # for which a request is held until its caller's burst is over
 LATER_LEAD = 500  # as LEAD, for a request without a promise
-SAME = 250  # within which two openings are equally good
-NEAR = 1_000  # within which a promise may be later than the first opening
+SAME = 250  # two slots that are free within so long of each other are equally good
+NEAR = 1_000  # a promise may be so much later than the first one that is possible
 
 
 class Ticket(NamedTuple):
@@ -157,7 +157,7 @@ class Policy:
             caller: Who asks: `caller_number`.
             ticket: Which promise is meant; `NO_TICKET` for none. With None, from a client that
                 knows nothing of tickets, any due promise of the caller is used.
-            spread: Among how many of the next openings to choose. Containers that decide at the
+            spread: Among how many of the next free slots to choose. Containers that decide at the
                 same moment want the same slot less often if it is larger.
         """
         return self._redeem(caller, ticket) or self._free(caller) or self._promise(caller, spread)
@@ -275,7 +275,7 @@ class Policy:
         return Grant(slot, at, self.slots.promises.get(slot), len(among) - 1)
 
     def _promise(self, caller: int, spread: int) -> Promise | Later:
-        """Promise the next opening, or name the next one that nobody holds."""
+        """Promise the slot that is free next, or return when one that nobody holds is free."""
         now, longest, times = self.now, self.budget.longest_wait, self._times(caller)
         later = self._later(caller, times)
         if sum(promise.caller == caller for promise in self.held.values()) < self._share(caller):
@@ -302,20 +302,20 @@ class Policy:
     def _later(self, caller: int, times: list[int]) -> int:
         """Return when a slot is free for the caller, after those who got a moment before.
 
-        Each of them takes the next opening, so that they don't all come at the same moment.
+        Each of them takes the slot that is free next, so that not all come at the same moment.
         """
         spacing = self.budget.spacing
-        openings = [max(self.now, at) for at, _ in self._unheld]
-        openings += [promise.at + spacing for promise in self.held.values()]
-        heapq.heapify(openings)
+        free_at = [max(self.now, at) for at, _ in self._unheld]
+        free_at += [promise.at + spacing for promise in self.held.values()]
+        heapq.heapify(free_at)
         reported = sorted(self.reported)
         if own := [one for one in reported if one.caller == caller and one.at <= self.now + EARLY]:
             reported.remove(own[0])  # This may be the very request, a little early.
         for one in reported:
-            if openings[0] <= one.at:
-                heapq.heapreplace(openings, one.at + spacing)
+            if free_at[0] <= one.at:
+                heapq.heapreplace(free_at, one.at + spacing)
         others = [one.at for one in reported if one.caller == caller]
-        return self._after_burst(sorted(times + others), openings[0])
+        return self._after_burst(sorted(times + others), free_at[0])
 
 
 def _near(times: Sequence[int], at: int) -> int:

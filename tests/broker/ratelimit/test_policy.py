@@ -307,8 +307,8 @@ def test_early_client_is_not_behind_itself() -> None:
     assert earlier.decide(1).at > moment
 
 
-def test_near_openings_are_chosen() -> None:
-    """Containers choose among the next openings, but no promise is much later than the first."""
+def test_near_slots_are_chosen() -> None:
+    """Containers choose among the next free slots, but no promise is much later than the first."""
     slots = slots_of(*[(EPOCH + 500 * number, 9) for number in range(120)])
     state = Policy(BUDGET, slots, EPOCH + 60_000 - HOLD)
     chosen = {state.decide(1, NO_TICKET, spread=100).at for _ in range(200)}
@@ -338,7 +338,7 @@ def test_parallel_requests_choose_among_due_promises() -> None:
     assert chosen == {0, 1, 2, 3, 4}
 
 
-def test_parallel_callers_choose_among_next_openings() -> None:
+def test_parallel_callers_choose_among_next_free_slots() -> None:
     """Callers who wait for the next free slot do not all want the same one."""
     slots = slots_of(*[(EPOCH + 60 * number, 9) for number in range(30)])
     state = Policy(SMALL, slots, EPOCH + SPACING - 100)
