@@ -50,8 +50,11 @@ export async function tryAgain(file: File, signal?: AbortSignal): Promise<Asset>
 }
 
 export async function describeAll(uploads: Upload[]): Promise<string[]> {
-  const { line } = await uploader.limits();
-  const words = [`${line.free} of ${line.perMinute}`, `${line.waiting}: ${line.waitSeconds} s`];
+  const { presigns } = await uploader.limits();
+  const words = [
+    `${presigns.available} of ${presigns.perMinute}`,
+    `${presigns.waiting}: ${presigns.waitSeconds} s`,
+  ];
   for (const { sourceUrl, fileName, error } of uploads)
     words.push(sourceUrl ?? fileName ?? "", ...(error?.errors ?? []).map(({ pointer }) => pointer));
   return words;
