@@ -86,7 +86,7 @@ ONE = (Group(range(1), 122, 200),)
 LIGHT = range(1, 40)
 FORTY = (Group(LIGHT, 2, 2), Group(range(1), 122, 122))
 AHEAD = (Group(range(1), 122, 122), Group(LIGHT, 2, 2, (0.2, 0.2)))
-CROWD = (Group(range(1), 1000, ENDLESS), Group(range(1, 31), 1, 2, (0, 280)))
+CROWD = (Group(range(1), 1000, ENDLESS, (0, 10)), Group(range(1, 31), 1, 2, (0, 280)))
 EQUAL = (Group(range(24), 3, ENDLESS, (0, 12)),)
 SCENARIOS = {
     "one caller": Scenario(ONE),
@@ -225,6 +225,7 @@ class Brokers:
             self.ports[number],
             self._upstream,
             PRESIGNS_PER_MINUTE=str(PER_MINUTE),
+            MAX_OPEN_UPLOADS="100000",
             **self._settings,
             **wrong,
         )
