@@ -44,6 +44,12 @@ def test_late_date_is_allowed() -> None:
         assert clock.now() == clock.machine_time()
 
 
+def test_times_are_whole_milliseconds() -> None:
+    """The machine's time is in whole milliseconds, as times are stored."""
+    assert isinstance(Clock().machine_time(), int)
+    assert isinstance(Clock().now(), int)
+
+
 def test_unasked_clock_is_the_machines() -> None:
     """Before the first response the machine's time counts."""
     clock = Machine(15_000)

@@ -12,11 +12,12 @@ import requests
 
 from chalicelib import bootstrap
 from chalicelib.aws import clients
+from chalicelib.aws.shared_item import SharedItem
 from chalicelib.aws.table import Change, Table
 from chalicelib.core import errors
 from chalicelib.core.clock import HOUR, MINUTE, Clock
 from chalicelib.ratelimit import limiter, policy
-from chalicelib.ratelimit.limiter import MOST_PERMITS, RateLimiter
+from chalicelib.ratelimit.limiter import MOST_PERMITS, RateLimiter, RateLimitState
 from chalicelib.ratelimit.slots import LONGEST_PAUSE, Event, Slots, Slowdown, write_grant
 from tests.support.clocks import ManualClock, ShiftedClock
 from tests.support.running_broker import Api, RunningBroker
@@ -556,6 +557,66 @@ def test_threads_share_one_copy(broker: RunningBroker) -> None:
             take(one)
             sent.append(CALLER)
         assert len(sent) == 1, interrupted
+
+
+def test_decision_and_condition_are_of_one_copy(broker: RunningBroker) -> None:
+    """A copy that another thread replaces after the decision is not what the write compares."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    one.item.read()
+    old = one.item.copy
+    take(one_limiter(broker, 1, clock=clock), OTHER)
+    one.item.read()
+    copies = [old, one.item.copy]
+
+    class Replaced(SharedItem):
+        @property
+        def copy(self) -> Any:
+            return copies.pop(0) if len(copies) > 1 else copies[0]
+
+        @copy.setter
+        def copy(self, item: Any) -> None:
+            copies[:] = [item]
+
+    replaced = Replaced.__new__(Replaced)
+    replaced.__dict__.update(vars(one.item) | {"pk": "limit#presigns"})
+    replaced.__dict__.pop("copy", None)
+    one.item = replaced
+    assert refused(one).fields["position"] == 1
+
+
+def test_void_promise_is_replaced(broker: RunningBroker) -> None:
+    """The next promise of a slot takes the place of one that was not used."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    take(one, OTHER)
+    lost = refused(one).fields["ticket"]
+    clock.advance(64)
+    grant = write_grant(Event(clock.now(), 7), 1)
+    table_of(broker, clock).write(Change(pk="limit#presigns", sets={"s0": grant}))
+    ticket = refused(one, THIRD).fields["ticket"]
+    assert ticket != lost
+    clock.advance(61)
+    take(one, THIRD, str(ticket))
+
+
+def test_ticket_is_valid_to_the_end_of_its_promise(broker: RunningBroker) -> None:
+    """A ticket that comes in the last moment in which its promise is kept is used."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    take(one, OTHER)
+    ticket = str(refused(one).fields["ticket"])
+    moment = int(ticket.partition(".")[0], 16)
+    clock.milliseconds = moment + policy.GRACE
+    permit = one_limiter(broker, 1, clock=clock).acquire(CALLER, ticket)
+    assert permit.slot_is is None, "it was not read"
+    one.commit(permit)
+
+
+def test_headers_report_at_least_a_second() -> None:
+    """A wait of less than a second is reported as one."""
+    state = RateLimitState("names", policy.Budget(3, MINUTE, MINUTE), 0, 0, 0.4)
+    assert state.headers()["RateLimit"] == '"names";r=0;t=1'
 
 
 def test_recovering_slot_is_not_wasted(broker: RunningBroker) -> None:

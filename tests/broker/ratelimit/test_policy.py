@@ -240,6 +240,18 @@ def test_share_bounds_promises() -> None:
     assert isinstance(Policy(SMALL, slots, EPOCH + 1000).decide(2, NO_TICKET), Later)
 
 
+@pytest.mark.parametrize(("others", "share"), [(0, 15), (1, 10), (2, 7)])
+def test_share_is_exact(others: int, share: int) -> None:
+    """The share is the budget, divided by the callers with promises and one more."""
+    slots = slots_of(*[(EPOCH + 3_000 * number, 9) for number in range(30)])
+    for number in range(others):
+        slots.promises[29 - number] = Event(slots.granted_at[29 - number] + SPACING, 2 + number)
+    for number in range(share):
+        assert isinstance(Policy(SMALL, slots, EPOCH + 59_000).decide(1, NO_TICKET), Promise)
+        slots.promises[number] = Event(slots.granted_at[number] + SPACING, 1)
+    assert isinstance(Policy(SMALL, slots, EPOCH + 59_000).decide(1, NO_TICKET), Later)
+
+
 def test_promise_does_not_hold_free_slot() -> None:
     """A slot that is free is not promised for later, since somebody may come before."""
     granted = slots_of(*[(EPOCH, 1)] * 10, *[(0, 0)] * 20)
@@ -313,6 +325,14 @@ def test_near_slots_are_chosen() -> None:
     state = Policy(BUDGET, slots, EPOCH + 60_000 - HOLD)
     chosen = {state.decide(1, NO_TICKET, spread=100).at for _ in range(200)}
     assert chosen == {EPOCH + SPACING + 500 * number for number in range(3)}
+
+
+def test_equal_slots_are_all_chosen() -> None:
+    """Of slots that are free at nearly the same moment any may be promised, however few others."""
+    slots = slots_of(*[(EPOCH + 10 * number, 9) for number in range(20)], (EPOCH + 500, 9))
+    state = Policy(Budget(21, MINUTE, SPACING), slots, EPOCH + 1000)
+    chosen = {state.decide(1, NO_TICKET, spread=1).slot for _ in range(500)}  # type: ignore[union-attr]
+    assert chosen == set(range(20))
 
 
 def test_ticket_names_one_promise() -> None:
