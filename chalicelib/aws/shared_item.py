@@ -15,7 +15,7 @@ class SharedItem:
 
     Attributes:
         pk: The item's key.
-        copy: The item as this container has seen it last; empty if there is none.
+        copy: The item as this container has seen it last; empty if it does not exist.
     """
 
     def __init__(self, table: Table, pk: str, clock: Clock) -> None:
@@ -27,7 +27,7 @@ class SharedItem:
 
     @property
     def age(self) -> float:
-        """The milliseconds since the copy was made; infinite if there is none."""
+        """The milliseconds since the copy was made; infinite before the first one."""
         if self._copied_at is None:
             return float("inf")
         return (self._clock.monotonic() - self._copied_at) * SECOND

@@ -171,7 +171,7 @@ class RateLimiter:
         return self._find(caller, has_tickets=ticket is not None, may_wait=may_wait)
 
     def commit(self, permit: Permit) -> RateLimitState:
-        """Take a permit, once its moment has come. Whoever returns from here sends one request.
+        """Take a permit, and wait for its moment. The caller then sends one request at once.
 
         Returns:
             What is left for the caller.
@@ -206,7 +206,7 @@ class RateLimiter:
         self.item.read()
         now, pause = self._clock.now(), max(SECOND, int(retry_after * SECOND))
         slower = slots.slower(self._slowdown(self.item.copy), now, pause, self._budget.permits)
-        # Another container may have been told the same at the same moment: the longer pause counts.
+        # Another container may have got a 429 at the same moment. The longer pause counts.
         change = Change(
             pk=self.item.pk,
             condition="NOT #slow.#until BETWEEN :until AND :furthest",

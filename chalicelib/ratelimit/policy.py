@@ -1,4 +1,4 @@
-"""Who gets a permit, who gets a promise of one, and who has to come again. Pure.
+"""The decision about a request: a permit, the promise of one, or a later moment. Pure.
 
 The budget allows a number of permits in any window. It has as many slots, and a slot is granted
 again only `Budget.spacing` after its last grant, so no window holds more grants than there are
@@ -42,7 +42,7 @@ NEAR = 1_000  # a promise may be so much later than the first one that is possib
 
 
 class Ticket(NamedTuple):
-    """What names a promise: the moment, and the slot's number."""
+    """The moment and the slot of a promise, which the client sends back."""
 
     at: int
     slot: int
@@ -53,7 +53,7 @@ NO_TICKET = Ticket(0, -1)  # of a client that knows of tickets and has none
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be granted.
+    """The limit of a rate limiter.
 
     Attributes:
         permits: How many in a window.

@@ -214,7 +214,7 @@ def test_full_queue_refuses_without_call(six: RunningBroker) -> None:
     codes = [one.json()["code"] for one in responses]
     assert codes[:6] == ["rate_limited"] * 6
     assert {one.json().get("position") for one in responses[:6]} == set(range(1, 7))
-    assert "ticket" not in responses[6].json(), "it is told when the next slot is free"
+    assert "ticket" not in responses[6].json(), "it gets the moment when the next slot is free"
     while (response := begin(Api(six), "")).status_code != 503:
         assert response.json()["code"] == "rate_limited"
         codes.append(response.json()["code"])
@@ -689,7 +689,7 @@ def test_repeated_write_takes_one_permit(broker: RunningBroker, is_ticket: bool)
 
 
 def test_grant_removes_void_promise(broker: RunningBroker) -> None:
-    """Whoever takes a slot whose promise was not used removes the promise."""
+    """A grant of a slot whose promise was not used removes the promise."""
     clock = ManualClock()
     one = one_limiter(broker, 1, clock=clock)
     take(one, OTHER)

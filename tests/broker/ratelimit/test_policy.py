@@ -377,7 +377,7 @@ def test_redeemed_promise_waits_for_burst() -> None:
 
 
 def test_callers_without_promise_come_one_after_the_other() -> None:
-    """Who gets no promise gets the next moment that this container has given to nobody else."""
+    """A caller without a promise gets the next moment that this container has not given away."""
     slots = slots_of((EPOCH, 9), (EPOCH + 10_000, 9), (EPOCH + 20_000, 9))
     slots.promises = {0: Event(EPOCH + SPACING, 1)}
     reported: list[Event] = []
