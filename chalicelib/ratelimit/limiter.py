@@ -59,20 +59,38 @@ class RateLimitState:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """A request for a permit.
+
+    Attributes:
+        caller: Who asks: `caller_number`.
+        has_tickets: Whether the client knows of tickets.
+        may_wait: Whether somebody comes again for this permit. Otherwise none is promised.
+    """
+
+    caller: int
+    has_tickets: bool
+    may_wait: bool
+
+    @property
+    def returns(self) -> int | None:
+        """The caller, if it comes again; otherwise None."""
+        return self.caller if self.may_wait else None
+
+
+@dataclass(frozen=True)
 class Permit:
     """A permit that was found, and is not taken yet.
 
     Attributes:
-        caller: Whose: `caller_number`.
-        has_tickets: Whether the client knows of tickets.
+        ask: What it was found for.
         grant: The slot and the moment.
         slot_is: The slot's last grant as it was read; empty if there was none. None if it does not
             matter, because a slot does not change while it is promised.
         waiting: How many permits are promised to anybody.
     """
 
-    caller: int
-    has_tickets: bool
+    ask: Ask
     grant: Grant
     slot_is: bytes | None
     waiting: int
@@ -151,7 +169,7 @@ class RateLimiter:
             caller_id: Who asks.
             ticket: What the caller was given with a promise; empty if the client knows of tickets
                 and has none, None if it knows of none. One that is not valid counts as empty.
-            may_wait: Whether somebody comes again for this permit. Otherwise none is promised.
+            may_wait: As in `Ask`.
 
         Returns:
             The permit, which `commit` takes. Nothing is taken yet.
@@ -163,12 +181,13 @@ class RateLimiter:
             StoreUnavailable: Nobody knows. Then nobody gets one, because each container alone
                 would grant the whole budget.
         """
-        wanted, caller = self._read_ticket(ticket), slots.caller_number(caller_id)
+        wanted = self._read_ticket(ticket)
+        ask = Ask(slots.caller_number(caller_id), ticket is not None, may_wait)
         if wanted is not None and wanted != NO_TICKET:
-            current = self._policy()
-            if grant := current.redeem(Event(wanted.at, caller), wanted.slot):
-                return Permit(caller, has_tickets=True, grant=grant, slot_is=None, waiting=0)
-        return self._find(caller, has_tickets=ticket is not None, may_wait=may_wait)
+            promise = Event(wanted.at, ask.caller)
+            if grant := self._policy().redeem(promise, wanted.slot):
+                return Permit(ask, grant, slot_is=None, waiting=0)
+        return self._find(ask)
 
     def commit(self, permit: Permit) -> RateLimitState:
         """Take a permit, and wait for its moment. The caller then sends one request at once.
@@ -184,8 +203,8 @@ class RateLimiter:
                 if permit.grant.left and permit.slot_is is not None:
                     waiting = permit.waiting
                     return RateLimitState(self._name, self._budget, permit.grant.left, waiting, 0)
-                return self._state(self._policy(), permit.caller)
-            permit = self._find(permit.caller, has_tickets=permit.has_tickets)
+                return self._state(self._policy(), permit.ask.caller)
+            permit = self._find(permit.ask)
         raise self._crowded()
 
     def state(self, caller_id: str) -> RateLimitState:
@@ -216,27 +235,26 @@ class RateLimiter:
         if self.item.write(change).granted:
             log.event("rate_limiter_slower", level=30, limiter=self._name, until=slower.until)
 
-    def _find(self, caller: int, *, has_tickets: bool, may_wait: bool = True) -> Permit:
+    def _find(self, ask: Ask) -> Permit:
         """Find a permit by the copy, by a fresh one if need be; or write a promise and raise it."""
         if math.isinf(self.item.age):
             self.item.read()
         for number in range(TRIES):
             # Another thread may replace the copy, so what was read is taken from the same one.
             item = self.item.copy
-            current, ticket = self._policy(item), NO_TICKET if has_tickets else None
-            decision = current.decide(caller, ticket, min(4 << number, MAX_SPREAD))
+            current, ticket = self._policy(item), NO_TICKET if ask.has_tickets else None
+            decision = current.decide(ask.caller, ticket, min(4 << number, MAX_SPREAD))
             if isinstance(decision, Grant):
-                slot_is = _stored(item, decision.slot)
-                return Permit(caller, has_tickets, decision, slot_is, len(current.held))
+                return Permit(ask, decision, _stored(item, decision.slot), len(current.held))
             if isinstance(decision, Later):
                 if self.item.age <= FRESH:
-                    raise self._later(caller, decision)
+                    raise self._later(ask.returns, decision)
                 self.item.read()
                 continue
-            if not may_wait:
+            if not ask.may_wait:
                 raise self._later(None, Later(decision.at, is_full=False))
             slot = decision.slot
-            sets = {f"p{slot:x}": slots.write_promise(Event(decision.at, caller))}
+            sets = {f"p{slot:x}": slots.write_promise(Event(decision.at, ask.caller))}
             if self._write(slot, _stored(item, slot), decision.instead, sets).granted:
                 log.note(queueLength=len(current.held) + 1)
                 raise self._promised(Ticket(decision.at, slot), decision.position)
@@ -257,7 +275,7 @@ class RateLimiter:
         slot_is, promise, ahead = permit.slot_is, permit.grant.promise, 0
         earliest = permit.grant.at + self._clock.uncertainty
         for _ in range(STAMPS):
-            granted = Event(max(earliest, self._latest() + ahead), permit.caller)
+            granted = Event(max(earliest, self._latest() + ahead), permit.ask.caller)
             grant = slots.write_grant(granted, nonce)
             written = self._write(slot, slot_is, promise, {f"s{slot:x}": grant})
             # boto3 repeats a write whose response was lost, and the first one refuses the second.
@@ -266,7 +284,7 @@ class RateLimiter:
             slowdown = self._slowdown(written.item)
             if slowdown and slowdown.opens_at(slot, self._budget.permits) > granted.at:
                 # Another container has slowed down since the permit was found.
-                raise self._later(permit.caller, Later(slowdown.until, is_full=False))
+                raise self._later(permit.ask.returns, Later(slowdown.until, is_full=False))
             if (wait := granted.at - self._latest()) > 0:
                 self._clock.sleep(wait / SECOND)
             late = self._latest() - granted.at  # It may have slept for too long.

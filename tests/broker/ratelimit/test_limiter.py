@@ -660,6 +660,23 @@ def test_nobody_waits_for_internal_permit(broker: RunningBroker) -> None:
         one.acquire(CALLER, may_wait=False)
     one.item.read()
     assert not Slots.unused(1).read(one.item.copy, {}).promises
+    refused(one, OTHER)
+    before = one.state(THIRD).wait_seconds
+    with pytest.raises(errors.RateLimited):
+        one.acquire(CALLER, may_wait=False)
+    assert one.state(THIRD).wait_seconds == before, "no moment is kept for it either"
+
+
+def test_nobody_waits_for_lost_internal_permit(broker: RunningBroker) -> None:
+    """The same if another container takes the permit that was found."""
+    clock = ManualClock()
+    one, other = (one_limiter(broker, 1, clock=clock) for _ in range(2))
+    found = one.acquire(CALLER, may_wait=False)
+    take(other, OTHER)
+    with pytest.raises(errors.RateLimited):
+        one.commit(found)
+    one.item.read()
+    assert not Slots.unused(1).read(one.item.copy, {}).promises
 
 
 @pytest.mark.parametrize("is_ticket", [False, True])
