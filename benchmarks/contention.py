@@ -1,86 +1,31 @@
 """A simulation of containers that write a rate limiter's items at the same time.
 
-The policy is the broker's. DynamoDB is a model. A container decides by its last copy of an item, as
-`chalicelib/ratelimit/limiter.py` does, and writes on the condition that the slot is as in the copy.
-A refused write returns the item, and the container decides again. Clocks are exact. Only
+The rate limiter is the broker's own code, with tables in memory. A container serves one request at
+a time, decides by its last copy of an item, and writes on the condition that the slot is as in the
+copy. A refused write returns the item, and the container decides again. Clocks are exact. Only
 `POST /uploads` is simulated, and who gets no promise does not come again. All times are in
 milliseconds.
 """
 
-import heapq
-import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Generator, Iterable
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from functools import partial
 
 from benchmarks.cost import DYNAMODB_MS, SYNC_MS
-from benchmarks.crowd import EPOCH
-from benchmarks.request_units import KB
+from benchmarks.simulation import EPOCH, Machine, MemoryTable, Simulation, Store
+from chalicelib.aws import codec
+from chalicelib.core import errors
 from chalicelib.core.clock import MINUTE, SECOND
-from chalicelib.ratelimit.limiter import MAX_SPREAD, TRIES
-from chalicelib.ratelimit.policy import (
-    LEAD,
-    NO_TICKET,
-    Budget,
-    Grant,
-    Later,
-    Policy,
-    Promise,
-    Ticket,
-)
-from chalicelib.ratelimit.slots import Event, Slots, write_grant, write_promise
+from chalicelib.ratelimit.limiter import RateLimiter
+from chalicelib.ratelimit.policy import Budget
+from chalicelib.ratelimit.slots import Event, write_grant
 
 CALL = (DYNAMODB_MS / 2, DYNAMODB_MS * 3 / 2)  # a call of DynamoDB takes a time between these
 PRESIGN = SYNC_MS["presign"] + DYNAMODB_MS  # with the transaction that follows
 CONTAINERS = 30  # at the start; scale.py computes that so many run for 1,200 uploads a minute
-KEY = len("pklimit#presigns")
 SPACING = Budget(1, MINUTE, MINUTE).spacing
-GRANT, PROMISE = len(write_grant(Event(0, 0), 0)), len(write_promise(Event(0, 0)))
-
-
-def item_bytes(slots: Slots) -> int:
-    """Return the size of an item; a name in it is a letter and a number in hexadecimal."""
-    grants = sum(GRANT + 1 + len(f"{slot:x}") for slot, at in enumerate(slots.granted_at) if at)
-    return KEY + grants + sum(PROMISE + 1 + len(f"{slot:x}") for slot in slots.promises)
-
-
-@dataclass
-class Found:
-    """The limiter's work.
-
-    Attributes:
-        grants: The permits that were granted.
-        reads: The reads of items.
-        writes: The writes, with those that were refused.
-        refused: The writes that were refused, because another container had changed the slot.
-        gave_up: Requests that were refused too often, which get 503.
-        units: The write units, by item and second. A refused write costs as much as another one.
-    """
-
-    grants: int = 0
-    reads: int = 0
-    writes: int = 0
-    refused: int = 0
-    gave_up: int = 0
-    units: Counter[tuple[int, int]] = field(default_factory=Counter)
-
-    @property
-    def calls_for_a_permit(self) -> float:
-        """The limiter's calls of DynamoDB for each permit that was granted."""
-        return (self.reads + self.writes) / self.grants
-
-    @property
-    def refused_share(self) -> float:
-        """The part of the writes that was refused."""
-        return self.refused / self.writes
-
-    @property
-    def most_units(self) -> int:
-        """The write units of an item in its busiest second."""
-        return max(self.units.values())
 
 
 class Containers:
@@ -91,131 +36,103 @@ class Containers:
         items: The number of items.
         is_idle: Whether all slots are free at the start. Otherwise they were granted evenly in the
             window before.
+
+    Attributes:
+        grants: The permits that were granted.
     """
 
     def __init__(self, permits: int, items: int, *, is_idle: bool) -> None:
-        self._budget = Budget(permits, MINUTE, SPACING)
+        self.grants = 0
+        self._permits = permits
         self._chance = random.Random(permits)  # noqa: S311 - reproducible
-        self._at = 0.0
-        self._idle: list[dict[int, Slots]] = [{} for _ in range(CONTAINERS)]
-        slots = Slots.unused(permits)
+        self._simulation = Simulation()
+        self._clock = Machine(self._simulation)
+        self._stores = [Store() for _ in range(items)]
         if not is_idle:
-            first = EPOCH - SPACING + SPACING // permits // 2
-            slots.granted_at = [first + SPACING * slot // permits for slot in range(permits)]
-        self._items = [slots] * items
-        self.found = Found()
+            for store in self._stores:
+                store.item = _in_use(permits)
+        self._idle: list[dict[int, RateLimiter]] = [{} for _ in range(CONTAINERS)]
 
-    def run(self, arrivals: Iterable[tuple[float, int]], until: float) -> Found:
+    def run(self, arrivals: Iterable[tuple[float, int]], until: float) -> "Containers":
         """Simulate requests, each of another caller.
 
         Args:
             arrivals: The time and the item of each.
             until: The end of the simulation.
+
+        Returns:
+            The same containers.
         """
-        order = itertools.count()
-        coming = [(at, next(order), self._request(item)) for at, item in arrivals]
-        heapq.heapify(coming)
-        while coming and coming[0][0] <= until:
-            self._at, _, request = heapq.heappop(coming)
-            if (wait := next(request, None)) is not None:
-                heapq.heappush(coming, (self._at + wait, next(order), request))
-        return self.found
+        for at, item in arrivals:
+            caller = f"{self._chance.getrandbits(32):08x}"
+            self._simulation.start(at, partial(self._ask, caller, item, ""))
+        self._simulation.run(until)
+        return self
 
     @property
-    def _now(self) -> int:
-        return EPOCH + int(self._at)
+    def writes(self) -> int:
+        """The writes, with those that were refused."""
+        return sum(one.writes for one in self._stores)
+
+    @property
+    def calls_for_a_permit(self) -> float:
+        """The limiter's calls of DynamoDB for each permit that was granted."""
+        return (self.writes + sum(one.reads for one in self._stores)) / self.grants
+
+    @property
+    def refused_share(self) -> float:
+        """The part of the writes that was refused, because another container changed the slot."""
+        return sum(one.refused for one in self._stores) / self.writes
+
+    @property
+    def most_units(self) -> int:
+        """The write units of an item in its busiest second."""
+        return max(max(one.units.values(), default=0) for one in self._stores)
+
+    def _ask(self, caller: str, item: int, ticket: str) -> None:
+        """Serve a request in a container that is idle, or in a new one."""
+        idle = self._idle
+        limiters = idle.pop(self._chance.randrange(len(idle))) if idle else {}
+        limiter = limiters.setdefault(item, self._limiter(item))
+        try:
+            permit = limiter.acquire(caller, ticket)
+            self._simulation.wait(self._call())  # that of the quota
+            limiter.commit(permit)
+            self.grants += 1
+            self._simulation.wait(PRESIGN)
+        except errors.RateLimited as refusal:
+            if promised := refusal.fields.get("ticket"):
+                pause = max(1, math.ceil(refusal.retry_after or 0)) * SECOND
+                again = partial(self._ask, caller, item, str(promised))
+                self._simulation.start(self._simulation.at + pause, again)
+        idle.append(limiters)
 
     def _call(self) -> float:
         return self._chance.uniform(*CALL)
 
-    def _request(self, item: int) -> Generator[float, None, None]:
-        """Ask until there is a permit or no promise of one, and yield the time of each wait."""
-        caller, ticket = self._chance.getrandbits(32), NO_TICKET
-        while True:
-            # A container serves one request at a time.
-            idle = self._idle
-            copies = idle.pop(self._chance.randrange(len(idle))) if idle else {}
-            promised = yield from self._visit(caller, item, ticket, copies)
-            idle.append(copies)
-            if promised is None:
-                return
-            ticket = promised
-            # The client waits for whole seconds.
-            yield max(1, math.ceil((ticket.at - LEAD - self._now) / SECOND)) * SECOND
-
-    def _visit(
-        self, caller: int, item: int, ticket: Ticket, copies: dict[int, Slots]
-    ) -> Generator[float, None, Ticket | None]:
-        """Decide and write until a write is not refused, and return the promise if it is one."""
-        redeemed = None
-        if ticket != NO_TICKET:
-            copy = copies.get(item, Slots.unused(self._budget.permits))
-            redeemed = self._policy(copy).redeem(Event(ticket.at, caller), ticket.slot)
-        if item not in copies and redeemed is None:
-            self.found.reads += 1
-            yield self._call()
-            copies[item] = self._items[item]
-        for number in range(TRIES):
-            spread = min(4 << number, MAX_SPREAD)
-            decision = redeemed or self._policy(copies[item]).decide(caller, NO_TICKET, spread)
-            if isinstance(decision, Later):
-                return None
-            if isinstance(decision, Grant) and number == 0:
-                yield self._call()  # that of the quota
-            event = Event(max(self._now, decision.at), caller)
-            yield self._call()
-            is_written = self._write(item, None if redeemed else copies[item], decision, event)
-            copies[item], redeemed = self._items[item], None
-            if is_written and isinstance(decision, Promise):
-                return Ticket(decision.at, decision.slot)
-            if is_written:
-                yield max(0, event.at - self._now)
-                self.found.grants += 1
-                yield PRESIGN
-                return None
-        self.found.gave_up += 1
-        return None
-
-    def _policy(self, copy: Slots) -> Policy:
-        return Policy(self._budget, copy, self._now, chance=self._chance)
-
-    def _write(
-        self, item: int, seen: Slots | None, decision: Grant | Promise, event: Event
-    ) -> bool:
-        """Write a grant or a promise, if its slot is still as it was seen.
-
-        Args:
-            item: The item's number.
-            seen: The slots as they were seen, or None if the last grant does not matter.
-            decision: The decision.
-            event: The grant or the promise.
-        """
-        stored, slot, is_grant = self._items[item], decision.slot, isinstance(decision, Grant)
-        promise = decision.promise if isinstance(decision, Grant) else decision.instead
-        is_written = stored.promises.get(slot) == promise and (
-            seen is None or _last_grant(stored, slot) == _last_grant(seen, slot)
+    def _limiter(self, item: int) -> RateLimiter:
+        return RateLimiter(
+            MemoryTable(self._stores[item], self._simulation, self._clock, self._call),
+            self._clock,
+            "presigns",
+            self._permits,
+            MINUTE,
+            busy="Much is asked.",
+            has_tickets=True,
+            chance=self._chance,
         )
-        size = item_bytes(stored)
-        if is_written:
-            self._items[item] = stored = deepcopy(stored)
-            stored.promises.pop(slot, None)
-            if is_grant:
-                stored.granted_at[slot], stored.callers[slot] = event
-            else:
-                stored.promises[slot] = event
-            size = max(size, item_bytes(stored))
-        found = self.found
-        found.writes += 1
-        found.refused += not is_written
-        found.units[item, self._now // SECOND] += math.ceil(size / KB)
-        return is_written
 
 
-def _last_grant(slots: Slots, slot: int) -> Event:
-    return Event(slots.granted_at[slot], slots.callers[slot])
+def _in_use(permits: int) -> codec.Item:
+    """Return an item whose slots were granted evenly in the window before."""
+    first = EPOCH - SPACING + SPACING // permits // 2
+    grants = (Event(first + SPACING * slot // permits, 0) for slot in range(permits))
+    return codec.key("limit#presigns") | codec.values(
+        {f"s{slot:x}": write_grant(grant, slot) for slot, grant in enumerate(grants)}
+    )
 
 
-def steady(permits: int, items: int, load: float, seconds: float) -> tuple[Found, float]:
+def steady(permits: int, items: int, load: float, seconds: float) -> tuple[Containers, float]:
     """Simulate a stream of requests, each at a random item. All items were in full use before.
 
     Args:
@@ -225,7 +142,7 @@ def steady(permits: int, items: int, load: float, seconds: float) -> tuple[Found
         seconds: The duration.
 
     Returns:
-        What was found, and the part of the budget that stayed unused.
+        The containers, and the part of the budget that stayed unused.
     """
     chance = random.Random(permits)  # noqa: S311 - reproducible
     until = seconds * SECOND
@@ -237,7 +154,7 @@ def steady(permits: int, items: int, load: float, seconds: float) -> tuple[Found
     return found, 1 - found.grants / offered
 
 
-def crowd(permits: int, items: int, seconds: float) -> Found:
+def crowd(permits: int, items: int, seconds: float) -> Containers:
     """Simulate as many requests as the budget, which reach idle items within some seconds."""
     chance = random.Random(permits)  # noqa: S311 - reproducible
     arrivals = [

@@ -2,34 +2,44 @@
 
 Each request reaches a random container, whose clock is off. A refused caller returns after
 `Retry-After`, with its ticket if it has one, or never. Callers may send many requests at once, and
-the next one as soon as one has its permit.
+the next one as soon as one has its permit. The rate limiter is the broker's own code, with a table
+in memory.
 """
 
-import heapq
-import itertools
+import math
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Protocol
 
-from chalicelib.core.clock import Clock
-from chalicelib.ratelimit import policy
-from chalicelib.ratelimit.policy import (
-    LAG,
-    NO_TICKET,
-    Budget,
-    Grant,
-    Later,
-    Policy,
-    Promise,
-    Ticket,
-)
-from chalicelib.ratelimit.slots import Event, Slots, Slowdown, slower
+from benchmarks.simulation import Machine, MemoryTable, Simulation, Store
+from chalicelib.core import errors
+from chalicelib.core.clock import SECOND, Clock
+from chalicelib.ratelimit.limiter import RateLimiter
+from chalicelib.ratelimit.policy import LAG, Budget
+from chalicelib.ratelimit.slots import Event
 
-EPOCH = 1_800_000_000_000
-FOREIGN = 0  # the number of another program
-RESPONSE = 10  # milliseconds that a call of DynamoDB takes
+
+class Limiter(Protocol):
+    """A container's rate limiter."""
+
+    def take(self, caller: int, ticket: str | None) -> bool:
+        """Take a permit, and wait for its moment.
+
+        Returns:
+            Whether it was promised.
+
+        Raises:
+            BrokerError: There is none now.
+        """
+
+    def back_off(self, retry_after: float) -> None:
+        """Slow down after a 429 of Sync, which asked for a pause of so many seconds."""
+
+
+Design = Callable[[Clock], Limiter]  # makes the limiter of a container with a clock
 
 
 @dataclass(frozen=True)
@@ -49,88 +59,13 @@ class Permit:
     held: float
 
 
-class Reading(NamedTuple):
-    """A reading of a container's clock.
-
-    Attributes:
-        now: The time; if the machine's clock is wrong, the earliest that it can be.
-        latest: The latest time that it can be.
-        container: The container's number, or -1 for one that remembers nothing.
-    """
-
-    now: int
-    latest: int
-    container: int
-
-
-class Limiter(Protocol):
-    """Decides about requests, with the state that all containers share."""
-
-    def decide(
-        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
-    ) -> policy.Decision:
-        """Decide about a request by a container's clock, and record the decision."""
-
-    def back_off(self, clock: int, pause: float) -> None:
-        """Slow down after a 429 of Sync, which asked for a pause of so many milliseconds."""
-
-
-@dataclass
-class SharedSlots:
-    """The broker's rate limiter, which its containers share.
-
-    Attributes:
-        budget: The rate limiter's budget.
-        slots: The slots in DynamoDB.
-        slowdown: The slowdown in DynamoDB.
-        reported: The moments that each container has reported to callers without a promise.
-    """
-
-    budget: Budget
-    slots: Slots = field(init=False)
-    slowdown: Slowdown | None = None
-    reported: defaultdict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
-
-    def __post_init__(self) -> None:
-        """Begin with slots that were never used."""
-        self.slots = Slots.unused(self.budget.permits)
-
-    def decide(
-        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
-    ) -> policy.Decision:
-        """Decide as the rate limiter does, without its network."""
-        clock, latest, container = reading
-        if ticket is not None and ticket.at > clock + policy.HOLD:
-            return Promise(ticket.slot, ticket.at, position=0)  # It has come too early.
-        reported = self.reported[container] = [
-            one for one in self.reported[container] if one.at > clock
-        ]
-        state = Policy(self.budget, self.slots, clock, self.slowdown, reported, chance)
-        decision = state.decide(caller, ticket)
-        if isinstance(decision, Grant):
-            self.slots.granted_at[decision.slot] = max(clock, decision.at) + latest - clock
-            self.slots.callers[decision.slot] = caller
-            self.slots.promises.pop(decision.slot, None)
-        elif isinstance(decision, Promise):
-            self.slots.promises[decision.slot] = Event(decision.at, caller)
-        else:
-            decision = Later(policy.return_at(decision, self.budget, chance), decision.is_full)
-            if container >= 0 and not decision.is_full:
-                reported.append(Event(decision.at, caller))
-        return decision
-
-    def back_off(self, clock: int, pause: float) -> None:
-        """Slow down for all containers."""
-        self.slowdown = slower(self.slowdown, clock, int(pause), self.budget.permits)
-
-
-class _Visit(NamedTuple):
-    """A request on its way to a container, or to Sync."""
+@dataclass(frozen=True)
+class _Visit:
+    """A request of a caller, whose first one was sent at the time `asked`."""
 
     caller: int
-    ticket: Ticket | None
+    ticket: str | None
     asked: float
-    sent: Permit | None = None
 
 
 @dataclass
@@ -139,25 +74,23 @@ class Crowd:
 
     Attributes:
         budget: The rate limiter's budget.
-        skew: The maximum error of a container's clock.
-        machine_error: The maximum error of a container's machine, in place of the skew. Its clock
-            is corrected by the table's responses, as the broker's is.
+        skew: The maximum error of a container's machine. Its clock is corrected by the table's
+            responses, if they prove it wrong.
         latency: The maximum time that a request takes to reach Sync.
         lost: The fraction of refused callers who never return.
         knows_tickets: Whether callers return with their tickets.
         seed: The seed of the random numbers, so that a run is reproducible.
         containers: The number of containers; with 0, each request has a new container.
         leavers: Callers who never return after a refusal.
-        limiter: The rate limiter; by default the broker's.
-        upstream: Returns for the arrival of a request None, or the pause that Sync demands. Without
-            it, Sync accepts all requests.
-        table_delay: The maximum time that a write takes, and after which it is repeated.
+        design: The rate limiter; by default the broker's.
+        upstream: Returns for the arrival of a request None, or the pause in seconds that Sync
+            demands. Without it, Sync accepts all requests.
+        table_delay: The maximum time that a call of the table takes.
         killed: The fraction of grants whose container is killed before it sends anything. Its
             caller tries again a second later.
         foreign: When another program with the same key sends a request.
         more: How many more requests each caller sends, each once an earlier one has its permit.
         permits: The requests that Sync accepted.
-        granted: The moments that the rate limiter recorded, and the callers.
         refused: The arrival times of the requests that Sync refused with 429.
         foreign_refused: How many requests of the other program Sync refused.
         answers: How often the rate limiter decided what.
@@ -165,24 +98,33 @@ class Crowd:
 
     budget: Budget
     skew: int = 400
-    machine_error: int = 0
     latency: int = 200
     lost: float = 0.0
     knows_tickets: bool = True
     seed: int = 1
     containers: int = 0
     leavers: frozenset[int] = frozenset()
-    limiter: Limiter | None = None
+    design: Design | None = None
     upstream: Callable[[float], float | None] | None = None
     table_delay: int = 0
     killed: float = 0.0
     foreign: Sequence[float] = ()
     more: Mapping[int, int] = field(default_factory=dict)
     permits: list[Permit] = field(default_factory=list)
-    granted: list[tuple[int, int]] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     foreign_refused: int = 0
     answers: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Start the containers."""
+        self._chance = random.Random(self.seed)  # noqa: S311 - reproducible
+        self._simulation = Simulation()
+        self._store = Store()
+        self._left = Counter(self.more)
+        errors_of_machines = [
+            self._chance.randint(-self.skew, self.skew) for _ in range(self.containers)
+        ]
+        self._limiters = [self._start_container(error) for error in errors_of_machines]
 
     def run(self, arrivals: Iterable[tuple[float, int]], seconds: float) -> None:
         """Simulate the callers.
@@ -191,124 +133,126 @@ class Crowd:
             arrivals: The time of each request, in milliseconds from the start, and its caller.
             seconds: The duration of the simulation.
         """
-        chance = random.Random(self.seed)  # noqa: S311 - reproducible
-        limiter = self.limiter or SharedSlots(self.budget)
-        error = self.machine_error or self.skew
-        machines = [_Machine(chance.randint(-error, error)) for _ in range(self.containers)]
-        order = itertools.count()
-        coming = [(at, next(order), _Visit(caller, self._no_ticket, at)) for at, caller in arrivals]
-        coming += [(at, next(order), _Visit(FOREIGN, None, at)) for at in self.foreign]
-        heapq.heapify(coming)
-        more = dict(self.more)
-        while coming and coming[0][0] <= seconds * 1000:
-            at, _, visit = heapq.heappop(coming)
-            if visit.caller == FOREIGN:
-                self.foreign_refused += self._send(at) is not None
-                continue
-            container = chance.randrange(self.containers) if machines else -1
-            machine = machines[container] if machines else _Machine(chance.choice((-error, error)))
-            reading = machine.read(at, container, is_corrected=bool(self.machine_error))
-            granted = len(self.permits)
-            if visit.sent is not None:
-                follows = self._arrive(limiter, visit, reading.now, chance)
-            else:
-                follows = self._ask(limiter, visit, at, reading, chance)
-            if follows is not None:
-                heapq.heappush(coming, (follows[0], next(order), follows[1]))
-            if len(self.permits) > granted and more.get(visit.caller):
-                more[visit.caller] -= 1
-                then = self.permits[-1].at + chance.uniform(20, 200)
-                heapq.heappush(
-                    coming, (then, next(order), _Visit(visit.caller, self._no_ticket, then))
-                )
+        for at, caller in arrivals:
+            self._ask_at(at, _Visit(caller, self._no_ticket, at))
+        for at in self.foreign:
+            self._simulation.start(at, self._send_foreign)
+        self._simulation.run(seconds * SECOND)
 
     @property
-    def _no_ticket(self) -> Ticket | None:
-        return NO_TICKET if self.knows_tickets else None
+    def granted(self) -> list[Event]:
+        """The moments that the rate limiter recorded, and the callers."""
+        return self._store.granted
 
-    def _ask(
-        self, limiter: Limiter, visit: _Visit, at: float, reading: Reading, chance: random.Random
-    ) -> tuple[float, _Visit] | None:
-        """Let the rate limiter decide about a request, and return the next event."""
-        # A slow write is repeated with the time at which it ends, and sent then.
-        delay = chance.randint(0, self.table_delay)
-        late = reading._replace(latest=reading.latest + delay)
-        decision, clock = limiter.decide(visit.caller, visit.ticket, late, chance), reading.now
-        if visit.ticket not in {None, NO_TICKET} and isinstance(decision, Later):
-            self.answers["broken"] += 1
-        if isinstance(decision, Grant):
-            self.granted.append((max(clock, decision.at) + delay, visit.caller))
-            if chance.random() < self.killed:
-                self.answers["killed"] += 1
-                return _after(at, 1000, chance), visit._replace(ticket=self._no_ticket)
-            held = max(0, decision.at - clock) + delay
-            # Only the extreme delays, since those exceed a budget first.
-            arrives = at + held + chance.choice((0, LAG)) + chance.choice((0, self.latency))
-            permit = Permit(arrives, visit.caller, visit.asked, held)
-            is_promised = decision.promise is not None and decision.promise.caller == visit.caller
-            self.answers["promised" if is_promised else "free"] += 1
-            if self.upstream is not None:
-                return arrives, visit._replace(sent=permit)
-            self.permits.append(permit)
-            return None
-        if isinstance(decision, Later):
-            self.answers["full" if decision.is_full else "later"] += 1
-            comes_back, ticket = decision.at - policy.LATER_LEAD, self._no_ticket
+    @property
+    def _no_ticket(self) -> str | None:
+        return "" if self.knows_tickets else None
+
+    def _start_container(self, error: int) -> Limiter:
+        clock = Machine(self._simulation, error)
+        if self.design is not None:
+            return self.design(clock)
+        table = MemoryTable(self._store, self._simulation, clock, self._delay)
+        budget = self.budget
+        return _BrokersLimiter(
+            RateLimiter(
+                table,
+                clock,
+                "presigns",
+                budget.permits,
+                budget.window,
+                budget.longest_wait,
+                busy="Much is asked.",
+                has_tickets=True,
+                chance=self._chance,
+            )
+        )
+
+    def _delay(self) -> float:
+        return self._chance.randint(0, self.table_delay)
+
+    def _ask_at(self, at: float, visit: _Visit) -> None:
+        self._simulation.start(at, partial(self._ask, visit))
+
+    def _ask(self, visit: _Visit) -> None:
+        """Let a container serve a request."""
+        chance, came = self._chance, self._simulation.at
+        if self._limiters:
+            limiter = chance.choice(self._limiters)
         else:
-            self.answers["promise"] += 1
-            comes_back = decision.at - policy.LEAD
-            ticket = Ticket(decision.at, decision.slot) if self.knows_tickets else None
-        back = _after(at, comes_back - clock, chance)
-        if chance.random() < self.lost or visit.caller in self.leavers:
-            return None
-        return back, visit._replace(ticket=ticket)
+            limiter = self._start_container(chance.choice((-self.skew, self.skew)))
+        try:
+            is_promised = limiter.take(visit.caller, visit.ticket)
+        except errors.BrokerError as refusal:
+            self._return_after(visit, refusal)
+            return
+        if chance.random() < self.killed:
+            self.answers["killed"] += 1
+            self._return(visit, self._no_ticket, 1)
+            return
+        self.answers["promised" if is_promised else "free"] += 1
+        held = self._simulation.at - came
+        # Only the extreme delays, since those exceed a budget first. A slow table has its own.
+        late = 0 if self.table_delay else chance.choice((0, LAG))
+        self._simulation.wait(late + chance.choice((0, self.latency)))
+        self._arrive(limiter, visit, held)
 
-    def _send(self, at: float) -> float | None:
-        return self.upstream(at) if self.upstream else None
+    def _arrive(self, limiter: Limiter, visit: _Visit, held: float) -> None:
+        """Let Sync accept or refuse a request."""
+        at = self._simulation.at
+        if (pause := self._send()) is None:
+            self.permits.append(Permit(at, visit.caller, visit.asked, held))
+            if self._left[visit.caller]:
+                self._left[visit.caller] -= 1
+                then = at + self._chance.uniform(20, 200)
+                self._ask_at(then, _Visit(visit.caller, self._no_ticket, then))
+            return
+        self.refused.append(at)
+        limiter.back_off(pause)
+        if visit.caller not in self.leavers:
+            self._return(visit, self._no_ticket, pause)
 
-    def _arrive(
-        self, limiter: Limiter, visit: _Visit, clock: int, chance: random.Random
-    ) -> tuple[float, _Visit] | None:
-        """Let Sync accept or refuse a request, and return the next event."""
-        permit = visit.sent
-        if permit is None or self.upstream is None:
-            return None
-        pause = self._send(permit.at)
-        if pause is None:
-            self.permits.append(permit)
-            return None
-        self.refused.append(permit.at)
-        limiter.back_off(clock, pause)
-        if visit.caller in self.leavers:
-            return None
-        back = _after(permit.at, int(pause), chance)
-        return back, _Visit(visit.caller, self._no_ticket, visit.asked)
+    def _return_after(self, visit: _Visit, refusal: errors.BrokerError) -> None:
+        """Let a refused caller return, or never."""
+        ticket = refusal.fields.get("ticket")
+        if isinstance(refusal, errors.QueueFull):
+            self.answers["full"] += 1
+        else:
+            self.answers["promise" if ticket else "later"] += 1
+        if visit.ticket and not ticket:
+            self.answers["broken"] += 1
+        if self._chance.random() >= self.lost and visit.caller not in self.leavers:
+            known = str(ticket or "") if self.knows_tickets else None
+            self._return(visit, known, refusal.retry_after or 0)
 
+    def _return(self, visit: _Visit, ticket: str | None, retry_after: float) -> None:
+        """Let a caller return after `Retry-After` in whole seconds, and the network's delay."""
+        pause = max(1, math.ceil(retry_after)) * SECOND + self._chance.uniform(20, 200)
+        self._ask_at(self._simulation.at + pause, _Visit(visit.caller, ticket, visit.asked))
 
-class _Machine(Clock):
-    """The clock of a container whose machine is wrong by some milliseconds."""
+    def _send(self) -> float | None:
+        return self.upstream(self._simulation.at) if self.upstream else None
 
-    def __init__(self, error: int) -> None:
-        self._error = error
-        self._at = 0.0
-
-    def machine_time(self) -> int:
-        """Return the machine's time."""
-        return EPOCH + int(self._at) + self._error
-
-    def read(self, at: float, container: int, *, is_corrected: bool) -> Reading:
-        """Return the clock's reading at a moment, after a response of DynamoDB."""
-        self._at = at
-        received_at = self.machine_time()
-        if is_corrected:
-            responded_at = EPOCH + int(at) - RESPONSE // 2
-            self.observe(responded_at // 1000 * 1000, received_at - RESPONSE, received_at)
-        return Reading(self.now(), self.now() + self.uncertainty, container)
+    def _send_foreign(self) -> None:
+        self.foreign_refused += self._send() is not None
 
 
-def _after(at: float, milliseconds: int, chance: random.Random) -> float:
-    """Return the time of a retry: after `Retry-After` in whole seconds, and the network's delay."""
-    return at + max(1, -(-milliseconds // 1000)) * 1000 + chance.uniform(20, 200)
+class _BrokersLimiter:
+    """A container's rate limiter: the broker's."""
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter
+
+    def take(self, caller: int, ticket: str | None) -> bool:
+        """Take a permit, and wait for its moment."""
+        permit = self._limiter.acquire(f"{caller:08x}", ticket)
+        self._limiter.commit(permit)
+        promise = permit.grant.promise
+        return promise is not None and promise.caller == caller
+
+    def back_off(self, retry_after: float) -> None:
+        """Slow down for all containers."""
+        self._limiter.back_off(retry_after)
 
 
 def most_in_a_minute(times: Iterable[float]) -> int:

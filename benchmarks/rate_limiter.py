@@ -14,24 +14,18 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from benchmarks.crowd import (
-    Crowd,
-    Limiter,
-    Permit,
-    Reading,
-    SharedSlots,
-    jain,
-    most_in_a_minute,
-    steady,
-)
-from chalicelib.ratelimit.policy import Budget, Decision, Grant, Later, Ticket
+from benchmarks.crowd import Crowd, Permit, jain, most_in_a_minute, steady
+from chalicelib.core.clock import MINUTE, SECOND, Clock
+from chalicelib.core.errors import RateLimited
+from chalicelib.ratelimit.policy import Budget
 from sandbox.upstream.ratelimit import RateLimit
 
 ROOT = Path(__file__).parent.parent
@@ -43,68 +37,63 @@ LONGEST = 370  # seconds: the five minutes of the longest demand, and a window f
 WARM_UP = 120  # seconds with the first burst, which do not count for the use of the budget
 COUNTED = 7 * BUDGET.spacing / 1000  # seconds that count: whole rounds of the slots
 GREEDY = 1
-MINUTE = 60_000
 
 
+@dataclass(frozen=True)
 class NoLimiter:
-    """Grants every presign; only Sync refuses."""
+    """Grants every presign; only Sync refuses.
 
-    def decide(
-        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
-    ) -> Decision:
+    Attributes:
+        shared: The numbers that all containers share.
+        clock: The container's clock.
+    """
+
+    shared: dict[str, float]
+    clock: Clock
+
+    def take(self, caller: int, ticket: str | None) -> bool:
         """Grant a presign."""
-        del self, caller, ticket, chance
-        return Grant(0, reading.now)
+        del self, caller, ticket
+        return False
 
-    def back_off(self, clock: int, pause: float) -> None:
+    def back_off(self, retry_after: float) -> None:
         """Change nothing."""
 
 
 class TokenBucket(NoLimiter):
     """Holds as many tokens as the budget, and gains two tokens a second."""
 
-    retry_after = 20_000  # a bucket does not know when it will have a token for this caller
+    retry_after = 20  # a bucket does not know when it will have a token for this caller
 
-    def __init__(self) -> None:
-        self._tokens = float(BUDGET.permits)
-        self._filled_at = 0
-
-    def decide(
-        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
-    ) -> Decision:
+    def take(self, caller: int, ticket: str | None) -> bool:
         """Grant a presign if there is a token."""
-        del caller, ticket, chance
-        clock = reading.now
-        since = max(0, clock - self._filled_at) if self._filled_at else 0
-        self._filled_at = max(clock, self._filled_at)
-        self._tokens = min(BUDGET.permits, self._tokens + since * BUDGET.permits / MINUTE)
-        if self._tokens < 1:
-            return Later(clock + self.retry_after, is_full=False)
-        self._tokens -= 1
-        return Grant(0, clock)
+        del caller, ticket
+        bucket, now = self.shared, self.clock.now()
+        gained = max(0, now - bucket.setdefault("filled", now)) * BUDGET.permits / MINUTE
+        bucket["filled"] = max(now, bucket["filled"])
+        bucket["tokens"] = min(BUDGET.permits, bucket.get("tokens", BUDGET.permits) + gained)
+        if bucket["tokens"] < 1:
+            raise RateLimited(retry_after=self.retry_after)
+        bucket["tokens"] -= 1
+        return False
 
 
 class FixedWindows(NoLimiter):
     """Counts the presigns in each minute of the clock."""
 
-    def __init__(self) -> None:
-        self._used: Counter[int] = Counter()
-
-    def decide(
-        self, caller: int, ticket: Ticket | None, reading: Reading, chance: random.Random
-    ) -> Decision:
+    def take(self, caller: int, ticket: str | None) -> bool:
         """Grant a presign if its minute has budget left."""
-        del caller, ticket, chance
-        clock = reading.now
-        minute = clock // MINUTE
-        if self._used[minute] >= BUDGET.permits:
-            return Later((minute + 1) * MINUTE, is_full=False)
-        self._used[minute] += 1
-        return Grant(0, clock)
+        del caller, ticket
+        minute, past = divmod(self.clock.now(), MINUTE)
+        used = self.shared.get(str(minute), 0)
+        if used >= BUDGET.permits:
+            raise RateLimited(retry_after=(MINUTE - past) / SECOND)
+        self.shared[str(minute)] = used + 1
+        return False
 
 
-DESIGNS: dict[str, Callable[[], Limiter]] = {
-    "the rate limiter": lambda: SharedSlots(BUDGET),
+DESIGNS: dict[str, type[NoLimiter] | None] = {
+    "the rate limiter": None,
     "no limiter": NoLimiter,
     "token bucket": TokenBucket,
     "fixed windows": FixedWindows,
@@ -150,7 +139,7 @@ def patterns() -> dict[str, Pattern]:
         "flash crowd": Pattern(flash),
         "one greedy": Pattern(greedy, frozenset(range(2, 32))),
         "never back": Pattern(lost, conditions={"leavers": frozenset(range(0, len(lost) + 1, 3))}),
-        "15 s apart": Pattern(even, equals, {"machine_error": 7_500}),
+        "15 s apart": Pattern(even, equals, {"skew": 7_500}),
         "slow table": Pattern(even, equals, {"table_delay": 2_000}),
         "kills": Pattern(even, equals, {"killed": 0.05}),
         "other program": Pattern(even, equals, {"foreign": foreign}),
@@ -194,22 +183,22 @@ class Outcome:
         return [(one.at - one.asked) / 1000 for one in self.permits]
 
 
+def a_crowd(design: str, window: str, **conditions: Any) -> Crowd:
+    """Return a crowd with one design, before a Sync with one kind of window."""
+    limit, kind, shared = RateLimit(), DESIGNS[design], dict[str, float]()
+    return Crowd(
+        BUDGET,
+        containers=CONTAINERS,
+        design=kind and partial(kind, shared),
+        upstream=lambda at: limit.acquire(at / SECOND, BUDGET.permits, window),
+        **conditions,
+    )
+
+
 def simulate(name: str, design: str, window: str) -> Outcome:
     """Simulate one crowd with one design and one kind of window."""
     pattern = patterns()[name]
-    limit = RateLimit()
-
-    def upstream(at: float) -> float | None:
-        pause = limit.acquire(at / 1000, BUDGET.permits, window)
-        return None if pause is None else pause * 1000
-
-    crowd = Crowd(
-        BUDGET,
-        containers=CONTAINERS,
-        limiter=DESIGNS[design](),
-        upstream=upstream,
-        **pattern.conditions,
-    )
+    crowd = a_crowd(design, window, **pattern.conditions)
     crowd.run(pattern.arrivals, SECONDS)
     got = Counter(one.caller for one in crowd.permits)
     fairness = jain(got[caller] for caller in pattern.equals) if pattern.equals else None
@@ -273,20 +262,8 @@ def demands() -> dict[str, Demand]:
 
 def serve(name: str, design: str, *, knows_tickets: bool) -> str:
     """Simulate one demand, and return its line of the table."""
-    demand, limit = demands()[name], RateLimit()
-
-    def upstream(at: float) -> float | None:
-        pause = limit.acquire(at / 1000, BUDGET.permits, "sliding")
-        return None if pause is None else pause * 1000
-
-    crowd = Crowd(
-        BUDGET,
-        containers=CONTAINERS,
-        limiter=DESIGNS[design](),
-        upstream=upstream,
-        knows_tickets=knows_tickets,
-        more={GREEDY: demand.more},
-    )
+    demand = demands()[name]
+    crowd = a_crowd(design, "sliding", knows_tickets=knows_tickets, more={GREEDY: demand.more})
     crowd.run(demand.arrivals, LONGEST)
     light = [one for one in crowd.permits if one.caller != GREEDY]
     minutes = Counter(int(one.at // MINUTE) for one in crowd.permits)

@@ -32,6 +32,7 @@ from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 BROKERS = 4
+CONTAINERS = 8  # of each broker: requests that it serves at once, while others wait
 PER_MINUTE = 120  # the documented limit
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 HEAVY = 0
@@ -128,6 +129,10 @@ class Demand:
     _left: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        """Begin with idle containers."""
+        self._containers = {port: threading.Semaphore(CONTAINERS) for port in self.ports}
+
     @property
     def _is_over(self) -> bool:
         return time.monotonic() > self.began + self.scenario.seconds
@@ -151,14 +156,14 @@ class Demand:
     def _begin_uploads(self, caller: int, number: int, start: float) -> None:
         claims = {"sub": f"caller {caller}", "exp": int(time.time()) + 10**6}
         token = jwt.encode(claims, SECRET)
-        url = f"http://{HOST}:{self.ports[(caller + number) % len(self.ports)]}/uploads"
+        port = self.ports[(caller + number) % len(self.ports)]
         time.sleep(max(0, self.began + start - time.monotonic()))
         leaves = random.random() < self.scenario.leavers  # noqa: S311 - not for secrets
         with requests.Session() as session:
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {token}"
             while not self._is_over and self._take_file(caller):
-                if not self._begin(session, url, caller, leaves=leaves):
+                if not self._begin(session, port, caller, leaves=leaves):
                     return
 
     def _take_file(self, caller: int) -> bool:
@@ -166,13 +171,14 @@ class Demand:
             self._left[caller] -= 1
             return self._left[caller] >= 0
 
-    def _begin(self, session: requests.Session, url: str, caller: int, *, leaves: bool) -> bool:
+    def _begin(self, session: requests.Session, port: int, caller: int, *, leaves: bool) -> bool:
         """Begin one upload; return whether the caller continues."""
-        asked, ticket = time.monotonic(), ""
+        asked, ticket, url = time.monotonic(), "", f"http://{HOST}:{port}/uploads"
         while not self._is_over:
             headers = {"Upload-Ticket": ticket} if self.scenario.knows_tickets else {}
             try:
-                response = session.post(url, json=FILE, headers=headers, timeout=60)
+                with self._containers[port]:
+                    response = session.post(url, json=FILE, headers=headers, timeout=60)
             except requests.RequestException:
                 time.sleep(1)  # The broker was killed.
                 continue

@@ -32,7 +32,7 @@ from ops import table
 from tests.support.running_broker import RunningBroker
 from tests.support.upstream_process import RunningUpstream
 
-SLOTS = (30, 120, 300, 1200)
+SLOTS = (30, 120, 300)
 SPLIT = 1200  # presigns in a minute that are split: ten times as many as today
 STREAM = 20  # seconds
 CROWD = 1  # second

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks.contention import item_bytes
 from benchmarks.cost import BUDGET, DYNAMODB_MS, OWN_MS, SYNC_MS, UPLOAD, Call
-from benchmarks.request_units import KB
+from benchmarks.request_units import KB, weigh
+from chalicelib.aws import codec
 from chalicelib.core.clock import DAY, HOUR, MINUTE, SECOND
 from chalicelib.core.settings import MOST_PER_MINUTE
 from chalicelib.jobs.sweeper import CHUNK, WORKERS
 from chalicelib.ratelimit.policy import BURST_PARTS
-from chalicelib.ratelimit.slots import Event, Slots
+from chalicelib.ratelimit.slots import Event, write_grant, write_promise
 from chalicelib.syncapi.client import MAX_PAGES
 from chalicelib.uploads.asset_owners import MOST_URLS
 from chalicelib.uploads.items import FILE_SHARDS
@@ -95,7 +95,9 @@ def running(calls: Calls, factor: float) -> float:
 def limiter_bytes(factor: float) -> int:
     """Return the size of a rate limiter's one item while the next use of each slot is promised."""
     slots, event = round(BUDGET * factor), Event(1, 1)
-    return item_bytes(Slots([1] * slots, [1] * slots, dict.fromkeys(range(slots), event)))
+    grants = {f"s{slot:x}": write_grant(event, 0) for slot in range(slots)}
+    promises = {f"p{slot:x}": write_promise(event) for slot in range(slots)}
+    return weigh(codec.key("limit#presigns") | codec.values(grants | promises))
 
 
 def limiter_writes(factor: float) -> float:

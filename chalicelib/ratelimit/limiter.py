@@ -108,6 +108,7 @@ class RateLimiter:
         longest_wait: How far ahead a permit is promised, in milliseconds; by default a window.
         busy: The sentence with which a refusal begins, for end users.
         has_tickets: Whether a promise comes with a ticket, which the client sends back.
+        chance: Random numbers, by which parallel requests want different slots.
 
     Raises:
         ValueError: One item can't hold as many permits, or can't be written as often.
@@ -124,6 +125,7 @@ class RateLimiter:
         *,
         busy: str,
         has_tickets: bool = False,
+        chance: random.Random | None = None,
     ) -> None:
         if budget > MOST_PERMITS or budget * MINUTE > MOST_PER_MINUTE * window:
             raise ValueError(
@@ -136,7 +138,7 @@ class RateLimiter:
         self._name = name
         self._busy = busy
         self._has_tickets = has_tickets
-        self._chance = random.Random()  # noqa: S311 - nobody gains by guessing a slot
+        self._chance = chance or random.Random()  # noqa: S311 - nobody gains by guessing a slot
         self._reported: list[Event] = []
         self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 

@@ -9,9 +9,9 @@ from tests.support.upstream_process import ROOT
 
 def test_parallel_requests_refuse_each_other() -> None:
     """Requests in one moment refuse each other's writes more than spread ones; all get a permit."""
-    slots = 30
-    at_once, spread = (contention.crowd(slots, 2, seconds) for seconds in (0, 60))
-    assert at_once.grants == spread.grants == 2 * slots
+    slots, items = 30, 10
+    at_once, spread = (contention.crowd(slots, items, seconds) for seconds in (0, 60))
+    assert at_once.grants == spread.grants == items * slots
     assert at_once.refused_share > 0.2
     # The copies of some containers are old, and a refused write is what renews them.
     assert spread.refused_share < at_once.refused_share / 2

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.crowd import EPOCH, Crowd, jain, most_in, most_in_a_minute, steady, used
+from benchmarks.crowd import Crowd, jain, most_in, most_in_a_minute, steady, used
+from benchmarks.simulation import EPOCH
 from chalicelib.ratelimit import policy
 from chalicelib.ratelimit.policy import (
     BURST,
@@ -142,7 +143,7 @@ def test_greedy_caller_uses_what_is_left(knows: bool, containers: int) -> None: 
 
 def test_clocks_far_apart_keep_budget() -> None:
     """Containers whose machines are up to 15 s apart keep the budget, and use nearly all of it."""
-    crowd = Crowd(SMALL, containers=60, machine_error=7_500)
+    crowd = Crowd(SMALL, containers=60, skew=7_500)
     crowd.run(steady(0.8, 40, 480), 480)
     assert most_in_a_minute(one.at for one in crowd.permits) <= 30
     assert used(crowd, 120, 480) >= 0.95
