@@ -23,6 +23,7 @@ from statistics import quantiles
 from typing import Any
 
 from benchmarks.crowd import Crowd, Permit, jain, most_in_a_minute, steady
+from chalicelib.core import log
 from chalicelib.core.clock import MINUTE, SECOND, Clock
 from chalicelib.core.errors import RateLimited
 from chalicelib.ratelimit.policy import Budget
@@ -185,6 +186,7 @@ class Outcome:
 
 def a_crowd(design: str, window: str, **conditions: Any) -> Crowd:
     """Return a crowd with one design, before a Sync with one kind of window."""
+    log.configure("ERROR")  # Each response with 429 would give a line.
     limit, kind, shared = RateLimit(), DESIGNS[design], dict[str, float]()
     return Crowd(
         BUDGET,

@@ -32,7 +32,7 @@ from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 BROKERS = 4
-CONTAINERS = 8  # of each broker: requests that it serves at once, while others wait
+CONTAINERS = 32  # of each broker: requests that it serves at once, while others wait
 PER_MINUTE = 120  # the documented limit
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 HEAVY = 0

@@ -102,6 +102,16 @@ def fill(broker: RunningBroker, permits: int = 6) -> None:
         assert begin(Api(broker)).status_code == 201
 
 
+def promised(six: RunningBroker, upstream: RunningUpstream) -> tuple[Api, str]:
+    """Return a caller who has come back for its promise, and its ticket."""
+    fill(six)
+    api = Api(six)
+    first = begin(api, "")
+    six.clock.advance(int(first.headers["Retry-After"]))
+    upstream.call("POST", "/_sandbox/reset")  # the broker's minute is over, but not Sync's
+    return api, first.json()["ticket"]
+
+
 def test_refused_caller_succeeds_with_ticket(six: RunningBroker, upstream: RunningUpstream) -> None:
     """A caller in a full minute gets a time to come back, and then succeeds with its ticket."""
     fill(six)
@@ -131,13 +141,9 @@ def test_refused_caller_succeeds_with_ticket(six: RunningBroker, upstream: Runni
 
 def test_ticket_needs_no_read(six: RunningBroker, upstream: RunningUpstream) -> None:
     """A container that has never read the item takes the permit that a ticket names."""
-    fill(six)
-    api = Api(six)
-    first = begin(api, "")
-    six.clock.advance(int(first.headers["Retry-After"]))
-    upstream.call("POST", "/_sandbox/reset")
+    api, ticket = promised(six, upstream)
     six.configure_again(PRESIGNS_PER_MINUTE="6")
-    admitted = begin(api, first.json()["ticket"])
+    admitted = begin(api, ticket)
     assert admitted.status_code == 201
     assert calls(api, admitted) == 3
 
@@ -255,14 +261,10 @@ def test_full_queue_keeps_keys(six: RunningBroker) -> None:
 
 def test_fresh_copy_refuses_no_promise(six: RunningBroker, upstream: RunningUpstream) -> None:
     """A caller whose promise is due is not refused by the copy of the item."""
-    fill(six)
-    api = Api(six)
-    first = begin(api, "")
-    six.clock.advance(int(first.headers["Retry-After"]))
-    upstream.call("POST", "/_sandbox/reset")
+    api, ticket = promised(six, upstream)
     fill(six, 5)
     assert begin(Api(six), "").status_code == 429
-    assert begin(api, first.json()["ticket"], key=KEY).status_code == 201
+    assert begin(api, ticket, key=KEY).status_code == 201
 
 
 def test_limits_report_presigns(six: RunningBroker) -> None:
