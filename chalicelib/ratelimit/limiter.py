@@ -384,10 +384,12 @@ class RateLimiter:
 
     def _later(self, caller: int | None, later: Later) -> errors.RateLimited:
         """Return a refusal without a promise, and remember it for a caller who wants a permit."""
-        at = policy.return_at(later, self._budget, self._chance)
-        kind = errors.QueueFull if later.is_full else errors.RateLimited
+        kind, at = errors.QueueFull if later.is_full else errors.RateLimited, later.at
         own = sum(one.caller == caller for one in self._reported)
-        if caller is not None and not later.is_full and own < self._budget.permits:
+        if later.is_full or own >= self._budget.permits:
+            # There is no moment for each of so many. They must not all come at the same one.
+            at += self._chance.randrange(self._budget.longest_wait + 1)
+        elif caller is not None:
             self._reported.append(Event(at, caller))
         return self._refusal(kind, at - policy.LATER_LEAD, {})
 

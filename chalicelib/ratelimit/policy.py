@@ -126,11 +126,6 @@ class Later:
 Decision = Grant | Promise | Later
 
 
-def return_at(later: Later, budget: Budget, chance: random.Random) -> int:
-    """Return when to come again. After a full queue not all may come at one moment."""
-    return later.at + (chance.randrange(budget.longest_wait + 1) if later.is_full else 0)
-
-
 @dataclass
 class Policy:
     """The slots at one moment, as one container sees them.

@@ -653,6 +653,27 @@ def test_last_permit_reports_wait(broker: RunningBroker) -> None:
     assert state == many.state(CALLER)
 
 
+@pytest.mark.parametrize(("pause", "kind"), [(0, errors.QueueFull), (5, errors.RateLimited)])
+def test_refused_requests_come_back_at_random(
+    broker: RunningBroker, pause: int, kind: type[errors.RateLimited]
+) -> None:
+    """Requests beyond the moments of two windows come back spread over the next one."""
+    clock = ManualClock()
+    one = one_limiter(broker, 3, clock=clock)
+    for caller in (OTHER, THIRD, "c" * 32):
+        take(one, caller)
+    known = [refused(one) for _ in range(4)]
+    assert [round(each.retry_after or 0) for each in known] == [60, 63, 65, 122]
+    assert [bool(each.fields.get("ticket")) for each in known] == [True, False, False, False]
+    clock.advance(pause)
+    more = [refused(one) for _ in range(40)]
+    assert {type(each) for each in more} == {kind}
+    waits = [(each.retry_after or 0) + pause for each in more]
+    first = 2 * 61.201 - 0.5
+    assert all(first <= wait <= first + 61.3 + pause for wait in waits)
+    assert max(waits) - min(waits) > 30
+
+
 def test_nobody_waits_for_internal_permit(broker: RunningBroker) -> None:
     """If nobody would come again, a permit is not promised."""
     clock = ManualClock()
