@@ -32,7 +32,7 @@ from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 BROKERS = 4
-CONTAINERS = 32  # of each broker: requests that it serves at once, while others wait
+CONTAINERS = 64  # of each broker: requests that it serves at once, while others wait
 PER_MINUTE = 120  # the documented limit
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
 HEAVY = 0
@@ -87,7 +87,7 @@ ONE = (Group(range(1), 122, 200),)
 LIGHT = range(1, 40)
 FORTY = (Group(LIGHT, 2, 2), Group(range(1), 122, 122))
 AHEAD = (Group(range(1), 122, 122), Group(LIGHT, 2, 2, (0.2, 0.2)))
-CROWD = (Group(range(1), 1000, ENDLESS, (0, 10)), Group(range(1, 31), 1, 2, (0, 280)))
+CROWD = (Group(range(1), 1000, ENDLESS, (0, 10)), Group(range(1, 31), 1, 2, (0, 240)))
 EQUAL = (Group(range(24), 3, ENDLESS, (0, 12)),)
 SCENARIOS = {
     "one caller": Scenario(ONE),
@@ -96,7 +96,7 @@ SCENARIOS = {
     "40 callers, tickets": Scenario(FORTY, knows_tickets=True),
     "heavy one ahead": Scenario(AHEAD),
     "heavy one ahead, tickets": Scenario(AHEAD, knows_tickets=True),
-    "1,000 beside 30": Scenario(CROWD, 300),
+    "1,000 beside 30": Scenario(CROWD, 370),
     "24 equal callers": Scenario(EQUAL, knows_tickets=True),
     "24 equal callers, fixed": Scenario(EQUAL, knows_tickets=True, window="fixed"),
     "machines 15 s apart": Scenario(EQUAL, machine_errors=(-7.5, 7.5, 0, -3)),
