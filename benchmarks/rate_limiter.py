@@ -7,7 +7,7 @@ simulation compares the broker's rate limiter with three simple designs: no limi
 and fixed windows. Each design runs against a Sync that counts presigns in fixed minutes, and one
 that counts them in any 60 seconds, with the sandbox's code. Then a few callers want much at once,
 and obey `Retry-After` alone or send their tickets too. The simulation prints two tables, and writes
-plots to `docs/images`. It takes about two minutes on two cores.
+plots to `docs/images`. It takes about three minutes on two cores.
 """
 
 import os
