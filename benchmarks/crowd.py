@@ -16,7 +16,7 @@ from typing import Protocol
 
 from benchmarks.simulation import Machine, MemoryTable, Simulation, Store
 from chalicelib.core import errors
-from chalicelib.core.clock import SECOND, Clock
+from chalicelib.core.clock import DATE_LAG, SECOND, Clock
 from chalicelib.ratelimit.limiter import RateLimiter
 from chalicelib.ratelimit.policy import LAG, Budget
 from chalicelib.ratelimit.slots import Event
@@ -152,7 +152,8 @@ class Crowd:
         clock = Machine(self._simulation, error)
         if self.design is not None:
             return self.design(clock)
-        table = MemoryTable(self._store, self._simulation, clock, self._delay)
+        lag = self._chance.choice((0, DATE_LAG))
+        table = MemoryTable(self._store, self._simulation, clock, self._delay, lag)
         budget = self.budget
         return _BrokersLimiter(
             RateLimiter(
@@ -192,9 +193,9 @@ class Crowd:
             return
         self.answers["promised" if is_promised else "free"] += 1
         held = self._simulation.at - came
-        # Only the extreme delays, since those exceed a budget first. A slow table has its own.
-        late = 0 if self.table_delay else chance.choice((0, LAG))
-        self._simulation.wait(late + chance.choice((0, self.latency)))
+        # Only the extreme delays, since those exceed a budget first.
+        late = max(0, LAG - self.table_delay)
+        self._simulation.wait(chance.choice((0, late)) + chance.choice((0, self.latency)))
         self._arrive(limiter, visit, held)
 
     def _arrive(self, limiter: Limiter, visit: _Visit, held: float) -> None:
@@ -219,7 +220,7 @@ class Crowd:
             self.answers["full"] += 1
         else:
             self.answers["promise" if ticket else "later"] += 1
-        if visit.ticket and not ticket:
+        if visit.ticket and ticket != visit.ticket:
             self.answers["broken"] += 1
         if self._chance.random() >= self.lost and visit.caller not in self.leavers:
             known = str(ticket or "") if self.knows_tickets else None

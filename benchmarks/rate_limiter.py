@@ -193,7 +193,7 @@ def a_crowd(design: str, window: str, **conditions: Any) -> Crowd:
         containers=CONTAINERS,
         design=kind and partial(kind, shared),
         upstream=lambda at: limit.acquire(at / SECOND, BUDGET.permits, window),
-        **conditions,
+        **{"table_delay": 30, **conditions},
     )
 
 

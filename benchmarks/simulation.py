@@ -130,15 +130,22 @@ class MemoryTable(Table):
         simulation: The time.
         clock: The container's.
         delay: Returns how long a call takes.
+        date_lag: How late the header `Date` is.
     """
 
     def __init__(
-        self, store: Store, simulation: Simulation, clock: Clock, delay: Callable[[], float]
+        self,
+        store: Store,
+        simulation: Simulation,
+        clock: Clock,
+        delay: Callable[[], float],
+        date_lag: int = 0,
     ) -> None:
         self._store = store
         self._simulation = simulation
         self._clock = clock
         self._delay = delay
+        self._date_lag = date_lag
 
     def get(self, pk: str) -> codec.Item | None:
         """Read the item; the key is that of the only one."""
@@ -158,7 +165,7 @@ class MemoryTable(Table):
         sent_at, half = self._clock.machine_time(), self._delay() / 2
         if half:
             self._simulation.wait(half)
-        second = (EPOCH + int(self._simulation.at)) // SECOND * SECOND
+        second = (EPOCH + int(self._simulation.at) - self._date_lag) // SECOND * SECOND
         yield
         if half:
             self._simulation.wait(half)

@@ -22,7 +22,6 @@ from chalicelib.ratelimit.policy import NO_TICKET, Budget, Grant, Later, Policy,
 from chalicelib.ratelimit.slots import LONGEST_PAUSE, MOST_PERMITS, Event, Slots, Slowdown
 
 TRIES = 24
-MAX_SPREAD = 32
 STAMPS = 5
 FRESH = 1_000  # milliseconds for which a container refuses by its copy
 FURTHEST = 3_000  # milliseconds that a grant which is written anew may be ahead
@@ -87,13 +86,11 @@ class Permit:
         grant: The slot and the moment.
         slot_is: The slot's last grant as it was read; empty if there was none. None if it does not
             matter, because a slot does not change while it is promised.
-        waiting: How many permits are promised to anybody.
     """
 
     ask: Ask
     grant: Grant
     slot_is: bytes | None
-    waiting: int
 
 
 class RateLimiter:
@@ -142,15 +139,12 @@ class RateLimiter:
         self._reported: list[Event] = []
         self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 
-    def check_cached_refusal(
-        self, caller_id: str, ticket: str | None = None, *, is_certain: bool = True
-    ) -> None:
+    def check_cached_refusal(self, caller_id: str, ticket: str | None = None) -> None:
         """Refuse without a call what a fresh copy of the item proves to be too early.
 
         Args:
             caller_id: Who asks.
             ticket: As for `acquire`.
-            is_certain: Whether the request needs a permit in any case.
 
         Raises:
             RateLimited, QueueFull: As `acquire`.
@@ -160,7 +154,7 @@ class RateLimiter:
             caller = slots.caller_number(caller_id)
             decision = self._policy().decide(caller, wanted)
             if isinstance(decision, Later):
-                raise self._later(caller if is_certain else None, decision)
+                raise self._later(caller, decision)
 
     def acquire(
         self, caller_id: str, ticket: str | None = None, *, may_wait: bool = True
@@ -188,7 +182,7 @@ class RateLimiter:
         if wanted is not None and wanted != NO_TICKET:
             promise = Event(wanted.at, ask.caller)
             if grant := self._policy().redeem(promise, wanted.slot):
-                return Permit(ask, grant, slot_is=None, waiting=0)
+                return Permit(ask, grant, slot_is=None)
         return self._find(ask)
 
     def commit(self, permit: Permit) -> RateLimitState:
@@ -202,9 +196,6 @@ class RateLimiter:
         """
         for _ in range(TRIES):
             if self._take(permit):
-                if permit.grant.left and permit.slot_is is not None:
-                    waiting = permit.waiting
-                    return RateLimitState(self._name, self._budget, permit.grant.left, waiting, 0)
                 return self._state(self._policy(), permit.ask.caller)
             permit = self._find(permit.ask)
         raise self._crowded()
@@ -241,13 +232,13 @@ class RateLimiter:
         """Find a permit by the copy, by a fresh one if need be; or write a promise and raise it."""
         if math.isinf(self.item.age):
             self.item.read()
-        for number in range(TRIES):
+        for _ in range(TRIES):
             # Another thread may replace the copy, so what was read is taken from the same one.
             item = self.item.copy
             current, ticket = self._policy(item), NO_TICKET if ask.has_tickets else None
-            decision = current.decide(ask.caller, ticket, min(4 << number, MAX_SPREAD))
+            decision = current.decide(ask.caller, ticket)
             if isinstance(decision, Grant):
-                return Permit(ask, decision, _stored(item, decision.slot), len(current.held))
+                return Permit(ask, decision, _stored(item, decision.slot))
             if isinstance(decision, Later):
                 if self.item.age <= FRESH:
                     raise self._later(ask.returns, decision)

@@ -32,13 +32,12 @@ LAG = 200  # for which the write of a grant may take
 BURST = 2_000
 BURST_PARTS = 3  # one caller gets one such part of the budget in a burst
 GRACE = 2_000
-EARLY = 3_000  # before its moment a promise is what its caller comes for
 LEAD = 1_000  # before its moment a request is asked to come, since it comes up to a second late
 HOLD = 1_500  # for which a request is held until its slot is free
 BURST_HOLD = 700  # for which a request is held until its caller's burst is over
 LATER_LEAD = 500  # as LEAD, for a request without a promise
 SAME = 250  # two slots that are free within so long of each other are equally good
-NEAR = 1_000  # a promise may be so much later than the first one that is possible
+NEAR = 1_000  # a promise may be so much later than the first one, so that few want the same slot
 
 
 class Ticket(NamedTuple):
@@ -84,13 +83,11 @@ class Grant:
         slot: Its number.
         at: When: now, or up to `HOLD` later.
         promise: The promise that is used by it, or the void one that it removes.
-        left: How many permits the caller would get at once after it, as far as the policy knows.
     """
 
     slot: int
     at: int
     promise: Event | None = None
-    left: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -145,17 +142,15 @@ class Policy:
     reported: Sequence[Event] = ()
     chance: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
-    def decide(self, caller: int, ticket: Ticket | None = None, spread: int = 4) -> Decision:
+    def decide(self, caller: int, ticket: Ticket | None = None) -> Decision:
         """Decide about one request.
 
         Args:
             caller: Who asks: `caller_number`.
             ticket: Which promise is meant; `NO_TICKET` for none. With None, from a client that
                 knows nothing of tickets, any due promise of the caller is used.
-            spread: Among how many of the next free slots to choose. Containers that decide at the
-                same moment want the same slot less often if it is larger.
         """
-        return self._redeem(caller, ticket) or self._free(caller) or self._promise(caller, spread)
+        return self._redeem(caller, ticket) or self._free(caller) or self._promise(caller)
 
     @cached_property
     def held(self) -> dict[int, Event]:
@@ -175,7 +170,7 @@ class Policy:
 
     def wait(self, caller: int) -> int:
         """Return for how many milliseconds the caller's next request would have to wait."""
-        return max(0, self.decide(caller, NO_TICKET, 1).at - self.now)
+        return max(0, self.decide(caller, NO_TICKET).at - self.now)
 
     @cached_property
     def _opens_at(self) -> list[int]:
@@ -218,23 +213,19 @@ class Policy:
                 return moment
         raise AssertionError("a burst after the last one there is room")
 
-    def _redeem(self, caller: int, ticket: Ticket | None) -> Grant | Later | None:
+    def _redeem(self, caller: int, ticket: Ticket | None) -> Grant | None:
         """Use the caller's promise, if there is one that is due, or will be in a moment."""
         due = [
             (promise, slot)
             for slot, promise in self.held.items()
             if promise.caller == caller
-            and promise.at <= self.now + EARLY
+            and promise.at <= self.now + HOLD
             and (ticket is None or ticket == (promise.at, slot))
         ]
         if not due:
             return None
-        first = min(due)[0].at
-        if first > self.now + HOLD:
-            # A client that has come a little early gets no second promise, only the same moment.
-            return Later(first, is_full=False)
         # Parallel requests of one caller must not all want the same one.
-        ready = [one for one in due if one[0].at <= max(first, self.now) + SAME]
+        ready = [one for one in due if one[0].at <= max(min(due)[0].at, self.now) + SAME]
         return self.redeem(*self.chance.choice(ready))
 
     def redeem(self, promise: Event, slot: int) -> Grant | None:
@@ -243,7 +234,7 @@ class Policy:
         at = self._after_burst(self._granted(promise.caller), opens_at)
         if at > self.now + HOLD:
             return None
-        return Grant(slot, at, promise, self.available(promise.caller))
+        return Grant(slot, at, promise)
 
     def _free(self, caller: int) -> Grant | None:
         """Grant a slot that nobody holds, if it is free or will be in a moment.
@@ -257,19 +248,19 @@ class Policy:
             if not self._unheld:
                 return None
             opens_at = self._unheld[0][0]
-            soon = bisect_right(self._unheld, opens_at + SAME, key=lambda one: one[0])
+            latest = min(opens_at + SAME, self.now + HOLD)
+            soon = bisect_right(self._unheld, latest, key=lambda one: one[0])
             free = sorted(slot for _, slot in self._unheld[:soon])
         times = self._times(caller)
         at = self._after_burst(times, opens_at)
         if at > max(self.now, opens_at) + BURST_HOLD or at > self.now + HOLD:
             return None
-        left, first = self.budget.burst - _near(times, at), caller % self.budget.permits
-        among = [*free[bisect_left(free, first) :], *free][:left]
-        slot = self.chance.choice(among)
-        at = max(at, self._opens_at[slot])
-        return Grant(slot, at, self.slots.promises.get(slot), len(among) - 1)
+        first = bisect_left(free, caller % self.budget.permits)
+        left = self.budget.burst - _near(times, at)
+        slot = self.chance.choice([*free[first:], *free[:first]][:left])
+        return Grant(slot, max(at, self._opens_at[slot]), self.slots.promises.get(slot))
 
-    def _promise(self, caller: int, spread: int) -> Promise | Later:
+    def _promise(self, caller: int) -> Promise | Later:
         """Promise the slot that is free next, or return when one that nobody holds is free."""
         now, longest, times = self.now, self.budget.longest_wait, self._times(caller)
         later = self._later(caller, times)
@@ -280,10 +271,8 @@ class Policy:
                 if now < at <= now + longest and _near(times, at) < self.budget.burst
             ]
             if fitting and fitting[0][0] <= later:
-                first = fitting[0][0]
-                nearest = bisect_right(fitting, first + SAME, key=lambda one: one[0])
-                among = fitting[: max(nearest, spread)]
-                at, slot = self.chance.choice([one for one in among if one[0] <= first + NEAR])
+                near = bisect_right(fitting, fitting[0][0] + NEAR, key=lambda one: one[0])
+                at, slot = self.chance.choice(fitting[:near])
                 position = 1 + sum(promise.at <= at + SAME for promise in self.held.values())
                 return Promise(slot, at, position, self.slots.promises.get(slot))
         furthest = now + 2 * self.budget.spacing
@@ -304,7 +293,7 @@ class Policy:
         free_at += [promise.at + spacing for promise in self.held.values()]
         heapq.heapify(free_at)
         reported = sorted(self.reported)
-        if own := [one for one in reported if one.caller == caller and one.at <= self.now + EARLY]:
+        if own := [one for one in reported if one.caller == caller and one.at <= self.now + HOLD]:
             reported.remove(own[0])  # This may be the very request, a little early.
         for one in reported:
             if free_at[0] <= one.at:

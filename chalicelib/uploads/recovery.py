@@ -57,7 +57,8 @@ class UploadRecovery:
         if upload.status not in {Status.PENDING, Status.REGISTERING}:
             return self._discard(upload)
         try:
-            outcome = self._registration.complete(upload.owner, upload.id)
+            # A later sweep does not come at the moment of a promise.
+            outcome = self._registration.complete(upload.owner, upload.id, may_wait=False)
         except (errors.RateLimited, TooManyUnknownUrls) as error:
             # Otherwise it would be the first again, and block its caller's other uploads.
             self._postpone(upload, self._clock.now() + int((error.retry_after or 0) * 1000))

@@ -88,8 +88,13 @@ class Registration:
         """Return a new attempt that starts now."""
         return plan_attempt(self._clock.now(), self._settle_seconds)
 
-    def complete(self, owner: str, upload_id: str) -> Outcome:
+    def complete(self, owner: str, upload_id: str, *, may_wait: bool = True) -> Outcome:
         """Register an upload whose bytes are there. It is idempotent.
+
+        Args:
+            owner: Whose upload.
+            upload_id: The upload's id.
+            may_wait: As in `RateLimiter.acquire`.
 
         Raises:
             BrokerError: The caller has no such upload, it has ended without an asset, or it can't
@@ -107,14 +112,14 @@ class Registration:
         attempt = self.plan()
         found = self._repository.lease_to_post(upload_id, owner, attempt, now)
         if isinstance(found, Lease):
-            self._acquire(found)
+            self._acquire(found, may_wait=may_wait)
             log.transition(upload_id, Status.REGISTERING)
             return self.post(found)
         earlier = found.attempt
         if earlier is not None and earlier.lease_until < now:
             try:
                 # Reconciling asks Sync too, so it takes a permit like a POST.
-                self._take_permit(owner)
+                self._take_permit(owner, may_wait=may_wait)
             except errors.RateLimited as error:
                 return Outcome(found, math.ceil(error.retry_after or BUSY_RETRY_AFTER))
             leased = self._repository.lease_to_reconcile(found, attempt, now)
@@ -222,24 +227,24 @@ class Registration:
         """Return why a POST would be refused now, before a lease is written for it."""
         try:
             self._sync.check_available()
-            self._limiter.check_cached_refusal(owner, is_certain=False)
+            self._limiter.check_cached_refusal(owner)
         except errors.BrokerError as refusal:
             return refusal
         return None
 
-    def _acquire(self, lease: Lease) -> None:
+    def _acquire(self, lease: Lease, *, may_wait: bool) -> None:
         """Acquire the permit for the first POST of a lease, or give up the lease."""
         try:
             # In this order a public URL that is one too many takes no permit.
             self._repository.begin_registering(lease)
-            self._take_permit(lease.upload.owner)
+            self._take_permit(lease.upload.owner, may_wait=may_wait)
         except errors.BrokerError:
             with suppress(errors.StoreUnavailable):
                 tried = frozenset(lease.upload.tried)
                 self._repository.reopen(lease, self._clock.now(), tried)
             raise
 
-    def _take_permit(self, owner: str, *, may_wait: bool = True) -> None:
+    def _take_permit(self, owner: str, *, may_wait: bool) -> None:
         """Take the permit for one request; `may_wait` as in `RateLimiter.acquire`."""
         self._limiter.commit(self._limiter.acquire(owner, may_wait=may_wait))
 

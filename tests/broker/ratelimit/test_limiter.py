@@ -325,7 +325,7 @@ def test_burst_holds_across_containers(six: RunningBroker) -> None:
 
 
 def test_two_containers_share_budget(six: RunningBroker, upstream: RunningUpstream) -> None:
-    """Another container, whose clock is a second off, keeps to the same budget."""
+    """Another container, whose clock is a second ahead, keeps to the same budget."""
     fill(six, 3)
     clock = six.clock
     ahead = bootstrap.build(
@@ -834,9 +834,7 @@ def test_refusal_without_tickets_has_none(broker: RunningBroker) -> None:
     take(one)
     response = refused(one, OTHER, None)
     assert response.fields == {}
-    assert response.detail == "Busy. Try again in 61 seconds." or response.detail.startswith(
-        "Busy. "
-    )
+    assert response.detail.startswith("Busy. Try again in ")
 
 
 def test_wrong_machine_keeps_budget(broker: RunningBroker) -> None:

@@ -1,5 +1,6 @@
 """The policy's decisions on simulated time, without clocks, network or table."""
 
+import random
 from collections import Counter
 from itertools import pairwise
 
@@ -12,7 +13,6 @@ from benchmarks.simulation import EPOCH
 from chalicelib.ratelimit.policy import (
     BURST,
     BURST_HOLD,
-    EARLY,
     GRACE,
     HOLD,
     NO_TICKET,
@@ -59,6 +59,8 @@ def slots_of(*granted: tuple[int, int]) -> Slots:
     ),
     lost=st.sampled_from([0.0, 0.3]),
     knows=st.booleans(),
+    containers=st.sampled_from([0, 2, 5]),
+    table_delay=st.sampled_from([0, 50, 400, 2000]),
     seed=st.integers(0, 1000),
 )
 @settings(deadline=None, max_examples=60)
@@ -67,10 +69,19 @@ def test_budget_holds_in_any_minute(
     visits: list[tuple[int, int]],
     lost: float,
     knows: bool,  # noqa: FBT001
+    containers: int,
+    table_delay: int,
     seed: int,
 ) -> None:
     """Sync gets at most the budget in any 60 seconds, whenever callers come."""
-    crowd = Crowd(Budget(permits, MINUTE, SPACING), lost=lost, knows_tickets=knows, seed=seed)
+    crowd = Crowd(
+        Budget(permits, MINUTE, SPACING),
+        lost=lost,
+        knows_tickets=knows,
+        containers=containers,
+        table_delay=table_delay,
+        seed=seed,
+    )
     crowd.run(visits, 400)
     assert most_in_a_minute(one.at for one in crowd.permits) <= permits
 
@@ -211,18 +222,18 @@ def test_burst_is_over_after_two_seconds() -> None:
 def test_slot_is_promised_once() -> None:
     """The next use of a slot is promised to one caller, and the next caller gets another slot."""
     slots = used_up(3)
-    slots.granted_at[2] = EPOCH + 300
-    state = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
-    first = state.decide(1, NO_TICKET, spread=1)
+    slots.granted_at[2] = EPOCH + 1_001
+    state = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 2_000)
+    first = state.decide(1, NO_TICKET)
     assert first == Promise(0, EPOCH + SPACING, position=1) or first == Promise(
         1, EPOCH + SPACING, position=1
     )
     slots.promises[0] = Event(EPOCH + SPACING, 1)
     slots.promises[1] = Event(EPOCH + SPACING, 2)
-    later = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
-    assert later.decide(3, NO_TICKET) == Promise(2, EPOCH + SPACING + 300, position=3)
-    slots.promises[2] = Event(EPOCH + SPACING + 300, 3)
-    full = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 1000)
+    later = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 2_000)
+    assert later.decide(3, NO_TICKET) == Promise(2, EPOCH + SPACING + 1_001, position=3)
+    slots.promises[2] = Event(EPOCH + SPACING + 1_001, 3)
+    full = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + 2_000)
     assert full.decide(4, NO_TICKET) == Later(EPOCH + 2 * SPACING, is_full=False)
 
 
@@ -293,45 +304,50 @@ def test_due_promise_is_used(ticket: Ticket | None) -> None:
     assert Policy(two, slots, at).decide(2, ticket) == Grant(1, EPOCH + SPACING)
 
 
-def test_early_client_gets_no_second_promise() -> None:
-    """A client without tickets that comes a little early is reported the moment of its promise."""
-    slots = used_up(2)
-    slots.promises[0] = Event(EPOCH + SPACING, 1)
-    two = Budget(2, MINUTE, SPACING)
-    early = Policy(two, slots, EPOCH + SPACING - EARLY)
-    assert early.decide(1) == Later(EPOCH + SPACING, is_full=False)
-    assert isinstance(early.decide(2), Promise)
-    earlier = Policy(two, slots, EPOCH + SPACING - EARLY - 1)
-    assert earlier.decide(1) != Later(EPOCH + SPACING, is_full=False)
-
-
 def test_early_client_is_not_behind_itself() -> None:
-    """A client that comes a little before its moment gets the same moment again."""
-    slots = slots_of((EPOCH, 9), (EPOCH + 10_000, 9))
-    slots.promises = {1: Event(EPOCH + 10_000 + SPACING, 2)}
-    moment = EPOCH + SPACING
-    reported = [Event(moment, 1)]
-    budget = Budget(2, MINUTE, 1_000)
-    state = Policy(budget, slots, moment - EARLY, reported=reported)
-    assert state.decide(1) == Later(moment, is_full=True)
-    earlier = Policy(budget, slots, moment - EARLY - 1, reported=reported)
-    assert earlier.decide(1).at > moment
+    """A client that comes a little before its moment is not delayed by that moment."""
+    now = EPOCH + SPACING
+    slots = slots_of((EPOCH + 2_000, 9), (EPOCH + 9_000, 9))
+    slots.promises = {1: Event(now + 9_000, 2)}
+    for moment, at in ((HOLD, 2_000), (HOLD + 1, HOLD + 1 + BURST)):
+        reported = [Event(now + moment, 1)]
+        state = Policy(Budget(2, MINUTE, 1_000), slots, now, reported=reported)
+        assert state.decide(1) == Later(now + at, is_full=at > 2_000)
+
+
+@pytest.mark.parametrize("due_in", [0, HOLD, HOLD + 1, 3_000])
+def test_due_promise_does_not_hide_free_slot(due_in: int) -> None:
+    """A caller without tickets gets what is free, however soon one of its promises is due."""
+    slots = slots_of(*[(0, 0)] * 5, (EPOCH, 9))
+    slots.promises = {5: Event(EPOCH + SPACING, 1)}
+    state = Policy(Budget(6, MINUTE, SPACING), slots, EPOCH + SPACING - due_in)
+    grant = state.decide(1)
+    assert isinstance(grant, Grant)
+    assert (grant.slot == 5) == (due_in <= HOLD)
+
+
+def test_request_is_held_for_slots_in_time() -> None:
+    """Of the slots that will be free in a moment, none is chosen that would hold for too long."""
+    slots = slots_of((EPOCH, 9), (EPOCH + 100, 9), (EPOCH + 101, 9))
+    state = Policy(Budget(3, MINUTE, SPACING), slots, EPOCH + SPACING + 100 - HOLD)
+    assert {state.decide(caller).slot for caller in range(90)} == {0, 1}  # type: ignore[union-attr]
+
+
+def test_few_free_slots_are_chosen_evenly() -> None:
+    """If fewer are free than a burst has, each is as likely, whichever is the caller's first."""
+    slots = slots_of(*[(EPOCH, 9)] * 5, *[(0, 0)] * 3, *[(EPOCH, 9)] * 22)
+    state = Policy(SMALL, slots, EPOCH + 10_000, chance=random.Random(1))  # noqa: S311 - reproducible
+    chosen = Counter(state.decide(6).slot for _ in range(3000))  # type: ignore[union-attr]
+    assert chosen.keys() == {5, 6, 7}
+    assert min(chosen.values()) > 900
 
 
 def test_near_slots_are_chosen() -> None:
     """Containers choose among the next free slots, but no promise is much later than the first."""
     slots = slots_of(*[(EPOCH + 500 * number, 9) for number in range(120)])
     state = Policy(BUDGET, slots, EPOCH + 60_000 - HOLD)
-    chosen = {state.decide(1, NO_TICKET, spread=100).at for _ in range(200)}
+    chosen = {state.decide(1, NO_TICKET).at for _ in range(200)}
     assert chosen == {EPOCH + SPACING + 500 * number for number in range(3)}
-
-
-def test_equal_slots_are_all_chosen() -> None:
-    """Of slots that are free at nearly the same moment any may be promised, however few others."""
-    slots = slots_of(*[(EPOCH + 10 * number, 9) for number in range(20)], (EPOCH + 500, 9))
-    state = Policy(Budget(21, MINUTE, SPACING), slots, EPOCH + 1000)
-    chosen = {state.decide(1, NO_TICKET, spread=1).slot for _ in range(500)}  # type: ignore[union-attr]
-    assert chosen == set(range(20))
 
 
 def test_ticket_names_one_promise() -> None:

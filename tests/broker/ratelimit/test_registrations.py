@@ -129,9 +129,10 @@ def test_known_refusal_costs_one_read(
 ) -> None:
     """Once a container knows that a caller is limited, a refusal costs at most one read."""
     pending = api.landed()
-    broker.configure_again(REGISTRATIONS_PER_MINUTE="1")
-    use_up(broker, 1)
-    others = [Api(broker) for _ in range(2)]
+    broker.configure_again(REGISTRATIONS_PER_MINUTE="3")
+    use_up(broker, 3)
+    broker.clock.advance(10)
+    others = [Api(broker) for _ in range(3)]
     uploads = [one.landed() for one in others]
     for one, upload in zip(others, uploads, strict=True):
         assert one.complete(upload).status_code == 429
