@@ -32,7 +32,7 @@ class Limiter(Protocol):
             Whether it was promised.
 
         Raises:
-            BrokerError: There is none now.
+            BrokerError: No permit is free.
         """
 
     def back_off(self, retry_after: float) -> None:

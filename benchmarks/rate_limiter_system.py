@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.support.faulty_dynamodb import FaultyDynamoDB
 from tests.support.upstream_process import KEY, RunningUpstream, free_port
 
 BROKERS = 4
+WARM = 16  # requests at once that each broker has served before
 CONTAINERS = 64  # of each broker: requests that it serves at once, while others wait
 PER_MINUTE = 120  # the documented limit
 FILE = {"fileName": "clip.mp4", "contentType": "video/mp4", "size": 5}
@@ -221,6 +223,8 @@ class Brokers:
         self._ended = threading.Event()
         while not all(map(_is_healthy, self.ports)):
             time.sleep(0.2)
+        with ThreadPoolExecutor(BROKERS * WARM) as pool:
+            list(pool.map(_warm, self.ports * WARM))
 
     def _start(self, number: int) -> Any:
         errors = self._scenario.machine_errors
@@ -248,6 +252,13 @@ class Brokers:
         self._ended.set()
         for process in self._processes:
             end_broker(process)
+
+
+def _warm(port: int) -> None:
+    """Let a broker open a connection to DynamoDB, as one that has served requests has done."""
+    token = jwt.encode({"sub": "warm", "exp": int(time.time()) + 600}, SECRET)
+    headers = {"Authorization": f"Bearer {token}"}
+    requests.get(f"http://{HOST}:{port}/limits", headers=headers, timeout=60).raise_for_status()
 
 
 def _is_healthy(port: int) -> bool:
