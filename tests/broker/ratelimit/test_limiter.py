@@ -267,6 +267,20 @@ def test_fresh_copy_refuses_no_promise(six: RunningBroker, upstream: RunningUpst
     assert begin(api, ticket, key=KEY).status_code == 201
 
 
+def test_fresh_copy_refuses_request_without_its_ticket(broker: RunningBroker) -> None:
+    """A due promise counts by the copy too only for a ticket, or a client that knows of none."""
+    clock = ManualClock()
+    one = one_limiter(broker, 1, clock=clock)
+    take(one, OTHER)
+    promise = refused(one)
+    clock.advance(promise.retry_after or 0)
+    one.item.read()
+    with pytest.raises(errors.RateLimited):
+        one.check_cached_refusal(CALLER, "")
+    one.check_cached_refusal(CALLER, str(promise.fields["ticket"]))
+    one.check_cached_refusal(CALLER)
+
+
 def test_limits_report_presigns(six: RunningBroker) -> None:
     """`GET /limits` reports what is left of the rate limit, and each upload does in its headers."""
     api = Api(six)
