@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeGuard
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from chalicelib.aws.secrets import CachedSecret
-from chalicelib.core import errors, log
+from chalicelib.core import errors, log, urls
 from chalicelib.core.clock import DAY_SECONDS, Clock
 from chalicelib.core.types import Json
 from chalicelib.syncapi import errors as sync_errors
@@ -128,7 +128,7 @@ class SyncClient:
             or isinstance(expires_in, bool)
             or not isinstance(expires_in, int | float)
             or not expires_in >= 1  # NaN is not >= 1 either
-            or not (_is_url(upload_url) and _is_url(url))
+            or not (urls.host(upload_url) and urls.host(url))
         ):
             raise sync_errors.UpstreamFault
         return Presigned(upload_url, url, int(min(expires_in, MAX_URL_SECONDS)))
@@ -258,13 +258,6 @@ class SyncClient:
         with self._breaker.counted():
             response = self._transport.send(method, path, seconds, key, **request)
             return responses.read(*response, self._clock.now())
-
-
-def _is_url(text: str) -> bool:
-    try:
-        return bool(urlsplit(text).hostname)
-    except ValueError:
-        return False
 
 
 def _are_assets(items: object) -> TypeGuard[list[Json]]:

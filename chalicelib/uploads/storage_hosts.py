@@ -1,10 +1,8 @@
 """The hosts of Sync's storage, whose files can't be registered as public URLs."""
 
-from urllib.parse import urlsplit
-
 from chalicelib.aws.shared_item import SharedItem
 from chalicelib.aws.table import Change
-from chalicelib.core import errors, log
+from chalicelib.core import errors, log, urls
 from chalicelib.syncapi.models import Presigned
 from chalicelib.uploads import public_urls
 
@@ -30,7 +28,7 @@ class StorageHosts:
 
     def learn(self, presigned: Presigned) -> None:
         """Let all containers know the hosts that a presign named."""
-        named = {urlsplit(one).netloc.lower() for one in (presigned.url, presigned.upload_url)}
+        named = {host for one in (presigned.url, presigned.upload_url) if (host := urls.host(one))}
         if new := named - self.known:
             log.event("storage_host_unknown", level=30, hosts=sorted(new))
             self._item.write(Change(pk=self._item.pk, adds={"hosts": frozenset(new)}))
