@@ -295,6 +295,7 @@ def print_demands() -> None:
 def main() -> None:
     """Simulate the crowds and the demands, print the tables, and draw the plots."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (name, design, window) for design in DESIGNS for name in patterns() for window in WINDOWS
     ]
