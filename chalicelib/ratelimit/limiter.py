@@ -137,6 +137,7 @@ class RateLimiter:
         self._has_tickets = has_tickets
         self._chance = chance or random.Random()  # noqa: S311 - nobody gains by guessing a slot
         self._reported: list[Event] = []
+        self._slow = 0  # milliseconds that the last grant's write took, if they were many
         self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 
     def check_cached_refusal(self, caller_id: str, ticket: str | None = None) -> None:
@@ -257,20 +258,24 @@ class RateLimiter:
         """Write a grant if its slot is still as it was read, and wait for the grant's moment.
 
         It is written before the wait, so that nobody else waits for the same slot. If the write
-        took long, it is written again with the present time, since its request is sent now. The new
-        time is as far ahead as the last write took, and farther each time, so that a slow table is
-        not asked again and again.
+        took long, it is written again with the present time, since its request is sent now. The
+        time is as far ahead as this container's last write took, and farther each time, so that a
+        slow table is not asked again and again.
 
         Returns:
             Whether the request may be sent.
         """
         slot, nonce = permit.grant.slot, self._chance.getrandbits(slots.NONCE_BITS)
-        slot_is, promise, ahead = permit.slot_is, permit.grant.promise, 0
+        slot_is, promise = permit.slot_is, permit.grant.promise
+        ahead = self._slow if self.item.age <= FRESH else 0
         earliest = permit.grant.at + self._clock.uncertainty
         for _ in range(STAMPS):
-            granted = Event(max(earliest, self._latest() + ahead), permit.ask.caller)
+            asked_at = self._latest()
+            granted = Event(max(earliest, asked_at + ahead), permit.ask.caller)
             grant = slots.write_grant(granted, nonce)
             written = self._write(slot, slot_is, promise, {f"s{slot:x}": grant})
+            took = self._latest() - asked_at
+            self._slow = min(took, FURTHEST) if took > policy.LAG else 0
             # boto3 repeats a write whose response was lost, and the first one refuses the second.
             if not written.granted and _stored(written.item, slot) != grant:
                 return False

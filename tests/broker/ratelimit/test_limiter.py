@@ -483,6 +483,37 @@ def test_slow_grant_gets_new_time(broker: RunningBroker, slow_writes: int) -> No
     assert len(writes) <= 1 + limiter.STAMPS
 
 
+def test_slow_table_is_remembered(broker: RunningBroker) -> None:
+    """While the writes are slow, a container writes each grant once, with a time that is ahead."""
+    clock = ManualClock()
+    delays = [0.9, 0.9, 0.9, 0, 0, 0.9, 0.9, 0]
+    written_at: list[int] = []
+
+    class SlowTable(Table):
+        def write(self, change: Change) -> Any:
+            written_at.append(clock.now())
+            written = super().write(change)
+            clock.advance(delays.pop(0))
+            return written
+
+    table = SlowTable(clients.dynamodb(), broker.table, clock)
+    slow = one_limiter(broker, 8, clock=clock, table=table)
+
+    def writes(pause: float) -> tuple[int, int]:
+        clock.advance(pause)
+        before, asked_at = len(written_at), clock.now()
+        take(slow, f"{before:08x}")
+        return len(written_at) - before, clock.now() - asked_at
+
+    assert writes(0) == (2, 1_800), "the first one could not know"
+    assert writes(0) == (1, 900)
+    assert writes(0) == (1, 900), "the table is fast again, which this one could not know"
+    assert writes(0) == (1, 0)
+    assert writes(0) == (2, 1_800), "slow again"
+    assert writes(2) == (1, 0), "what was so long ago does not count"
+    assert not delays
+
+
 def test_endlessly_slow_table_is_given_up(broker: RunningBroker) -> None:
     """If every write takes longer than the one before, the request is refused after some tries."""
     clock = ManualClock()
