@@ -1,5 +1,7 @@
 """Search the advisories for vulnerabilities of all pinned packages: `make audit`.
 
+`python scripts/audit.py requirements.txt` audits only that file.
+
 The script prints a frame on standard error for each file that it could not audit, so that nobody
 takes that for a pass. It exits with 1 for a finding or a failed request. It exits with 0 if the
 advisories can't be reached at all: without a network, or behind a mirror of the package index that
@@ -10,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -145,20 +148,28 @@ def show(report: Report) -> None:
     print("\n".join(frame), file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Audit all files, print the reports, and return the exit code."""
-    reports = [audit_python(file) for file in PYTHON_PINS]
+def main(files: Sequence[str]) -> int:
+    """Audit files, print the reports, and return the exit code.
+
+    Args:
+        files: Files with pins; all of the project's if there are none.
+    """
+    files = files or (*PYTHON_PINS, NPM_PINS)
+    if unknown := sorted({*files} - {*PYTHON_PINS, NPM_PINS}):
+        sys.exit(f"{unknown[0]}: not one of {', '.join((*PYTHON_PINS, NPM_PINS))}")
+    reports = [audit_python(file) for file in PYTHON_PINS if file in files]
     if any(one.was_reached for one in reports):
         # The advisories were reachable for another file, so an unreachable one is a failure.
         reports = [
             replace(one, outcome=Outcome.FAILED) if one.outcome is Outcome.UNREACHABLE else one
             for one in reports
         ]
-    reports.append(audit_npm())
+    if NPM_PINS in files:
+        reports.append(audit_npm())
     for report in reports:
         show(report)
     return 0 if all(one.outcome in PASSES for one in reports) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ PINS = {
     "sandbox/constraints-dynamodb.txt": "h2==4.4.1\n",
 }
 PYTHON, NPM = list(PINS), ["package-lock.json"]
+ONE_OF_EACH = [PYTHON[0], *NPM]
 UNREACHABLE = "The advisories can't be reached from here."
 FAILED = "The request to the advisories failed; standard output has the reason."
 
@@ -55,9 +56,13 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def audit(
-    project: Path, pypi: Service | None = None, npm: Service | None = None, **environ: str
+    project: Path,
+    pypi: Service | None = None,
+    npm: Service | None = None,
+    files: Iterable[str] = (),
+    **environ: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the audit, which can reach only the given services."""
+    """Run the audit of some files, or of all, which can reach only the given services."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     kept = {
         name: value
@@ -78,7 +83,7 @@ def audit(
     if pypi:
         environ["REQUESTS_CA_BUNDLE"] = str(pypi.authority.file)
     return subprocess.run(
-        [sys.executable, "scripts/audit.py"],
+        [sys.executable, "scripts/audit.py", *files],
         cwd=project,
         env=environ,
         capture_output=True,
@@ -127,17 +132,17 @@ def test_audit_passes_with_plain_mirror(
     """An index that has no advisories at all counts as unreachable."""
     pypi.behavior = lambda _: (404, b"")
     npm.behavior = lambda _: (status, b"{}")
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, npm, ONE_OF_EACH)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(ONE_OF_EACH, UNREACHABLE)
 
 
 def test_audit_passes_behind_closed_proxy(project: Path, pypi: Service) -> None:
     """A proxy that refuses the connection counts as unreachable."""
     pypi.refuses_connect = True
-    done = audit(project, pypi)
+    done = audit(project, pypi, files=ONE_OF_EACH)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(ONE_OF_EACH, UNREACHABLE)
 
 
 def flawed_idna(path: str) -> Response:
@@ -182,10 +187,10 @@ def test_audit_fails_for_python_finding(project: Path, pypi: Service, npm: Servi
     assert done.stderr == ""
 
 
-def test_audit_fails_for_npm_finding(project: Path, pypi: Service, npm: Service) -> None:
+def test_audit_fails_for_npm_finding(project: Path, npm: Service) -> None:
     """A vulnerable npm package fails the audit, whatever the severity."""
     npm.behavior = flawed_react
-    done = audit(project, pypi, npm)
+    done = audit(project, None, npm, NPM)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "package-lock.json: known vulnerabilities:" in done.stdout
     assert "react 19.3.1: low, It is slow." in done.stdout
@@ -195,9 +200,9 @@ def test_audit_fails_for_npm_finding(project: Path, pypi: Service, npm: Service)
 def test_audit_fails_for_finding_if_other_unreachable(project: Path, npm: Service) -> None:
     """A finding fails the audit, even if the other service can't be reached."""
     npm.behavior = flawed_react
-    done = audit(project, None, npm)
+    done = audit(project, None, npm, ONE_OF_EACH)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON, UNREACHABLE)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON[:1], UNREACHABLE)
 
 
 def reset(_path: str) -> Response:
@@ -225,37 +230,35 @@ def test_audit_fails_for_broken_services(
 ) -> None:
     """The audit fails if the services can be reached but don't work."""
     pypi.behavior = npm.behavior = behavior
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, npm, ONE_OF_EACH)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(ONE_OF_EACH, FAILED)
 
 
 def test_audit_fails_for_broken_pypi(project: Path, pypi: Service, npm: Service) -> None:
     """The audit fails if only PyPI is broken."""
     pypi.behavior = error(500)
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, npm, ONE_OF_EACH)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON[:1], FAILED)
     assert "package-lock.json: no known vulnerabilities." in done.stdout
 
 
 def test_audit_fails_for_broken_npm(project: Path, pypi: Service, npm: Service) -> None:
     """The audit fails if only npm is broken."""
     npm.behavior = error(500)
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, npm, ONE_OF_EACH)
     assert done.returncode == 1, done.stdout + done.stderr
     assert unaudited_files(done) == dict.fromkeys(NPM, FAILED)
-    assert done.stdout.count("no known vulnerabilities.") == 3
+    assert "requirements.txt: no known vulnerabilities." in done.stdout
 
 
 def test_audit_fails_for_read_timeout(project: Path, pypi: Service, npm: Service) -> None:
     """A time-out after the connection was made fails the audit."""
     pypi.behavior, npm.behavior = pypi.never_respond, npm.never_respond
-    for name in PYTHON[1:]:
-        (project / name).write_text("")  # each file would wait for another 15 seconds
-    done = audit(project, pypi, npm, npm_config_fetch_timeout="3000")
+    done = audit(project, pypi, npm, ONE_OF_EACH, npm_config_fetch_timeout="3000")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON + NPM, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(ONE_OF_EACH, FAILED)
     assert "Read timed out" in done.stdout
     assert "network timeout" in done.stdout
 
@@ -269,10 +272,10 @@ def test_audit_fails_if_pypi_disappears(project: Path, pypi: Service, npm: Servi
     assert len(pypi.requested) == 1
 
 
-def test_audit_fails_for_unknown_version(project: Path, pypi: Service, npm: Service) -> None:
+def test_audit_fails_for_unknown_version(project: Path, pypi: Service) -> None:
     """A single version that PyPI does not know may have been withdrawn, so it fails the audit."""
     pypi.behavior = lambda path: (404, b"") if "/requests/" in path else (200, b"{}")
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, files=["constraints.txt"])
     assert done.returncode == 1, done.stdout + done.stderr
     assert unaudited_files(done) == {"constraints.txt": FAILED}
     assert "could not be audited: requests (2.32.5)" in done.stdout
@@ -284,9 +287,9 @@ def test_audit_fails_for_untrusted_pypi(
     """A server without PyPI's certificate gets no request, and the audit fails."""
     pypi.authority.file = tmp_path / "another.pem"
     shutil.copy(npm.authority.file, pypi.authority.file)
-    done = audit(project, pypi, npm)
+    done = audit(project, pypi, npm, ONE_OF_EACH)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert unaudited_files(done) == dict.fromkeys(PYTHON, FAILED)
+    assert unaudited_files(done) == dict.fromkeys(PYTHON[:1], FAILED)
     assert pypi.requested == []
 
 
@@ -294,7 +297,7 @@ def test_audit_fails_for_untrusted_pypi(
 def test_audit_fails_for_malformed_pins(project: Path, line: str) -> None:
     """A file that can't be parsed fails the audit, which prints the error."""
     (project / "constraints.txt").write_text(f"{line}\n")
-    done = audit(project)
+    done = audit(project, files=["constraints.txt"])
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ERROR" in done.stdout
     assert unaudited_files(done)["constraints.txt"] == FAILED
@@ -303,7 +306,14 @@ def test_audit_fails_for_malformed_pins(project: Path, line: str) -> None:
 def test_audit_fails_without_lock_file(project: Path) -> None:
     """A missing lock file of npm fails the audit, which prints the error."""
     (project / "package-lock.json").unlink()
-    done = audit(project)
+    done = audit(project, files=NPM)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ENOLOCK" in done.stdout
     assert unaudited_files(done)["package-lock.json"] == FAILED
+
+
+def test_audit_refuses_other_file(project: Path) -> None:
+    """A file that is none of the project's pins is refused, with the names of those that are."""
+    done = audit(project, files=["package.json"])
+    assert done.returncode == 1
+    assert done.stderr == f"package.json: not one of {', '.join(PYTHON + NPM)}\n"
