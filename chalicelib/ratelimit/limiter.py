@@ -137,7 +137,7 @@ class RateLimiter:
         self._has_tickets = has_tickets
         self._chance = chance or random.Random()  # noqa: S311 - nobody gains by guessing a slot
         self._reported: list[Event] = []
-        self._slow = 0  # milliseconds that the last grant's write took, if they were many
+        self._slow = 0  # milliseconds that the last grant's write took, if more than LAG
         self._read: tuple[codec.Item, Slots] = ({}, Slots.unused(budget))
 
     def check_cached_refusal(self, caller_id: str, ticket: str | None = None) -> None:
@@ -275,7 +275,7 @@ class RateLimiter:
             grant = slots.write_grant(granted, nonce)
             written = self._write(slot, slot_is, promise, {f"s{slot:x}": grant})
             took = self._latest() - asked_at
-            self._slow = min(took, FURTHEST) if took > policy.LAG else 0
+            self._slow = took if took > policy.LAG else 0
             # boto3 repeats a write whose response was lost, and the first one refuses the second.
             if not written.granted and _stored(written.item, slot) != grant:
                 return False
