@@ -6,8 +6,9 @@ wrong: clocks, a slow table, containers that are killed, another program with th
 simulation compares the broker's rate limiter with three simple designs: no limiter, a token bucket,
 and fixed windows. Each design runs against a Sync that counts presigns in fixed minutes, and one
 that counts them in any 60 seconds, with the sandbox's code. Then a few callers want much at once,
-and obey `Retry-After` alone or send their tickets too. The simulation prints two tables, and writes
-plots to `docs/images`. It takes about three minutes on two cores.
+and obey `Retry-After` alone or send their tickets too. At last 24 callers with three requests at
+once each share the budget. The simulation prints three tables, and writes plots to `docs/images`.
+It takes about three minutes on two cores.
 """
 
 import os
@@ -190,10 +191,9 @@ def a_crowd(design: str, window: str, **conditions: Any) -> Crowd:
     limit, kind, shared = RateLimit(), DESIGNS[design], dict[str, float]()
     return Crowd(
         BUDGET,
-        containers=CONTAINERS,
         design=kind and partial(kind, shared),
         upstream=lambda at: limit.acquire(at / SECOND, BUDGET.permits, window),
-        **{"table_delay": 30, **conditions},
+        **{"containers": CONTAINERS, "table_delay": 30, **conditions},
     )
 
 
@@ -292,6 +292,35 @@ def print_demands() -> None:
                 print(serve(name, design, knows_tickets=knows_tickets))
 
 
+def print_shares() -> None:
+    """Print what equal callers get who want more than the budget, three at once each."""
+    callers = range(1, 25)
+    chance = random.Random(7)  # noqa: S311 - reproducible
+    starts = {one: chance.uniform(0, 12_000) for one in callers}
+    conditions = {name: patterns()[name].conditions for name in ("steady", "15 s apart", "kills")}
+    conditions["slow table"] = {"table_delay": 1_200}
+    print("\n24 callers, 3 parallel  clients  presigns  429   Jain  longest wait")
+    for name, condition in conditions.items():
+        for knows_tickets in (False, True):
+            endless = dict.fromkeys(callers, SECONDS * BUDGET.permits)
+            crowd = a_crowd(
+                "the rate limiter",
+                "sliding",
+                more=endless,
+                knows_tickets=knows_tickets,
+                **{"containers": 4, **condition},
+            )
+            crowd.run([(at, one) for one, at in starts.items() for _ in range(3)], SECONDS)
+            # The first callers find the whole budget, so the first window is theirs.
+            later = Counter(one.caller for one in crowd.permits if one.at > BUDGET.spacing)
+            waits = [(one.at - one.asked) / 1000 for one in crowd.permits]
+            clients = "tickets" if knows_tickets else "plain"
+            print(
+                f"{name:22}  {clients:7}  {len(crowd.permits):8}  {len(crowd.refused):3}  "
+                f"{jain(later[one] for one in callers):5.3f}  {max(waits):10.0f} s"
+            )
+
+
 def main() -> None:
     """Simulate the crowds and the demands, print the tables, and draw the plots."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
@@ -306,6 +335,7 @@ def main() -> None:
     print(f"{CONTAINERS} containers, {SECONDS} s each, budget {BUDGET.permits}")
     print_table(found)
     print_demands()
+    print_shares()
     from benchmarks import rate_limiter_plots  # noqa: PLC0415 - each process would load matplotlib
 
     rate_limiter_plots.draw(
