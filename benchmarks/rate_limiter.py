@@ -6,7 +6,7 @@ wrong: clocks, a slow table, containers that are killed, another program with th
 simulation compares the broker's rate limiter with three simple designs: no limiter, a token bucket,
 and fixed windows. Each design runs against a Sync that counts presigns in fixed minutes, and one
 that counts them in any 60 seconds, with the sandbox's code. Then a few callers want much at once,
-and obey `Retry-After` alone or send their tickets too. At last 24 callers with three requests at
+and obey `Retry-After` alone or send their tickets too. Then 24 callers with three requests at
 once each share the budget. The simulation prints three tables, and writes plots to `docs/images`.
 It takes about three minutes on two cores.
 """
@@ -297,7 +297,8 @@ def print_shares() -> None:
     callers = range(1, 25)
     chance = random.Random(7)  # noqa: S311 - reproducible
     starts = {one: chance.uniform(0, 12_000) for one in callers}
-    conditions = {name: patterns()[name].conditions for name in ("steady", "15 s apart", "kills")}
+    crowds = patterns()
+    conditions = {name: crowds[name].conditions for name in ("steady", "15 s apart", "kills")}
     conditions["slow table"] = {"table_delay": 1_200}
     print("\n24 callers, 3 parallel  clients  presigns  429   Jain  longest wait")
     for name, condition in conditions.items():

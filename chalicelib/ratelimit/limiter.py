@@ -23,7 +23,7 @@ from chalicelib.ratelimit.slots import LONGEST_PAUSE, MOST_PERMITS, Event, Slots
 
 TRIES = 24
 STAMPS = 5
-FRESH = 1_000  # milliseconds for which a container refuses by its copy
+FRESH = 1_000  # milliseconds for which a container trusts its copy, and its last write's duration
 FURTHEST = 3_000  # milliseconds that a grant which is written anew may be ahead
 FURTHEST_PAUSE = LONGEST_PAUSE + policy.MARGIN
 _TICKET = re.compile(r"([0-9a-f]{1,12})\.([0-9a-f]{1,3})")

@@ -313,7 +313,7 @@ def test_audit_fails_without_lock_file(project: Path) -> None:
 
 
 def test_audit_refuses_other_file(project: Path) -> None:
-    """A file that is none of the project's pins is refused, with the names of those that are."""
+    """The audit refuses a file without pins, and names the files that it audits."""
     done = audit(project, files=["package.json"])
     assert done.returncode == 1
     assert done.stderr == f"package.json: not one of {', '.join(PYTHON + NPM)}\n"
